@@ -1,0 +1,1 @@
+"""One module a command: words for people, exit codes, nothing else."""

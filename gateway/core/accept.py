@@ -1,0 +1,120 @@
+"""From a received request to data points that may go on: the stages of the receiving side, in their order."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gateway.core.decode import FIELD_READERS, Item, decode, refuse, refused_whole
+from gateway.core.errors import CallerError
+from gateway.core.expression import EvaluationError
+from gateway.core.message import Message, as_map
+from gateway.core.model import DataPoint
+from gateway.core.outcome import Reason, Rejected
+from gateway.core.recipe.verify import Refused, ReplayMemory, Verified, verify
+from gateway.core.route import Match, PointChanges, Route
+from gateway.core.rules import Dropped, Rule, Violation, apply_rules
+
+ANYONE = Verified("none", None, {})
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A report that was accepted: who sent it, its data points, the items refused, and how many were dropped."""
+
+    who: Verified
+    items: tuple[Item, ...]
+    rejected: tuple[Rejected, ...] = ()
+    dropped: int = 0
+
+
+def accept(match: Match, message: Message, *, now_ns: int, replays: ReplayMemory) -> Accepted:
+    """Verify a report, decode it, and hold it to the rules of both sides. Raises CallerError or SpecError."""
+    source = match.route.source
+    who = verify(message, source.checks, now_ns=now_ns, replays=replays) if source.checks else ANYONE
+    names = request_names(match, message, who)
+    refuse(source.receive.refuse, names)
+    items, rejected = decode(source.receive, names, now_ns=now_ns)
+    items, refused, dropped = _change(match.route, items, now_ns)
+    rejected = sorted([*rejected, *refused], key=lambda each: each.index)
+    if rejected and (source.receive.partial == "whole" or (not items and not dropped)):
+        raise CallerError(refused_whole(rejected))
+    return Accepted(who, tuple(items), tuple(rejected), dropped)
+
+
+def request_names(match: Match, message: Message, who: Verified) -> dict[str, Any]:
+    """Return the names that expressions about a received request see. Raises CallerError when it cannot be read."""
+    names = _outer_names(match, message, who) | {"body": message.body}
+    if match.form is None or match.form.input is None:
+        return names
+    try:
+        return names | {"body": match.form.input(names)}
+    except EvaluationError as error:
+        raise CallerError.of(Reason.BAD_FIELD, str(error)) from error
+
+
+def reply_names(match: Match, message: Message, error: Exception | None = None) -> dict[str, Any]:
+    """Return what a reply may read of a request that perhaps could not be verified or read; the rest is null."""
+    claimed = error if isinstance(error, Refused) else None
+    who = Verified(claimed.recipe, claimed.key, {}) if claimed else ANYONE
+    try:
+        return request_names(match, message, who)
+    except CallerError:
+        return {
+            "body": None,
+            "query": {},
+            "headers": message.headers,
+            "given": dict(match.route.source.given),
+        } | {name: value for name, value in _about(match, who).items()}
+
+
+def _outer_names(match: Match, message: Message, who: Verified) -> dict[str, Any]:
+    given = {**match.route.source.given, **match.captured, **who.slots}
+    return {"query": as_map(message.query), "headers": message.headers, "given": given, **_about(match, who)}
+
+
+def _about(match: Match, who: Verified) -> dict[str, Any]:
+    return {"request": match.form.name if match.form else None, "recipe": who.recipe, "key": who.key}
+
+
+def _change(route: Route, items: Iterable[Item], now_ns: int) -> tuple[list[Item], list[Rejected], int]:
+    """Apply the source's rules, the route's own changes and the target's rules to each point."""
+    kept: list[Item] = []
+    rejected: list[Rejected] = []
+    dropped = 0
+    for item in items:
+        try:
+            point = apply_rules(route.source.rules, item.point, now_ns=now_ns)
+            changed = change_point(route.points, point)
+            if changed is None:
+                dropped += 1
+                continue
+            kept.append(replace(item, point=_held(route.target.rules, changed, now_ns)))
+        except Dropped:
+            dropped += 1
+        except Violation as error:
+            rejected.append(Rejected(item.index, error.reason, error.message, item.item))
+    return kept, rejected, dropped
+
+
+def change_point(changes: PointChanges, point: DataPoint) -> DataPoint | None:
+    """Return the point as the route changes it; None when the route does not keep it. Raises Violation."""
+    try:
+        names = point.as_mapping()
+        if changes.keep is not None and not changes.keep(names):
+            return None
+        new: Mapping[str, Any] = {
+            name: FIELD_READERS[name](value) if (value := expression(names)) is not None else None
+            for name, expression in changes.set
+        }
+    except (EvaluationError, ValueError) as error:
+        raise Violation(Reason.BAD_FIELD, str(error)) from error
+    return replace(point, **new)
+
+
+def _held(rules: Iterable[Rule], point: DataPoint, now_ns: int) -> DataPoint:
+    """Hold a point to the target's rules: what the reporter's vendor allows, the target may be unable to hold."""
+    try:
+        return apply_rules(rules, point, now_ns=now_ns)
+    except Violation as error:
+        reason = error.reason if error.reason is Reason.TOO_OLD else Reason.CANNOT_HOLD
+        raise Violation(reason, f"the target cannot hold it: {error.message}") from error

@@ -1,0 +1,311 @@
+"""Runs a golden exchange: each part that a case states is held against what the stages make of the parts before it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gateway.core.accept import Accepted, accept, reply_names
+from gateway.core.decode import FIELD_READERS, Item
+from gateway.core.draft import Draft
+from gateway.core.encode import Call, encode
+from gateway.core.errors import CallerError, GatewayError
+from gateway.core.fold import fold
+from gateway.core.json import read_json, write_json
+from gateway.core.judge import judge
+from gateway.core.message import Message, as_map
+from gateway.core.model import DataPoint, Request, Response
+from gateway.core.outcome import CODE_OF, Code, Outcome, Reason, Rejected
+from gateway.core.raw import read_raw
+from gateway.core.recipe.keyring import Credential
+from gateway.core.recipe.sign import Fresh, sign
+from gateway.core.recipe.verify import Check, Verified
+from gateway.core.reply import reply
+from gateway.core.route import Match, Route, make_snapshot
+
+_ENTROPY = bytes(range(16))
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One golden exchange; its parts are plain data, None where not stated. `now_ns` is also the receive time."""
+
+    name: str
+    now_ns: int
+    request: str | Mapping[str, Any] | None = None
+    points: list[dict[str, Any]] | None = None
+    sends: list[dict[str, Any]] | None = None
+    answer: Mapping[str, Any] | None = None
+    outcome: Mapping[str, Any] | None = None
+    reply: Mapping[str, Any] | None = None
+
+
+class Mismatch(Exception):
+    """A case cannot go on: a stage failed where the case expects it to work, or a part of the case is no good."""
+
+
+class _NothingSeen:
+    def remember(self, once: tuple[str, ...], until_ns: int) -> bool:
+        return True
+
+
+def run_case(case: Case, route: Route) -> list[str]:
+    """Return what differs from what the case states; empty when it passes."""
+    try:
+        return list(_Run(case, route).differences())
+    except Mismatch as error:
+        return [str(error)]
+
+
+def case_request(case: Case, route: Route) -> Request:
+    """Return the request of a case as bytes on the wire. Raises Mismatch."""
+    if isinstance(case.request, str):
+        try:
+            return read_raw(case.request.encode())[0]
+        except ValueError as error:
+            raise Mismatch(f"request: {error}") from error
+    parts = dict(case.request or {})
+    form = route.source.receive.requests[0]
+    fields = parts.get("form", {})
+    kind: Any = next((kind for kind in ("json", "form", "text") if kind in parts), "none")
+    draft = Draft(
+        method=parts.get("method", form.method),
+        scheme="http",
+        host=_header(parts, "host") or "gateway.example",
+        path=parts.get("path", form.path),
+        query=tuple(parts.get("query", {}).items()),
+        headers=tuple((name, str(value)) for name, value in parts.get("headers", {}).items() if name.lower() != "host"),
+        body_kind=kind,
+        body=tuple(fields.items()) if kind == "form" else parts.get(kind),
+    )
+    check = next(iter(route.source.checks), None)
+    if check is None:
+        return draft.render()
+    needed = {name: name for name in route.source.provider.needs}
+    given = {name: str(value) for name, value in (needed | dict(route.source.given)).items()}
+    return sign(draft, check.recipe, _credential(check), given, Fresh(case.now_ns, _ENTROPY)).request
+
+
+def _calling_by(route: Route, wanted: str) -> Route:
+    """Return the route with another of its provider's requests on the sending side."""
+    for form in route.target.send.requests:
+        if form.name == wanted:
+            return replace(route, target=replace(route.target, form=form))
+    raise Mismatch(f"sends: no request is named {wanted!r}")
+
+
+def _credential(check: Check) -> Credential:
+    """Return a credential that the check accepts."""
+    for key, secrets in check.keyring.by_key.items():
+        return Credential(secrets[0], key)
+    return Credential(next(iter(check.keyring.by_digest.values())))
+
+
+def _header(parts: Mapping[str, Any], wanted: str) -> str | None:
+    return next((value for name, value in parts.get("headers", {}).items() if name.lower() == wanted), None)
+
+
+class _Run:
+    """The state of one run: what the stages have made so far."""
+
+    def __init__(self, case: Case, route: Route) -> None:
+        self.case = case
+        self.route = route
+        self.names: dict[str, Any] = {"body": None, "query": {}, "headers": {}, "given": dict(route.source.given)}
+        self.names |= {"request": route.source.receive.requests[0].name, "recipe": None, "key": None}
+        self.accepted: Accepted | None = None
+        self.outcome: Outcome | None = None
+        self.poll: str | None = None
+        self.calls: tuple[Call, ...] = ()
+
+    def differences(self) -> Iterator[str]:
+        case = self.case
+        if case.request is not None:
+            self._accept()
+        if case.points is not None:
+            yield from self._points(case.points)
+        if case.sends is not None:
+            yield from self._sends(case.sends)
+        self._judge()
+        if case.outcome is not None:
+            yield from self._outcome(case.outcome)
+        if case.reply is not None:
+            yield from self._reply(case.reply)
+
+    def _accept(self) -> None:
+        request = case_request(self.case, self.route)
+        match = make_snapshot([self.route]).match(request.method, request.path)
+        if match is None:
+            raise Mismatch(f"request: no call of {self.route.name} has the path {request.path}")
+        message = Message(request, match.form.body if match.form else "none")
+        try:
+            if match.form is None:
+                raise CallerError.of(Reason.WRONG_METHOD, f"{request.method} is not a method of this call")
+            self.accepted = accept(match, message, now_ns=self.case.now_ns, replays=_NothingSeen())
+            self._see(match, message, None)
+        except GatewayError as error:
+            self.outcome = error.outcome
+            self._see(match, message, error)
+
+    def _see(self, match: Match, message: Message, error: Exception | None) -> None:
+        self.names |= reply_names(match, message, error)
+
+    def _points(self, expected: list[dict[str, Any]]) -> Iterator[str]:
+        if self.case.request is None:
+            items = tuple(Item(at, point, _point(point, self.case.now_ns)) for at, point in enumerate(expected))
+            self.accepted = Accepted(Verified("none", None, {}), items)
+            return
+        made = [item.point.as_mapping() for item in self._accepted().items]
+        yield from differences(expected, made, "points")
+
+    def _sends(self, expected: list[dict[str, Any]]) -> Iterator[str]:
+        wanted = expected[0].get("request") if expected else None
+        if wanted is not None:
+            self.route = _calling_by(self.route, wanted)
+        self.calls = self._encode()
+        named = {"request": self.route.target.form.name}
+        yield from differences(expected, [named | _parts(call.draft) for call in self.calls], "sends")
+
+    def _encode(self) -> tuple[Call, ...]:
+        try:
+            return encode(
+                self.route.target,
+                self._accepted().items,
+                now_ns=self.case.now_ns,
+                new_call_id=lambda: _ENTROPY.hex(),
+                size_of=lambda draft: len(draft.render().body),
+            ).calls
+        except GatewayError as error:
+            raise Mismatch(f"sends: {error.outcome.message}") from error
+
+    def _accepted(self) -> Accepted:
+        if self.accepted is None:
+            outcome = self.outcome or Outcome(Code.INTERNAL)
+            raise Mismatch(f"request: refused, {outcome.reason}: {outcome.message}")
+        return self.accepted
+
+    def _judge(self) -> None:
+        """Judge the answer, else take it that every call succeeds."""
+        if self.case.answer is None:
+            if self.accepted is not None and self.outcome is None:
+                self.outcome = fold(self.accepted, ())
+            return
+        names = {"call_id": _ENTROPY.hex(), "given": self.route.target.given}
+        judged = judge(self.route.target.send, _response(self.case.answer), names)
+        self.poll = judged.poll
+        if self.case.request is not None:
+            calls = self.calls or self._encode()
+            self.outcome = fold(self._accepted(), [(call, judged.outcome) for call in calls])
+        else:
+            self.outcome = judged.outcome
+
+    def _outcome(self, expected: Mapping[str, Any]) -> Iterator[str]:
+        if self.outcome is None:
+            self.outcome = _stated_outcome(expected)
+            self.names |= {name: expected[name] for name in ("recipe", "key", "request") if name in expected}
+            return
+        made = _outcome_mapping(self.outcome) | ({"poll": self.poll} if self.poll else {})
+        yield from differences(dict(expected), made, "outcome")
+
+    def _reply(self, expected: Mapping[str, Any]) -> Iterator[str]:
+        outcome = replace(self.outcome or Outcome(Code.OK), request_id="0" * 32)
+        if self.case.request is None and self.case.answer is not None:
+            # No report stands behind the answer: what a report of one data point would be told.
+            lone = Item(0, None, DataPoint("metric", self.case.now_ns))
+            call = Call("", Draft("POST", "http", "", ""), (lone,), 0)
+            outcome = replace(
+                fold(Accepted(Verified("none", None, {}), (lone,)), [(call, outcome)]), request_id="0" * 32
+            )
+        made = reply(self.route.source.receive.replies, outcome, self.names)
+        yield from differences(dict(expected), _response_parts(made), "reply")
+
+
+def differences(expected: Any, made: Any, path: str) -> Iterator[str]:
+    """Yield where `made` lacks something of `expected`: maps may hold more, lists are as long, null means absent."""
+    if isinstance(expected, Mapping):
+        if not isinstance(made, Mapping):
+            yield f"{path}: expected a map, got {_shown(made)}"
+            return
+        for name, value in expected.items():
+            yield from differences(value, made.get(name), f"{path}.{name}")
+    elif isinstance(expected, list):
+        if not isinstance(made, list) or len(made) != len(expected):
+            count = f"{len(made)} items" if isinstance(made, list) else _shown(made)
+            yield f"{path}: expected {len(expected)} items, got {count}"
+            return
+        for index, (value, other) in enumerate(zip(expected, made, strict=True)):
+            yield from differences(value, other, f"{path}[{index}]")
+    elif expected != made or isinstance(expected, bool) != isinstance(made, bool):
+        yield f"{path}: expected {_shown(expected)}, got {_shown(made)}"
+
+
+def _shown(value: Any) -> str:
+    text = "nothing" if value is None else write_json(value).decode()
+    return text if len(text) <= 200 else text[:200] + "…"
+
+
+def _point(fields: Mapping[str, Any], now_ns: int) -> DataPoint:
+    try:
+        read: dict[str, Any] = {name: FIELD_READERS[name](value) for name, value in fields.items() if value is not None}
+        return DataPoint(**{"time_ns": now_ns, "metric": "", **read})
+    except (KeyError, ValueError) as error:
+        raise Mismatch(f"points: {error}") from error
+
+
+def _parts(draft: Draft) -> dict[str, Any]:
+    parts: dict[str, Any] = {
+        "method": draft.method,
+        "url": f"{draft.scheme}://{draft.host}",
+        "path": draft.path,
+        "query": dict(draft.query),
+        "headers": {name.lower(): value for name, value in draft.headers},
+    }
+    if draft.body_kind != "none":
+        parts[draft.body_kind] = as_map(list(draft.body)) if draft.body_kind == "form" else draft.body
+    return parts
+
+
+def _response(parts: Mapping[str, Any]) -> Response:
+    body = write_json(parts["json"]) if "json" in parts else str(parts.get("text", "")).encode()
+    headers = tuple((name, str(value)) for name, value in parts.get("headers", {}).items())
+    return Response(int(parts.get("status", 200)), headers, body)
+
+
+def _response_parts(response: Response) -> dict[str, Any]:
+    parts: dict[str, Any] = {
+        "status": response.status,
+        "headers": {name.lower(): value for name, value in response.headers},
+        "text": response.body.decode("utf-8", "replace"),
+    }
+    try:
+        parts["json"] = read_json(response.body)
+    except ValueError:
+        parts["json"] = None
+    return parts
+
+
+def _outcome_mapping(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "code": str(outcome.code),
+        "reason": str(outcome.reason) if outcome.reason else None,
+        "message": outcome.message,
+        "accepted": outcome.accepted,
+        "retry_after_s": outcome.retry_after_s,
+        "rejected": [
+            {"index": each.index, "item": each.item, "reason": str(each.reason), "message": each.message}
+            for each in outcome.rejected
+        ],
+    }
+
+
+def _stated_outcome(stated: Mapping[str, Any]) -> Outcome:
+    try:
+        reason = Reason(stated["reason"]) if "reason" in stated else None
+        code = Code(stated["code"]) if "code" in stated else CODE_OF[reason] if reason else Code.OK
+        rejected = tuple(
+            Rejected(each["index"], Reason(each["reason"]), each.get("message", ""), each.get("item"))
+            for each in stated.get("rejected", ())
+        )
+    except (KeyError, ValueError) as error:
+        raise Mismatch(f"outcome: {error}") from error
+    message, accepted = stated.get("message", ""), stated.get("accepted", 0)
+    return Outcome(code, reason, message, accepted, rejected, retry_after_s=stated.get("retry_after_s"))

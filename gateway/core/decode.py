@@ -1,0 +1,206 @@
+"""From a verified request to data points, item by item."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import isfinite
+from typing import Any
+
+from gateway.core.errors import CallerError
+from gateway.core.expression import EvaluationError
+from gateway.core.json import read_number, write_number
+from gateway.core.model import DataPoint, Number
+from gateway.core.outcome import Outcome, Reason, Rejected, failure
+from gateway.core.provider import Level, PointField, Receive, Refusal
+
+Names = Mapping[str, Any]
+LOWEST, HIGHEST = -(2**63), 2**64 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A data point, and where the reporter had it: its index among the report's items, and the item as it came."""
+
+    index: int
+    item: Any
+    point: DataPoint
+
+
+class BadItem(Exception):
+    """An item cannot become a data point."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+def refuse(refusals: tuple[Refusal, ...], names: Names) -> None:
+    """Raise CallerError when one of the provider's `refuse` rules holds."""
+    broken = _first_that_holds(refusals, names)
+    if broken:
+        raise CallerError.of(broken.reason, broken.message)
+
+
+def decode(receive: Receive, names: Names, *, now_ns: int) -> tuple[list[Item], list[Rejected]]:
+    """Return the data points of a report, and the items that could not become one.
+
+    A missing time becomes `now_ns`. Raises CallerError when the report as a whole has no readable list of items.
+    """
+    items: list[Item] = []
+    rejected: list[Rejected] = []
+    for index, item_names in enumerate(_each(receive.each, names)):
+        item = item_names["item"]
+        try:
+            items.append(Item(index, item, _point(receive, item_names, now_ns)))
+        except BadItem as error:
+            rejected.append(Rejected(index, error.reason, error.message, item))
+    if not items and not rejected and not receive.empty_ok:
+        words = _in_caller_words(receive.each[0].source) or "the list of items"
+        raise CallerError.of(Reason.MISSING_FIELD, f"{words} is empty")
+    return items, rejected
+
+
+def refused_whole(rejected: list[Rejected]) -> Outcome:
+    """Return the outcome of a report that is refused because of some of its items: the first, and how many."""
+    first = rejected[0]
+    others = f" ({len(rejected)} items are refused)" if len(rejected) > 1 else ""
+    outcome = failure(first.reason, f"item {first.index}: {first.message}{others}")
+    return replace(outcome, rejected=tuple(rejected))
+
+
+def _each(levels: Sequence[Level], names: Names, *, outermost: bool = True) -> Iterator[dict[str, Any]]:
+    level, *deeper = levels
+    words = _in_caller_words(level.source) or "the list of items"
+    try:
+        found = level.items(names)
+    except EvaluationError as error:
+        raise CallerError.of(Reason.BAD_FIELD, str(error)) from error
+    if found is None:
+        # Only the outermost list must be there; further in, no list is an empty one.
+        if outermost:
+            raise CallerError.of(Reason.MISSING_FIELD, f"{words} is missing")
+        return
+    if not isinstance(found, list):
+        raise CallerError.of(Reason.BAD_FIELD, f"{words} is not a list")
+    for element in found:
+        element_names = {**names, level.name: element}
+        if deeper:
+            yield from _each(deeper, element_names, outermost=False)
+        else:
+            yield element_names
+
+
+def _point(receive: Receive, names: Names, now_ns: int) -> DataPoint:
+    broken = _first_that_holds(receive.reject, names)
+    if broken:
+        raise broken
+    fields = {form.name: _field(form, names) for form in receive.point}
+    metric, value, stats = fields.get("metric"), fields.get("value"), fields.get("stats")
+    sources = {form.name: _in_caller_words(form.source) or form.name for form in receive.point}
+    if metric is None or metric == "":
+        raise BadItem(Reason.MISSING_FIELD, f"{sources.get('metric', 'metric')} is missing")
+    if value is None and not stats:
+        raise BadItem(Reason.MISSING_FIELD, f"{sources.get('value', 'value')} is missing")
+    return DataPoint(
+        metric=metric,
+        time_ns=now_ns if fields.get("time_ns") is None else fields["time_ns"],
+        namespace=fields.get("namespace"),
+        value=value,
+        stats=stats or None,
+        unit=fields.get("unit"),
+        attributes=fields.get("attributes") or {},
+    )
+
+
+def _field(form: PointField, names: Names) -> Any:
+    try:
+        value = form.value(names)
+        return None if value is None else FIELD_READERS[form.name](value)
+    except (EvaluationError, ValueError) as error:
+        raise BadItem(Reason.BAD_FIELD, f"{_in_caller_words(form.source) or form.name}: {error}") from error
+
+
+def read_text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{_shown(value)} is not text")
+    return value
+
+
+def read_value(value: Any) -> Number:
+    """Return a finite number; text is read by JSON's number grammar. Raises ValueError."""
+    number = read_number(value) if isinstance(value, str) else value
+    if isinstance(number, bool) or not isinstance(number, int | float) or not isfinite(number):
+        raise ValueError(f"{_shown(value)} is not a finite number")
+    if isinstance(number, int) and not LOWEST <= number <= HIGHEST:
+        raise ValueError(f"{_shown(value)} is not between -2^63 and 2^64-1")
+    return number
+
+
+def read_time_ns(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"{_shown(value)} is not a time")
+    if not 0 <= value < 2**63:
+        raise ValueError(f"{_shown(value)} ns is not between 1970 and 2262")
+    return value
+
+
+def read_stats(value: Any) -> dict[str, Number]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{_shown(value)} is not a map of statistics")
+    return {name: read_value(number) for name, number in value.items() if number is not None}
+
+
+def read_attributes(value: Any) -> dict[str, str]:
+    """Return text to text, from a map or a list of [name, value] pairs; null values are left out."""
+    if isinstance(value, list):
+        if not all(isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) for pair in value):
+            raise ValueError("not a map, nor a list of names and values")
+        value = dict(value)
+    if not isinstance(value, dict):
+        raise ValueError(f"{_shown(value)} is not a map")
+    return {name: _scalar_text(name, member) for name, member in value.items() if member is not None}
+
+
+FIELD_READERS = {
+    "namespace": read_text,
+    "metric": read_text,
+    "value": read_value,
+    "stats": read_stats,
+    "unit": read_text,
+    "time_ns": read_time_ns,
+    "attributes": read_attributes,
+}
+
+
+def _scalar_text(name: str, value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return write_number(value)
+    raise ValueError(f"{name!r} is {_shown(value)}, not text")
+
+
+def _first_that_holds(refusals: tuple[Refusal, ...], names: Names) -> BadItem | None:
+    for refusal in refusals:
+        try:
+            if refusal.when(names):
+                return BadItem(refusal.reason, refusal.text(names) or "")
+        except EvaluationError as error:
+            return BadItem(Reason.BAD_FIELD, str(error))
+    return None
+
+
+def _in_caller_words(source: str) -> str:
+    """Turn `body.params.data` into `params.data`: the names that the reporter knows."""
+    head, dot, rest = source.partition(".")
+    plain = dot and head in ("body", "item") and all(part.isidentifier() for part in rest.split("."))
+    return rest if plain else source if source.isidentifier() else ""
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict | list):
+        return "a list" if isinstance(value, list) else "a map"
+    text = repr(value)
+    return text if len(text) <= 40 else text[:40] + "…"

@@ -1,0 +1,142 @@
+"""From data points to the calls of the target's vendor: group, build, measure, halve."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from gateway.core.decode import Item
+from gateway.core.draft import Draft
+from gateway.core.errors import SpecError
+from gateway.core.expression import EvaluationError
+from gateway.core.json import write_json, write_number
+from gateway.core.outcome import Reason, Rejected
+from gateway.core.route import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One upstream call, not yet signed, and the items that travel in it. `call_id` stays the same for each retry."""
+
+    call_id: str
+    draft: Draft
+    items: tuple[Item, ...]
+    group: int
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """The calls of a report, in the order of their first items, and the items too large for any call."""
+
+    calls: tuple[Call, ...]
+    rejected: tuple[Rejected, ...] = ()
+
+
+def encode(
+    target: Target,
+    items: Sequence[Item],
+    *,
+    now_ns: int,
+    new_call_id: Callable[[], str],
+    size_of: Callable[[Draft], int],
+) -> Encoded:
+    """Build the calls that carry these items.
+
+    `size_of` gives the bytes of a call's body as it will be sent, its signature in place. Raises SpecError where the
+    provider's expressions fail.
+    """
+    try:
+        return _encode(target, items, now_ns, new_call_id, size_of)
+    except (EvaluationError, ValueError) as error:
+        raise SpecError.of(Reason.INTERNAL, f"{target.provider.name}: {error}") from error
+
+
+def _encode(
+    target: Target,
+    items: Sequence[Item],
+    now_ns: int,
+    new_call_id: Callable[[], str],
+    size_of: Callable[[Draft], int],
+) -> Encoded:
+    limits = target.provider.limits
+    calls: list[Call] = []
+    rejected: list[Rejected] = []
+    for group, (shared, members) in enumerate(_groups(target, items, now_ns)):
+        todo = list(_chunks(members, limits.points or len(members)))
+        while todo:
+            chunk = todo.pop(0)
+            call_id = new_call_id()
+            draft = _draft(target, {**shared, "call_id": call_id}, chunk)
+            if limits.bytes is None or size_of(draft) <= limits.bytes:
+                calls.append(Call(call_id, draft, tuple(item for item, _ in chunk), group))
+            elif len(chunk) > 1:
+                middle = len(chunk) // 2
+                todo[:0] = [chunk[:middle], chunk[middle:]]
+            else:
+                lone = chunk[0][0]
+                message = f"one data point takes more than the {limits.bytes} bytes of a call"
+                rejected.append(Rejected(lone.index, Reason.TOO_LARGE, message, lone.item))
+    return Encoded(tuple(calls), tuple(rejected))
+
+
+Form = tuple[Item, Any]
+
+
+def _groups(target: Target, items: Sequence[Item], now_ns: int) -> list[tuple[dict[str, Any], list[Form]]]:
+    """Sort items by their `one_per` values, in the order in which each combination first appears."""
+    groups: dict[bytes, tuple[dict[str, Any], list[Form]]] = {}
+    for item in items:
+        names = {**item.point.as_mapping(), "given": target.given, "now_ns": now_ns}
+        shared = {name: expression(names) for name, expression in target.send.one_per.items()}
+        form = target.send.item({**names, **shared})
+        common = {"given": target.given, "now_ns": now_ns, **shared}
+        groups.setdefault(write_json(list(shared.values())), (common, []))[1].append((item, form))
+    return list(groups.values())
+
+
+def _chunks(forms: Sequence[Form], size: int) -> Iterator[Sequence[Form]]:
+    for start in range(0, len(forms), size):
+        yield forms[start : start + size]
+
+
+def _draft(target: Target, shared: Mapping[str, Any], chunk: Sequence[Form]) -> Draft:
+    form = target.form
+    names = {
+        **shared,
+        "items": [built for _, built in chunk],
+        "points": [item.point.as_mapping() for item, _ in chunk],
+    }
+    headers = tuple((name, value) for name, text in form.headers if (value := text(names)) is not None)
+    query = _parameters(form.query(names)) if form.query is not None else ()
+    path = target.base_path + (form.path(names) or "/")
+    draft = Draft(form.method, target.scheme, target.host, path, query, headers)
+    if form.json is not None:
+        return _with_body(draft, "json", form.json(names))
+    if form.form is not None:
+        return _with_body(draft, "form", _parameters(form.form(names)))
+    return _with_body(draft, "text", form.text(names) or "") if form.text is not None else draft
+
+
+def _with_body(draft: Draft, kind: Any, body: Any) -> Draft:
+    return Draft(draft.method, draft.scheme, draft.host, draft.path, draft.query, draft.headers, kind, body)
+
+
+def _parameters(values: Any) -> tuple[tuple[str, str], ...]:
+    if not isinstance(values, dict):
+        raise ValueError("parameters are not a map")
+    return tuple((name, _parameter(name, value)) for name, value in values.items() if value is not None)
+
+
+def _parameter(name: str, value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return write_number(value)
+    raise ValueError(f"the parameter {name} is not text")
+
+
+def path_segment(value: str) -> str:
+    """Encode a value so that it is one segment of a path."""
+    return quote(value, safe="")

@@ -1,0 +1,112 @@
+"""What can be known of an expression before it ever runs: the names it reads, and mistakes in its syntax tree."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from jmespath.exceptions import EmptyExpressionError, IncompleteExpressionError, JMESPathError, LexerError
+from jmespath.functions import Functions
+from jmespath.parser import Parser
+
+from gateway.core.expression.functions import FUNCTIONS
+
+_BUILTIN = {name: entry["signature"] for name, entry in Functions().FUNCTION_TABLE.items()}
+_ALL_INHERIT = {
+    "and_expression",
+    "comparator",
+    "function_expression",
+    "key_val_pair",
+    "multi_select_dict",
+    "multi_select_list",
+    "not_expression",
+    "or_expression",
+}
+
+KNOWN_FUNCTIONS = frozenset(_BUILTIN) | frozenset(FUNCTIONS)
+
+
+def parse(source: str) -> Any:
+    """Return jmespath.py's syntax tree. Raises ValueError, its text saying what is wrong where."""
+    try:
+        return Parser().parse(source).parsed
+    except JMESPathError as error:
+        raise ValueError(_why(source, error)) from error
+
+
+def root_names(node: Any, at_root: bool = True) -> Iterator[tuple[str, ...]]:
+    """Yield each name that an expression reads from its scope, as the chain of members it starts: `given`, `region`."""
+    kind, children = node["type"], node["children"]
+    chain = _chain(node) if at_root else ()
+    if chain:
+        yield chain
+    elif kind in _ALL_INHERIT or (kind == "subexpression" and children[0]["type"] == "current"):
+        for child in children:
+            yield from root_names(child, at_root)
+    else:
+        # In paths, projections and pipes only the leftmost part starts at the root; what follows reads its result.
+        for position, child in enumerate(children):
+            yield from root_names(child, at_root and position == 0 and kind != "expref")
+
+
+def mistakes(node: Any) -> Iterator[tuple[str, str]]:
+    """Yield (what is wrong, what to do) for each mistake that the grammar lets pass."""
+    if node["type"] == "function_expression":
+        yield from _call_mistakes(node["value"], len(node["children"]))
+    if node["type"] == "subexpression" and node["children"][0]["type"] in ("not_expression", "comparator"):
+        yield "a member of a truth value is always null", "write !(a.b): `!a.b` reads as (!a).b"
+    for child in node["children"]:
+        yield from mistakes(child)
+
+
+def functions_used(node: Any) -> Iterator[str]:
+    """Yield the name of each function that an expression calls."""
+    if node["type"] == "function_expression":
+        yield node["value"]
+    for child in node["children"]:
+        yield from functions_used(child)
+
+
+def _chain(node: Any) -> tuple[str, ...]:
+    if node["type"] == "field":
+        return (node["value"],)
+    if node["type"] == "subexpression":
+        names: tuple[str, ...] = ()
+        for position, child in enumerate(node["children"]):
+            if child["type"] == "field":
+                names += (child["value"],)
+            elif position == 0:
+                return _chain(child) if child["type"] == "subexpression" else ()
+            else:
+                break
+        return names
+    return ()
+
+
+def _call_mistakes(name: str, given: int) -> Iterator[tuple[str, str]]:
+    least, most = _arity(name)
+    if most == 0:
+        return
+    if given < least or given > most:
+        wanted = str(least) if least == most else f"{least} or more" if most > 99 else f"{least} to {most}"
+        yield f"{name}() takes {wanted} argument{'' if wanted == '1' else 's'}, not {given}", ""
+
+
+def _arity(name: str) -> tuple[int, int]:
+    if name in FUNCTIONS:
+        return FUNCTIONS[name].least, FUNCTIONS[name].most
+    signature = _BUILTIN.get(name, ())
+    variadic = any(argument.get("variadic") for argument in signature)
+    return len(signature), 1000 if variadic else len(signature)
+
+
+def _why(source: str, error: JMESPathError) -> str:
+    if isinstance(error, EmptyExpressionError):
+        return "an empty text is not JMESPath"
+    if isinstance(error, IncompleteExpressionError):
+        return f"{source!r} is not JMESPath (it ends too early)"
+    position = getattr(error, "lexer_position", getattr(error, "lex_position", None))
+    if isinstance(error, LexerError):
+        return f"{source!r} is not JMESPath ({error.message} at character {(position or 0) + 1})"
+    token = getattr(error, "token_value", None)
+    if position is None or token is None:
+        return f"{source!r} is not JMESPath"
+    return f"{source!r} is not JMESPath (unexpected {str(token)!r} at character {position + 1})"

@@ -1,0 +1,179 @@
+"""Compiles what a document holds: expressions, trees of them, and text with {names}.
+
+One compiler serves one document. It goes on after a mistake, so that all of them are reported at once, and remembers
+which names were read. An expression that did not compile is always null.
+"""
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, NamedTuple
+
+from gateway.core.expression import check
+from gateway.core.expression.interpreter import EvaluationError, Expression, interpret
+from gateway.core.json import write_number
+from gateway.core.suggest import nearest
+
+KeyPath = tuple[str | int, ...]
+Text = Callable[[Mapping[str, Any]], str | None]
+
+_PLACE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
+
+
+class Problem(NamedTuple):
+    """A mistake: the key path it stands at, what is wrong, and what to do."""
+
+    path: KeyPath
+    what: str
+    hint: str
+
+
+class Compiler:
+    """Compiles the expressions of one document.
+
+    `names` of each call are the root names that the scope will hold; None leaves them unchecked. `on_value`, when
+    given, is called with the key path of a member each time it comes out non-null.
+    """
+
+    def __init__(self, on_value: Callable[[KeyPath], None] | None = None) -> None:
+        self.problems: list[Problem] = []
+        self.read: set[tuple[str, ...]] = set()
+        self.watched: set[KeyPath] = set()
+        self.functions: set[str] = set()
+        self._on_value = on_value
+
+    def expression(self, source: Any, names: Collection[str] | None, at: KeyPath) -> Expression:
+        """Compile what stands where an expression may stand: text, a number, a boolean, null, or a map or list."""
+        if isinstance(source, str):
+            return self._jmespath(source, names, at)
+        if isinstance(source, dict):
+            return self._map(source, names, at)
+        if isinstance(source, list):
+            items = [self.expression(item, names, (*at, index)) for index, item in enumerate(source)]
+            return lambda scope: [item(scope) for item in items]
+        return lambda scope: source
+
+    def text(self, source: str, names: Collection[str], at: KeyPath, *, escape: Callable[[str], str] = str) -> Text:
+        """Compile text with `{dotted.names}`; `{{` and `}}` are braces. It gives null when any name is null.
+
+        `escape` is applied to each value that is filled in.
+        """
+        parts: list[str | tuple[str, ...]] = []
+        for literal, name in self._places(source, at):
+            if name is None:
+                parts.append(literal)
+            elif self._known(name, names, at):
+                parts.append(name)
+        if all(isinstance(part, str) for part in parts):
+            constant = "".join(part for part in parts if isinstance(part, str))
+            return lambda scope: constant
+
+        def fill(scope: Mapping[str, Any]) -> str | None:
+            filled = []
+            for part in parts:
+                value = part if isinstance(part, str) else _look_up(scope, part)
+                if value is None:
+                    return None
+                filled.append(value if isinstance(part, str) else escape(_as_text(value, part)))
+            return "".join(filled)
+
+        return fill
+
+    def _jmespath(self, source: str, names: Collection[str] | None, at: KeyPath) -> Expression:
+        try:
+            tree = check.parse(source)
+        except ValueError as error:
+            self._problem(at, str(error), "text is written in quotes within quotes: \"'text'\"")
+            return _null
+        sound = True
+        for chain in check.root_names(tree):
+            sound = (names is None or self._known(chain, names, at)) and sound
+        for name in check.functions_used(tree):
+            self.functions.add(name)
+            if name not in check.KNOWN_FUNCTIONS:
+                self._problem(at, f"there is no function {name!r}", nearest(name, check.KNOWN_FUNCTIONS))
+                sound = False
+        for what, hint in check.mistakes(tree):
+            self._problem(at, f"{source!r}: {what}", hint)
+            sound = False
+        return interpret(source) if sound else _null
+
+    def members(self, source: Mapping[str, Any], names: Collection[str] | None, at: KeyPath) -> dict[str, Expression]:
+        """Compile each member of a map by itself."""
+        return {key: self._member(value, names, (*at, key)) for key, value in source.items()}
+
+    def _map(self, source: dict[str, Any], names: Collection[str] | None, at: KeyPath) -> Expression:
+        members = self.members(source, names, at)
+
+        def build(scope: Mapping[str, Any]) -> dict[str, Any]:
+            built = {}
+            for key, member in members.items():
+                value = member(scope)
+                if value is not None:
+                    built[key] = value
+            return built
+
+        return build
+
+    def _member(self, source: Any, names: Collection[str] | None, at: KeyPath) -> Expression:
+        member = self.expression(source, names, at)
+        watch = self._on_value
+        if watch is None or not isinstance(source, str):
+            return member
+        self.watched.add(at)
+
+        def watched(scope: Mapping[str, Any]) -> Any:
+            value = member(scope)
+            if value is not None:
+                watch(at)
+            return value
+
+        return watched
+
+    def _places(self, source: str, at: KeyPath) -> list[tuple[str, tuple[str, ...] | None]]:
+        places: list[tuple[str, tuple[str, ...] | None]] = []
+        end = 0
+        for match in _PLACE.finditer(source):
+            places.append((source[end : match.start()], None))
+            end = match.end()
+            if match[0] in ("{{", "}}"):
+                places.append((match[0][0], None))
+            elif match[1] is not None and _NAME.fullmatch(match[1]):
+                places.append(("", tuple(match[1].split("."))))
+            else:
+                self._problem(at, f"{match[0]!r} is not a name in braces", "a brace itself is written twice: {{ or }}")
+        places.append((source[end:], None))
+        return [place for place in places if place[0] or place[1]]
+
+    def _known(self, chain: tuple[str, ...], names: Collection[str], at: KeyPath) -> bool:
+        self.read.add(chain)
+        if chain[0] in names:
+            return True
+        quoted = f"text is written \"'{chain[0]}'\"" if len(chain) == 1 else ""
+        hint = "; ".join(part for part in (nearest(chain[0], names), quoted) if part)
+        self._problem(at, f"nothing here is named {chain[0]!r}", hint)
+        return False
+
+    def _problem(self, at: KeyPath, what: str, hint: str) -> None:
+        self.problems.append(Problem(at, what, hint))
+
+
+def _null(scope: Mapping[str, Any]) -> None:
+    return None
+
+
+def _look_up(scope: Mapping[str, Any], chain: tuple[str, ...]) -> Any:
+    value: Any = scope
+    for name in chain:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
+
+
+def _as_text(value: Any, chain: tuple[str, ...]) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return write_number(value)
+    raise EvaluationError(f"{'.'.join(chain)} is not text but a {type(value).__name__}")

@@ -1,0 +1,42 @@
+"""Runs one JMESPath expression with jmespath.py. Slow, and the oracle for whatever takes its place."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import jmespath
+from jmespath.exceptions import JMESPathError
+from jmespath.functions import Functions
+from jmespath.visitor import Options
+
+from gateway.core.expression.functions import FUNCTIONS
+
+Expression = Callable[[Mapping[str, Any]], Any]
+
+
+class EvaluationError(Exception):
+    """An expression could not be evaluated on the data it met. The message names the expression and the cause."""
+
+
+class _WithOurFunctions(Functions):
+    def call_function(self, function_name: str, resolved_args: Iterable[Any]) -> Any:
+        function = FUNCTIONS.get(function_name)
+        if function is None:
+            return super().call_function(function_name, resolved_args)
+        first, *others = resolved_args
+        return function.of_null if first is None else function.call(first, *others)
+
+
+_OPTIONS = Options(custom_functions=_WithOurFunctions())
+
+
+def interpret(source: str) -> Expression:
+    """Compile an expression. Raises `jmespath.exceptions.JMESPathError` for what is not one."""
+    parsed = jmespath.compile(source)
+
+    def run(scope: Mapping[str, Any]) -> Any:
+        try:
+            return parsed.search(scope, _OPTIONS)
+        except (JMESPathError, ValueError, TypeError, ArithmeticError, RecursionError) as error:
+            raise EvaluationError(f"{source}: {str(error).splitlines()[0]}") from error
+
+    return run

@@ -1,0 +1,69 @@
+"""JSON as the gateway reads and writes it: integers digit for digit, no NaN, bounded depth."""
+
+import json
+import re
+from typing import Any
+
+import orjson
+
+MAX_DEPTH = 64
+_LONG_INTEGER = re.compile(rb"\d{19}")
+_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
+
+
+def read_json(data: bytes | str) -> Any:
+    """Parse a JSON text; where a key stands twice in an object, the last counts.
+
+    Integers of any size arrive exactly, other numbers as the nearest double. Raises ValueError for what is not JSON
+    (RFC 8259; NaN and Infinity are not), for numbers past a double's range, and for more than 64 levels of nesting.
+    """
+    raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
+    try:
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise ValueError(f"{error.msg} at line {error.lineno} column {error.colno}") from error
+    if _LONG_INTEGER.search(raw):
+        # orjson turns integers past 64 bits into doubles; the standard library keeps every digit. orjson comes first
+        # all the same: it has already refused bad UTF-8, lone surrogates, 1e400 and deep nesting.
+        value = json.loads(raw)
+    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _deeper_than(value, MAX_DEPTH):
+        raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
+    return value
+
+
+def write_json(value: Any) -> bytes:
+    """Serialise a value without blanks. Raises ValueError for what JSON cannot hold, or integers past 64 bits."""
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError as error:
+        raise ValueError(str(error)) from error
+
+
+def read_number(text: str) -> int | float:
+    """Read a number by JSON's own grammar (RFC 8259, section 6). Raises ValueError for anything else."""
+    if not _NUMBER.fullmatch(text):
+        raise ValueError(f"{_shown(text)} is not a number")
+    return int(text) if text.lstrip("-").isdigit() else float(text)
+
+
+def write_number(value: int | float) -> str:
+    """Return the number's shortest JSON text."""
+    return write_json(value).decode() if isinstance(value, float) else str(value)
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 40 else text[:40] + "…")
+
+
+def _deeper_than(value: Any, limit: int) -> bool:
+    level = [value]
+    for _ in range(limit):
+        level = [
+            child
+            for parent in level
+            if isinstance(parent, dict | list)
+            for child in (parent.values() if isinstance(parent, dict) else parent)
+        ]
+        if not level:
+            return False
+    return any(isinstance(value, dict | list) for value in level)

@@ -1,0 +1,137 @@
+"""What an upstream's answer means, by the provider's `outcome` rules, and what the reporter is told of it."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gateway.core.expression import EvaluationError
+from gateway.core.json import read_json
+from gateway.core.model import Response
+from gateway.core.outcome import Code, Outcome, Reason, failure
+from gateway.core.provider import OutcomeRule, Send
+
+MAX_MESSAGE_CHARS = 500
+
+_CODE_OF_STATUS = {
+    401: Code.UNAUTHENTICATED,
+    403: Code.PERMISSION_DENIED,
+    404: Code.NOT_FOUND,
+    405: Code.UNIMPLEMENTED,
+    408: Code.DEADLINE_EXCEEDED,
+    429: Code.RESOURCE_EXHAUSTED,
+    500: Code.INTERNAL,
+    501: Code.UNIMPLEMENTED,
+    504: Code.DEADLINE_EXCEEDED,
+}
+
+# B's code, and the reason that goes with it (DESIGN: what B says is not the reporter's fault).
+_REASON_OF = {
+    Code.INVALID_ARGUMENT: Reason.UPSTREAM_REFUSED,
+    Code.UNAUTHENTICATED: Reason.UPSTREAM_AUTH,
+    Code.PERMISSION_DENIED: Reason.UPSTREAM_AUTH,
+    Code.NOT_FOUND: Reason.UPSTREAM_REFUSED,
+    Code.UNIMPLEMENTED: Reason.UPSTREAM_REFUSED,
+    Code.RESOURCE_EXHAUSTED: Reason.THROTTLED,
+    Code.UNAVAILABLE: Reason.UPSTREAM_DOWN,
+    Code.DEADLINE_EXCEEDED: Reason.UPSTREAM_TIMEOUT,
+    Code.INTERNAL: Reason.UPSTREAM_GARBLED,
+}
+
+_TOLD = {
+    Code.UNAUTHENTICATED: Code.UNAVAILABLE,
+    Code.PERMISSION_DENIED: Code.UNAVAILABLE,
+    Code.NOT_FOUND: Code.INTERNAL,
+    Code.UNIMPLEMENTED: Code.INTERNAL,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The outcome in B's own terms. `poll` is the path that will tell more, where the answer was not the last word."""
+
+    outcome: Outcome
+    poll: str | None = None
+
+
+def judge(send: Send, answer: Response, names: dict[str, Any]) -> Judged:
+    """Judge an answer; `names` adds `call_id` and `given` to what rules see."""
+    names = names | _answer_names(answer)
+    try:
+        for rule in send.outcome:
+            if _holds(rule, answer.status, names):
+                return _judge(rule, answer, names)
+    except EvaluationError as error:
+        return Judged(failure(Reason.UPSTREAM_GARBLED, f"the answer cannot be judged: {error}"))
+    if not send.outcome and 200 <= answer.status <= 299:
+        return Judged(Outcome(Code.OK))
+    return Judged(_by_status(answer, ""))
+
+
+def told(outcome: Outcome) -> Outcome:
+    """Return what the reporter is told of B's outcome: B's troubles with us are not the reporter's fault."""
+    return replace(outcome, code=_TOLD.get(outcome.code, outcome.code))
+
+
+def _answer_names(answer: Response) -> dict[str, Any]:
+    text = answer.body.decode("utf-8", "replace")
+    try:
+        body = read_json(answer.body) if answer.body else None
+    except ValueError:
+        body = None
+    headers = {name.lower().replace("-", "_"): value for name, value in answer.headers}
+    return {"status": answer.status, "headers": headers, "body": body, "text": text}
+
+
+def _holds(rule: OutcomeRule, status: int, names: dict[str, Any]) -> bool:
+    if rule.status and status not in rule.status:
+        return False
+    return rule.when is None or bool(rule.when(names))
+
+
+def _judge(rule: OutcomeRule, answer: Response, names: dict[str, Any]) -> Judged:
+    message = _message(rule.message(names)) if rule.message is not None else ""
+    if rule.poll is not None:
+        path = rule.poll(names)
+        if not isinstance(path, str):
+            return Judged(failure(Reason.UPSTREAM_GARBLED, "the answer names nothing to poll"))
+        return Judged(Outcome(Code.UNIMPLEMENTED, Reason.UPSTREAM_REFUSED, "polling is not built yet"), path)
+    code = rule.code if rule.of is None else _code_of(rule, rule.of(names))
+    if code is None:
+        return Judged(_by_status(answer, message))
+    return Judged(_outcome(code, message, answer))
+
+
+def _code_of(rule: OutcomeRule, value: Any) -> Code | None:
+    if value is None or isinstance(value, dict | list):
+        return None
+    word = str(value)
+    if word in rule.exact:
+        return rule.exact[word]
+    return next((code for prefix, code in rule.prefixes if word.startswith(prefix)), None)
+
+
+def _by_status(answer: Response, message: str) -> Outcome:
+    """Judge by the HTTP status alone. What the rules do not know to be a success is none, 2xx and 3xx included."""
+    status = answer.status
+    code = _CODE_OF_STATUS.get(status)
+    if code is None:
+        code = Code.INVALID_ARGUMENT if 400 <= status <= 499 else Code.UNAVAILABLE if status >= 500 else Code.INTERNAL
+    if code is Code.INTERNAL and status < 500:
+        message = message or f"the answer was not understood (status {status})"
+    return _outcome(code, message, answer)
+
+
+def _outcome(code: Code, message: str, answer: Response) -> Outcome:
+    if code is Code.OK:
+        return Outcome(code)
+    message = message or f"the upstream answered with status {answer.status}"
+    return Outcome(code, _REASON_OF[code], message, retry_after_s=_retry_after_s(answer))
+
+
+def _retry_after_s(answer: Response) -> float | None:
+    """Read Retry-After in its form of seconds (RFC 9110, section 10.2.3); a date is ignored."""
+    text = next((value for name, value in answer.headers if name.lower() == "retry-after"), "")
+    return float(text) if text.isascii() and text.isdigit() and len(text) < 7 else None
+
+
+def _message(value: Any) -> str:
+    return value[:MAX_MESSAGE_CHARS] if isinstance(value, str) else ""

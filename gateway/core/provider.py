@@ -1,0 +1,163 @@
+"""What a provider file is once it is loaded: one vendor's metric API, in both roles. Fields are named as YAML keys."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from gateway.core.expression import Expression
+from gateway.core.expression.compiler import Text
+from gateway.core.message import BodyKind
+from gateway.core.outcome import Code, Reason
+from gateway.core.recipe.model import Recipe
+from gateway.core.rules import Rule
+
+
+@dataclass(frozen=True, slots=True)
+class RequestMatch:
+    """A call that the vendor's reporters make. `path` has a `{name}` for each segment that it captures."""
+
+    name: str
+    method: str
+    path: str
+    body: BodyKind
+    input: Expression | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What is refused although it could be read: a whole report (`refuse`), or one item of it (`reject`)."""
+
+    when: Expression
+    reason: Reason
+    text: Text
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One of the nested lists that hold the items; the last is named `item`. `source` is the expression as written."""
+
+    name: str
+    items: Expression
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class PointField:
+    """How one field of a data point is read from an item. `source` is the expression as written, where it is text."""
+
+    name: str
+    value: Expression
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """One form of a reply. `json` and `text` exclude each other; without either the body is empty."""
+
+    when: Expression | None
+    status: Expression
+    headers: tuple[tuple[str, Text], ...]
+    json: Expression | None
+    text: Text | None
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorRow:
+    """One row of `errors`: this vendor's words, and what differs from the `error` shape."""
+
+    words: Mapping[str, Any]
+    when: Expression | None
+    status: int | None
+    headers: tuple[tuple[str, Text], ...] | None
+    json: Expression | None
+    text: Text | None
+
+
+@dataclass(frozen=True, slots=True)
+class Replies:
+    """How this vendor answers. `errors` maps a reason, a code or `default` to rows: the first whose `when` holds."""
+
+    ok: tuple[Shape, ...]
+    partial: tuple[Shape, ...]
+    error: tuple[Shape, ...]
+    errors: Mapping[str, tuple[ErrorRow, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Receive:
+    """The role of the vendor: what its reporters send, and what they are answered."""
+
+    requests: tuple[RequestMatch, ...]
+    verify: tuple[Recipe, ...]
+    refuse: tuple[Refusal, ...]
+    reject: tuple[Refusal, ...]
+    each: tuple[Level, ...]
+    point: tuple[PointField, ...]
+    empty_ok: bool
+    partial: Literal["whole", "point"]
+    replies: Replies | None
+
+
+@dataclass(frozen=True, slots=True)
+class CallForm:
+    """How one upstream call is built. At most one of `json`, `form` and `text` is present."""
+
+    name: str
+    method: str
+    path: Text
+    query: Expression | None
+    headers: tuple[tuple[str, Text], ...]
+    json: Expression | None
+    form: Expression | None
+    text: Text | None
+    sign: tuple[Recipe, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeRule:
+    """One rule that judges an answer: the first whose `status` and `when` hold counts.
+
+    `of` looks the value up in `codes`, exactly or by a prefix that ends in `*`.
+    """
+
+    status: frozenset[int]
+    when: Expression | None
+    code: Code | None
+    of: Expression | None
+    exact: Mapping[str, Code]
+    prefixes: tuple[tuple[str, Code], ...]
+    poll: Expression | None
+    message: Expression | None
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """The role of the vendor's reporter: how data points become calls, and what the answers mean."""
+
+    one_per: Mapping[str, Expression]
+    item: Expression
+    requests: tuple[CallForm, ...]
+    outcome: tuple[OutcomeRule, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one call may hold; more is split. `bytes` counts the body as sent, signature included."""
+
+    points: int | None = None
+    bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """One vendor's metric API. `needs` are the `given` names that a route must fill in to send."""
+
+    name: str
+    title: str
+    needs: tuple[str, ...]
+    given: Mapping[str, Any]
+    url: Text | None
+    limits: Limits
+    rules: Mapping[str, Rule]
+    receive: Receive | None
+    send: Send | None

@@ -1,0 +1,55 @@
+"""The credentials that one recipe may be verified against."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from gateway.core.model import Secret
+
+MAX_SECRETS_PER_KEY = 4
+
+# Stands in for the secret of a key that is not known, so that such a request costs what a wrong signature costs.
+DECOY = Secret("a key that nobody has")
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A key id and its secret; `key` is None where a scheme has only a secret. `recipe` binds it to one recipe."""
+
+    secret: Secret
+    key: str | None = None
+    recipe: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Keyring:
+    """Secrets by key id, several of them while one replaces another, and lone secrets by their digest."""
+
+    by_key: Mapping[str, tuple[Secret, ...]]
+    by_digest: Mapping[bytes, Secret]
+
+    def secrets_of(self, key: str) -> tuple[Secret, ...] | None:
+        return self.by_key.get(key)
+
+    def secrets(self) -> list[Secret]:
+        return [*self.by_digest.values(), *(secret for secrets in self.by_key.values() for secret in secrets)]
+
+    def holds(self, text: str) -> bool:
+        """Tell whether a text is one of the lone secrets; only digests are compared."""
+        return digest_of(text) in self.by_digest
+
+
+def digest_of(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
+
+
+def make_keyring(credentials: Iterable[Credential]) -> Keyring:
+    """Sort credentials by how they are looked up."""
+    by_key: dict[str, tuple[Secret, ...]] = {}
+    by_digest: dict[bytes, Secret] = {}
+    for credential in credentials:
+        if credential.key is None:
+            by_digest[digest_of(credential.secret.reveal())] = credential.secret
+        else:
+            by_key[credential.key] = (*by_key.get(credential.key, ()), credential.secret)
+    return Keyring(by_key, by_digest)

@@ -1,0 +1,1 @@
+"""HTTP out: from data points to what the upstream said of them."""

@@ -1,0 +1,236 @@
+"""From folders and the environment to one checked set of specs. The only place that reads spec files or variables."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+
+from gateway.core.case import Case
+from gateway.core.expression import Compiler
+from gateway.core.expression.compiler import KeyPath
+from gateway.core.provider import Provider
+from gateway.core.recipe.model import Recipe
+from gateway.core.route import Route, Snapshot, make_snapshot
+from gateway.core.suggest import nearest
+from gateway.specs.build_provider import build_provider
+from gateway.specs.build_recipe import build_recipe
+from gateway.specs.build_route import build_route
+from gateway.specs.cases import case_document, read_cases, stand_in_route
+from gateway.specs.diagnostic import Diagnostics, Mark
+from gateway.specs.document import Document
+from gateway.specs.nodes import MapNode, Scalar
+from gateway.specs.substitute import Substitution
+from gateway.specs.yaml_reader import MAX_BYTES, parse
+
+KINDS = ("recipe", "provider", "route")
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A case with the route that it runs through, built under the environment that the case states."""
+
+    owner: str
+    case: Case
+    route: Route
+
+
+@dataclass(slots=True)
+class Specs:
+    """All specs of one load. They are complete and sound only where `diagnostics` has no errors."""
+
+    diagnostics: Diagnostics
+    recipes: dict[str, Recipe] = field(default_factory=dict)
+    providers: dict[str, Provider] = field(default_factory=dict)
+    routes: dict[str, Route] = field(default_factory=dict)
+    trials: list[Trial] = field(default_factory=list)
+    watch: "Watch" = field(default_factory=lambda: Watch())
+
+    @property
+    def snapshot(self) -> Snapshot:
+        return make_snapshot(list(self.routes.values()))
+
+
+class Watch:
+    """Remembers which members of which documents ever came out non-null, while the cases ran."""
+
+    def __init__(self) -> None:
+        self._seen: set[tuple[int, KeyPath]] = set()
+        self._watched: list[tuple[Document, Compiler]] = []
+
+    def for_document(self, document: Document) -> Callable[[KeyPath], None]:
+        identity = id(document.node)
+        return lambda path: self._seen.add((identity, path))
+
+    def add(self, document: Document, compiler: Compiler) -> None:
+        self._watched.append((document, compiler))
+
+    def report(self) -> None:
+        """Warn of each member that no case made non-null, in the documents that have cases."""
+        for document, compiler in self._watched:
+            if "cases" not in document.node.entries:
+                document.note((), f"the {document.kind} {document.name!r} has no cases")
+                continue
+            for path in sorted(compiler.watched, key=str):
+                if (id(document.node), path) not in self._seen:
+                    document.warning(path, "no case ever gives this a value")
+
+
+def load(
+    folder: Path | None,
+    environ: Mapping[str, str] | None = None,
+    *,
+    trials: bool = False,
+    strict_environment: bool = True,
+) -> Specs:
+    """Load the shipped specs and those below the folder; a spec of the same name replaces the shipped one.
+
+    Everything that is wrong is in the result's diagnostics. `trials` also prepares the cases. An unset variable is an
+    error where `strict_environment`, else a warning. Raises OSError when the folder cannot be read.
+    """
+    specs = Specs(Diagnostics())
+    loader = _Loader(specs, os.environ if environ is None else environ, trials, strict_environment)
+    shipped = files("gateway")
+    documents = [
+        document
+        for kind in ("recipes", "providers")
+        for path in sorted(Path(str(shipped / kind)).glob("*.yaml"))
+        for document in loader.documents(path, shipped=True)
+    ]
+    own = [document for path in _spec_files(folder) for document in loader.documents(path)] if folder else []
+    loader.build(documents, own)
+    return specs
+
+
+def _spec_files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is not a folder")
+    found = [path for pattern in ("*.yaml", "*.yml") for path in folder.rglob(pattern)]
+    return sorted(path for path in found if path.is_file())
+
+
+@dataclass(frozen=True, slots=True)
+class _Loader:
+    specs: Specs
+    environ: Mapping[str, str]
+    trials: bool
+    strict_environment: bool
+
+    def documents(self, path: Path, *, shipped: bool = False) -> Iterator[Document]:
+        file = str(path.relative_to(path.parents[2])) if shipped else str(path)
+        with path.open("rb") as stream:
+            text = stream.read(MAX_BYTES + 1)
+        for node in parse(text, file, self.specs.diagnostics):
+            document = self._document(node, shipped)
+            if document is not None:
+                yield document
+
+    def _document(self, node: object, shipped: bool) -> Document | None:
+        diagnostics = self.specs.diagnostics
+        if not isinstance(node, MapNode) or not node.entries:
+            mark = getattr(node, "mark", Mark("", 1, 1))
+            diagnostics.error(mark, "", "a document is a map that begins with recipe:, provider: or route:")
+            return None
+        kind, name = next(iter(node.entries.items()))
+        if kind not in KINDS:
+            hint = nearest(kind, KINDS)
+            diagnostics.error(node.key_marks[kind], "", f"a document cannot begin with {kind!r}", hint)
+            return None
+        text = name.text if isinstance(name, Scalar) else ""
+        return Document(kind, text, node, diagnostics, shipped)
+
+    def build(self, shipped: list[Document], own: list[Document]) -> None:
+        documents = self._chosen(shipped, own)
+        for document in documents["recipe"]:
+            recipe = build_recipe(document)
+            if recipe is not None:
+                self.specs.recipes[document.name] = recipe
+        # What a broken recipe or provider leaves unnamed would only be reported again by all that names it.
+        if self.specs.diagnostics.has_errors and len(self.specs.recipes) < len(documents["recipe"]):
+            return
+        for document in documents["provider"]:
+            self._provider(document)
+        if len(self.specs.providers) < len(documents["provider"]):
+            return
+        for document in documents["route"]:
+            self._route(document)
+        self._check_ambiguity(documents["route"])
+
+    def _chosen(self, shipped: list[Document], own: list[Document]) -> dict[str, list[Document]]:
+        chosen: dict[str, dict[str, Document]] = {kind: {} for kind in KINDS}
+        for document in shipped:
+            chosen[document.kind][document.name] = document
+        for document in own:
+            other = chosen[document.kind].get(document.name)
+            if other is not None and other.shipped:
+                document.note((document.kind,), f"replaces the shipped {document.kind} {document.name!r}")
+            elif other is not None:
+                where = other.node.mark
+                document.error((document.kind,), f"{document.name!r} is already defined at {where}")
+            chosen[document.kind][document.name] = document
+        return {kind: list(by_name.values()) for kind, by_name in chosen.items()}
+
+    def _provider(self, document: Document) -> None:
+        watch = self.specs.watch.for_document(document) if self.trials else None
+        built = build_provider(document, self.specs.recipes, watch)
+        if built is None:
+            return
+        provider, compiler = built
+        self.specs.providers[document.name] = provider
+        if self.trials:
+            self.specs.watch.add(document, compiler)
+            for case, _ in read_cases(document):
+                self.specs.trials.append(Trial(provider.name, case, stand_in_route(provider)))
+
+    def _route(self, document: Document) -> None:
+        watch = self.specs.watch.for_document(document) if self.trials else None
+        values = self._substitution(document, self.environ).to_python(document.node)
+        built = build_route(document, values, self.specs.providers, watch)
+        if built is None:
+            return
+        route, compiler = built
+        self.specs.routes[document.name] = route
+        if self.trials:
+            self.specs.watch.add(document, compiler)
+            for case, environ in read_cases(document):
+                self._route_trial(document, case, environ)
+
+    def _route_trial(self, document: Document, case: Case, environ: Mapping[str, str]) -> None:
+        under = case_document(document)
+        values = self._substitution(under, environ).to_python(document.node)
+        built = build_route(under, values, self.specs.providers, self.specs.watch.for_document(document))
+        if built is not None:
+            self.specs.trials.append(Trial(document.name, case, built[0]))
+
+    def _substitution(self, document: Document, environ: Mapping[str, str]) -> Substitution:
+        def report(mark: Mark, what: str, is_environment: bool) -> None:
+            if not is_environment:
+                document.diagnostics.error(mark, "", what)
+                return
+            document.unset.add(mark)
+            if self.strict_environment:
+                document.errors += 1
+                document.diagnostics.error(mark, "", what, "set it, or give a default: ${NAME:-default}")
+            else:
+                document.diagnostics.warning(mark, "", what)
+
+        return Substitution(environ.get, _read_secret_file, report)
+
+    def _check_ambiguity(self, documents: list[Document]) -> None:
+        """Two routes that listen to the same call cannot be told apart."""
+        first: dict[tuple[str, str], str] = {}
+        for document in documents:
+            route = self.specs.routes.get(document.name)
+            for form in route.source.receive.requests if route else ():
+                other = first.setdefault((form.method, form.path), document.name)
+                if other != document.name:
+                    what = f"{form.method} {form.path} belongs to the route {other!r} already"
+                    document.error(("receive", "provider"), what, "a call can go to one route only")
+
+
+def _read_secret_file(path: str) -> str | None:
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+    return text.removesuffix("\n").removesuffix("\r")

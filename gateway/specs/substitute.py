@@ -1,0 +1,56 @@
+"""Replaces ${NAME} in the scalars of a route, after parsing: a value can never change the structure of a document."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from gateway.specs.diagnostic import Mark
+from gateway.specs.nodes import ListNode, MapNode, Node, Scalar
+
+_VARIABLE = re.compile(r"\$(\$\{)|\$\{([^{}]*)\}")
+_NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
+
+LookUp = Callable[[str], str | None]
+
+
+class Substitution:
+    """Replaces variables by what `variable` and `read_file` give; what they do not give is told to `report`.
+
+    `report` gets the mark, what is wrong, and whether it is a matter of the environment (else of the text).
+    """
+
+    def __init__(self, variable: LookUp, read_file: LookUp, report: Callable[[Mark, str, bool], None]) -> None:
+        self._variable = variable
+        self._read_file = read_file
+        self._report = report
+
+    def to_python(self, node: Node) -> Any:
+        """Return the node's plain values with every variable replaced."""
+        if isinstance(node, MapNode):
+            return {key: self.to_python(value) for key, value in node.entries.items()}
+        if isinstance(node, ListNode):
+            return [self.to_python(item) for item in node.items]
+        if isinstance(node.value, str) and "${" in node.value:
+            return _VARIABLE.sub(lambda match: self._value(match, node), node.value)
+        return node.value
+
+    def _value(self, match: re.Match[str], node: Scalar) -> str:
+        if match[1]:
+            return "${"
+        text = match[2]
+        if text.startswith("file:"):
+            return self._or_report(self._read_file(text[5:]), f"the file {text[5:]} cannot be read", node)
+        name = _NAME.fullmatch(text)
+        if name is None:
+            self._report(node.mark, f"{match[0]!r} is not ${{NAME}}, ${{NAME:-default}} or ${{file:/path}}", False)
+            return text
+        value = self._variable(name[1])
+        if value is None and name[2] is not None:
+            return name[2]
+        return self._or_report(value, f"the environment variable {name[1]} is not set", node)
+
+    def _or_report(self, value: str | None, what: str, node: Scalar) -> str:
+        if value is None:
+            self._report(node.mark, what, True)
+            return "unset"
+        return value

@@ -1,0 +1,17 @@
+import pytest
+
+from gateway.core.suggest import nearest
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "hint"),
+    [
+        pytest.param("time_sn", ["unit", "time_ns"], "did you mean 'time_ns'?", id="swapped letters"),
+        pytest.param("POST", ["get", "post"], "did you mean 'post'?", id="other case"),
+        pytest.param("qqq", ["zeta", "acme"], "known: acme, zeta", id="nothing close"),
+        pytest.param("qqq", [], "", id="nothing known"),
+        pytest.param("!", "abcdefghijklm", "known: a, b, c, d, e, f, g, h, i, j, k, l, …", id="many known"),
+    ],
+)
+def test_nearest_gives_a_hint(word: str, known: list[str], hint: str):
+    assert nearest(word, known) == hint
