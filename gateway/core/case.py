@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gateway.core.accept import Accepted, accept, reply_names
-from gateway.core.decode import FIELD_READERS, Item
+from gateway.core.accept import ANYONE, Accepted, accept, reply_names
+from gateway.core.decode import Item, read_point
 from gateway.core.draft import Draft
 from gateway.core.encode import Call, encode
 from gateway.core.errors import CallerError, GatewayError
@@ -18,7 +18,7 @@ from gateway.core.outcome import CODE_OF, Code, Outcome, Reason, Rejected
 from gateway.core.raw import read_raw
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.sign import Fresh, sign
-from gateway.core.recipe.verify import Check, Verified
+from gateway.core.recipe.verify import Check
 from gateway.core.reply import reply
 from gateway.core.route import Match, Route, make_snapshot
 
@@ -151,8 +151,12 @@ class _Run:
 
     def _points(self, expected: list[dict[str, Any]]) -> Iterator[str]:
         if self.case.request is None:
-            items = tuple(Item(at, point, _point(point, self.case.now_ns)) for at, point in enumerate(expected))
-            self.accepted = Accepted(Verified("none", None, {}), items)
+            try:
+                points = [read_point(fields, now_ns=self.case.now_ns) for fields in expected]
+            except ValueError as error:
+                raise Mismatch(f"points: {error}") from error
+            items = tuple(Item(at, expected[at], point) for at, point in enumerate(points))
+            self.accepted = Accepted(ANYONE, items)
             return
         made = [item.point.as_mapping() for item in self._accepted().items]
         yield from differences(expected, made, "points")
@@ -212,9 +216,7 @@ class _Run:
             # No report stands behind the answer: what a report of one data point would be told.
             lone = Item(0, None, DataPoint("metric", self.case.now_ns))
             call = Call("", Draft("POST", "http", "", ""), (lone,), 0)
-            outcome = replace(
-                fold(Accepted(Verified("none", None, {}), (lone,)), [(call, outcome)]), request_id="0" * 32
-            )
+            outcome = replace(fold(Accepted(ANYONE, (lone,)), [(call, outcome)]), request_id="0" * 32)
         made = reply(self.route.source.receive.replies, outcome, self.names)
         yield from differences(dict(expected), _response_parts(made), "reply")
 
@@ -241,14 +243,6 @@ def differences(expected: Any, made: Any, path: str) -> Iterator[str]:
 def _shown(value: Any) -> str:
     text = "nothing" if value is None else write_json(value).decode()
     return text if len(text) <= 200 else text[:200] + "…"
-
-
-def _point(fields: Mapping[str, Any], now_ns: int) -> DataPoint:
-    try:
-        read: dict[str, Any] = {name: FIELD_READERS[name](value) for name, value in fields.items() if value is not None}
-        return DataPoint(**{"time_ns": now_ns, "metric": "", **read})
-    except (KeyError, ValueError) as error:
-        raise Mismatch(f"points: {error}") from error
 
 
 def _parts(draft: Draft) -> dict[str, Any]:

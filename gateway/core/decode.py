@@ -172,6 +172,15 @@ FIELD_READERS = {
 }
 
 
+def read_point(fields: Mapping[str, Any], *, now_ns: int) -> DataPoint:
+    """Return a data point from its own fields as JSON has them; a missing time becomes `now_ns`. Raises ValueError."""
+    unknown = sorted(fields.keys() - FIELD_READERS.keys())
+    if unknown:
+        raise ValueError(f"a data point has no {unknown[0]!r}; it has {', '.join(FIELD_READERS)}")
+    read: dict[str, Any] = {name: FIELD_READERS[name](value) for name, value in fields.items() if value is not None}
+    return DataPoint(**{"time_ns": now_ns, "metric": "", **read})
+
+
 def _scalar_text(name: str, value: Any) -> str:
     if isinstance(value, str):
         return value

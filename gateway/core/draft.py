@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Self
+from typing import Any, Self
 from urllib.parse import quote, urlencode
 
 from gateway.core.errors import SpecError
 from gateway.core.json import write_json
+from gateway.core.message import BodyKind
 from gateway.core.model import Headers, Request
 from gateway.core.outcome import Reason
 
@@ -21,7 +22,7 @@ _CONTENT_TYPE = {
 class Draft:
     """A call to `scheme://host` + `path`. `path` is percent-encoded, `query` and form fields are not.
 
-    `body` is a JSON value, a tuple of form fields, text, or None, as `body_kind` says.
+    `body` is a JSON value, a tuple of form fields, text or bytes, or None, as `body_kind` says.
     """
 
     method: str
@@ -30,8 +31,14 @@ class Draft:
     path: str
     query: tuple[tuple[str, str], ...] = ()
     headers: Headers = ()
-    body_kind: Literal["json", "form", "text", "none"] = "none"
+    body_kind: BodyKind = "none"
     body: Any = None
+
+    @classmethod
+    def of(cls, request: Request, body_kind: BodyKind, body: Any, query: tuple[tuple[str, str], ...]) -> Self:
+        """Return a received request as a draft: what a client would hand over to be signed."""
+        headers = tuple(header for header in request.headers if header[0].lower() not in ("host", "content-length"))
+        return cls(request.method, request.scheme, request.host, request.path, query, headers, body_kind, body)
 
     def with_header(self, name: str, value: str) -> Self:
         """Return the draft with this header in the place of any of that name."""
@@ -67,7 +74,9 @@ class Draft:
                 raise SpecError.of(Reason.INTERNAL, f"the body cannot be written as JSON: {error}") from error
         if self.body_kind == "form":
             return urlencode(self.body).encode()
-        return self.body.encode() if self.body_kind == "text" else b""
+        if self.body_kind == "text":
+            return self.body if isinstance(self.body, bytes) else str(self.body).encode()
+        return b""
 
 
 def _with_member(body: Any, path: tuple[str, ...], value: Any) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """From folders and the environment to one checked set of specs. The only place that reads spec files or variables."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -33,6 +33,7 @@ class Trial:
     owner: str
     case: Case
     route: Route
+    environ: Mapping[str, str]
 
 
 @dataclass(slots=True)
@@ -80,16 +81,18 @@ def load(
     folder: Path | None,
     environ: Mapping[str, str] | None = None,
     *,
+    only: Collection[str] | None = None,
     trials: bool = False,
     strict_environment: bool = True,
 ) -> Specs:
     """Load the shipped specs and those below the folder; a spec of the same name replaces the shipped one.
 
-    Everything that is wrong is in the result's diagnostics. `trials` also prepares the cases. An unset variable is an
-    error where `strict_environment`, else a warning. Raises OSError when the folder cannot be read.
+    Everything that is wrong is in the result's diagnostics. `only` leaves out all other routes; `trials` also prepares
+    the cases. An unset variable is an error where `strict_environment`, else a warning. Raises OSError when the folder
+    cannot be read.
     """
     specs = Specs(Diagnostics())
-    loader = _Loader(specs, os.environ if environ is None else environ, trials, strict_environment)
+    loader = _Loader(specs, folder, os.environ if environ is None else environ, only, trials, strict_environment)
     shipped = files("gateway")
     documents = [
         document
@@ -112,7 +115,9 @@ def _spec_files(folder: Path) -> list[Path]:
 @dataclass(frozen=True, slots=True)
 class _Loader:
     specs: Specs
+    folder: Path | None
     environ: Mapping[str, str]
+    only: Collection[str] | None
     trials: bool
     strict_environment: bool
 
@@ -152,9 +157,13 @@ class _Loader:
             self._provider(document)
         if len(self.specs.providers) < len(documents["provider"]):
             return
-        for document in documents["route"]:
+        routes = [each for each in documents["route"] if self.only is None or each.name in self.only]
+        for document in routes:
             self._route(document)
-        self._check_ambiguity(documents["route"])
+        self._check_ambiguity(routes)
+        for name in sorted(set(self.only or ()) - {each.name for each in routes}):
+            known = nearest(name, [each.name for each in documents["route"]])
+            self.specs.diagnostics.error(Mark(str(self.folder or ""), 1, 1), "", f"no route is named {name!r}", known)
 
     def _chosen(self, shipped: list[Document], own: list[Document]) -> dict[str, list[Document]]:
         chosen: dict[str, dict[str, Document]] = {kind: {} for kind in KINDS}
@@ -180,7 +189,7 @@ class _Loader:
         if self.trials:
             self.specs.watch.add(document, compiler)
             for case, _ in read_cases(document):
-                self.specs.trials.append(Trial(provider.name, case, stand_in_route(provider)))
+                self.specs.trials.append(Trial(provider.name, case, stand_in_route(provider), {}))
 
     def _route(self, document: Document) -> None:
         watch = self.specs.watch.for_document(document) if self.trials else None
@@ -200,7 +209,7 @@ class _Loader:
         values = self._substitution(under, environ).to_python(document.node)
         built = build_route(under, values, self.specs.providers, self.specs.watch.for_document(document))
         if built is not None:
-            self.specs.trials.append(Trial(document.name, case, built[0]))
+            self.specs.trials.append(Trial(document.name, case, built[0], environ))
 
     def _substitution(self, document: Document, environ: Mapping[str, str]) -> Substitution:
         def report(mark: Mark, what: str, is_environment: bool) -> None:

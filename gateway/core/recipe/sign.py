@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
 
 from gateway.core.draft import Draft
 from gateway.core.errors import SpecError
@@ -39,6 +40,10 @@ class Signed:
 
     request: Request
     evaluation: Evaluation
+
+    @classmethod
+    def unsigned(cls, draft: Draft) -> Self:
+        return cls(draft.render(), Evaluation({}))
 
 
 def sign(draft: Draft, recipe: Recipe, credential: Credential, given: Mapping[str, str], fresh: Fresh) -> Signed:

@@ -1,0 +1,71 @@
+# Needs make and a Python >= 3.11 that has venv or pip. Everything else lands in .venv, never outside it.
+#   make run ROUTE=name PORT=9000     make test ARGS='-k outcome -x'     make install PYTHON=python3.13
+
+MAKEFLAGS += --no-print-directory
+PYTHONS := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11)
+IN_VENV := .venv/bin/
+STAMP := .venv/.installed
+
+# A Python of the right age that can make environments, else one of the right age, else nothing.
+FIND_PYTHON = python=; able=; \
+  for p in $(PYTHONS); do \
+    "$$p" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+    python=$${python:-$$p}; \
+    if "$$p" -c 'import ensurepip' 2>/dev/null || "$$p" -m pip --version >/dev/null 2>&1; then \
+      python=$$p; able=yes; break; fi; \
+  done; \
+  if [ -z "$$python" ]; then \
+    echo 'No Python >= 3.11 among: $(PYTHONS). Install one, or name yours: make install PYTHON=/path/to/python3' >&2; exit 1; fi; \
+  if [ -z "$$able" ]; then \
+    echo "$$python has neither ensurepip nor pip. Install the Debian package python3-venv (or python3-pip), then repeat." >&2; exit 1; fi
+
+# Puts pip into the environment $$venv, or borrows the outer one where the system splits ensurepip off (Debian).
+FIND_PIP = \
+  if "$$venv/bin/python" -m pip --version >/dev/null 2>&1 \
+    || "$$venv/bin/python" -m ensurepip --default-pip >/dev/null 2>&1; then pip="$$venv/bin/python -m pip"; \
+  else pip="$$python -m pip --python $$venv/bin/python"; fi; \
+  pip_install="$$pip install -qq --disable-pip-version-check --no-input"
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test check lock
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s%s\n", $$1, $$2 }' Makefile
+
+install: $(STAMP)  ## make .venv with the gateway and what develops it (the targets below do so by themselves)
+
+run: $(STAMP)  ## gateway and stand-in vendor, with a curl line to try; ROUTE=name, PORT=number
+	@$(IN_VENV)gateway demo $(if $(PORT),--port $(PORT)) $(ROUTE)
+
+test: $(STAMP)  ## run the tests; ARGS goes to pytest
+	@$(IN_VENV)python -m pytest $(ARGS)
+
+check: $(STAMP)  ## format, lint, types, and every diagnostic and case of routes.d
+	$(IN_VENV)ruff format --check .
+	$(IN_VENV)ruff check .
+	$(IN_VENV)mypy --strict gateway
+	$(IN_VENV)gateway check routes.d
+
+# The stamp is written last and holds the folder, so that half an installation is finished, and one that was
+# moved here (its scripts name the old place) is made anew.
+ifneq "$(shell cat $(STAMP) 2>/dev/null)" "$(CURDIR)"
+.PHONY: $(STAMP)
+endif
+$(STAMP): pyproject.toml constraints.txt
+	@$(FIND_PYTHON); venv=.venv; \
+	if [ -f $(STAMP) ] && [ "$$(cat $(STAMP))" != "$(CURDIR)" ]; then rm -rf .venv; fi; \
+	if ! .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	  "$$python" -m venv --clear --without-pip .venv || exit 1; fi; \
+	echo "Setting up .venv; this takes about a minute, once." >&2; \
+	$(FIND_PIP); \
+	$$pip_install -c constraints.txt -e '.[dev]' && printf '%s\n' "$(CURDIR)" > $(STAMP)
+
+lock:  ## write constraints.txt anew: the newest of everything, from an empty environment
+	@$(FIND_PYTHON); venv=$$(mktemp -d) && trap 'rm -rf "$$venv"' EXIT && \
+	"$$python" -m venv --without-pip "$$venv" || exit 1; \
+	$(FIND_PIP); \
+	$$pip_install -e '.[dev]' && \
+	$$pip list --format=freeze --disable-pip-version-check --exclude metric-gateway --exclude pip \
+	  --exclude setuptools --exclude wheel > "$$venv/constraints.txt" && \
+	{ echo '# What the tests ran with, written by: make lock'; LC_ALL=C sort -f "$$venv/constraints.txt"; } \
+	  > constraints.txt

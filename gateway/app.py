@@ -1,0 +1,112 @@
+"""The composition root: owns the listeners, the client and every task, and ends them in the right order."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from gateway.core.route import Snapshot
+from gateway.delivery.client import Client
+from gateway.delivery.direct import Direct
+from gateway.telemetry import Telemetry
+from gateway.web.ingress import Deliver, Ingress
+from gateway.web.probes import Probes
+from gateway.web.replays import Replays
+from gateway.web.server import Listener, listen
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Where to listen, and how to end. `admin` None leaves the admin port out."""
+
+    listen: str = "127.0.0.1:8080"
+    admin: str | None = "127.0.0.1:9091"
+    grace_s: float = 25
+    drain_delay_s: float = 0
+
+
+class Gateway:
+    """A running gateway. `deliver` takes the place of direct delivery, where data points are to go elsewhere."""
+
+    def __init__(self, snapshot: Snapshot, settings: Settings, *, deliver: Deliver | None = None) -> None:
+        self._snapshot = snapshot
+        self._settings = settings
+        self._deliver = deliver
+        self._telemetry = Telemetry()
+        self._ready = False
+        self._client: Client | None = None
+        self._listener: Listener | None = None
+        self._admin: Listener | None = None
+
+    @property
+    def address(self) -> str:
+        return self._listener.address if self._listener else ""
+
+    @property
+    def admin_address(self) -> str:
+        return self._admin.address if self._admin else ""
+
+    async def start(self) -> None:
+        """Listen. Raises ValueError or OSError when an address cannot be had."""
+        self._client = Client()
+        deliver = self._deliver or Direct(self._client, self._telemetry).deliver
+        ingress = Ingress(lambda: self._snapshot, deliver, Replays(), self._telemetry)
+        try:
+            if self._settings.admin is not None:
+                self._admin = await listen(Probes(lambda: self._ready, self._telemetry), self._settings.admin)
+            self._listener = await listen(ingress, self._settings.listen)
+        except (OSError, ValueError):
+            await self._close()
+            raise
+        self._ready = True
+
+    async def stop(self) -> None:
+        """Ask for no more traffic, answer what was sent, and close: all of it within the grace."""
+        self._ready = False
+        await asyncio.sleep(min(self._settings.drain_delay_s, self._settings.grace_s))
+        await self._close(max(0.0, self._settings.grace_s - self._settings.drain_delay_s))
+
+    async def _close(self, grace_s: float = 0) -> None:
+        if self._listener is not None:
+            await self._listener.close(grace_s)
+        if self._client is not None:
+            await self._client.close()
+        if self._admin is not None:
+            await self._admin.close(0)
+
+
+async def run_until_signal(gateway: Gateway, *, on_ready: Callable[[], None]) -> int:
+    """Run a gateway until SIGTERM or SIGINT. Returns the exit code; a second signal ends the process at once."""
+    await gateway.start()
+    received = asyncio.get_running_loop().create_future()
+
+    def on_signal(number: signal.Signals) -> None:
+        if received.done():
+            os._exit(128 + number)
+        received.set_result(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, on_signal, number)
+    on_ready()
+    number = await received
+    log.info("stopping", signal=number.name)
+    await gateway.stop()
+    log.info("stopped")
+    return 130 if number is signal.SIGINT else 0
+
+
+def run(main: Coroutine[Any, Any, int]) -> int:
+    """Run a coroutine on uvloop, or on asyncio's own loop where there is no uvloop."""
+    try:
+        import uvloop
+    except ImportError:
+        log.warning("uvloop is not installed; the gateway runs on asyncio's own loop, and slower")
+        return asyncio.run(main)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main)

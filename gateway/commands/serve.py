@@ -1,0 +1,70 @@
+"""gateway serve: run the gateway until it is told to stop."""
+
+from typing import Annotated
+
+import structlog
+import typer
+
+from gateway.app import Gateway, Settings, run, run_until_signal
+from gateway.commands.loading import load_or_fail
+from gateway.commands.options import DEFAULT_ROUTES, Routes, fail
+from gateway.commands.printing import print_diagnostics
+from gateway.commands.targets import retarget
+from gateway.logs import LEVELS, configure
+
+log = structlog.get_logger()
+
+
+def serve(
+    routes: Routes = DEFAULT_ROUTES,
+    listen: Annotated[
+        str, typer.Option(metavar="ADDR", envvar="GATEWAY_LISTEN", help="Where reporters come; :0 takes a free port.")
+    ] = "127.0.0.1:8080",
+    admin: Annotated[
+        str, typer.Option(metavar="ADDR", envvar="GATEWAY_ADMIN", help="Where /healthz, /readyz and /metrics are.")
+    ] = "127.0.0.1:9091",
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="ROUTE", help="Serve this route and no other; repeatable.")
+    ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option("--target", metavar="ROUTE=URL", help="Send a route's calls there instead; repeatable."),
+    ] = None,
+    grace_s: Annotated[
+        float, typer.Option(min=0, envvar="GATEWAY_GRACE_S", help="How long stopping may take, in seconds.")
+    ] = 25,
+    drain_delay_s: Annotated[
+        float,
+        typer.Option(min=0, envvar="GATEWAY_DRAIN_DELAY_S", help="How long /readyz says no before listening ends."),
+    ] = 0,
+    log_level: Annotated[str, typer.Option(envvar="GATEWAY_LOG_LEVEL", help="debug, info, warning or error.")] = "info",
+    log_format: Annotated[
+        str, typer.Option(envvar="GATEWAY_LOG_FORMAT", help="auto (text on a terminal, else json), json or text.")
+    ] = "auto",
+) -> None:
+    """Run the gateway.
+
+    SIGTERM answers what was sent, then ends; a second signal ends at once.
+
+    Example: gateway serve --routes ./routes.d --listen 127.0.0.1:8080
+    """
+    if log_level not in LEVELS:
+        fail(f"--log-level: {log_level!r} is not one of {', '.join(LEVELS)}")
+    if log_format not in ("auto", "json", "text"):
+        fail(f"--log-format: {log_format!r} is not one of auto, json, text")
+    configure(log_level, log_format)  # type: ignore[arg-type]  # just checked
+    specs = load_or_fail(routes, only=only)
+    print_diagnostics(specs.diagnostics)
+    snapshot = retarget(specs.snapshot, target or ())
+    settings = Settings(listen=listen, admin=admin, grace_s=grace_s, drain_delay_s=drain_delay_s)
+    gateway = Gateway(snapshot, settings)
+
+    def ready() -> None:
+        names = [route.name for route in snapshot.routes]
+        log.info("listening", address=gateway.address, admin=gateway.admin_address, routes=names)
+
+    try:
+        code = run(run_until_signal(gateway, on_ready=ready))
+    except (OSError, ValueError) as error:
+        fail(f"cannot listen on {listen} and {admin}: {error}")
+    raise typer.Exit(code)

@@ -1,0 +1,228 @@
+"""HTTP out: one exchange with an upstream, byte for byte as it was signed, each way to fail told apart.
+
+What an answer means is not decided here (see `core/outcome`). Nothing is sent again that may have gone out.
+"""
+
+import asyncio
+import errno
+import io
+import os
+import ssl
+import zlib
+from dataclasses import dataclass
+from typing import ClassVar
+from weakref import WeakSet
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+from aiohttp.typedefs import LooseHeaders
+from yarl import URL
+
+from gateway.core.errors import GatewayError, SpecError, UpstreamError
+from gateway.core.model import Headers, Request, Response
+from gateway.core.outcome import Reason
+
+CONNECT_AGAIN_AFTER_S = (0.05, 0.2)
+# Common servers close idle connections after 5 s; a request sent into that moment would be lost.
+MAX_IDLE_S = 4
+ONE_WRITE_BYTES = 1_048_576
+AUTO_HEADERS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """`connect_s` covers one attempt to connect, `total_s` everything up to the last byte of the answer."""
+
+    connect_s: float = 2
+    total_s: float = 5
+
+
+class Client:
+    """Sends requests over one pool of connections. Create it inside the running loop."""
+
+    def __init__(
+        self,
+        *,
+        max_reply_bytes: int = 1_048_576,
+        max_connections: int = 256,
+        max_idle_s: float = MAX_IDLE_S,
+    ) -> None:
+        """`max_connections` is per upstream: one that hangs must not take the connections of the others."""
+        self._max_reply_bytes = max_reply_bytes
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, limit_per_host=max_connections, keepalive_timeout=max_idle_s),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            # aiohttp lets a gzip body pass that broke off, see `_inflated`.
+            auto_decompress=False,
+            skip_auto_headers=AUTO_HEADERS,
+            request_class=_ExactRequest,
+        )
+        # Where a kept-alive connection drops, aiohttp sends GET, PUT and DELETE once more, and has no public
+        # switch for that. The upstream may have acted on the first one.
+        self._session._retry_connection = False
+
+    async def send(self, request: Request, *, timeouts: Timeouts) -> Response:
+        """Send the request to its own URL and return the whole answer, whatever its status.
+
+        Raises UpstreamError when there is none, and SpecError when the request cannot stand on the wire.
+        """
+        try:
+            async with asyncio.timeout(timeouts.total_s) as deadline:
+                return await self._connect_and_exchange(request, timeouts, deadline)
+        except (aiohttp.ClientError, OSError, ValueError, zlib.error) as error:
+            # Not `from error`: aiohttp's texts hold the URL and the headers, and a traceback would show them.
+            raise _translated(error, request, timeouts) from None
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    async def _connect_and_exchange(self, request: Request, timeouts: Timeouts, deadline: asyncio.Timeout) -> Response:
+        """Try again where no connection came about: ClientConnectorError comes before the first byte only."""
+        for pause_s in CONNECT_AGAIN_AFTER_S:
+            try:
+                return await self._exchange(request, timeouts)
+            except aiohttp.ClientSSLError:
+                raise
+            except aiohttp.ClientConnectorError:
+                if _has_passed(deadline, in_s=pause_s):
+                    raise
+                await asyncio.sleep(pause_s)
+        return await self._exchange(request, timeouts)
+
+    async def _exchange(self, request: Request, timeouts: Timeouts) -> Response:
+        async with self._session.request(
+            request.method,
+            _url(request),
+            headers=request.headers,
+            data=_payload(request.body),
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(total=None, connect=timeouts.connect_s),
+        ) as answer:
+            body = await self._body(answer.content, request)
+            headers = tuple((_text(name), _text(value)) for name, value in answer.raw_headers)
+            encoding = answer.headers.get("Content-Encoding", "").lower()
+            if body and encoding in ("gzip", "x-gzip", "deflate"):
+                body = self._inflated(body, encoding, request)
+                headers = _without(headers, "content-encoding", "content-length")
+            return Response(answer.status, headers, body)
+
+    async def _body(self, content: aiohttp.StreamReader, request: Request) -> bytes:
+        chunks = []
+        size = 0
+        while chunk := await content.readany():
+            size += len(chunk)
+            if size > self._max_reply_bytes:
+                raise self._too_large(request)
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    def _inflated(self, body: bytes, encoding: str, request: Request) -> bytes:
+        """Inflate a body of one gzip member or one deflate stream, at most `max_reply_bytes` of it."""
+        # RFC 9110 section 8.4.1.2: some servers leave out the zlib header, whose first byte ends in 8.
+        bare = encoding == "deflate" and body[0] & 0x0F != 8
+        stream = zlib.decompressobj(-zlib.MAX_WBITS if bare else 32 + zlib.MAX_WBITS)
+        inflated = stream.decompress(body, self._max_reply_bytes + 1)
+        if len(inflated) > self._max_reply_bytes:
+            raise self._too_large(request)
+        if not stream.eof or stream.unused_data:
+            raise zlib.error
+        return inflated
+
+    def _too_large(self, request: Request) -> UpstreamError:
+        return _failure(request, Reason.UPSTREAM_GARBLED, f"the answer is over {self._max_reply_bytes} bytes")
+
+
+class _ExactRequest(aiohttp.ClientRequest):
+    """Has the headers as they are given, where aiohttp moves Host to the front, and no answer but its own."""
+
+    _used: ClassVar[WeakSet[ResponseHandler]] = WeakSet()
+
+    def update_headers(self, headers: LooseHeaders | None) -> None:
+        super().update_headers(None)
+        self.headers.clear()
+        self.headers.extend(headers or ())
+        # aiohttp would leave a lone surrogate out without a word, and so send what was not signed.
+        "".join((self.url.raw_path, *self.headers.values())).encode()
+
+    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+        # What an upstream wrote unasked on an idle connection would be read as the answer to this request.
+        protocol = conn.protocol
+        if protocol is not None:
+            if protocol in self._used and protocol.should_close:
+                raise aiohttp.ClientConnectorError(self.connection_key, OSError(errno.ECONNRESET, ""))
+            self._used.add(protocol)
+        return await super().send(conn)
+
+
+def _url(request: Request) -> URL:
+    """Return a URL whose path is the whole target: parsed by yarl, it would lose a bare '?' and '#...'."""
+    target = request.target if request.target.startswith("/") else "/" + request.target
+    return URL.build(scheme=request.scheme, authority=request.host, path=target, encoded=True)
+
+
+def _payload(body: bytes) -> bytes | io.BytesIO | None:
+    """Return the body so that aiohttp does not warn of one large write; None where no body headers belong."""
+    return io.BytesIO(body) if len(body) > ONE_WRITE_BYTES else body or None
+
+
+def _has_passed(deadline: asyncio.Timeout, *, in_s: float) -> bool:
+    when = deadline.when()
+    return when is not None and asyncio.get_running_loop().time() + in_s >= when
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def _without(headers: Headers, *names: str) -> Headers:
+    return tuple(header for header in headers if header[0].lower() not in names)
+
+
+def _failure(request: Request, reason: Reason, what: str) -> UpstreamError:
+    return UpstreamError.of(reason, f"{_place(request)}: {what}")
+
+
+def _place(request: Request) -> str:
+    """Return host:port, for people."""
+    host = request.host
+    if host.rpartition(":")[2].isdigit():
+        return host
+    return f"{host}:{443 if request.scheme == 'https' else 80}"
+
+
+def _translated(error: Exception, request: Request, timeouts: Timeouts) -> GatewayError:
+    """Return our error for one of aiohttp's, the system's or zlib's. Their texts may hold secrets."""
+    match error:
+        case aiohttp.ConnectionTimeoutError():
+            reason, what = Reason.UPSTREAM_TIMEOUT, f"no connection within {timeouts.connect_s:g} s"
+        case TimeoutError():
+            reason, what = Reason.UPSTREAM_TIMEOUT, f"no answer within {timeouts.total_s:g} s"
+        case aiohttp.ClientConnectorDNSError():
+            reason, what = Reason.UPSTREAM_DOWN, "the name does not resolve"
+        case OSError():
+            reason, what = Reason.UPSTREAM_DOWN, _system_text(error)
+        case aiohttp.ServerDisconnectedError() if isinstance(error.message, str):
+            reason, what = Reason.UPSTREAM_DOWN, "closed the connection without an answer"
+        case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError():
+            reason, what = Reason.UPSTREAM_GARBLED, "the answer broke off"
+        case aiohttp.ClientResponseError():
+            reason, what = Reason.UPSTREAM_GARBLED, "the answer is not HTTP"
+        case zlib.error():
+            reason, what = Reason.UPSTREAM_GARBLED, "the answer's compressed data is damaged"
+        case ValueError():
+            what = "the request cannot be sent: its address, method or a header is malformed"
+            return SpecError.of(Reason.INTERNAL, f"{_place(request)}: {what}")
+        case _:
+            reason, what = Reason.UPSTREAM_DOWN, "the connection failed"
+    return _failure(request, reason, what)
+
+
+def _system_text(error: OSError) -> str:
+    if isinstance(error.__cause__, ssl.SSLError):
+        return f"TLS failed ({error.__cause__.reason or 'no reason'})"
+    if error.errno:
+        # Not `strerror`: aiohttp writes the URL into some, and with it a signature in the query.
+        return os.strerror(error.errno).lower()
+    return "cannot connect" if isinstance(error, aiohttp.ClientConnectorError) else "closed the connection"

@@ -1,0 +1,126 @@
+"""The one handler for all routes: from a request to a reply, in the dialect of the vendor that the route stands for."""
+
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from uuid import uuid4
+
+import structlog
+
+from gateway.core.accept import Accepted, accept, reply_names
+from gateway.core.errors import CallerError, GatewayError
+from gateway.core.fold import mask
+from gateway.core.message import Message
+from gateway.core.model import Request, Response
+from gateway.core.outcome import Outcome, Reason, failure
+from gateway.core.recipe.verify import ReplayMemory
+from gateway.core.reply import plain, reply
+from gateway.core.route import Match, Route, Snapshot
+from gateway.telemetry import Telemetry
+from gateway.web.server import Incoming
+
+Deliver = Callable[[Route, Accepted, str], Awaitable[Outcome]]
+
+MAX_IN_FLIGHT = 512
+log = structlog.get_logger()
+
+
+class Ingress:
+    """Answers every request: `snapshot` gives the routes, `deliver` what became of the data points of a report."""
+
+    def __init__(
+        self,
+        snapshot: Callable[[], Snapshot],
+        deliver: Deliver,
+        replays: ReplayMemory,
+        telemetry: Telemetry,
+        *,
+        max_in_flight: int = MAX_IN_FLIGHT,
+    ) -> None:
+        self._snapshot = snapshot
+        self._deliver = deliver
+        self._replays = replays
+        self._telemetry = telemetry
+        self._max_in_flight = max_in_flight
+        self._in_flight: Counter[str] = Counter()
+
+    async def __call__(self, incoming: Incoming) -> Response:
+        started = time.monotonic()
+        request_id = uuid4().hex
+        match = self._snapshot().match(incoming.method, incoming.target.partition("?")[0])
+        if match is None:
+            outcome = incoming.problem or failure(Reason.UNKNOWN_CALL, "no route has this path")
+            outcome = replace(outcome, request_id=request_id)
+            _log(incoming, None, outcome, started)
+            return plain(outcome)
+        outcome, response = await self._answer(match, incoming, request_id)
+        self._telemetry.report(match.route.name, outcome, time.monotonic() - started)
+        _log(incoming, match, outcome, started)
+        return response
+
+    async def _answer(self, match: Match, incoming: Incoming, request_id: str) -> tuple[Outcome, Response]:
+        route = match.route
+        message = _message(match, incoming, b"")
+        error: Exception | None = None
+        self._count(route, 1)
+        try:
+            self._check(match, incoming)
+            body = await incoming.read_body(
+                max_bytes=route.source.max_body_bytes, timeout_s=route.source.read_timeout_s
+            )
+            message = _message(match, incoming, body)
+            accepted = accept(match, message, now_ns=time.time_ns(), replays=self._replays)
+            outcome = await self._deliver(route, accepted, request_id)
+        except GatewayError as problem:
+            error, outcome = problem, problem.outcome
+        except Exception as bug:
+            log.exception("bug", route=route.name, request_id=request_id)
+            error, outcome = bug, failure(Reason.INTERNAL, "an internal error")
+        finally:
+            self._count(route, -1)
+        outcome = replace(mask(_hidden(route, outcome), route.secrets), request_id=request_id)
+        return outcome, reply(route.source.receive.replies, outcome, reply_names(match, message, error))
+
+    def _check(self, match: Match, incoming: Incoming) -> None:
+        if incoming.problem is not None:
+            raise CallerError(incoming.problem)
+        if match.form is None:
+            raise CallerError.of(Reason.WRONG_METHOD, f"{incoming.method} is not a method of this call")
+        if self._in_flight[match.route.name] > self._max_in_flight:
+            raise CallerError.of(Reason.OVERLOADED, "too many reports at once", retry_after_s=1)
+
+    def _count(self, route: Route, change: int) -> None:
+        self._in_flight[route.name] += change
+        self._telemetry.in_flight.labels(route.name).set(self._in_flight[route.name])
+
+
+def _message(match: Match, incoming: Incoming, body: bytes) -> Message:
+    request = Request(incoming.method, incoming.target, incoming.headers, body, incoming.scheme)
+    return Message(request, match.form.body if match.form else "none")
+
+
+def _hidden(route: Route, outcome: Outcome) -> Outcome:
+    """Make an unknown key look like a wrong signature, where the route wishes so."""
+    if route.source.hide_unknown_keys and outcome.reason is Reason.UNKNOWN_KEY:
+        return failure(Reason.BAD_SIGNATURE, "the signature does not match")
+    return outcome
+
+
+def _log(incoming: Incoming, match: Match | None, outcome: Outcome, started: float) -> None:
+    """Write the one line of a report. The caller's own request id is cut, and JSON keeps it on its line."""
+    theirs = next((value for name, value in incoming.headers if name.lower() == "x-request-id"), None)
+    fields = {
+        "route": match.route.name if match else None,
+        "request_id": outcome.request_id,
+        "caller_request_id": theirs[:128].encode("utf-8", "replace").decode() if theirs else None,
+        "peer": incoming.peer,
+        "code": str(outcome.code),
+        "reason": str(outcome.reason) if outcome.reason else None,
+        "message": outcome.message or None,
+        "accepted": outcome.accepted,
+        "rejected": len(outcome.rejected),
+        "ms": round((time.monotonic() - started) * 1000, 1),
+    }
+    write = log.info if outcome.ok else log.warning
+    write("report", **{name: value for name, value in fields.items() if value is not None})

@@ -1,0 +1,312 @@
+"""One connection: aiohttp's RequestHandler with a deadline and a bound for heads, our replies on the wire, and endings
+that reach the caller. What a request means is not known here.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable
+from email.utils import formatdate
+from functools import lru_cache
+from http import HTTPStatus
+
+from aiohttp import EMPTY_PAYLOAD, StreamReader, web
+
+from gateway.core.model import Response
+from gateway.core.outcome import CODE_OF, Reason
+from gateway.web.body import awaits_continue
+
+# aiohttp's limit for one line, and ours for a head that has not ended.
+MAX_LINE_BYTES = 131072
+# Four bytes of header cost some 300 in memory, so their number is bounded too.
+MAX_HEADERS = 1024
+# aiohttp buffers twice this of a body that nobody reads.
+READ_BUFFER_BYTES = 65536
+# A connection is kept after a reply that came before the body when no more than this is still to come.
+SMALL_REST_BYTES = 65536
+# How long a caller may go on sending once it has its reply (nginx: lingering_timeout 5s).
+LINGER_S = 5.0
+
+_REASONS = {status.value: status.phrase for status in HTTPStatus}
+_FRAMING = frozenset({"connection", "keep-alive", "content-length", "transfer-encoding"})
+
+
+def refusal(status: int, reason: Reason, message: str) -> Response:
+    """Return the short JSON reply to what never reached a route."""
+    body = json.dumps({"code": CODE_OF[reason], "reason": reason, "message": message}).encode()
+    return Response(status, (("Content-Type", "application/json"),), body)
+
+
+NOT_HTTP = refusal(400, Reason.NOT_PARSED, "the request is not valid HTTP/1.1")
+HEAD_TOO_LONG = refusal(400, Reason.NOT_PARSED, f"the head of the request is over {MAX_LINE_BYTES} bytes")
+HEAD_TOO_SLOW = refusal(408, Reason.TOO_SLOW, "the head of the request did not arrive in time")
+
+
+def to_wire(response: Response, *, minor: int = 1, keep_alive: bool = False, method: str = "GET") -> bytes:
+    """Return the reply as HTTP/1.<minor>. Framing is ours, other headers are as given.
+
+    Raises ValueError for a control character in a header (response splitting).
+    """
+    lines = [f"HTTP/1.{minor} {response.status} {_REASONS.get(response.status, '')}"]
+    lines += [f"{name}: {value}" for name, value in response.headers if name.lower() not in _FRAMING]
+    lines.append(f"Date: {_date(int(time.time()))}")
+    if response.status >= 200 and response.status not in (204, 304):
+        lines.append(f"Content-Length: {len(response.body)}")
+        body = b"" if method == "HEAD" else response.body
+    else:
+        body = b""
+    if not keep_alive:
+        lines.append("Connection: close")
+    elif minor == 0:
+        lines.append("Connection: keep-alive")
+    head = "\r\n".join(lines)
+    if head.count("\r") != len(lines) - 1 or head.count("\n") != len(lines) - 1 or "\0" in head:
+        raise ValueError("a reply header holds a control character")
+    return head.encode("utf-8", "surrogateescape") + b"\r\n\r\n" + body
+
+
+@lru_cache(maxsize=2)
+def _date(second: int) -> str:
+    return formatdate(second, usegmt=True)
+
+
+class Answered(web.StreamResponse):
+    """What aiohttp gets in place of a response: the reply is written already, and the connection stays or goes."""
+
+    def __init__(self, *, stays: bool, goodbye: "Connection | None" = None) -> None:
+        super().__init__()
+        self._stays = stays
+        self._goodbye = goodbye
+
+    @property
+    def keep_alive(self) -> bool:
+        return self._stays
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        if self._goodbye is not None:
+            await self._goodbye.linger()
+
+
+KEPT = Answered(stays=True)
+ENDED = Answered(stays=False)
+
+
+class Connection(web.RequestHandler):
+    """Of aiohttp's private attributes this reads one: `_messages`, the requests whose heads are parsed and which wait
+    for their turn. No public name tells where a head ends."""
+
+    __slots__ = (
+        "_body",
+        "_deaf",
+        "_eof",
+        "_gone",
+        "_head_bytes",
+        "_head_timeout_s",
+        "_head_timer",
+        "busy",
+        "finishing",
+        "peer",
+        "surplus",
+    )
+
+    def __init__(
+        self, server: web.Server, *, loop: asyncio.AbstractEventLoop, head_timeout_s: float, idle_timeout_s: float
+    ) -> None:
+        super().__init__(
+            server,
+            loop=loop,
+            keepalive_timeout=idle_timeout_s,
+            access_log=None,  # type: ignore[arg-type]  # None turns it off, the annotation leaves it out
+            max_line_size=MAX_LINE_BYTES,
+            max_field_size=MAX_LINE_BYTES,
+            max_headers=MAX_HEADERS,
+            read_bufsize=READ_BUFFER_BYTES,
+            auto_decompress=False,
+            lingering_time=0,  # aiohttp's does not tell the caller that the reply is complete; `linger` does
+        )
+        self._head_timeout_s = head_timeout_s
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._head_bytes = 0
+        self._body: StreamReader = EMPTY_PAYLOAD  # of the request whose head was parsed last
+        self._eof = False
+        self._deaf = False
+        self._gone: asyncio.Future[None] | None = None
+        self.busy = False
+        self.finishing = False
+        self.surplus = False
+        self.peer = ""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        peer = transport.get_extra_info("peername")
+        self.peer = peer[0].removeprefix("::ffff:") if isinstance(peer, tuple) else ""
+        if self.transport is not None:
+            # So that writing_paused means: the kernel did not take the whole reply.
+            self.transport.set_write_buffer_limits(high=0)
+        self._await_head()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._stop_head_timer()
+        self._break_body()
+        if self._gone is not None and not self._gone.done():
+            self._gone.set_result(None)
+        super().connection_lost(exc)
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's own annotation is bool | None
+        """Keep a half-closed connection while its caller is owed a reply (RFC 9112, section 9.6)."""
+        self._eof = True
+        self._break_body()
+        owed = self.busy or bool(self._messages)
+        return owed and not self._deaf and self.ssl_context is None
+
+    def data_received(self, data: bytes) -> None:
+        if self._deaf:
+            return
+        body = self._body
+        super().data_received(data)
+        if self._messages:
+            self._body = self._messages[-1][1]
+            if self._body is not body and not body.is_eof():
+                # aiohttp queues a 400 behind this request, and leaves its reader waiting for ever.
+                body.set_exception(web.RequestPayloadError("not validly chunked"))
+            if self._head_timer is not None or self._head_bytes:
+                self._stop_head_timer()
+        elif data and body.is_eof():
+            self._grow_head(len(data))
+
+    # The head of the next request.
+
+    def _grow_head(self, size: int) -> None:
+        """Count bytes of a head that has not ended. The rest of a segment that ends a request is not seen, hence a
+        pipelined head counts from its second segment on."""
+        if self._head_timer is None:
+            self._await_head()
+        self._head_bytes += size
+        if self._head_bytes > MAX_LINE_BYTES:
+            self._refuse(HEAD_TOO_LONG)
+
+    def _await_head(self) -> None:
+        self._head_timer = self._loop.call_later(self._head_timeout_s, self._head_is_late)
+
+    def _stop_head_timer(self) -> None:
+        self._head_bytes = 0
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _head_is_late(self) -> None:
+        if self.busy:
+            self._await_head()
+        else:
+            self._refuse(HEAD_TOO_SLOW)
+
+    def _refuse(self, response: Response) -> None:
+        """Answer where no request is being handled; behind one that is, only stop listening."""
+        self._stop_head_timer()
+        if self.busy or self.transport is None:
+            self.close()
+            return
+        self.transport.write(to_wire(response))
+        self._turn_deaf()
+        self._head_timer = self._loop.call_later(LINGER_S, self.force_close)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what aiohttp could not parse. Our handler lets no exception through, so there is no other use."""
+        if self.transport is not None:
+            self.transport.write(to_wire(NOT_HTTP))
+        return Answered(stays=False, goodbye=self)
+
+    # A request, from its turn to its reply.
+
+    def begin(self, content: StreamReader) -> None:
+        """Note that a request has its turn."""
+        self.busy = True
+        if not self._messages:
+            self._body = content  # aiohttp parses what follows a declined Upgrade without data_received
+
+    def outlives(self, request: web.BaseRequest) -> bool:
+        """Tell whether the connection can stay open after this request's reply."""
+        if self.surplus or not request.keep_alive:
+            return False
+        if (self.finishing or self._eof) and not self._messages:
+            return False
+        content = request.content
+        if content.is_eof():
+            return True
+        rest = (request.content_length or SMALL_REST_BYTES + 1) - content.total_bytes
+        return rest <= SMALL_REST_BYTES and content.exception() is None and not awaits_continue(request)
+
+    async def reply(self, request: web.BaseRequest, data: bytes, *, stays: bool) -> bool:
+        """Write a whole reply, see to what is left of the request's body, and tell whether the connection stays."""
+        if self.transport is None or self.transport.is_closing():
+            return False
+        self.transport.write(data)
+        if self.writing_paused and not await _in_time(self.keepalive_timeout, request.writer.drain()):
+            self.cut()
+            return False
+        if request.content.is_eof():
+            return stays
+        if stays and await _in_time(LINGER_S, _skip(request.content)):
+            return True
+        await self.linger()
+        return False
+
+    # The end.
+
+    async def linger(self) -> None:
+        """Wait until the caller hangs up too: closing while it still sends would reset away the reply it has yet to
+        read (RFC 9112, section 9.6)."""
+        if self._eof or self.transport is None:
+            return
+        self._turn_deaf()
+        self._gone = self._loop.create_future()
+        await _in_time(LINGER_S, self._gone)
+
+    def close_if_idle(self) -> None:
+        """Close unless a request is being handled, waits, or has begun to arrive."""
+        if not (self.busy or self._messages or self._head_bytes or self._deaf):
+            self.force_close()
+
+    def cut(self) -> None:
+        """Close at once, whatever is still to be written."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    def _turn_deaf(self) -> None:
+        """Say that all is said, and throw away what still comes."""
+        self._deaf = True
+        if self.transport is None or self.transport.is_closing():
+            return
+        try:
+            if self.transport.can_write_eof():
+                self.transport.write_eof()
+            self.transport.resume_reading()  # aiohttp may have paused it for a body that nobody reads
+        except OSError:  # asyncio shuts the socket down bare, which fails where the caller has reset it
+            self.cut()
+
+    def _break_body(self) -> None:
+        if not self._body.is_eof():
+            self._body.set_exception(web.RequestPayloadError("the caller hung up"))
+
+
+async def _skip(content: StreamReader) -> None:
+    while not content.is_eof():
+        await content.readany()
+
+
+async def _in_time(seconds: float, act: Awaitable[None]) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            await act
+    except (TimeoutError, ConnectionError, web.RequestPayloadError):
+        return False
+    return True

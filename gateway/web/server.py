@@ -1,0 +1,272 @@
+"""The layer between the socket and our own handler: from bytes to an `Incoming`, from a `Response` to bytes.
+
+It knows no route and no vendor. What aiohttp would add (error pages, a Server header, guessed types) is left out.
+"""
+
+import asyncio
+import logging
+import re
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, cast
+
+from aiohttp import StreamReader, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http_parser import RawRequestMessage
+from yarl import URL
+
+from gateway.core.model import Headers, Response
+from gateway.core.outcome import Outcome, Reason, failure
+from gateway.web.body import read_body
+from gateway.web.protocol import ENDED, KEPT, NOT_HTTP, Connection, refusal, to_wire
+
+logger = logging.getLogger("gateway.web")
+
+# Connections beyond the limit that still get a reply; further ones are cut.
+SURPLUS_CONNECTIONS = 256
+BACKLOG = 1024
+# At shutdown, how long requests that callers have already sent may take to reach us.
+SETTLE_S = 0.05
+POLL_S = 0.01
+# How long a cancelled handler may take to clean up.
+CUT_S = 1.0
+
+BUG = refusal(500, Reason.INTERNAL, "internal error")
+
+_NO_URL = URL("/")
+_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpLimits:
+    """What one listener allows, whatever the route. The head is refused in dialect up to 128 KiB, bluntly beyond."""
+
+    max_head_bytes: int = 65536
+    head_timeout_s: float = 10
+    idle_timeout_s: float = 75
+    max_connections: int = 2048
+
+
+class Incoming:
+    """One request whose head has been read.
+
+    `target` and `headers` are as on the wire, an absolute target reduced to path and query. `problem` is an outcome
+    to answer with at once, in the words of whoever the request was for. `peer` is the caller's IP, or ''.
+    """
+
+    __slots__ = ("_request", "headers", "method", "peer", "problem", "scheme", "target")
+
+    def __init__(self, request: web.BaseRequest, scheme: str, peer: str, problem: Outcome | None) -> None:
+        self._request = request
+        self.method: str = request.method
+        self.target: str = _origin_form(request.raw_path)
+        self.headers: Headers = tuple([(_text(name), _text(value)) for name, value in request.raw_headers])
+        self.scheme = scheme
+        self.peer = peer
+        self.problem = problem
+
+    async def read_body(self, *, max_bytes: int, timeout_s: float) -> bytes:
+        """Return the body as on the wire, chunks joined, still compressed.
+
+        Raises CallerError: TOO_LARGE (without reading, where the length is declared), TOO_SLOW, NOT_PARSED.
+        """
+        return await read_body(self._request, max_bytes=max_bytes, timeout_s=timeout_s)
+
+
+Handler = Callable[[Incoming], Awaitable[Response]]
+
+
+def parse_address(address: str) -> tuple[str, int]:
+    """Split `host:port`, `[::]:port` or `:port`, where the empty host is every interface.
+
+    Raises ValueError with a sentence for a person.
+    """
+    host, colon, port = address.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not colon or not port.isascii() or not port.isdigit() or (":" in host and not bracketed):
+        raise ValueError(f"{address!r} is not an address; write host:port, like 127.0.0.1:8080, [::]:8080 or :8080")
+    if int(port) > 65535:
+        raise ValueError(f"{address!r} has a port above 65535")
+    return host[1:-1] if bracketed else host, int(port)
+
+
+async def listen(
+    handler: Handler,
+    address: str,
+    *,
+    limits: HttpLimits = HttpLimits(),
+    ssl_context: ssl.SSLContext | None = None,
+) -> "Listener":
+    """Serve the address until the listener is closed. Raises ValueError for no address, OSError where it is taken."""
+    host, port = parse_address(address)
+    server = _Server(handler, limits, scheme="https" if ssl_context else "http")
+    where: dict[str, Any] = {"sock": _bind_all(port)} if host in ("", "::") else {"host": host, "port": port}
+    listening = await asyncio.get_running_loop().create_server(
+        server,
+        **where,
+        backlog=BACKLOG,
+        ssl=ssl_context,
+        ssl_handshake_timeout=limits.head_timeout_s if ssl_context else None,
+    )
+    return Listener(server, listening)
+
+
+def _bind_all(port: int) -> socket.socket:
+    """Bind every interface with one socket: asyncio would take two, with two different ports for port 0."""
+    if socket.has_dualstack_ipv6():
+        return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+    return socket.create_server(("", port))
+
+
+class Listener:
+    """A bound address and its connections. `address` is `host:port` as bound."""
+
+    def __init__(self, server: "_Server", listening: asyncio.Server) -> None:
+        self._server = server
+        self._listening = listening
+        host, port = listening.sockets[0].getsockname()[:2]
+        self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    async def close(self, grace_s: float) -> None:
+        """Accept no more, answer every request that was sent, and return; what lasts longer than the grace is cut."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + grace_s
+        self._server.finish()
+        # Closing the socket resets what the kernel has accepted and we have not: one turn of the loop takes it over.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        self._listening.close()
+        await asyncio.sleep(min(SETTLE_S, grace_s))
+        while self._server.close_idle() and loop.time() < end:
+            await asyncio.sleep(POLL_S)
+        await self._server.cut()
+
+
+class _Server(web.Server):
+    """aiohttp's low-level server, with our connections, counted."""
+
+    def __init__(self, handler: Handler, limits: HttpLimits, *, scheme: str) -> None:
+        super().__init__(self._serve, request_factory=self._take)
+        self._handler = handler
+        self._limits = limits
+        self._scheme = scheme
+        self._open = 0
+        self._finishing = False
+        self._running: set[asyncio.Task[Any]] = set()
+
+    def __call__(self) -> Connection:
+        """Return the protocol of a new connection, where aiohttp's would be a plain RequestHandler."""
+        return Connection(
+            self,
+            loop=asyncio.get_running_loop(),
+            head_timeout_s=self._limits.head_timeout_s,
+            idle_timeout_s=self._limits.idle_timeout_s,
+        )
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        connection = cast(Connection, handler)
+        self._open += 1
+        connection.finishing = self._finishing
+        connection.surplus = self._open > self._limits.max_connections
+        if self._open > self._limits.max_connections + SURPLUS_CONNECTIONS:
+            transport.abort()
+
+    def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
+        super().connection_lost(handler, exc)
+        self._open -= 1
+
+    def _take(
+        self,
+        message: RawRequestMessage,
+        payload: StreamReader,
+        protocol: web.RequestHandler,
+        writer: AbstractStreamWriter,
+        task: asyncio.Task[None],
+    ) -> web.BaseRequest:
+        cast(Connection, protocol).begin(payload)
+        # An exception here would end aiohttp's loop and leave the connection open. BaseRequest raises where the host of
+        # an absolute target is no IDNA, and where there is no target at all: aiohttp 3.14 parses "CONNECT \n" so.
+        if not message.path or message.url.absolute:
+            message = message._replace(path=message.path or "", url=_NO_URL)
+        return web.BaseRequest(message, payload, protocol, writer, task, asyncio.get_running_loop())
+
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        connection = cast(Connection, request.protocol)
+        task = cast(asyncio.Task[Any], asyncio.current_task())
+        self._running.add(task)
+        try:
+            reply, stays = await self._answer(request, connection)
+            return KEPT if await connection.reply(request, reply, stays=stays) else ENDED
+        finally:
+            self._running.discard(task)
+            connection.busy = False
+
+    async def _answer(self, request: web.BaseRequest, connection: Connection) -> tuple[bytes, bool]:
+        """Return the reply's bytes, and whether the connection may stay open after them."""
+        minor, method = int(request.version >= (1, 1)), request.method
+        if not request.raw_path:
+            return to_wire(NOT_HTTP), False
+        try:
+            response = await self._handler(self._incoming(request, connection))
+            stays = connection.outlives(request)
+            return to_wire(response, minor=minor, keep_alive=stays, method=method), stays
+        except Exception:
+            logger.exception("a %s request met a bug of the gateway", method)
+            stays = connection.outlives(request)
+            return to_wire(BUG, minor=minor, keep_alive=stays, method=method), stays
+
+    def _incoming(self, request: web.BaseRequest, connection: Connection) -> Incoming:
+        problem = None
+        if connection.surplus:
+            problem = failure(Reason.OVERLOADED, "too many connections", retry_after_s=1)
+        elif _head_bytes(request) > self._limits.max_head_bytes:
+            problem = failure(Reason.BAD_HEADER, f"the head is larger than {self._limits.max_head_bytes} bytes")
+        return Incoming(request, self._scheme, connection.peer, problem)
+
+    def finish(self) -> None:
+        """Let every reply from now on close its connection, unless a further request waits behind it."""
+        self._finishing = True
+        for connection in self._connected():
+            connection.finishing = True
+
+    def close_idle(self) -> bool:
+        """Close the connections that owe nothing, and tell whether others are left."""
+        for connection in self._connected():
+            connection.close_if_idle()
+        return self._open > 0 or bool(self._running)
+
+    async def cut(self) -> None:
+        """Cancel what runs and abort what is connected."""
+        if self._running:
+            for task in self._running:
+                task.cancel()
+            await asyncio.wait(self._running, timeout=CUT_S)
+        for connection in self._connected():
+            connection.cut()
+        await asyncio.sleep(0)
+
+    def _connected(self) -> list[Connection]:
+        return cast(list[Connection], self.connections)
+
+
+def _head_bytes(request: web.BaseRequest) -> int:
+    raw = request.raw_headers
+    # What separates: " HTTP/1.1" and a blank in the first line, ": " in the others, CR LF behind each and at the end.
+    separators = 14 + 4 * len(raw)
+    return len(request.method) + len(request.raw_path) + sum(map(len, chain.from_iterable(raw))) + separators
+
+
+def _origin_form(target: str) -> str:
+    """Reduce `http://host/path?query`, which callers behind a proxy setting send, to its path and query."""
+    if target.startswith("/") or (absolute := _ABSOLUTE.match(target)) is None:
+        return target
+    rest = target[absolute.end() :]
+    return rest if rest.startswith("/") else "/" + rest
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
