@@ -16,7 +16,9 @@ import typer
 from gateway.commands.loading import load_or_fail
 from gateway.commands.options import DEFAULT_ROUTES, Routes, fail
 from gateway.commands.printing import heading, line, print_response
-from gateway.core.case import Mismatch, case_request, differences
+from gateway.core.case import case_request
+from gateway.core.case_parts import Mismatch
+from gateway.core.differences import differences
 from gateway.core.errors import GatewayError
 from gateway.core.json import read_json
 from gateway.core.model import Request

@@ -5,16 +5,24 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.core.accept import ANYONE, Accepted, accept, reply_names
+from gateway.core.case_parts import (
+    Mismatch,
+    draft_parts,
+    outcome_parts,
+    response_parts,
+    stated_outcome,
+    stated_response,
+)
 from gateway.core.decode import Item, read_point
+from gateway.core.differences import differences
 from gateway.core.draft import Draft
 from gateway.core.encode import Call, encode
 from gateway.core.errors import CallerError, GatewayError
 from gateway.core.fold import fold
-from gateway.core.json import read_json, write_json
 from gateway.core.judge import judge
-from gateway.core.message import Message, as_map
-from gateway.core.model import DataPoint, Request, Response
-from gateway.core.outcome import CODE_OF, Code, Outcome, Reason, Rejected
+from gateway.core.message import Message
+from gateway.core.model import DataPoint, Request
+from gateway.core.outcome import Code, Outcome, Reason
 from gateway.core.raw import read_raw
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.sign import Fresh, sign
@@ -37,10 +45,6 @@ class Case:
     answer: Mapping[str, Any] | None = None
     outcome: Mapping[str, Any] | None = None
     reply: Mapping[str, Any] | None = None
-
-
-class Mismatch(Exception):
-    """A case cannot go on: a stage failed where the case expects it to work, or a part of the case is no good."""
 
 
 class _NothingSeen:
@@ -167,7 +171,7 @@ class _Run:
             self.route = _calling_by(self.route, wanted)
         self.calls = self._encode()
         named = {"request": self.route.target.form.name}
-        yield from differences(expected, [named | _parts(call.draft) for call in self.calls], "sends")
+        yield from differences(expected, [named | draft_parts(call.draft) for call in self.calls], "sends")
 
     def _encode(self) -> tuple[Call, ...]:
         try:
@@ -194,7 +198,7 @@ class _Run:
                 self.outcome = fold(self.accepted, ())
             return
         names = {"call_id": _ENTROPY.hex(), "given": self.route.target.given}
-        judged = judge(self.route.target.send, _response(self.case.answer), names)
+        judged = judge(self.route.target.send, stated_response(self.case.answer), names)
         self.poll = judged.poll
         if self.case.request is not None:
             calls = self.calls or self._encode()
@@ -204,10 +208,10 @@ class _Run:
 
     def _outcome(self, expected: Mapping[str, Any]) -> Iterator[str]:
         if self.outcome is None:
-            self.outcome = _stated_outcome(expected)
+            self.outcome = stated_outcome(expected)
             self.names |= {name: expected[name] for name in ("recipe", "key", "request") if name in expected}
             return
-        made = _outcome_mapping(self.outcome) | ({"poll": self.poll} if self.poll else {})
+        made = outcome_parts(self.outcome) | ({"poll": self.poll} if self.poll else {})
         yield from differences(dict(expected), made, "outcome")
 
     def _reply(self, expected: Mapping[str, Any]) -> Iterator[str]:
@@ -218,88 +222,4 @@ class _Run:
             call = Call("", Draft("POST", "http", "", ""), (lone,), 0)
             outcome = replace(fold(Accepted(ANYONE, (lone,)), [(call, outcome)]), request_id="0" * 32)
         made = reply(self.route.source.receive.replies, outcome, self.names)
-        yield from differences(dict(expected), _response_parts(made), "reply")
-
-
-def differences(expected: Any, made: Any, path: str) -> Iterator[str]:
-    """Yield where `made` lacks something of `expected`: maps may hold more, lists are as long, null means absent."""
-    if isinstance(expected, Mapping):
-        if not isinstance(made, Mapping):
-            yield f"{path}: expected a map, got {_shown(made)}"
-            return
-        for name, value in expected.items():
-            yield from differences(value, made.get(name), f"{path}.{name}")
-    elif isinstance(expected, list):
-        if not isinstance(made, list) or len(made) != len(expected):
-            count = f"{len(made)} items" if isinstance(made, list) else _shown(made)
-            yield f"{path}: expected {len(expected)} items, got {count}"
-            return
-        for index, (value, other) in enumerate(zip(expected, made, strict=True)):
-            yield from differences(value, other, f"{path}[{index}]")
-    elif expected != made or isinstance(expected, bool) != isinstance(made, bool):
-        yield f"{path}: expected {_shown(expected)}, got {_shown(made)}"
-
-
-def _shown(value: Any) -> str:
-    text = "nothing" if value is None else write_json(value).decode()
-    return text if len(text) <= 200 else text[:200] + "…"
-
-
-def _parts(draft: Draft) -> dict[str, Any]:
-    parts: dict[str, Any] = {
-        "method": draft.method,
-        "url": f"{draft.scheme}://{draft.host}",
-        "path": draft.path,
-        "query": dict(draft.query),
-        "headers": {name.lower(): value for name, value in draft.headers},
-    }
-    if draft.body_kind != "none":
-        parts[draft.body_kind] = as_map(list(draft.body)) if draft.body_kind == "form" else draft.body
-    return parts
-
-
-def _response(parts: Mapping[str, Any]) -> Response:
-    body = write_json(parts["json"]) if "json" in parts else str(parts.get("text", "")).encode()
-    headers = tuple((name, str(value)) for name, value in parts.get("headers", {}).items())
-    return Response(int(parts.get("status", 200)), headers, body)
-
-
-def _response_parts(response: Response) -> dict[str, Any]:
-    parts: dict[str, Any] = {
-        "status": response.status,
-        "headers": {name.lower(): value for name, value in response.headers},
-        "text": response.body.decode("utf-8", "replace"),
-    }
-    try:
-        parts["json"] = read_json(response.body)
-    except ValueError:
-        parts["json"] = None
-    return parts
-
-
-def _outcome_mapping(outcome: Outcome) -> dict[str, Any]:
-    return {
-        "code": str(outcome.code),
-        "reason": str(outcome.reason) if outcome.reason else None,
-        "message": outcome.message,
-        "accepted": outcome.accepted,
-        "retry_after_s": outcome.retry_after_s,
-        "rejected": [
-            {"index": each.index, "item": each.item, "reason": str(each.reason), "message": each.message}
-            for each in outcome.rejected
-        ],
-    }
-
-
-def _stated_outcome(stated: Mapping[str, Any]) -> Outcome:
-    try:
-        reason = Reason(stated["reason"]) if "reason" in stated else None
-        code = Code(stated["code"]) if "code" in stated else CODE_OF[reason] if reason else Code.OK
-        rejected = tuple(
-            Rejected(each["index"], Reason(each["reason"]), each.get("message", ""), each.get("item"))
-            for each in stated.get("rejected", ())
-        )
-    except (KeyError, ValueError) as error:
-        raise Mismatch(f"outcome: {error}") from error
-    message, accepted = stated.get("message", ""), stated.get("accepted", 0)
-    return Outcome(code, reason, message, accepted, rejected, retry_after_s=stated.get("retry_after_s"))
+        yield from differences(dict(expected), response_parts(made), "reply")

@@ -14,9 +14,11 @@ from gateway.core.recipe.verify import Check
 from gateway.core.route import PointChanges, Route, Source, Target
 from gateway.core.rules import Rule
 from gateway.core.suggest import nearest
-from gateway.specs.build_provider import POINT, build_rule, captures
+from gateway.specs.build_provider import captures
+from gateway.specs.build_rule import build_rule
 from gateway.specs.document import Document
 from gateway.specs.models import CredentialSpec, PointsSpec, RouteSpec, RuleSpec, SourceSpec, TargetSpec
+from gateway.specs.parts import POINT
 
 
 def build_route(

@@ -3,18 +3,14 @@ that reach the caller. What a request means is not known here.
 """
 
 import asyncio
-import json
-import time
 from collections.abc import Awaitable
-from email.utils import formatdate
-from functools import lru_cache
-from http import HTTPStatus
 
 from aiohttp import EMPTY_PAYLOAD, StreamReader, web
 
 from gateway.core.model import Response
-from gateway.core.outcome import CODE_OF, Reason
+from gateway.core.outcome import Reason
 from gateway.web.body import awaits_continue
+from gateway.web.wire import NOT_HTTP, refusal, to_wire
 
 # aiohttp's limit for one line, and ours for a head that has not ended.
 MAX_LINE_BYTES = 131072
@@ -27,47 +23,8 @@ SMALL_REST_BYTES = 65536
 # How long a caller may go on sending once it has its reply (nginx: lingering_timeout 5s).
 LINGER_S = 5.0
 
-_REASONS = {status.value: status.phrase for status in HTTPStatus}
-_FRAMING = frozenset({"connection", "keep-alive", "content-length", "transfer-encoding"})
-
-
-def refusal(status: int, reason: Reason, message: str) -> Response:
-    """Return the short JSON reply to what never reached a route."""
-    body = json.dumps({"code": CODE_OF[reason], "reason": reason, "message": message}).encode()
-    return Response(status, (("Content-Type", "application/json"),), body)
-
-
-NOT_HTTP = refusal(400, Reason.NOT_PARSED, "the request is not valid HTTP/1.1")
 HEAD_TOO_LONG = refusal(400, Reason.NOT_PARSED, f"the head of the request is over {MAX_LINE_BYTES} bytes")
 HEAD_TOO_SLOW = refusal(408, Reason.TOO_SLOW, "the head of the request did not arrive in time")
-
-
-def to_wire(response: Response, *, minor: int = 1, keep_alive: bool = False, method: str = "GET") -> bytes:
-    """Return the reply as HTTP/1.<minor>. Framing is ours, other headers are as given.
-
-    Raises ValueError for a control character in a header (response splitting).
-    """
-    lines = [f"HTTP/1.{minor} {response.status} {_REASONS.get(response.status, '')}"]
-    lines += [f"{name}: {value}" for name, value in response.headers if name.lower() not in _FRAMING]
-    lines.append(f"Date: {_date(int(time.time()))}")
-    if response.status >= 200 and response.status not in (204, 304):
-        lines.append(f"Content-Length: {len(response.body)}")
-        body = b"" if method == "HEAD" else response.body
-    else:
-        body = b""
-    if not keep_alive:
-        lines.append("Connection: close")
-    elif minor == 0:
-        lines.append("Connection: keep-alive")
-    head = "\r\n".join(lines)
-    if head.count("\r") != len(lines) - 1 or head.count("\n") != len(lines) - 1 or "\0" in head:
-        raise ValueError("a reply header holds a control character")
-    return head.encode("utf-8", "surrogateescape") + b"\r\n\r\n" + body
-
-
-@lru_cache(maxsize=2)
-def _date(second: int) -> str:
-    return formatdate(second, usegmt=True)
 
 
 class Answered(web.StreamResponse):

@@ -21,7 +21,8 @@ from yarl import URL
 from gateway.core.model import Headers, Response
 from gateway.core.outcome import Outcome, Reason, failure
 from gateway.web.body import read_body
-from gateway.web.protocol import ENDED, KEPT, NOT_HTTP, Connection, refusal, to_wire
+from gateway.web.protocol import ENDED, KEPT, Connection
+from gateway.web.wire import NOT_HTTP, refusal, to_wire
 
 logger = logging.getLogger("gateway.web")
 

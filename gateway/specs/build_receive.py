@@ -1,0 +1,138 @@
+"""From the YAML of `receive` to the role of the vendor."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from gateway.core.expression.compiler import KeyPath
+from gateway.core.outcome import Code, Reason
+from gateway.core.provider import ErrorRow, Level, PointField, Receive, Refusal, Replies, RequestMatch, Shape
+from gateway.core.suggest import nearest
+from gateway.specs.models import ReceiveSpec, RefusalSpec, RepliesSpec, ShapeSpec
+from gateway.specs.parts import OUTCOME, REQUEST, WHO, Parts
+
+_ROW_KEYS = frozenset({"when", "status", "headers", "json", "text"})
+
+
+def build_receive(parts: Parts, spec: ReceiveSpec) -> Receive:
+    at: KeyPath = ("receive",)
+    levels = _levels(parts, spec, at)
+    seen = REQUEST | WHO
+    item = seen | {level.name for level in levels}
+    return Receive(
+        _requests(parts, spec, at),
+        parts.named_recipes(spec.verify, (*at, "verify")),
+        _refusals(parts, spec.refuse, seen, (*at, "refuse")),
+        _refusals(parts, spec.reject, item, (*at, "reject")),
+        levels,
+        _point(parts, spec, item, (*at, "point")),
+        spec.empty == "ok",
+        spec.partial,
+        None if spec.replies is None else _replies(parts, spec.replies, (*at, "replies")),
+    )
+
+
+def _levels(parts: Parts, spec: ReceiveSpec, at: KeyPath) -> tuple[Level, ...]:
+    names = REQUEST | WHO
+    levels = []
+    for name, source in spec.each.items():
+        expression = parts.compiler.expression(source, names, (*at, "each", name))
+        levels.append(Level(name, expression, source if isinstance(source, str) else ""))
+        names |= {name}
+    if levels[-1].name != "item":
+        parts.document.error((*at, "each", levels[-1].name), "the last level of `each` is named `item`")
+    return tuple(levels)
+
+
+def _requests(parts: Parts, spec: ReceiveSpec, at: KeyPath) -> tuple[RequestMatch, ...]:
+    forms = {**spec.requests, "request": spec.request} if spec.request else dict(spec.requests)
+    if bool(spec.request) == bool(spec.requests):
+        parts.document.error(at, "`receive` has either `request` or `requests`")
+    built = []
+    for name, form in forms.items():
+        form_at = (*at, "request") if form is spec.request else (*at, "requests", name)
+        if form is None:
+            continue
+        names = REQUEST | WHO
+        input_ = None if form.input is None else parts.compiler.expression(form.input, names, (*form_at, "input"))
+        built.append(RequestMatch(name, form.method, form.path, form.body, input_))
+    return tuple(built)
+
+
+def _point(parts: Parts, spec: ReceiveSpec, names: Collection[str], at: KeyPath) -> tuple[PointField, ...]:
+    for needed, alternative in (("metric", "metric"), ("value", "stats")):
+        if needed not in spec.point and alternative not in spec.point:
+            parts.document.error(at, f"{needed!r} is missing")
+    compiled = parts.compiler.members({str(name): source for name, source in spec.point.items()}, names, at)
+    return tuple(
+        PointField(name, compiled[name], source if isinstance(source, str) else "")
+        for name, source in spec.point.items()
+    )
+
+
+def _refusals(parts: Parts, specs: Sequence[RefusalSpec], names: Collection[str], at: KeyPath) -> tuple[Refusal, ...]:
+    return tuple(
+        Refusal(
+            parts.compiler.expression(spec.when, names, (*at, index, "when")),
+            spec.reason,
+            parts.compiler.text(spec.text, names, (*at, index, "text")),
+        )
+        for index, spec in enumerate(specs)
+    )
+
+
+def _replies(parts: Parts, spec: RepliesSpec, at: KeyPath) -> Replies:
+    names = REQUEST | WHO | OUTCOME
+    return Replies(
+        _shapes(parts, spec.ok, names, (*at, "ok")),
+        _shapes(parts, spec.partial, names | {"error"}, (*at, "partial")),
+        _shapes(parts, spec.error, names | {"error"}, (*at, "error")),
+        {
+            word: _rows(parts, word, rows, names | {"error"}, (*at, "errors", word))
+            for word, rows in spec.errors.items()
+        },
+    )
+
+
+def _shapes(parts: Parts, specs: Sequence[ShapeSpec], names: Collection[str], at: KeyPath) -> tuple[Shape, ...]:
+    several = isinstance(parts.value(at), list)
+    return tuple(_shape(parts, spec, names, (*at, index) if several else at) for index, spec in enumerate(specs))
+
+
+def _shape(parts: Parts, spec: ShapeSpec, names: Collection[str], at: KeyPath) -> Shape:
+    if spec.json_ is not None and spec.text is not None:
+        parts.document.error(at, "a reply has `json` or `text`, not both")
+    return Shape(
+        parts.optional(spec.when, names, (*at, "when")),
+        parts.compiler.expression(spec.status, names, (*at, "status")),
+        parts.headers(spec.headers, names, (*at, "headers")),
+        parts.optional(spec.json_, names, (*at, "json")),
+        None if spec.text is None else parts.compiler.text(spec.text, names, (*at, "text")),
+    )
+
+
+def _rows(
+    parts: Parts, word: str, rows: Sequence[dict[str, Any]], names: Collection[str], at: KeyPath
+) -> tuple[ErrorRow, ...]:
+    known = {*Reason, *Code, "default"}
+    if word not in known:
+        parts.document.error(at, f"{word!r} is no reason and no code", nearest(word, known))
+    several = isinstance(parts.value(at), list)
+    return tuple(_row(parts, row, names, (*at, index) if several else at) for index, row in enumerate(rows))
+
+
+def _row(parts: Parts, row: dict[str, Any], names: Collection[str], at: KeyPath) -> ErrorRow:
+    status, headers, text = row.get("status"), row.get("headers"), row.get("text")
+    if status is not None and not isinstance(status, int):
+        parts.document.error((*at, "status"), "the status of a row is a number")
+        status = None
+    if headers is not None and not isinstance(headers, dict):
+        parts.document.error((*at, "headers"), "a map is wanted here")
+        headers = None
+    return ErrorRow(
+        {name: value for name, value in row.items() if name not in _ROW_KEYS},
+        parts.optional(row.get("when"), names, (*at, "when")),
+        status,
+        None if headers is None else parts.headers(headers, names, (*at, "headers")),
+        parts.optional(row.get("json"), names, (*at, "json")),
+        None if text is None else parts.compiler.text(str(text), names, (*at, "text")),
+    )

@@ -1,0 +1,39 @@
+"""From the YAML of one rule to the rule."""
+
+import re
+
+from gateway.core.expression import Compiler
+from gateway.core.expression.compiler import KeyPath
+from gateway.core.rules import Rule
+from gateway.specs.document import Document
+from gateway.specs.models import RuleSpec
+from gateway.specs.parts import POINT
+
+
+def build_rule(field: str, spec: RuleSpec, compiler: Compiler, document: Document, at: KeyPath) -> Rule:
+    """Return one rule; `at` is where it stands in the document."""
+    names = spec.keys if isinstance(spec.keys, list) else None
+    pattern = spec.keys if isinstance(spec.keys, str) else None
+    return Rule(
+        field=field,
+        required=spec.required,
+        pattern=_pattern(spec.pattern, document, (*at, "pattern")),
+        max_chars=spec.max_chars,
+        max_bytes=spec.max_bytes,
+        min=spec.min,
+        max=spec.max,
+        keys=frozenset(names) if names is not None else _pattern(pattern, document, (*at, "keys")),
+        integer=spec.integer,
+        max_age_s=spec.max_age_s,
+        max_ahead_s=spec.max_ahead_s,
+        else_=spec.else_,
+        fix=None if spec.fix is None else compiler.expression(spec.fix, POINT, (*at, "fix")),
+    )
+
+
+def _pattern(source: str | None, document: Document, at: KeyPath) -> re.Pattern[str] | None:
+    try:
+        return None if source is None else re.compile(source)
+    except re.error as error:
+        document.error(at, f"{source!r} is not a pattern: {error}")
+        return None

@@ -1,0 +1,77 @@
+"""From the YAML of `send` to the role of the vendor's reporter."""
+
+from collections.abc import Collection
+
+from gateway.core.encode import path_segment
+from gateway.core.expression.compiler import KeyPath
+from gateway.core.outcome import Code
+from gateway.core.provider import CallForm, OutcomeRule, Send
+from gateway.specs.models import CallSpec, OutcomeRuleSpec, SendSpec
+from gateway.specs.parts import ANSWER, POINT, Parts
+
+
+def build_send(parts: Parts, spec: SendSpec) -> Send:
+    at: KeyPath = ("send",)
+    named = {name: name for name in spec.one_per} if isinstance(spec.one_per, list) else spec.one_per
+    one_per = {
+        name: parts.compiler.expression(source, POINT | {"given"}, (*at, "one_per", name))
+        for name, source in named.items()
+    }
+    names = {"given", "now_ns", *one_per}
+    forms = {**spec.requests, "request": spec.request} if spec.request else dict(spec.requests)
+    if bool(spec.request) == bool(spec.requests):
+        parts.document.error(at, "`send` has either `request` or `requests`")
+    return Send(
+        one_per,
+        parts.compiler.expression(spec.item, POINT | names, (*at, "item")),
+        tuple(
+            _call(parts, name, form, spec, names, (*at, "request") if form is spec.request else (*at, "requests", name))
+            for name, form in forms.items()
+            if form is not None
+        ),
+        tuple(_outcome(parts, rule, (*at, "outcome", index)) for index, rule in enumerate(spec.outcome)),
+    )
+
+
+def _call(parts: Parts, name: str, spec: CallSpec, send: SendSpec, names: Collection[str], at: KeyPath) -> CallForm:
+    names = {*names, "items", "points", "call_id"}
+    bodies = [body for body in (spec.json_, spec.form, spec.text) if body is not None]
+    if len(bodies) > 1:
+        parts.document.error(at, "a request has one of `json`, `form` and `text`")
+    sign_at, sign = ((*at, "sign"), spec.sign) if spec.sign is not None else (("send", "sign"), send.sign)
+    return CallForm(
+        name,
+        spec.method,
+        parts.compiler.text(spec.path, names, (*at, "path"), escape=path_segment),
+        parts.optional(spec.query, names, (*at, "query")),
+        parts.headers(spec.headers, names, (*at, "headers")),
+        parts.optional(spec.json_, names, (*at, "json")),
+        parts.optional(spec.form, names, (*at, "form")),
+        None if spec.text is None else parts.compiler.text(spec.text, names, (*at, "text")),
+        parts.named_recipes(sign, sign_at),
+    )
+
+
+def _outcome(parts: Parts, spec: OutcomeRuleSpec, at: KeyPath) -> OutcomeRule:
+    if sum(each is not None for each in (spec.code, spec.of, spec.poll)) > 1:
+        parts.document.error(at, "a rule has one of `code`, `of` and `poll`")
+    if bool(spec.codes) != (spec.of is not None):
+        parts.document.error(at, "`of` and `codes` belong together")
+    exact: dict[str, Code] = {}
+    prefixes: list[tuple[str, Code]] = []
+    for code, words in spec.codes.items():
+        for word in map(str, words):
+            if word.endswith("*"):
+                prefixes.append((word[:-1], code))
+            elif exact.setdefault(word, code) is not code:
+                parts.document.error((*at, "codes", code), f"{word!r} stands under {exact[word]} too")
+    return OutcomeRule(
+        frozenset(spec.status),
+        parts.optional(spec.when, ANSWER, (*at, "when")),
+        spec.code,
+        parts.optional(spec.of, ANSWER, (*at, "of")),
+        exact,
+        tuple(sorted(prefixes, key=lambda prefix: -len(prefix[0]))),
+        parts.optional(spec.poll, ANSWER, (*at, "poll")),
+        parts.optional(spec.message, ANSWER, (*at, "message")),
+    )

@@ -1,0 +1,51 @@
+"""What building either role of a provider needs: the names that expressions see, and how common parts are compiled."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.core.decode import FIELD_READERS
+from gateway.core.expression import Compiler, Expression
+from gateway.core.expression.compiler import KeyPath, Text
+from gateway.core.recipe.model import Recipe
+from gateway.core.suggest import nearest
+from gateway.specs.document import Document
+from gateway.specs.nodes import to_python
+
+POINT = frozenset(FIELD_READERS)
+REQUEST = frozenset({"body", "query", "headers", "given"})
+WHO = frozenset({"request", "recipe", "key"})
+OUTCOME = frozenset({"code", "reason", "message", "accepted", "rejected", "request_id", "retry_after_s"})
+ANSWER = frozenset({"status", "headers", "body", "text", "call_id", "given"})
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Compiles parts of one document. `at` is always the key path of what is compiled."""
+
+    document: Document
+    recipes: Mapping[str, Recipe]
+    compiler: Compiler
+
+    def headers(self, headers: Mapping[str, Any], names: Collection[str], at: KeyPath) -> tuple[tuple[str, Text], ...]:
+        return tuple((name, self.compiler.text(str(value), names, (*at, name))) for name, value in headers.items())
+
+    def optional(self, source: Any, names: Collection[str], at: KeyPath) -> Expression | None:
+        return None if source is None else self.compiler.expression(source, names, at)
+
+    def named_recipes(self, names: Sequence[str], at: KeyPath) -> tuple[Recipe, ...]:
+        several = isinstance(self.value(at), list)
+        found = []
+        for index, name in enumerate(names):
+            if name in self.recipes:
+                found.append(self.recipes[name])
+            else:
+                path = (*at, index) if several else at
+                self.document.error(path, f"no recipe is named {name!r}", nearest(name, self.recipes.keys()))
+        return tuple(found)
+
+    def value(self, at: KeyPath) -> Any:
+        value: Any = to_python(self.document.node)
+        for step in at:
+            value = value.get(step) if isinstance(value, dict) else None
+        return value
