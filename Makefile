@@ -66,6 +66,6 @@ lock:  ## write constraints.txt anew: the newest of everything, from an empty en
 	$(FIND_PIP); \
 	$$pip_install -e '.[dev]' && \
 	$$pip list --format=freeze --disable-pip-version-check --exclude metric-gateway --exclude pip \
-	  --exclude setuptools --exclude wheel > "$$venv/constraints.txt" && \
+	  --exclude wheel > "$$venv/constraints.txt" && \
 	{ echo '# What the tests ran with, written by: make lock'; LC_ALL=C sort -f "$$venv/constraints.txt"; } \
 	  > constraints.txt

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -13,10 +13,10 @@ from gateway.core.route import Snapshot
 from gateway.delivery.client import Client
 from gateway.delivery.direct import Direct
 from gateway.telemetry import Telemetry
-from gateway.web.ingress import Deliver, Ingress
+from gateway.web.ingress import MAX_IN_FLIGHT, Deliver, Ingress
 from gateway.web.probes import Probes
 from gateway.web.replays import Replays
-from gateway.web.server import Listener, listen
+from gateway.web.server import HttpLimits, Listener, listen
 
 log = structlog.get_logger()
 
@@ -29,6 +29,8 @@ class Settings:
     admin: str | None = "127.0.0.1:9091"
     grace_s: float = 25
     drain_delay_s: float = 0
+    max_in_flight: int = MAX_IN_FLIGHT
+    limits: HttpLimits = field(default_factory=HttpLimits)
 
 
 class Gateway:
@@ -56,11 +58,13 @@ class Gateway:
         """Listen. Raises ValueError or OSError when an address cannot be had."""
         self._client = Client()
         deliver = self._deliver or Direct(self._client, self._telemetry).deliver
-        ingress = Ingress(lambda: self._snapshot, deliver, Replays(), self._telemetry)
+        ingress = Ingress(
+            lambda: self._snapshot, deliver, Replays(), self._telemetry, max_in_flight=self._settings.max_in_flight
+        )
         try:
             if self._settings.admin is not None:
                 self._admin = await listen(Probes(lambda: self._ready, self._telemetry), self._settings.admin)
-            self._listener = await listen(ingress, self._settings.listen)
+            self._listener = await listen(ingress, self._settings.listen, limits=self._settings.limits)
         except (OSError, ValueError):
             await self._close()
             raise

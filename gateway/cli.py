@@ -1,8 +1,11 @@
 """The command line: the commands, and the one door through which every one of them ends."""
 
+import errno
+import io
+import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
@@ -12,7 +15,7 @@ from gateway import __version__
 from gateway.commands.check import check
 from gateway.commands.demo import demo
 from gateway.commands.explain import explain
-from gateway.commands.options import UserError
+from gateway.commands.options import UserError, WrongUsage, complain
 from gateway.commands.report import report
 from gateway.commands.serve import serve
 from gateway.commands.sign import sign_
@@ -32,34 +35,88 @@ COMMANDS: dict[str, Callable[..., None]] = {
 
 FINE, FIX_SOMETHING, WRONG_USAGE, OUR_BUG, INTERRUPTED = 0, 1, 2, 3, 130
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 for name, command in COMMANDS.items():
     app.command(name)(command)
 
 
-@app.callback()
-def root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
-    """Take metric reports written for one cloud vendor, and deliver them to another."""
-    if version:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         print(f"gateway {__version__}")
         raise typer.Exit(FINE)
 
 
-def main() -> None:
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Take metric reports written for one cloud vendor, and deliver them to another.
+
+    \b
+    Example:
+      gateway demo
+    """
+    if context.invoked_subcommand is None:
+        print(context.get_help(), file=sys.stderr)
+        raise typer.Exit(WRONG_USAGE)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line. Exits 0 when all is well, 1 when the person must fix something, 2 on wrong usage, 3 on a
     bug of ours, 130 when interrupted."""
+    _prepare_streams()
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        code = app(standalone_mode=False)
-    except UserError as error:
-        print(f"gateway: {error}", file=sys.stderr)
-        code = FIX_SOMETHING
-    except TyperException as error:
-        print(f"gateway: {error.format_message()} (see: gateway --help)", file=sys.stderr)
+        code = app(arguments, prog_name="gateway", standalone_mode=False)
+        sys.stdout.flush()
+    except (WrongUsage, TyperException) as error:
+        complain(f"{_usage_text(error)} (see: {_help_of(arguments)})")
         code = WRONG_USAGE
+    except UserError as error:
+        complain(str(error))
+        code = FIX_SOMETHING
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
+    except OSError as error:
+        code = _unwritten(error)
     except Exception:
-        traceback.print_exc()
-        print("gateway: this is a bug of the gateway; please report it with the lines above", file=sys.stderr)
-        code = OUR_BUG
+        code = _bug()
     sys.exit(code if isinstance(code, int) else FINE)
+
+
+def _prepare_streams() -> None:
+    """What a stream's encoding lacks is written as an escape; a closed one swallows all that is written."""
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  # open as long as the process
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115  # likewise
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _usage_text(error: WrongUsage | TyperException) -> str:
+    text = (error.format_message() if isinstance(error, TyperException) else str(error)).removesuffix(".")
+    return text[:1].lower() + text[1:]
+
+
+def _help_of(arguments: Sequence[str]) -> str:
+    known = arguments and arguments[0] in COMMANDS
+    return f"gateway {arguments[0]} --help" if known else "gateway --help"
+
+
+def _unwritten(error: OSError) -> int:
+    """End where standard output takes no more: its reader has gone, or the disk is full."""
+    if error.errno not in (errno.EPIPE, errno.ENOSPC):
+        return _bug()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if error.errno == errno.ENOSPC:
+        complain("standard output cannot be written: no space left on device")
+    return FIX_SOMETHING
+
+
+def _bug() -> int:
+    traceback.print_exc()
+    complain("this is a bug of the gateway; please report it with the lines above")
+    return OUR_BUG

@@ -19,7 +19,12 @@ def configure(level: str, log_format: Format) -> None:
     ]
     last: structlog.typing.Processor = structlog.processors.JSONRenderer(ensure_ascii=False)
     if as_text:
-        last = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)
+        last = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(),
+            pad_event_to=0,
+            repr_native_str=True,  # a reporter or an upstream could else send escape sequences to the terminal
+            exception_formatter=structlog.dev.plain_traceback,  # the default shows local variables, secrets too
+        )
     else:
         shared.append(structlog.processors.format_exc_info)
     structlog.configure(

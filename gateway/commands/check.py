@@ -5,28 +5,28 @@ from typing import Annotated
 
 import typer
 
-from gateway.commands.options import DEFAULT_ROUTES, Json, fail
-from gateway.commands.printing import err, line, print_diagnostics, print_json
+from gateway.commands.loading import load_specs
+from gateway.commands.options import DEFAULT_ROUTES, Json
+from gateway.commands.printing import count, err, line, print_diagnostics, print_json, printable
 from gateway.core.case import run_case
 from gateway.specs.diagnostic import Diagnostics, Severity
-from gateway.specs.load import Specs, load
+from gateway.specs.load import Specs
 
 
 def check(
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Folder of routes and other specs.")] = DEFAULT_ROUTES,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of routes and other specs.")] = DEFAULT_ROUTES,
     strict: Annotated[bool, typer.Option("--strict", help="Let warnings fail too.")] = False,
     json: Json = False,
 ) -> None:
-    """Print all diagnostics, and run all cases, the shipped ones included.
+    """Print all that is wrong with the specs, and run their cases.
 
-    Exits 1 on errors and on failing cases. No variable needs to be set.
+    The shipped specs are included. No variable needs to be set. Exits 1 on errors and on failing cases.
 
-    Example: gateway check routes.d
+    \b
+    Example:
+      gateway check routes.d
     """
-    try:
-        specs = load(folder, trials=True, strict_environment=False)
-    except OSError as error:
-        fail(f"{folder} cannot be read: {error}")
+    specs = load_specs(folder, trials=True, strict_environment=False)
     failures = _failures(specs)
     if not specs.diagnostics.has_errors:
         specs.watch.report()
@@ -36,7 +36,7 @@ def check(
     else:
         print_diagnostics(specs.diagnostics)
         for owner, case, difference in failures:
-            err.print(f"{owner}: case {case!r}: {difference}", style="red", markup=False)
+            err.print(printable(f"{owner}: case {case!r}: {difference}"), style="red", markup=False)
         line(_summary(specs, failures, passed))
     bad = specs.diagnostics.has_errors or failures or (strict and _warnings(specs.diagnostics))
     raise typer.Exit(1 if bad else 0)
@@ -60,12 +60,12 @@ def _as_json(diagnostics: Diagnostics, failures: list[tuple[str, str, str]], pas
 
 def _summary(specs: Specs, failures: list[tuple[str, str, str]], passed: int) -> str:
     counts = [
-        f"{len(specs.recipes)} recipes",
-        f"{len(specs.providers)} providers",
-        f"{len(specs.routes)} routes",
-        f"{passed} of {len(specs.trials)} cases passed",
-        f"{_count(specs.diagnostics, Severity.ERROR)} errors",
-        f"{_warnings(specs.diagnostics)} warnings",
+        count(len(specs.recipes), "recipe"),
+        count(len(specs.providers), "provider"),
+        count(len(specs.routes), "route"),
+        f"{passed} of {count(len(specs.trials), 'case')} passed",
+        count(_count(specs.diagnostics, Severity.ERROR), "error"),
+        count(_warnings(specs.diagnostics), "warning"),
     ]
     return ", ".join(counts)
 

@@ -3,18 +3,19 @@
 import asyncio
 import os
 import shlex
+import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from gateway.commands.child import Child, read_entry
 from gateway.commands.loading import load_or_fail
-from gateway.commands.options import DEFAULT_ROUTES, Routes, fail
+from gateway.commands.options import DEFAULT_ROUTES, Routes, UserError, fail
 from gateway.commands.printing import heading, line, print_response
 from gateway.core.case import case_request
 from gateway.core.case_parts import Mismatch
@@ -22,34 +23,45 @@ from gateway.core.differences import differences
 from gateway.core.errors import GatewayError
 from gateway.core.json import read_json
 from gateway.core.model import Request
+from gateway.core.outcome import Code
 from gateway.core.route import Route
 from gateway.core.suggest import nearest
 from gateway.delivery.client import Client, Timeouts
 from gateway.specs.load import Trial
 
-_START_S = 20
-_ARRIVE_S = 5
+_ARRIVE_S = 5.0
+_REFUSED_S = 0.5  # then nothing is expected any more
 _SECRET = "GATEWAY_DEMO_SECRET"
 
 
 def demo(
-    route: Annotated[str | None, typer.Argument(metavar="[ROUTE]", help="The route; default: the first.")] = None,
+    route: Annotated[str | None, typer.Argument(metavar="ROUTE", help="The route; default: the first.")] = None,
     routes: Routes = DEFAULT_ROUTES,
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Where the gateway listens.")] = 8080,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, metavar="PORT", help="Where the gateway listens.")
+    ] = 8080,
     once: Annotated[bool, typer.Option("--once", help="Post the request, show what happens, and end.")] = False,
 ) -> None:
-    """Run the gateway with a stand-in for the target's vendor, and print a request to post from another terminal.
+    """Run the gateway with a stand-in vendor, and a request to try.
 
-    Request and environment are those of the route's first case. With --once, exits 0 when the data points arrived.
+    Request and environment are those of the route's first case. The request is printed as a curl line for another
+    terminal, and each exchange as it happens. With --once, exits 0 when the data points arrived.
 
-    Example: gateway demo zstack-to-tencent --once
+    \b
+    Example:
+      gateway demo acme-to-zeta --once
     """
     trial = _trial(routes, route)
     try:
         request = case_request(replace(trial.case, now_ns=time.time_ns()), trial.route)
     except Mismatch as error:
         fail(str(error))
-    raise typer.Exit(asyncio.run(_demo(trial, routes, port, request, once)))
+    try:
+        code = asyncio.run(_until_told(_demo(trial, routes, port, request, once), then=1 if once else 0))
+    except UserError as error:
+        taken = "address already in use" in str(error)
+        fail(f"{error}; choose another with --port (make run PORT=…)" if taken else str(error))
+    raise typer.Exit(code)
 
 
 def _trial(routes: Path, wanted: str | None) -> Trial:
@@ -62,29 +74,41 @@ def _trial(routes: Path, wanted: str | None) -> Trial:
     fail(f"{wanted or routes} has no case with a request to show")
 
 
+async def _until_told(main: Coroutine[Any, Any, int], *, then: int) -> int:
+    """Run it to its end, or until SIGTERM or a closed terminal, and `then` is returned. Either way its children end
+    first, as they do on Ctrl-C, which asyncio turns into a cancellation by itself."""
+    task = asyncio.current_task()
+    assert task is not None
+    told = False
+
+    def end() -> None:
+        nonlocal told
+        told = True
+        task.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, end)
+    try:
+        return await main
+    except asyncio.CancelledError:
+        if told:
+            return then
+        raise
+
+
 async def _demo(trial: Trial, routes: Path, port: int, request: Request, once: bool) -> int:
-    route = trial.route
-    async with AsyncExitStack() as stack:
-        sink = await stack.enter_async_context(_Process("stand-in", _sink_arguments(route, routes), _environ(trial)))
-        address = await sink.address()
-        gateway = await stack.enter_async_context(
-            _Process("gateway", _serve_arguments(route, routes, port, address), _environ(trial))
-        )
-        request = _to(request, await gateway.address())
+    route, environ = trial.route, _environ(trial)
+    async with (
+        Child("stand-in", _sink_arguments(route, routes), environ) as sink,
+        Child("gateway", _serve_arguments(route, routes, port, sink.address), environ) as gateway,
+    ):
+        request = _to(request, gateway.address)
         line(f"{route.name}: {route.source.provider.title} in, {route.target.provider.title} out", "bold")
-        line(f"The gateway listens on http://{await gateway.address()}, a stand-in vendor on http://{address}.")
-        if once:
-            return await _once(trial, request, sink)
-        line("In another terminal:\n")
-        line(_curl(request), "bold")
-        line("\nCtrl-C ends both.")
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_show(gateway))
-            tasks.create_task(_show(sink))
-        return 0
+        line(f"The gateway listens on http://{gateway.address}, a stand-in vendor on http://{sink.address}.")
+        return await (_once(trial, request, sink) if once else _show_all(request, gateway, sink))
 
 
-async def _once(trial: Trial, request: Request, sink: "_Process") -> int:
+async def _once(trial: Trial, request: Request, sink: Child) -> int:
     heading("request")
     line(_curl(request))
     client = Client()
@@ -97,103 +121,70 @@ async def _once(trial: Trial, request: Request, sink: "_Process") -> int:
     heading("reply")
     print_response(response)
     heading("the stand-in received")
-    expected = trial.case.points or [{}]
-    try:
-        async with asyncio.timeout(_ARRIVE_S):
-            received = [await anext(sink.lines) for _ in expected]
-    except TimeoutError:
-        line("nothing", "red")
-        return 1
+    expected = [_timeless(point) for point in trial.case.points or [{}]]
+    refused = response.status >= 300
+    received = await _received(sink.data(), len(expected), within_s=_REFUSED_S if refused else _ARRIVE_S)
     for text in received:
         line(text)
+    if len(received) < len(expected):
+        line(f"{len(received)} of {len(expected)} data points", "red")
+        return 1
     wrong = list(differences(expected, [read_json(text) for text in received], "points"))
     for difference in wrong:
         line(difference, "red")
-    return 1 if wrong or response.status >= 300 else 0
+    return 1 if wrong or refused else 0
 
 
-async def _show(process: "_Process") -> None:
-    """Print what happens in a process until it ends."""
-    async for text in process.lines:
-        line(f"{process.name:8}  {text}")
-    fail(f"the {process.name} has ended")
-
-
-@dataclass(slots=True, init=False)
-class _Process:
-    """A command of ours in a process of its own. `lines` are what it prints: data points, or its log."""
-
-    name: str
-    lines: AsyncIterator[str]
-    _arguments: list[str]
-    _environ: Mapping[str, str]
-    _process: asyncio.subprocess.Process
-    _address: str
-
-    def __init__(self, name: str, arguments: list[str], environ: Mapping[str, str]) -> None:
-        self.name = name
-        self._arguments = arguments
-        self._environ = environ
-        self._address = ""
-
-    async def __aenter__(self) -> "_Process":
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "gateway", *self._arguments),
-            env=self._environ,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        prints_data = self._arguments[0] == "sink"
-        self.lines = self._data() if prints_data else self._log()
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        if self._process.returncode is None:
-            self._process.terminate()
-        await self._process.wait()
-
-    async def address(self) -> str:
-        """Return where it listens, once it does. Raises UserError with its last words when it ends instead."""
-        if self._address:
-            return self._address
-        last = ""
-        async with asyncio.timeout(_START_S):
-            async for text in _texts(self._process.stderr):
-                entry = _entry(text)
-                if entry.get("event") == "listening":
-                    self._address = str(entry["address"])
-                    return self._address
-                last = text
-        fail(last.removeprefix("gateway: ") or f"the {self.name} did not start")
-
-    async def _data(self) -> AsyncIterator[str]:
-        async for text in _texts(self._process.stdout):
-            yield text
-
-    async def _log(self) -> AsyncIterator[str]:
-        async for text in _texts(self._process.stderr):
-            entry = _entry(text)
-            if entry.get("event") == "report":
-                words = [entry.get(name) for name in ("code", "reason", "message")]
-                yield " ".join(str(word) for word in words if word) + f"  {entry.get('ms')} ms"
-            else:
-                yield text
-
-
-async def _texts(stream: asyncio.StreamReader | None) -> AsyncIterator[str]:
-    if stream is not None:
-        async for raw in stream:
-            yield raw.decode("utf-8", "replace").rstrip("\n")
-
-
-def _entry(text: str) -> dict[str, Any]:
+async def _received(data: AsyncIterator[str], number: int, *, within_s: float) -> list[str]:
+    """Return so many data points, or those that arrived in time."""
+    received: list[str] = []
     try:
-        entry = read_json(text)
-    except ValueError:
-        return {}
-    return entry if isinstance(entry, dict) else {}
+        async with asyncio.timeout(within_s):
+            while len(received) < number:
+                received.append(await anext(data))
+    except (TimeoutError, StopAsyncIteration):
+        pass
+    return received
+
+
+def _timeless(point: dict[str, Any]) -> dict[str, Any]:
+    """Leave the time out: the case has a clock of its own, and the target perhaps no place for a time."""
+    return {name: value for name, value in point.items() if name != "time_ns"}
+
+
+async def _show_all(request: Request, gateway: Child, sink: Child) -> int:
+    """Print what happens, until one of the two ends. Raises UserError then: nobody asked it to."""
+    line("In another terminal:\n")
+    line(_curl(request), "bold")
+    line("\nCtrl-C ends both.")
+    sys.stdout.flush()
+    async with asyncio.TaskGroup() as tasks:
+        logs = {
+            tasks.create_task(_show(gateway.name, _exchanges(gateway))): gateway,
+            tasks.create_task(_show(sink.name, _exchanges(sink, failed=True))): sink,
+        }
+        others = [tasks.create_task(_show(child.name, child.data())) for child in (gateway, sink)]
+        ended, _ = await asyncio.wait(logs, return_when=asyncio.FIRST_COMPLETED)
+        for task in (*logs, *others):
+            task.cancel()
+    fail(f"the {logs[ended.pop()].name} has ended")
+
+
+async def _show(name: str, texts: AsyncIterator[str]) -> None:
+    async for text in texts:
+        line(f"{name:8}  {text}")
+        sys.stdout.flush()
+
+
+async def _exchanges(child: Child, *, failed: bool = False) -> AsyncIterator[str]:
+    """Yield a line for each report that a child logs, or for each that failed, and all else that it says."""
+    async for text in child.log():
+        entry = read_entry(text)
+        if entry.get("event") != "report":
+            yield text
+        elif not failed or entry.get("code") != Code.OK:
+            words = [entry.get(name) for name in ("code", "reason", "message")]
+            yield " ".join(str(word) for word in words if word) + f"  {entry.get('ms')} ms"
 
 
 def _environ(trial: Trial) -> dict[str, str]:
@@ -212,9 +203,13 @@ def _sink_arguments(route: Route, routes: Path) -> list[str]:
 
 
 def _serve_arguments(route: Route, routes: Path, port: int, sink: str) -> list[str]:
-    arguments = ["serve", "--routes", str(routes), "--only", route.name, "--log-format", "json"]
-    arguments += ["--target", f"{route.name}=http://{sink}{route.target.base_path}"]
-    return [*arguments, "--listen", f"127.0.0.1:{port}", "--admin", "127.0.0.1:0"]
+    """Every option is stated that the environment could change."""
+    return [
+        *("serve", "--routes", str(routes), "--only", route.name),
+        *("--target", f"{route.name}=http://{sink}{route.target.base_path}"),
+        *("--listen", f"127.0.0.1:{port}", "--admin", "127.0.0.1:0"),
+        *("--log-level", "info", "--log-format", "json", "--grace-s", "2", "--drain-delay-s", "0"),
+    ]
 
 
 def _to(request: Request, address: str) -> Request:

@@ -1,16 +1,16 @@
 """gateway explain: each step of a recipe for one request, and the verdict."""
 
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from difflib import SequenceMatcher
-from typing import Annotated, Any
+from dataclasses import replace
+from typing import Annotated
 
 import typer
 
 from gateway.commands.bodies import body_kind_of
-from gateway.commands.loading import load_or_fail, recipe_named
+from gateway.commands.credentials import read_credential, serving
+from gateway.commands.explanation import MASK, Explanation, Value, explain_request, first_difference
+from gateway.commands.loading import check_given, load_or_fail, recipe_named
 from gateway.commands.options import (
+    STANDARD_INPUT,
     At,
     Given,
     Json,
@@ -18,22 +18,18 @@ from gateway.commands.options import (
     RequestFile,
     SecretOption,
     SpecFolder,
+    misuse,
+    read_clock,
     read_file,
     read_given,
     read_request,
-    read_secret,
 )
-from gateway.commands.printing import heading, line, print_json
+from gateway.commands.printing import heading, line, masked, print_json
 from gateway.commands.targets import split_url
-from gateway.core.errors import CallerError
 from gateway.core.message import Message
 from gateway.core.model import Request, Secret
-from gateway.core.recipe.carriers import read_slots
-from gateway.core.recipe.evaluate import Evaluation, evaluate
-from gateway.core.recipe.filters import to_text
-from gateway.core.recipe.keyring import Credential, make_keyring
+from gateway.core.outcome import Reason
 from gateway.core.recipe.model import Recipe
-from gateway.core.recipe.verify import Check, verify
 
 
 def explain(
@@ -52,116 +48,94 @@ def explain(
     routes: SpecFolder = None,
     json: Json = False,
 ) -> None:
-    """Show each step of a recipe for one request, secret ones masked, and whether it is accepted.
+    """Show each step of a signature for one request, and the verdict.
 
-    Exits 0 when it is accepted, 1 when it is refused.
+    What a secret flows into is masked. Exits 0 when the request is accepted, 1 when it is refused.
 
-    Example: gateway explain tencent-receiver --request report.http --key ID --secret env:KEY --at 1402992826
+    \b
+    Example:
+      gateway explain acme-hmac --request report.http --key ID --secret env:KEY
     """
-    specs = load_or_fail(routes)
-    explained = _Explanation(
-        recipe_named(specs, recipe),
-        _at_url(read_request(request), url),
-        Credential(read_secret(secret), key),
-        read_given(given),
-        int((time.time() if at is None else at) * 1_000_000_000),
-    )
-    difference = None if expect is None else explained.difference(read_file(expect, "--expect"))
+    if request == expect == STANDARD_INPUT:
+        misuse("--request and --expect cannot both be standard input")
+    clock, pins, base = read_clock(at), read_given(given), None if url is None else split_url(url, "--url")
+    credential = read_credential(key, secret)
+    chosen = recipe_named(load_or_fail(routes), recipe)
+    serving([chosen], credential, recipe)
+    check_given(pins, [chosen])
+    if expect is not None and chosen.signature is None:
+        misuse(f"--expect: {recipe} signs nothing")
+    explained = _request(read_request(request), base)
+    explanation = explain_request(chosen, Message(explained, body_kind_of(explained)), credential, pins, clock)
+    explanation = _without(explanation, credential.secret)
+    compared = None if expect is None else _compared(explanation, read_file(expect, "--expect"), credential.secret)
     if json:
-        print_json(explained.as_json(difference))
+        print_json(_as_json(chosen, explanation, compared))
     else:
-        explained.show(difference)
-    raise typer.Exit(1 if explained.refused else 0)
+        _show(explanation, compared)
+    raise typer.Exit(1 if explanation.refused else 0)
 
 
-def _at_url(request: Request, url: str | None) -> Request:
-    if url is None:
+def _request(request: Request, base: tuple[str, str, str] | None) -> Request:
+    if base is None:
         return request
-    scheme, host, base_path = split_url(url, "--url")
+    scheme, host, base_path = base
     headers = tuple(header for header in request.headers if header[0].lower() != "host")
     return replace(request, scheme=scheme, headers=(("Host", host), *headers), target=base_path + request.target)
 
 
-class _Once:
-    def remember(self, once: tuple[str, ...], until_ns: int) -> bool:
-        return True
+def _without(explanation: Explanation, secret: Secret) -> Explanation:
+    """Mask the secret also where the client itself wrote it into a value."""
+    values = tuple(replace(value, text=masked(value.text, [secret])) for value in explanation.values)
+    refused = explanation.refused and masked(explanation.refused, [secret])
+    signed = masked(explanation.string_to_sign, [secret])
+    return replace(explanation, values=values, refused=refused, string_to_sign=signed)
 
 
-@dataclass(slots=True, init=False)
-class _Explanation:
-    """What a recipe makes of one request. `refused` is the reason, None when it is accepted."""
-
-    recipe: Recipe
-    secret: Secret
-    slots: Mapping[str, str]
-    evaluation: Evaluation
-    refused: str | None
-
-    def __init__(
-        self, recipe: Recipe, request: Request, credential: Credential, given: dict[str, str], now_ns: int
-    ) -> None:
-        message = Message(request, body_kind_of(request))
-        self.recipe = recipe
-        self.secret = credential.secret
-        self.slots, self.evaluation, self.refused = {}, Evaluation({}), None
-        try:
-            self.slots = read_slots(recipe, message)
-            self.evaluation = evaluate(recipe, message, self.slots, credential.secret.reveal())
-            check = Check(recipe, make_keyring([credential]), given)
-            verify(message, [check], now_ns=now_ns, replays=_Once())
-        except CallerError as error:
-            self.refused = f"{error.outcome.reason}: {error.outcome.message}"
-
-    def rows(self) -> list[tuple[str, str, str]]:
-        """Return (what it is, name, value) for each slot and step; what a secret flows into is masked."""
-        rows = [("slot", name, self._masked(name, value)) for name, value in self.slots.items()]
-        rows += [("step", name, self._masked(name, to_text(value))) for name, value in self.evaluation.steps.items()]
-        if self.evaluation.signature:
-            rows.append(("", "string to sign", self._shown(to_text(self.evaluation.string_to_sign))))
-            rows.append(("", "signature", self.evaluation.signature))
-        return rows
-
-    def _masked(self, name: str, value: str) -> str:
-        return "***" if name in self.recipe.masked else self._shown(value)
-
-    def _shown(self, value: str) -> str:
-        return value.replace(self.secret.reveal(), "***")
-
-    def difference(self, expected: bytes) -> str:
-        """Say where the client's string to sign first differs from ours."""
-        theirs = expected.decode("utf-8", "surrogateescape")
-        ours = to_text(self.evaluation.string_to_sign)
-        if theirs == ours or theirs.rstrip("\r\n") == ours:
-            return "the strings to sign are the same: the secret differs"
-        matcher = SequenceMatcher(None, ours, theirs, autojunk=False)
-        at = next((block.size for block in matcher.get_matching_blocks() if block.a == block.b == 0), 0)
-        number, column = ours[:at].count("\n") + 1, at - (ours[:at].rfind("\n") + 1) + 1
-        return (
-            f"they differ from line {number}, character {column} on: ours has {_around(ours, at)}, "
-            f"the client's {_around(theirs, at)}"
-        )
-
-    def show(self, difference: str | None) -> None:
-        for kind, name, value in self.rows():
-            line(f"{kind:4} {name}: {_visible(value)}".strip())
-        if difference is not None:
-            heading("compared with the client's string to sign")
-            line(difference)
-        heading("accepted" if self.refused is None else f"refused: {self.refused}")
-
-    def as_json(self, difference: str | None) -> dict[str, Any]:
-        return {
-            "recipe": self.recipe.name,
-            "values": [{"kind": kind or "result", "name": name, "value": value} for kind, name, value in self.rows()],
-            "difference": difference,
-            "accepted": self.refused is None,
-            "refused": self.refused,
-        }
+def _compared(explanation: Explanation, expected: bytes, secret: Secret) -> tuple[bool, str]:
+    """Return whether the client's string to sign is ours, and what to say of it."""
+    if not explanation.values:
+        return False, "there is nothing to compare with"
+    if explanation.string_to_sign == MASK:
+        return False, "the string to sign holds the secret: it is not compared"
+    theirs = masked(expected.decode("utf-8", "surrogateescape"), [secret])
+    difference = first_difference(explanation.string_to_sign, theirs)
+    if difference is not None:
+        return False, f"they differ from {difference}"
+    unfitting = (explanation.refused or "").startswith(Reason.BAD_SIGNATURE)
+    return True, "they are the same" + (": the secrets differ" if unfitting else "")
 
 
-def _around(text: str, at: int) -> str:
-    return repr(text[at : at + 20]) if at < len(text) else "its end"
+def _show(explanation: Explanation, compared: tuple[bool, str] | None) -> None:
+    width = max((len(value.name) for value in explanation.values), default=0)
+    for value in explanation.values:
+        _show_value(value, width)
+    if explanation.bound:
+        line("fits with " + ", ".join(f"{name} = {text}" for name, text in explanation.bound.items()))
+    if compared is not None:
+        heading("compared with the client's string to sign")
+        line(compared[1])
+    heading("accepted" if explanation.refused is None else f"refused: {explanation.refused}")
 
 
-def _visible(value: str) -> str:
-    return value.encode("unicode_escape").decode() if any(ord(each) < 32 for each in value) else value
+def _show_value(value: Value, width: int) -> None:
+    """Print a value; one of several lines begins on a line of its own."""
+    if "\n" not in value.text:
+        line(f"{value.kind:6}  {value.name:{width}}  {value.text}")
+        return
+    line(f"{value.kind:6}  {value.name}")
+    for each in value.text.split("\n"):
+        line(f"{'':6}  | {each}")
+
+
+def _as_json(recipe: Recipe, explanation: Explanation, compared: tuple[bool, str] | None) -> dict[str, object]:
+    values = [{"kind": each.kind, "name": each.name, "value": each.text} for each in explanation.values]
+    comparison = {} if compared is None else {"same": compared[0], "difference": None if compared[0] else compared[1]}
+    return {
+        "recipe": recipe.name,
+        "values": values,
+        "bound": explanation.bound,
+        **comparison,
+        "accepted": explanation.refused is None,
+        "refused": explanation.refused,
+    }

@@ -1,8 +1,11 @@
-"""How commands print: data on standard output, words about it on standard error."""
+"""How commands print: data on standard output, words about it on standard error; no secrets, no control characters."""
 
+import json
+import re
 import sys
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 from rich.console import Console
 from rich.text import Text
@@ -16,43 +19,94 @@ from gateway.specs.diagnostic import Diagnostics, Severity
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
+# A shorter secret is masked only where it stands alone: inside other words it would be there by chance.
+LONG_SECRET = 8
 _STYLE = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.NOTE: "cyan"}
 
 
 def heading(text: str) -> None:
-    out.print(Text(f"── {text}", style="bold"))
+    line(f"── {text}", "bold")
 
 
 def line(text: str, style: str = "") -> None:
-    """Print one line; what looks like markup in it is none."""
-    out.print(Text(text, style=style))
+    """Print text; what looks like markup in it is none, and what a terminal would obey is shown instead."""
+    if style:
+        out.print(Text(printable(text), style=style))
+    else:
+        print(printable(text))
 
 
 def print_json(value: Any) -> None:
-    """Print one line of JSON."""
-    sys.stdout.write(write_json(value).decode() + "\n")
+    """Print one line of JSON; what was not UTF-8 on the wire is printed as lone surrogates, `\\udc80` and up."""
+    try:
+        data = write_json(value)
+    except ValueError:
+        data = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
+    sys.stdout.write(data.decode() + "\n")
     sys.stdout.flush()
 
 
 def print_diagnostics(diagnostics: Diagnostics) -> None:
     for diagnostic in diagnostics:
-        err.print(Text(str(diagnostic), style=_STYLE[diagnostic.severity]))
+        err.print(Text(printable(str(diagnostic)), style=_STYLE[diagnostic.severity]))
+
+
+def print_response(response: Response, secrets: Iterable[Secret] = ()) -> None:
+    line(masked(response_text(response), list(secrets)))
+
+
+def count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def printable(text: str) -> str:
+    """Return the text with all but printable characters, line feeds and tabs written as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() or each in "\n\t" else _escaped(each) for each in text)
+
+
+def _escaped(character: str) -> str:
+    byte = ord(character) - 0xDC00  # surrogateescape keeps bytes so
+    return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else character.encode("unicode_escape").decode()
+
+
+def masked(text: str, secrets: Iterable[Secret]) -> str:
+    """Return the text with each secret as `***`, also where JSON, a query or a form writes it in its own way."""
+    shown = {secret.reveal() for secret in secrets if secret.reveal()}
+    for form in sorted({form for each in shown for form in _forms(each)}, key=len, reverse=True):
+        pattern = re.escape(form)
+        if len(form) < LONG_SECRET:
+            pattern = rf"(?<!\w){pattern}(?!\w)"
+        text = re.sub(pattern, "***", text)
+    return text
+
+
+def _forms(text: str) -> tuple[str, ...]:
+    wire = text.encode("utf-8", "surrogateescape")
+    as_json = (json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1])
+    return text, *as_json, quote(wire, safe=""), quote_plus(wire)
 
 
 def request_text(request: Request, secrets: Iterable[Secret] = ()) -> str:
     """Return a request as it goes over the wire, line ends as LF and secrets masked."""
     text = write_raw(request).decode("utf-8", "backslashreplace").replace("\r\n", "\n").rstrip("\n")
-    for secret in secrets:
-        text = text.replace(secret.reveal(), "***")
-    return text
+    return masked(text, secrets)
 
 
-def print_response(response: Response) -> None:
-    line(f"HTTP/1.1 {response.status}")
-    for name, value in response.headers:
-        line(f"{name}: {value}")
-    line("")
-    line(response.body.decode("utf-8", "backslashreplace"))
+def response_text(response: Response) -> str:
+    head = [f"HTTP/1.1 {response.status}", *(f"{name}: {value}" for name, value in response.headers)]
+    body = response.body.decode("utf-8", "backslashreplace")
+    return "\n".join([*head, "", body] if body else head)
+
+
+def response_json(response: Response, secrets: Iterable[Secret] = ()) -> dict[str, Any]:
+    secrets = list(secrets)
+    return {
+        "status": response.status,
+        "headers": [[name, masked(value, secrets)] for name, value in response.headers],
+        "body": masked(response.body.decode("utf-8", "backslashreplace"), secrets),
+    }
 
 
 def point_json(point: DataPoint) -> dict[str, Any]:

@@ -2,14 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Annotated
 from uuid import uuid4
 
 import typer
 
-from gateway.commands.loading import load_or_fail, provider_named
+from gateway.commands.credentials import read_credential, serving
+from gateway.commands.loading import check_given, load_or_fail, provider_named
 from gateway.commands.options import (
     Given,
     Json,
@@ -17,20 +19,23 @@ from gateway.commands.options import (
     SecretOption,
     SpecFolder,
     fail,
+    misuse,
     read_file,
     read_given,
-    read_secret,
 )
+from gateway.commands.printing import count as counted
 from gateway.commands.printing import line, outcome_json, print_json
 from gateway.commands.targets import split_url
 from gateway.core.accept import ANYONE, Accepted
 from gateway.core.decode import Item, read_point
 from gateway.core.errors import GatewayError
+from gateway.core.fold import mask
 from gateway.core.json import read_json
 from gateway.core.model import DataPoint
 from gateway.core.outcome import Outcome
-from gateway.core.provider import Provider
+from gateway.core.provider import CallForm, Provider, Send
 from gateway.core.recipe.keyring import Credential
+from gateway.core.recipe.model import Recipe
 from gateway.core.route import Route, Target
 from gateway.delivery.client import Client
 from gateway.delivery.direct import Direct
@@ -47,53 +52,73 @@ def report(
     points: Annotated[
         str | None, typer.Option("--points", metavar="FILE", help="Data points as JSON lines; - is standard input.")
     ] = None,
-    count: Annotated[int, typer.Option("--count", min=1, help="How many reports to send, one after the other.")] = 1,
-    timeout_s: Annotated[float, typer.Option("--timeout-s", min=0.01, help="Deadline of each report, in seconds.")] = 5,
+    count: Annotated[
+        int, typer.Option("--count", min=1, metavar="N", help="How many reports to send, one after the other.")
+    ] = 1,
+    timeout_s: Annotated[
+        float, typer.Option("--timeout-s", min=0.01, metavar="SECONDS", help="Deadline of each report.")
+    ] = 5,
     routes: SpecFolder = None,
     json: Json = False,
 ) -> None:
-    """Report data points as this vendor's own reporters would, and print what became of them.
+    """Play a vendor's reporter: send data points, print the outcome.
 
     Without --points, one made-up data point is sent. Exits 1 when a report is refused.
 
-    Example: gateway report zstack --url http://127.0.0.1:8080 --secret env:ZSTACK_SESSION
+    \b
+    Example:
+      gateway report acme --url http://127.0.0.1:8080 --key ID --secret env:KEY --points points.jsonl
     """
-    specs = load_or_fail(routes)
-    route = _route(provider_named(specs, provider), url, _credential(key, secret), read_given(given), timeout_s)
-    items = list(_items(points))
+    base, stated = split_url(url, "--url"), read_given(given)
+    credential = None if secret is None and key is None else read_credential(key, secret)
+    played = provider_named(load_or_fail(routes), provider)
+    route = _route(played, base, credential, stated, timeout_s)
+    raise typer.Exit(asyncio.run(_print(route, list(_items(points)), count, json)))
+
+
+async def _print(route: Route, items: list[Item], count: int, json: bool) -> int:
+    """Report, print each outcome as it comes, and return the exit code."""
     failed = 0
-    for outcome in asyncio.run(_report(route, items, count)):
-        failed += not outcome.ok
-        if json:
-            print_json(outcome_json(outcome))
-        else:
-            words = f"{outcome.code} {outcome.reason or ''}".rstrip()
-            line(f"{words}: {outcome.message or f'{outcome.accepted} data points'}")
-    raise typer.Exit(1 if failed else 0)
+    async with aclosing(_outcomes(route, items, count)) as outcomes:
+        async for outcome in outcomes:
+            failed += not outcome.ok
+            if json:
+                print_json(outcome_json(outcome))
+            else:
+                words = f"{outcome.code} {outcome.reason or ''}".rstrip()
+                line(f"{words}: {outcome.message or counted(outcome.accepted, 'data point')}")
+    return 1 if failed else 0
 
 
-def _credential(key: str | None, secret: str | None) -> Credential | None:
-    return None if secret is None and key is None else Credential(read_secret(secret), key)
+async def _outcomes(route: Route, items: list[Item], count: int) -> AsyncGenerator[Outcome]:
+    client = Client()
+    direct = Direct(client, Telemetry())
+    try:
+        for _ in range(count):
+            try:
+                outcome = await direct.deliver(route, Accepted(ANYONE, tuple(items)), uuid4().hex)
+            except GatewayError as error:
+                outcome = error.outcome
+            yield mask(outcome, route.secrets)
+    finally:
+        await client.close()
 
 
 def _route(
-    provider: Provider, url: str, credential: Credential | None, given: dict[str, str], timeout_s: float
+    provider: Provider,
+    base: tuple[str, str, str],
+    credential: Credential | None,
+    given: dict[str, str],
+    timeout_s: float,
 ) -> Route:
     if provider.send is None:
         fail(f"{provider.name} has no `send`: its reporters cannot be played")
+    form, recipe = _form(provider.send, credential, provider.name)
+    check_given(given, form.sign, provider)
     missing = [name for name in provider.needs if name not in given and name not in provider.given]
     if missing:
-        fail(f"{provider.name} needs --given {missing[0]}=…")
-    form, recipe = provider.send.requests[0], None
-    for candidate in provider.send.requests:
-        fitting = [each for each in candidate.sign if credential and each.needs_key == (credential.key is not None)]
-        if fitting or (credential is None and not candidate.sign):
-            form, recipe = candidate, next(iter(fitting), None)
-            break
-    else:
-        needs = "--secret alone" if form.sign and not form.sign[0].needs_key else "--key and --secret"
-        fail(f"calls to {provider.name} are signed: give {needs}")
-    scheme, host, base_path = split_url(url, "--url")
+        misuse(f"{provider.name} needs --given {missing[0]}=…")
+    scheme, host, base_path = base
     target = Target(
         provider=provider,
         send=provider.send,
@@ -110,19 +135,20 @@ def _route(
     return replace(stand_in_route(provider), target=target)
 
 
-async def _report(route: Route, items: list[Item], count: int) -> list[Outcome]:
-    client = Client()
-    direct = Direct(client, Telemetry())
-    outcomes = []
-    try:
-        for _ in range(count):
-            try:
-                outcomes.append(await direct.deliver(route, Accepted(ANYONE, tuple(items)), uuid4().hex))
-            except GatewayError as error:
-                outcomes.append(error.outcome)
-    finally:
-        await client.close()
-    return outcomes
+def _form(send: Send, credential: Credential | None, name: str) -> tuple[CallForm, Recipe | None]:
+    """Return the first call that the credential can sign, and the recipe by which; without one, an unsigned call."""
+    recipes = [recipe for form in send.requests for recipe in form.sign]
+    if credential is None:
+        for form in send.requests:
+            if not form.sign:
+                return form, None
+        misuse(f"calls to {name} are signed: give " + ("--key and --secret" if recipes[0].needs_key else "--secret"))
+    fitting = serving(recipes, credential, name)
+    for form in send.requests:
+        for recipe in form.sign:
+            if recipe in fitting:
+                return form, recipe
+    misuse(f"calls to {name} are not signed: leave out --secret")
 
 
 def _items(path: str | None) -> Iterator[Item]:
@@ -132,16 +158,24 @@ def _items(path: str | None) -> Iterator[Item]:
         )
         yield Item(0, None, made_up)
         return
-    for number, text in enumerate(read_file(path, "--points").splitlines(), 1):
-        if text.strip():
-            yield Item(number - 1, None, _point(text, f"{path}:{number}"))
+    lines = [(number, text) for number, text in enumerate(read_file(path, "--points").splitlines(), 1) if text.strip()]
+    if not lines:
+        fail(f"--points: {path} has no data points")
+    for index, (number, text) in enumerate(lines):
+        yield Item(index, None, _point(text, f"{path}:{number}"))
 
 
 def _point(text: bytes, place: str) -> DataPoint:
     try:
+        text.decode("utf-8")
         fields = read_json(text)
+    except UnicodeDecodeError:
+        fail(f"--points: {place}: it is not UTF-8")
+    except ValueError as error:
+        fail(f"--points: {place}: it is not JSON: {error}")
+    try:
         if not isinstance(fields, dict) or not isinstance(fields.get("metric"), str):
-            raise ValueError("a data point is an object with a metric")
+            raise ValueError('a data point is an object with a metric, such as {"metric": "load", "value": 1}')
         return read_point(fields, now_ns=time.time_ns())
     except ValueError as error:
         fail(f"--points: {place}: {error}")

@@ -5,9 +5,10 @@ from typing import Annotated
 import structlog
 import typer
 
-from gateway.app import Gateway, Settings, run, run_until_signal
+from gateway.app import Gateway, Settings
+from gateway.commands.listening import check_address, run_or_fail
 from gateway.commands.loading import load_or_fail
-from gateway.commands.options import DEFAULT_ROUTES, Routes, fail
+from gateway.commands.options import DEFAULT_ROUTES, Routes, misuse
 from gateway.commands.printing import print_diagnostics
 from gateway.commands.targets import retarget
 from gateway.logs import LEVELS, configure
@@ -31,27 +32,44 @@ def serve(
         typer.Option("--target", metavar="ROUTE=URL", help="Send a route's calls there instead; repeatable."),
     ] = None,
     grace_s: Annotated[
-        float, typer.Option(min=0, envvar="GATEWAY_GRACE_S", help="How long stopping may take, in seconds.")
+        float,
+        typer.Option(min=0, metavar="SECONDS", envvar="GATEWAY_GRACE_S", help="How long stopping may take."),
     ] = 25,
     drain_delay_s: Annotated[
         float,
-        typer.Option(min=0, envvar="GATEWAY_DRAIN_DELAY_S", help="How long /readyz says no before listening ends."),
+        typer.Option(
+            min=0,
+            metavar="SECONDS",
+            envvar="GATEWAY_DRAIN_DELAY_S",
+            help="How long /readyz says no before listening ends.",
+        ),
     ] = 0,
-    log_level: Annotated[str, typer.Option(envvar="GATEWAY_LOG_LEVEL", help="debug, info, warning or error.")] = "info",
+    log_level: Annotated[
+        str, typer.Option(metavar="LEVEL", envvar="GATEWAY_LOG_LEVEL", help="debug, info, warning or error.")
+    ] = "info",
     log_format: Annotated[
-        str, typer.Option(envvar="GATEWAY_LOG_FORMAT", help="auto (text on a terminal, else json), json or text.")
+        str,
+        typer.Option(
+            metavar="FORMAT",
+            envvar="GATEWAY_LOG_FORMAT",
+            help="auto (text on a terminal, else json), json or text.",
+        ),
     ] = "auto",
 ) -> None:
     """Run the gateway.
 
     SIGTERM answers what was sent, then ends; a second signal ends at once.
 
-    Example: gateway serve --routes ./routes.d --listen 127.0.0.1:8080
+    \b
+    Example:
+      gateway serve --routes ./routes.d --listen 127.0.0.1:8080
     """
     if log_level not in LEVELS:
-        fail(f"--log-level: {log_level!r} is not one of {', '.join(LEVELS)}")
+        misuse(f"--log-level: {log_level!r} is not one of {', '.join(LEVELS)}")
     if log_format not in ("auto", "json", "text"):
-        fail(f"--log-format: {log_format!r} is not one of auto, json, text")
+        misuse(f"--log-format: {log_format!r} is not one of auto, json, text")
+    check_address(listen, "--listen")
+    check_address(admin, "--admin")
     configure(log_level, log_format)  # type: ignore[arg-type]  # just checked
     specs = load_or_fail(routes, only=only)
     print_diagnostics(specs.diagnostics)
@@ -62,9 +80,7 @@ def serve(
     def ready() -> None:
         names = [route.name for route in snapshot.routes]
         log.info("listening", address=gateway.address, admin=gateway.admin_address, routes=names)
+        if not names:
+            log.warning("there is no route", folder=str(routes))
 
-    try:
-        code = run(run_until_signal(gateway, on_ready=ready))
-    except (OSError, ValueError) as error:
-        fail(f"cannot listen on {listen} and {admin}: {error}")
-    raise typer.Exit(code)
+    raise typer.Exit(run_or_fail(gateway, on_ready=ready, addresses=(listen, admin)))

@@ -2,13 +2,14 @@
 
 import os
 import sys
-import time
 from typing import Annotated
 
 import typer
 
 from gateway.commands.bodies import body_kind_of
-from gateway.commands.loading import load_or_fail, recipe_named
+from gateway.commands.credentials import read_credential, serving
+from gateway.commands.explanation import string_to_sign
+from gateway.commands.loading import check_given, load_or_fail, recipe_named
 from gateway.commands.options import (
     At,
     Given,
@@ -18,9 +19,10 @@ from gateway.commands.options import (
     SecretOption,
     SpecFolder,
     fail,
+    misuse,
+    read_clock,
     read_given,
     read_request,
-    read_secret,
 )
 from gateway.commands.printing import print_json
 from gateway.core.draft import Draft
@@ -28,9 +30,7 @@ from gateway.core.errors import GatewayError
 from gateway.core.message import Message
 from gateway.core.model import Request
 from gateway.core.raw import write_raw
-from gateway.core.recipe.filters import to_text
-from gateway.core.recipe.keyring import Credential
-from gateway.core.recipe.model import Recipe
+from gateway.core.recipe.model import GivenSlot, NonceSlot, Recipe
 from gateway.core.recipe.sign import Fresh, sign
 
 
@@ -41,33 +41,58 @@ def sign_(
     secret: SecretOption = None,
     given: Given = None,
     at: At = None,
-    nonce: Annotated[str | None, typer.Option("--nonce", help="The nonce; default: a random one.")] = None,
+    nonce: Annotated[
+        str | None, typer.Option("--nonce", metavar="NONCE", help="The nonce; default: a random one.")
+    ] = None,
     routes: SpecFolder = None,
     json: Json = False,
 ) -> None:
-    """Print the request with its signature, ready to be sent.
+    """Print a request with its signature, ready to be sent.
 
-    Example: gateway sign tencent-receiver --request report.http --key ID --secret env:KEY --given region=sh
+    The signature stands where the recipe carries it; a JSON body is written anew where that is the body.
+
+    \b
+    Example:
+      gateway sign acme-hmac --request report.http --key ID --secret env:KEY --given region=north
     """
-    specs = load_or_fail(routes)
-    chosen = recipe_named(specs, recipe)
-    if chosen.needs_key and key is None:
-        fail(f"{recipe} needs --key")
-    clock = time.time() if at is None else at
-    fresh = Fresh(int(clock * 1_000_000_000), os.urandom(16), nonce)
+    fresh = Fresh(read_clock(at), os.urandom(16), nonce)
+    stated, credential = read_given(given), read_credential(key, secret)
+    chosen = recipe_named(load_or_fail(routes), recipe)
+    serving([chosen], credential, recipe)
+    check_given(stated, [chosen])
+    _check_needs(chosen, stated)
+    _check_nonce(chosen, nonce)
     try:
-        draft = _draft(read_request(request), chosen)
-        signed = sign(draft, chosen, Credential(read_secret(secret), key), read_given(given), fresh)
+        signed = sign(_draft(read_request(request), chosen), chosen, credential, stated, fresh)
     except GatewayError as error:
         fail(error.outcome.message)
+    raw = write_raw(signed.request)
     if json:
-        evaluation = signed.evaluation
-        text = write_raw(signed.request).decode("utf-8", "backslashreplace")
-        signature = {"string_to_sign": to_text(evaluation.string_to_sign), "signature": evaluation.signature}
-        print_json({"request": text, **signature})
+        signature = signed.evaluation.signature or None
+        signed_text = string_to_sign(chosen, signed.evaluation) or None
+        text = raw.decode("utf-8", "surrogateescape")
+        print_json({"request": text, "string_to_sign": signed_text, "signature": signature})
     else:
-        sys.stdout.buffer.write(write_raw(signed.request))
+        sys.stdout.buffer.write(raw)
         sys.stdout.flush()
+
+
+def _check_needs(recipe: Recipe, given: dict[str, str]) -> None:
+    for name, slot in recipe.slots.items():
+        if isinstance(slot, GivenSlot) and name not in given and slot.default is None and not slot.optional:
+            misuse(f"{recipe.name} needs --given {name}=…")
+
+
+def _check_nonce(recipe: Recipe, nonce: str | None) -> None:
+    slot = next((slot for slot in recipe.slots.values() if isinstance(slot, NonceSlot)), None)
+    if nonce is None:
+        return
+    if slot is None:
+        misuse(f"--nonce: {recipe.name} has none")
+    if slot.low is None or slot.high is None:
+        return
+    if not (nonce.isascii() and nonce.isdigit() and slot.low <= int(nonce) <= slot.high):
+        misuse(f"--nonce: {nonce!r} is not a whole number from {slot.low} to {slot.high}")
 
 
 def _draft(request: Request, recipe: Recipe) -> Draft:

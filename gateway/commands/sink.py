@@ -1,14 +1,19 @@
 """gateway sink: play a vendor; what it takes is printed as JSON lines."""
 
+import os
+import signal
+import sys
 from dataclasses import replace
 from typing import Annotated
 
 import structlog
 import typer
 
-from gateway.app import Gateway, Settings, run, run_until_signal
-from gateway.commands.loading import load_or_fail, provider_named
-from gateway.commands.options import Given, Key, SecretOption, SpecFolder, fail, read_given, read_secret
+from gateway.app import Gateway, Settings
+from gateway.commands.credentials import read_credential, serving
+from gateway.commands.listening import check_address, run_or_fail
+from gateway.commands.loading import check_given, load_or_fail, provider_named
+from gateway.commands.options import Given, Key, SecretOption, SpecFolder, fail, misuse, read_given
 from gateway.commands.printing import point_json, print_json
 from gateway.core.accept import Accepted
 from gateway.core.outcome import CODE_OF, Code, Outcome, Reason
@@ -34,41 +39,46 @@ def sink(
     ] = None,
     routes: SpecFolder = None,
 ) -> None:
-    """Stand where a vendor stands: verify each report, print each data point as a JSON line, answer in its words.
+    """Play a vendor: verify reports, print data points as JSON lines.
 
-    Without --secret, whoever reports is believed.
+    Each report is answered in the vendor's words. Without --secret, whoever reports is believed.
 
-    Example: gateway sink tencent-receiver --listen 127.0.0.1:9000 --key ID --secret env:KEY
+    \b
+    Example:
+      gateway sink acme --listen 127.0.0.1:9000 --key ID --secret env:KEY
     """
+    check_address(listen, "--listen")
+    outcome, pins = _stated(answer), read_given(given)
+    credential = None if secret is None and key is None else read_credential(key, secret)
     configure("info", "auto")
-    specs = load_or_fail(routes)
-    credential = None if secret is None else Credential(read_secret(secret), key)
-    route = _route(provider_named(specs, provider), credential, read_given(given))
-    outcome = _stated(answer)
+    played = provider_named(load_or_fail(routes), provider)
+    route = _route(played, credential, pins)
 
     async def deliver(route: Route, accepted: Accepted, request_id: str) -> Outcome:
         if outcome is not None:
             return outcome
-        for item in accepted.items:
-            print_json(point_json(item.point))
+        try:
+            for item in accepted.items:
+                print_json(point_json(item.point))
+        except BrokenPipeError:
+            _end_unread()
         return Outcome(Code.OK, accepted=len(accepted.items))
 
     gateway = Gateway(make_snapshot([route]), Settings(listen=listen, admin=None, grace_s=2), deliver=deliver)
-    try:
-        code = run(run_until_signal(gateway, on_ready=lambda: log.info("listening", address=gateway.address)))
-    except (OSError, ValueError) as error:
-        fail(f"cannot listen on {listen}: {error}")
-    raise typer.Exit(code)
+
+    def ready() -> None:
+        log.info("listening", address=gateway.address)
+
+    raise typer.Exit(run_or_fail(gateway, on_ready=ready, addresses=[listen]))
 
 
 def _route(provider: Provider, credential: Credential | None, given: dict[str, str]) -> Route:
     if provider.receive is None:
         fail(f"{provider.name} has no `receive`: it cannot be played")
+    check_given(given, provider.receive.verify, provider)
     checks: tuple[Check, ...] = ()
     if credential is not None:
-        fitting = [each for each in provider.receive.verify if each.needs_key == (credential.key is not None)]
-        if not fitting:
-            fail(f"{provider.name} takes {'no key' if credential.key else 'a key'}: see its recipes")
+        fitting = serving(provider.receive.verify, credential, provider.name)
         checks = tuple(Check(recipe, make_keyring([credential]), given) for recipe in fitting)
     stand_in = stand_in_route(provider)
     source = replace(stand_in.source, checks=checks, given={**provider.given, **given})
@@ -76,11 +86,18 @@ def _route(provider: Provider, credential: Credential | None, given: dict[str, s
 
 
 def _stated(answer: str | None) -> Outcome | None:
-    if answer is None or answer == Code.OK:
+    word = (answer or Code.OK).upper()
+    message = f"the sink was told to answer {word}"
+    if word == Code.OK:
         return None
-    message = f"the sink was told to answer {answer}"
-    if answer in list(Reason):
-        return Outcome(CODE_OF[Reason(answer)], Reason(answer), message)
-    if answer in list(Code):
-        return Outcome(Code(answer), None, message)
-    fail(f"--answer: {answer!r} is no code and no reason; {nearest(answer, [*Code, *Reason])}")
+    if word in list(Reason):
+        return Outcome(CODE_OF[Reason(word)], Reason(word), message)
+    if word in list(Code):
+        return Outcome(Code(word), None, message)
+    misuse(f"--answer: {answer!r} is no code and no reason; {nearest(word, [*Code, *Reason])}")
+
+
+def _end_unread() -> None:
+    """End as on SIGTERM: whoever read the data points has gone."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    signal.raise_signal(signal.SIGTERM)

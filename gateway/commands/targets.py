@@ -1,12 +1,15 @@
 """Points routes at other URLs than their files name: at a stand-in, for a demonstration or a rehearsal."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from gateway.commands.options import fail
+from gateway.commands.options import fail, misuse
 from gateway.core.route import Snapshot, make_snapshot
 from gateway.core.suggest import nearest
+
+_PRINTABLE = re.compile(r"[!-~]+")
 
 
 def retarget(snapshot: Snapshot, pairs: Sequence[str]) -> Snapshot:
@@ -15,7 +18,7 @@ def retarget(snapshot: Snapshot, pairs: Sequence[str]) -> Snapshot:
     for pair in pairs:
         name, equals, url = pair.partition("=")
         if not equals:
-            fail(f"--target: {pair!r} is not ROUTE=URL")
+            misuse(f"--target: {pair!r} is not ROUTE=URL")
         if name not in routes:
             fail(f"--target: no route is named {name!r}; {nearest(name, routes)}")
         scheme, host, base_path = split_url(url, "--target")
@@ -27,7 +30,13 @@ def retarget(snapshot: Snapshot, pairs: Sequence[str]) -> Snapshot:
 
 def split_url(url: str, option: str) -> tuple[str, str, str]:
     """Return scheme, host with port, and the path without its last slash."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        fail(f"{option}: {url!r} is not http://HOST[:PORT] or https://HOST[:PORT]")
+    try:
+        parts = urlsplit(url)
+        sound = _PRINTABLE.fullmatch(url) is not None and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound or parts.scheme not in ("http", "https") or not parts.hostname:
+        misuse(f"{option}: {url!r} is not http://HOST[:PORT] or https://HOST[:PORT]")
+    if parts.username is not None or parts.query or parts.fragment:
+        misuse(f"{option}: a base URL has neither user, query nor fragment")
     return parts.scheme, parts.netloc, parts.path.rstrip("/")

@@ -2,25 +2,29 @@
 
 import asyncio
 import os
-import time
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Annotated, Any
 from uuid import uuid4
 
 import typer
 
+from gateway.commands.explanation import NothingReplayed, string_to_sign
 from gateway.commands.loading import load_or_fail
-from gateway.commands.options import DEFAULT_ROUTES, At, Json, RequestFile, Routes, fail, read_request, warn
+from gateway.commands.options import DEFAULT_ROUTES, At, Json, RequestFile, Routes, fail, read_clock, read_request, warn
 from gateway.commands.printing import (
+    count,
     heading,
     line,
+    masked,
     outcome_json,
     point_json,
     print_json,
     print_response,
     request_text,
+    response_json,
 )
-from gateway.core.accept import Accepted, accept, reply_names
+from gateway.core.accept import ANYONE, Accepted, accept, reply_names
 from gateway.core.encode import Call, encode
 from gateway.core.errors import CallerError, GatewayError
 from gateway.core.fold import fold, mask
@@ -28,12 +32,10 @@ from gateway.core.judge import judge
 from gateway.core.message import Message
 from gateway.core.model import Request, Response
 from gateway.core.outcome import Code, Outcome, Reason, Rejected
-from gateway.core.recipe.filters import to_text
 from gateway.core.recipe.sign import Fresh, Signed
 from gateway.core.reply import reply
 from gateway.core.route import Match, Route, make_snapshot
 from gateway.core.signing import sign_call
-from gateway.core.suggest import nearest
 from gateway.delivery.client import Client, Timeouts
 
 
@@ -48,18 +50,20 @@ def try_(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Put one raw HTTP request through a route and show each stage: verified as whom, data points, what would go out
-    with its string to sign, and the reply. Nothing is sent without --send.
+    """Put a raw HTTP request through a route, and show each stage.
 
-    Exits 1 when the report is refused.
+    Shown are as whom it was verified, its data points, what would go out with its string to sign, and the reply.
+    Nothing is sent without --send. Exits 1 when the report is refused.
 
-    Example: gateway try zstack-to-tencent --request report.http --case
+    \b
+    Example:
+      gateway try acme-to-zeta --request report.http --case
     """
-    specs = load_or_fail(routes, only=[route], environ=_environ(routes, route) if case else None)
-    if route not in specs.routes:
-        fail(f"no route is named {route!r}; {nearest(route, specs.routes)}")
-    clock = time.time() if at is None else at
-    trial = _Trial(specs.routes[route], read_request(request), int(clock * 1_000_000_000))
+    clock, report = read_clock(at), read_request(request)
+    hint = "" if case else "--case takes variables from the route's first case"
+    environ = _environ(routes, route) if case else None
+    specs = load_or_fail(routes, only=[route], environ=environ, hint=hint)
+    trial = _Trial(specs.routes[route], report, clock)
     trial.run(send)
     if json:
         print_json(trial.as_json())
@@ -68,17 +72,10 @@ def try_(
     raise typer.Exit(0 if trial.outcome.ok else 1)
 
 
-def _environ(routes: Any, route: str) -> dict[str, str]:
+def _environ(routes: Path, route: str) -> dict[str, str]:
     specs = load_or_fail(routes, trials=True, strict_environment=False)
     environ = next((trial.environ for trial in specs.trials if trial.owner == route), {})
     return {**environ, **os.environ}
-
-
-class _Once:
-    """A replay memory for a request that comes once."""
-
-    def remember(self, once: tuple[str, ...], until_ns: int) -> bool:
-        return True
 
 
 @dataclass(slots=True)
@@ -97,7 +94,8 @@ class _Trial:
     def run(self, send: bool) -> None:
         match = make_snapshot([self.route]).match(self.request.method, self.request.path)
         if match is None:
-            fail(f"the route {self.route.name} does not listen to {self.request.path}")
+            calls = ", ".join(f"{form.method} {form.path}" for form in self.route.source.receive.requests)
+            fail(f"{self.route.name} does not listen to {self.request.path}, but to {calls}")
         message = Message(self.request, match.form.body if match.form else "none")
         error: Exception | None = None
         try:
@@ -112,7 +110,7 @@ class _Trial:
     def _stages(self, match: Match, message: Message, send: bool) -> Outcome:
         if match.form is None:
             raise CallerError.of(Reason.WRONG_METHOD, f"{self.request.method} is not a method of this call")
-        self.accepted = accept(match, message, now_ns=self.now_ns, replays=_Once())
+        self.accepted = accept(match, message, now_ns=self.now_ns, replays=NothingReplayed())
         calls, refused = self._encode(self.accepted)
         self.calls = [(call, sign_call(self.route.target, call.draft, self._fresh())) for call in calls]
         if not send:
@@ -135,29 +133,30 @@ class _Trial:
         return Fresh(self.now_ns, os.urandom(16))
 
     async def _send(self) -> list[tuple[Call, Outcome]]:
-        target = self.route.target
         client = Client()
-        results = []
-        for call, signed in self.calls:
-            answer = None
-            try:
-                timeouts = Timeouts(connect_s=target.connect_timeout_s, total_s=target.timeout_s)
-                answer = await client.send(signed.request, timeouts=timeouts)
-                outcome = judge(target.send, answer, {"call_id": call.call_id, "given": target.given}).outcome
-            except GatewayError as error:
-                outcome = error.outcome
-            self.answers.append(answer)
-            results.append((call, outcome))
-        await client.close()
-        return results
+        try:
+            return [(call, await self._exchange(client, call, signed)) for call, signed in self.calls]
+        finally:
+            await client.close()
+
+    async def _exchange(self, client: Client, call: Call, signed: Signed) -> Outcome:
+        target = self.route.target
+        timeouts = Timeouts(connect_s=target.connect_timeout_s, total_s=target.timeout_s)
+        try:
+            answer = await client.send(signed.request, timeouts=timeouts)
+        except GatewayError as error:
+            self.answers.append(None)
+            return error.outcome
+        self.answers.append(answer)
+        return judge(target.send, answer, {"call_id": call.call_id, "given": target.given}).outcome
 
     def show(self, send: bool) -> None:
         if self.accepted is not None:
             self._show_accepted(self.accepted)
         for number, (_, signed) in enumerate(self.calls, 1):
-            heading(f"call {number} of {len(self.calls)} to {signed.request.url.partition('?')[0]}")
+            heading(f"call {number} of {len(self.calls)} to {self._masked(signed.request.url.partition('?')[0])}")
             if signed.evaluation.string_to_sign:
-                line("string to sign: " + to_text(signed.evaluation.string_to_sign))
+                line("string to sign: " + self._string_to_sign(signed))
             line(request_text(signed.request, self.route.secrets))
             if send:
                 self._show_answer(self.answers[number - 1])
@@ -168,19 +167,30 @@ class _Trial:
             line(self.outcome.message)
         heading("reply")
         if self.response is not None:
-            print_response(self.response)
+            print_response(self.response, self.route.secrets)
 
     def _show_accepted(self, accepted: Accepted) -> None:
         key = f", key {accepted.who.key}" if accepted.who.key else ""
-        heading(f"verified by {accepted.who.recipe}{key}")
-        heading(f"{len(accepted.items)} data points, {len(accepted.rejected)} rejected, {accepted.dropped} dropped")
+        anyone = accepted.who is ANYONE
+        heading(
+            "not verified: this route believes whoever reports" if anyone else f"verified by {accepted.who.recipe}{key}"
+        )
+        points = count(len(accepted.items), "data point")
+        heading(f"{points}, {len(accepted.rejected)} rejected, {accepted.dropped} dropped")
         for item in accepted.items:
             print_json(point_json(item.point))
 
     def _show_answer(self, answer: Response | None) -> None:
         heading("answer" if answer else "no answer")
         if answer:
-            print_response(answer)
+            print_response(answer, self.route.secrets)
+
+    def _string_to_sign(self, signed: Signed) -> str:
+        recipe = self.route.target.recipe
+        return self._masked(string_to_sign(recipe, signed.evaluation)) if recipe else ""
+
+    def _masked(self, text: str) -> str:
+        return masked(text, self.route.secrets)
 
     def as_json(self) -> dict[str, Any]:
         accepted = self.accepted
@@ -189,16 +199,19 @@ class _Trial:
             "recipe": accepted.who.recipe if accepted else None,
             "key": accepted.who.key if accepted else None,
             "points": [point_json(item.point) for item in accepted.items] if accepted else [],
-            "calls": [
-                {
-                    "request": request_text(signed.request, self.route.secrets),
-                    "string_to_sign": to_text(signed.evaluation.string_to_sign),
-                }
-                for _, signed in self.calls
-            ],
+            "dropped": accepted.dropped if accepted else 0,
+            "calls": [self._call_json(number) for number in range(len(self.calls))],
             "outcome": outcome_json(self.outcome),
-            "reply": {
-                "status": self.response.status if self.response else None,
-                "body": self.response.body.decode("utf-8", "replace") if self.response else None,
-            },
+            "reply": response_json(self.response, self.route.secrets) if self.response else None,
         }
+
+    def _call_json(self, number: int) -> dict[str, Any]:
+        _, signed = self.calls[number]
+        call: dict[str, Any] = {
+            "request": request_text(signed.request, self.route.secrets),
+            "string_to_sign": self._string_to_sign(signed) or None,
+        }
+        if self.answers:
+            answer = self.answers[number]
+            call["answer"] = response_json(answer, self.route.secrets) if answer else None
+        return call

@@ -108,7 +108,13 @@ def change_point(changes: PointChanges, point: DataPoint) -> DataPoint | None:
         }
     except (EvaluationError, ValueError) as error:
         raise Violation(Reason.BAD_FIELD, str(error)) from error
-    return replace(point, **new)
+    changed = replace(point, **new)
+    has_value = changed.value is not None or bool(changed.stats)
+    has = {"metric": bool(changed.metric), "time_ns": changed.time_ns is not None, "value": has_value}
+    for name, is_there in has.items():
+        if not is_there:
+            raise Violation(Reason.MISSING_FIELD, f"{name} is missing")
+    return changed
 
 
 def _held(rules: Iterable[Rule], point: DataPoint, now_ns: int) -> DataPoint:

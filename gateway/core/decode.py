@@ -129,10 +129,11 @@ def read_text(value: Any) -> str:
 def read_value(value: Any) -> Number:
     """Return a finite number; text is read by JSON's number grammar. Raises ValueError."""
     number = read_number(value) if isinstance(value, str) else value
-    if isinstance(number, bool) or not isinstance(number, int | float) or not isfinite(number):
+    if isinstance(number, int) and not isinstance(number, bool):
+        if not LOWEST <= number <= HIGHEST:
+            raise ValueError(f"{_shown(value)} is not between -2^63 and 2^64-1")
+    elif not isinstance(number, float) or not isfinite(number):
         raise ValueError(f"{_shown(value)} is not a finite number")
-    if isinstance(number, int) and not LOWEST <= number <= HIGHEST:
-        raise ValueError(f"{_shown(value)} is not between -2^63 and 2^64-1")
     return number
 
 

@@ -10,6 +10,8 @@ from gateway.core.model import Secret
 from gateway.core.outcome import CODE_OF, Code, Outcome, Reason, Rejected
 
 RETRYABLE = frozenset({Code.RESOURCE_EXHAUSTED, Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.INTERNAL})
+# So few characters of a secret tell nothing, and any message may end in them.
+MIN_SHOWN_CHARS = 3
 
 
 def fold(accepted: Accepted, results: Sequence[tuple[Call, Outcome]], refused: Sequence[Rejected] = ()) -> Outcome:
@@ -33,26 +35,30 @@ def fold(accepted: Accepted, results: Sequence[tuple[Call, Outcome]], refused: S
         cause = next((outcome for call, outcome in outcomes if _holds(call, first) and not outcome.ok), None)
         winner = cause or Outcome(CODE_OF[first.reason], first.reason, f"item {first.index}: {first.message}")
     if taken:
-        message = (
-            f"{len(rejected)} of {total} items were not taken; the first is item {rejected[0].index}: {winner.message}"
-        )
+        first = rejected[0]
+        message = f"{len(rejected)} of {total} items were not taken; the first is item {first.index}: {first.message}"
         winner = replace(winner, reason=Reason.PARTIAL, message=message)
     return replace(winner, accepted=taken, rejected=tuple(rejected))
 
 
 def mask(outcome: Outcome, secrets: Iterable[Secret]) -> Outcome:
     """Replace each secret in the outcome's messages: an upstream may quote what we sent it."""
-    texts = [secret.reveal() for secret in secrets]
-
-    def masked(message: str) -> str:
-        for text in texts:
-            message = message.replace(text, "***") if text else message
-        return message
-
-    if not any(text and text in outcome.message for text in texts) and not outcome.rejected:
+    if not outcome.message and not outcome.rejected:
         return outcome
-    rejected = tuple(replace(each, message=masked(each.message)) for each in outcome.rejected)
-    return replace(outcome, message=masked(outcome.message), rejected=rejected)
+    texts = [text for secret in secrets if (text := secret.reveal())]
+    rejected = tuple(replace(each, message=_masked(each.message, texts)) for each in outcome.rejected)
+    return replace(outcome, message=_masked(outcome.message, texts), rejected=rejected)
+
+
+def _masked(message: str, secrets: Iterable[str]) -> str:
+    for secret in secrets:
+        message = message.replace(secret, "***")
+        # What the upstream said was cut, and the cut may have gone through a secret.
+        for size in range(min(len(secret), len(message)), MIN_SHOWN_CHARS, -1):
+            if message.endswith(secret[:size]):
+                message = message[:-size] + "***"
+                break
+    return message
 
 
 def _holds(call: Call, rejected: Rejected) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 MAX_DEPTH = 64
+MAX_NUMBER_CHARS = 1000  # far below the 4,300 digits at which int() itself refuses
 _LONG_INTEGER = re.compile(rb"\d{19}")
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
 
@@ -41,7 +42,7 @@ def write_json(value: Any) -> bytes:
 
 def read_number(text: str) -> int | float:
     """Read a number by JSON's own grammar (RFC 8259, section 6). Raises ValueError for anything else."""
-    if not _NUMBER.fullmatch(text):
+    if len(text) > MAX_NUMBER_CHARS or not _NUMBER.fullmatch(text):
         raise ValueError(f"{_shown(text)} is not a number")
     return int(text) if text.lstrip("-").isdigit() else float(text)
 

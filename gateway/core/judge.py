@@ -103,7 +103,7 @@ def _judge(rule: OutcomeRule, answer: Response, names: dict[str, Any]) -> Judged
 def _code_of(rule: OutcomeRule, value: Any) -> Code | None:
     if value is None or isinstance(value, dict | list):
         return None
-    word = str(value)
+    word = str(value).lower() if isinstance(value, bool) else str(value)
     if word in rule.exact:
         return rule.exact[word]
     return next((code for prefix, code in rule.prefixes if word.startswith(prefix)), None)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from gateway.core.expression import Expression
+from gateway.core.expression import EvaluationError, Expression
 from gateway.core.model import DataPoint
 from gateway.core.outcome import Reason
 
@@ -56,8 +56,7 @@ def apply_rules(rules: Iterable[Rule], point: DataPoint, *, now_ns: int) -> Data
         if broken is None:
             continue
         if rule.fix is not None:
-            point = replace(point, **{rule.field: rule.fix(point.as_mapping())})
-            broken = _broken(rule, point, now_ns)
+            point, broken = _fixed(rule, rule.fix, point, now_ns)
         elif rule.else_ == "clamp":
             point = _clamped(rule, point, now_ns)
             broken = _broken(rule, point, now_ns)
@@ -92,11 +91,15 @@ def _is_required(rule: Rule) -> bool:
 def _broken_text(rule: Rule, value: str) -> str | None:
     if rule.max_chars is not None and len(value) > rule.max_chars:
         return f"is longer than {rule.max_chars} characters"
-    if rule.max_bytes is not None and len(value.encode()) > rule.max_bytes:
+    if rule.max_bytes is not None and _size(value) > rule.max_bytes:
         return f"is longer than {rule.max_bytes} bytes"
     if rule.pattern is not None and not rule.pattern.fullmatch(value):
         return f"{value[:80]!r} is not of the form {rule.pattern.pattern}"
     return None
+
+
+def _size(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))
 
 
 def _broken_number(rule: Rule, value: float) -> str | None:
@@ -124,7 +127,7 @@ def _broken_attributes(rule: Rule, attributes: Mapping[str, str]) -> str | None:
     if rule.max is not None and len(attributes) > rule.max:
         return f"are {len(attributes)}; at most {rule.max:g} are allowed"
     if rule.max_bytes is not None:
-        size = sum(len(name.encode()) + len(value.encode()) for name, value in attributes.items())
+        size = sum(_size(name) + _size(value) for name, value in attributes.items())
         if size > rule.max_bytes:
             return f"take {size} bytes; at most {rule.max_bytes} are allowed"
     for name, value in attributes.items():
@@ -141,11 +144,22 @@ def _broken_stats(rule: Rule, stats: Mapping[str, Any]) -> str | None:
     return None
 
 
+def _fixed(rule: Rule, fix: Expression, point: DataPoint, now_ns: int) -> tuple[DataPoint, tuple[Reason, str] | None]:
+    try:
+        point = replace(point, **{rule.field: fix(point.as_mapping())})
+    except (EvaluationError, ValueError) as error:
+        return point, (Reason.BAD_FIELD, f"{rule.field}: {error}")
+    return point, _broken(rule, point, now_ns)
+
+
 def _clamped(rule: Rule, point: DataPoint, now_ns: int) -> DataPoint:
     if rule.field == "time_ns":
-        oldest = now_ns - int(rule.max_age_s * NS) if rule.max_age_s is not None else point.time_ns
-        newest = now_ns + int(rule.max_ahead_s * NS) if rule.max_ahead_s is not None else point.time_ns
-        return replace(point, time_ns=min(max(point.time_ns, oldest), newest))
+        time_ns = point.time_ns
+        if rule.max_age_s is not None:
+            time_ns = max(time_ns, now_ns - int(rule.max_age_s * NS))
+        if rule.max_ahead_s is not None:
+            time_ns = min(time_ns, now_ns + int(rule.max_ahead_s * NS))
+        return replace(point, time_ns=time_ns)
     if rule.field == "value" and point.value is not None:
         value = point.value if rule.min is None else max(point.value, rule.min)
         return replace(point, value=value if rule.max is None else min(value, rule.max))

@@ -196,9 +196,9 @@ def _translated(error: Exception, request: Request, timeouts: Timeouts) -> Gatew
     """Return our error for one of aiohttp's, the system's or zlib's. Their texts may hold secrets."""
     match error:
         case aiohttp.ConnectionTimeoutError():
-            reason, what = Reason.UPSTREAM_TIMEOUT, f"no connection within {timeouts.connect_s:g} s"
+            reason, what = Reason.UPSTREAM_TIMEOUT, f"no connection within {round(timeouts.connect_s, 3):g} s"
         case TimeoutError():
-            reason, what = Reason.UPSTREAM_TIMEOUT, f"no answer within {timeouts.total_s:g} s"
+            reason, what = Reason.UPSTREAM_TIMEOUT, f"no answer within {round(timeouts.total_s, 3):g} s"
         case aiohttp.ClientConnectorDNSError():
             reason, what = Reason.UPSTREAM_DOWN, "the name does not resolve"
         case OSError():

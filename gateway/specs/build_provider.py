@@ -1,6 +1,5 @@
 """From a provider's YAML to a provider: expressions compiled with the names they may see, recipes resolved."""
 
-import re
 from collections.abc import Callable, Mapping
 
 from gateway.core.encode import path_segment
@@ -12,7 +11,7 @@ from gateway.core.provider import (
 )
 from gateway.core.recipe.model import GivenSlot, Recipe
 from gateway.core.suggest import nearest
-from gateway.specs.build_receive import build_receive
+from gateway.specs.build_receive import build_receive, captures
 from gateway.specs.build_rule import build_rule
 from gateway.specs.build_send import build_send
 from gateway.specs.document import Document
@@ -63,19 +62,19 @@ def _build(parts: Parts, spec: ProviderSpec) -> Provider:
 def _check_given(parts: Parts, spec: ProviderSpec, provider: Provider) -> None:
     """Report each given that nothing reads, and each that is read and is not declared."""
     declared = {*spec.given, *spec.needs}
-    read = {chain[1] for chain in parts.compiler.read if chain[0] == "given" and len(chain) > 1}
-    used = read | {name for recipe in _recipes_of(provider) for name in _given_slots(recipe)}
+    read = {chain[1]: at for chain, at in parts.compiler.read.items() if chain[0] == "given" and len(chain) > 1}
+    used = read.keys() | {name for recipe in _recipes_of(provider) for name in _given_slots(recipe)}
     if provider.receive is not None:
         captured = {name for form in provider.receive.requests for name in captures(form.path)}
         used |= captured
         declared |= captured
-    whole = any(chain == ("given",) for chain in parts.compiler.read)
-    for name in declared - used if not whole else ():
+    whole = ("given",) in parts.compiler.read
+    for name in sorted(declared - used) if not whole else ():
         at = ("given", name) if name in spec.given else ("needs", spec.needs.index(name))
         parts.document.error(at, f"nothing reads `given.{name}`", "leave it out")
-    for name in sorted(read - declared):
-        hint = nearest(name, declared) if declared else "name it under `needs` or `given`"
-        parts.document.error((), f"`given.{name}` is read, and is neither under `needs` nor under `given`", hint)
+    for name in sorted(read.keys() - declared):
+        hint = nearest(name, declared) if declared else "name it there"
+        parts.document.error(read[name], f"`given.{name}` is neither under `needs` nor under `given`", hint)
 
 
 def _recipes_of(provider: Provider) -> list[Recipe]:
@@ -86,7 +85,3 @@ def _recipes_of(provider: Provider) -> list[Recipe]:
 
 def _given_slots(recipe: Recipe) -> list[str]:
     return [name for name, slot in recipe.slots.items() if isinstance(slot, GivenSlot)]
-
-
-def captures(path: str) -> list[str]:
-    return re.findall(r"\{([A-Za-z_]\w*)\}", path)

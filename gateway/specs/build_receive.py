@@ -1,5 +1,6 @@
 """From the YAML of `receive` to the role of the vendor."""
 
+import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -52,6 +53,8 @@ def _requests(parts: Parts, spec: ReceiveSpec, at: KeyPath) -> tuple[RequestMatc
         form_at = (*at, "request") if form is spec.request else (*at, "requests", name)
         if form is None:
             continue
+        if len(set(captures(form.path))) < len(captures(form.path)):
+            parts.document.error((*form_at, "path"), "the path captures one name twice")
         names = REQUEST | WHO
         input_ = None if form.input is None else parts.compiler.expression(form.input, names, (*form_at, "input"))
         built.append(RequestMatch(name, form.method, form.path, form.body, input_))
@@ -122,8 +125,8 @@ def _rows(
 
 def _row(parts: Parts, row: dict[str, Any], names: Collection[str], at: KeyPath) -> ErrorRow:
     status, headers, text = row.get("status"), row.get("headers"), row.get("text")
-    if status is not None and not isinstance(status, int):
-        parts.document.error((*at, "status"), "the status of a row is a number")
+    if status is not None and (type(status) is not int or not 200 <= status <= 599):
+        parts.document.error((*at, "status"), "the status of a row is a number from 200 to 599")
         status = None
     if headers is not None and not isinstance(headers, dict):
         parts.document.error((*at, "headers"), "a map is wanted here")
@@ -136,3 +139,8 @@ def _row(parts: Parts, row: dict[str, Any], names: Collection[str], at: KeyPath)
         parts.optional(row.get("json"), names, (*at, "json")),
         None if text is None else parts.compiler.text(str(text), names, (*at, "text")),
     )
+
+
+def captures(path: str) -> list[str]:
+    """Return the names of the segments that a path captures."""
+    return re.findall(r"\{([A-Za-z_]\w*)\}", path)

@@ -1,5 +1,6 @@
 """From a route's YAML to a route: provider, credentials, target and rules resolved against what is loaded."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,11 +15,13 @@ from gateway.core.recipe.verify import Check
 from gateway.core.route import PointChanges, Route, Source, Target
 from gateway.core.rules import Rule
 from gateway.core.suggest import nearest
-from gateway.specs.build_provider import captures
+from gateway.specs.build_receive import captures
 from gateway.specs.build_rule import build_rule
 from gateway.specs.document import Document
 from gateway.specs.models import CredentialSpec, PointsSpec, RouteSpec, RuleSpec, SourceSpec, TargetSpec
 from gateway.specs.parts import POINT
+
+_PRINTABLE = re.compile("[!-~]+")  # what goes out in a request line without being encoded first
 
 
 def build_route(
@@ -121,6 +124,9 @@ class _Builder:
     def _verify(self, spec: SourceSpec, receive: Receive, at: KeyPath) -> Sequence[Recipe]:
         if spec.verify is None:
             return receive.verify
+        if not spec.verify:
+            what = "no recipe is named, so that nothing would be verified"
+            self.document.error((*at, "verify"), what, "leave `verify` out, or name one")
         by_name = {recipe.name: recipe for recipe in receive.verify}
         return self._picked(spec.verify, by_name, (*at, "verify"))
 
@@ -139,7 +145,7 @@ class _Builder:
         if not spec.credentials:
             what = "no credential is given, so that every report would be refused"
             self.document.error((*at, "credentials"), what, "name one, or write `credentials: none`")
-        for index, credential in enumerate(spec.credentials):
+        for index, credential in enumerate(spec.credentials if recipes else ()):
             if not any(_serves(credential, recipe) for recipe in recipes):
                 self._unserved(credential, recipes, (*at, "credentials", index))
         pins = {name: str(value) for name, value in spec.given.items()}
@@ -210,10 +216,10 @@ class _Builder:
             return None
         try:
             parts = urlsplit(url)
-            port_is_fine = parts.port is None or parts.port > 0
+            sound = _PRINTABLE.fullmatch(url) is not None and parts.port != 0
         except ValueError:
-            port_is_fine = False
-        if not port_is_fine or parts.scheme not in ("http", "https") or not parts.hostname:
+            sound = False
+        if not sound or parts.scheme not in ("http", "https") or not parts.hostname:
             self.document.error((*at, "url"), "this is not a URL", "write http://HOST[:PORT] or https://HOST[:PORT]")
             return None
         if parts.username is not None or parts.query or parts.fragment:

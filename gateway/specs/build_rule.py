@@ -1,8 +1,11 @@
 """From the YAML of one rule to the rule."""
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
-from gateway.core.expression import Compiler
+from gateway.core.decode import FIELD_READERS
+from gateway.core.expression import Compiler, Expression
 from gateway.core.expression.compiler import KeyPath
 from gateway.core.rules import Rule
 from gateway.specs.document import Document
@@ -27,8 +30,18 @@ def build_rule(field: str, spec: RuleSpec, compiler: Compiler, document: Documen
         max_age_s=spec.max_age_s,
         max_ahead_s=spec.max_ahead_s,
         else_=spec.else_,
-        fix=None if spec.fix is None else compiler.expression(spec.fix, POINT, (*at, "fix")),
+        fix=None if spec.fix is None else _fix(field, compiler.expression(spec.fix, POINT, (*at, "fix"))),
     )
+
+
+def _fix(field: str, expression: Expression) -> Expression:
+    """Read what the expression gives as that field is read everywhere else."""
+
+    def fix(scope: Mapping[str, Any]) -> Any:
+        value = expression(scope)
+        return None if value is None else FIELD_READERS[field](value)
+
+    return fix
 
 
 def _pattern(source: str | None, document: Document, at: KeyPath) -> re.Pattern[str] | None:

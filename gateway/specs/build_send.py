@@ -1,5 +1,6 @@
 """From the YAML of `send` to the role of the vendor's reporter."""
 
+import re
 from collections.abc import Collection
 
 from gateway.core.encode import path_segment
@@ -8,6 +9,8 @@ from gateway.core.outcome import Code
 from gateway.core.provider import CallForm, OutcomeRule, Send
 from gateway.specs.models import CallSpec, OutcomeRuleSpec, SendSpec
 from gateway.specs.parts import ANSWER, POINT, Parts
+
+_PATH = re.compile(r"/[!\"$->@-~]*")  # printable ASCII, neither `?` nor `#`
 
 
 def build_send(parts: Parts, spec: SendSpec) -> Send:
@@ -38,6 +41,9 @@ def _call(parts: Parts, name: str, spec: CallSpec, send: SendSpec, names: Collec
     bodies = [body for body in (spec.json_, spec.form, spec.text) if body is not None]
     if len(bodies) > 1:
         parts.document.error(at, "a request has one of `json`, `form` and `text`")
+    if not _PATH.fullmatch(spec.path):
+        hint = "begin it with '/', percent-encode what is no ASCII or a blank, and put its query under `query`"
+        parts.document.error((*at, "path"), f"{spec.path!r} cannot be the path of a request", hint)
     sign_at, sign = ((*at, "sign"), spec.sign) if spec.sign is not None else (("send", "sign"), send.sign)
     return CallForm(
         name,

@@ -1,6 +1,7 @@
 """One YAML document on its way to becoming a spec: its node, and where its findings go."""
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin
@@ -9,9 +10,11 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from gateway.core.expression import Problem
+from gateway.core.expression.compiler import KeyPath
 from gateway.core.suggest import nearest
 from gateway.specs.diagnostic import Diagnostics, Mark
 from gateway.specs.nodes import ListNode, MapNode, Node, Path, Scalar, find, format_path, key_mark, mark_of
+from gateway.specs.yaml_errors import QUOTE
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -52,39 +55,66 @@ class Document:
         try:
             return model.model_validate(values)
         except ValidationError as error:
-            for detail in error.errors(include_url=False, include_input=False):
-                self._explain(model, detail)
+            for path, detail in _told(self.node, error.errors(include_url=False, include_input=False)):
+                self._explain(model, path, detail)
             return None
 
-    def _explain(self, model: type[BaseModel], detail: ErrorDetails) -> None:
-        path = _real_path(self.node, detail["loc"])
+    def _explain(self, model: type[BaseModel], path: Path, detail: ErrorDetails) -> None:
         node = find(self.node, path)
-        kind = detail["type"]
-        if kind == "extra_forbidden":
+        kind, location = detail["type"], detail["loc"]
+        if _is_of_key(detail):
             word = str(path[-1])
-            hint = nearest(word, _keys_at(model, detail["loc"][:-1]))
-            self.error(path, f"unknown key {word!r}", hint, at_key=True)
+            what, hint = f"key {word!r}: {_in_words(detail)}", ""
+            if kind in _CLOSED:
+                what, hint = f"unknown key {word!r}", _meant(word, _words(detail))
+            self.error(path, what, hint, at_key=True)
+        elif kind == "extra_forbidden":
+            word = str(path[-1])
+            self.error(path, f"unknown key {word!r}", _meant(word, _keys_at(model, location[:-1])), at_key=True)
         elif kind == "missing":
             self.error(path[:-1], f"{str(path[-1])!r} is missing")
-        elif kind in ("literal_error", "enum"):
-            expected = [word.strip("'") for word in detail["ctx"]["expected"].replace(" or ", ", ").split(", ")]
-            self.error(path, f"{_seen(node)} is not known here", nearest(_word(node), expected))
+        elif kind == "union_tag_not_found":
+            self.error(path, "'kind' is missing")
+        elif kind == "union_tag_invalid":
+            at = [*path, "kind"]
+            self.error(at, f"{_seen(self.node, at)} is not known here", nearest(detail["ctx"]["tag"], _words(detail)))
+        elif kind in _CLOSED:
+            self.error(path, f"{_seen(self.node, path)} is not known here", nearest(_word(node), _words(detail)))
         else:
-            self.error(path, f"{_seen(node)}: {_in_words(detail)}")
+            hint = "put it in quotes" if kind == "string_type" and _word(node) else ""
+            self.error(path, f"{_seen(self.node, path)}: {_in_words(detail)}", hint)
 
 
-def _real_path(node: Node, location: Iterable[str | int]) -> list[str | int]:
-    """Leave out what pydantic puts into a location that is no key: the branch of a union it tried."""
+def _told(root: Node, details: Sequence[ErrorDetails]) -> Iterator[tuple[KeyPath, ErrorDetails]]:
+    """Leave out what a union says of the branches that the value was not meant for, as far as that can be seen."""
+    placed = [(_real_path(root, detail), detail) for detail in details]
+    told: dict[tuple[KeyPath, bool], ErrorDetails] = {}
+    for path, detail in placed:
+        place = path, _is_of_key(detail)
+        reads_on = any(other[: len(path)] == path != other for other, _ in placed)
+        if not (_is_of_shape(detail, find(root, path)) and (reads_on or place in told)):
+            told[place] = detail
+    for (path, _), detail in told.items():
+        yield path, detail
+
+
+def _is_of_shape(detail: ErrorDetails, node: Node) -> bool:
+    return detail["type"].endswith("_type") or (detail["type"] in _CLOSED and not isinstance(node, Scalar))
+
+
+def _is_of_key(detail: ErrorDetails) -> bool:
+    return detail["loc"][-1:] == ("[key]",)
+
+
+def _real_path(node: Node, detail: ErrorDetails) -> KeyPath:
+    """Return the location without what pydantic puts into it that is no key: the branch of a union it tried."""
     path: list[str | int] = []
-    steps = list(location)
-    for position, step in enumerate(steps):
+    for step in detail["loc"]:
         below = find(node, [step])
         if below is not node:
             path.append(step)
             node = below
-        elif position == len(steps) - 1 and isinstance(step, str) and isinstance(node, MapNode) and " " not in step:
-            path.append(step)
-    return path
+    return (*path, detail["loc"][-1]) if detail["type"] == "missing" else tuple(path)
 
 
 def _keys_at(model: Any, location: Iterable[str | int]) -> list[str]:
@@ -119,15 +149,35 @@ def _word(node: Node) -> str:
     return node.text if isinstance(node, Scalar) else ""
 
 
-def _seen(node: Node) -> str:
-    """Show a value as it was written; what a variable was replaced by is never shown."""
-    if isinstance(node, Scalar):
-        return repr(node.text if len(node.text) <= 60 else node.text[:60] + "…") if node.text else "nothing"
-    return "a list" if isinstance(node, ListNode) else "a map"
+def _meant(word: str, known: Iterable[str]) -> str:
+    """Say what to do about a key that is not known; one with a bracket was torn off an expression at its comma."""
+    return QUOTE if re.search(r"[()\[\]]", word) else nearest(word, known)
+
+
+def _words(detail: ErrorDetails) -> list[str]:
+    """Return the closed list of words that one of was expected."""
+    context = detail["ctx"]
+    return re.findall(r"'([^']*)'", context.get("expected") or context["expected_tags"])
+
+
+def _seen(root: Node, path: Path) -> str:
+    """Show a value as it was written; neither a secret nor what a variable was replaced by is ever shown."""
+    node = find(root, path)
+    if not isinstance(node, Scalar):
+        return "a list" if isinstance(node, ListNode) else "a map"
+    if not node.text:
+        return "nothing"
+    if _SECRET.intersection(path):
+        return "***"
+    return repr(node.text if len(node.text) <= 60 else node.text[:60] + "…")
+
+
+_CLOSED = ("literal_error", "enum")
+_SECRET = frozenset({"credential", "credentials", "secret"})
 
 
 _WANTED = {
-    "string_type": "text is wanted here; put it in quotes",
+    "string_type": "text is wanted here",
     "dict_type": "a map is wanted here",
     "model_type": "a map is wanted here",
     "model_attributes_type": "a map is wanted here",
@@ -145,9 +195,8 @@ _WANTED = {
     "less_than_equal": "it must be at most {le:g}",
     "too_short": "at least {min_length} is needed",
     "string_too_short": "it must not be empty",
+    "string_too_long": "at most {max_length} characters are allowed",
     "too_long": "at most {max_length} are allowed",
-    "union_tag_not_found": "'kind' is missing",
-    "union_tag_invalid": "no kind is named {tag!r}; known: {expected_tags}",
 }
 
 

@@ -1,6 +1,7 @@
 """From folders and the environment to one checked set of specs. The only place that reads spec files or variables."""
 
 import os
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -24,6 +25,7 @@ from gateway.specs.substitute import Substitution
 from gateway.specs.yaml_reader import MAX_BYTES, parse
 
 KINDS = ("recipe", "provider", "route")
+_CAPTURED = re.compile(r"\{\w+\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,14 +214,15 @@ class _Loader:
             self.specs.trials.append(Trial(document.name, case, built[0], environ))
 
     def _substitution(self, document: Document, environ: Mapping[str, str]) -> Substitution:
-        def report(mark: Mark, what: str, is_environment: bool) -> None:
+        def report(mark: Mark, what: str, hint: str, is_environment: bool) -> None:
             if not is_environment:
-                document.diagnostics.error(mark, "", what)
+                document.errors += 1
+                document.diagnostics.error(mark, "", what, hint)
                 return
             document.unset.add(mark)
             if self.strict_environment:
                 document.errors += 1
-                document.diagnostics.error(mark, "", what, "set it, or give a default: ${NAME:-default}")
+                document.diagnostics.error(mark, "", what, hint)
             else:
                 document.diagnostics.warning(mark, "", what)
 
@@ -231,7 +234,7 @@ class _Loader:
         for document in documents:
             route = self.specs.routes.get(document.name)
             for form in route.source.receive.requests if route else ():
-                other = first.setdefault((form.method, form.path), document.name)
+                other = first.setdefault((form.method, _CAPTURED.sub("{}", form.path)), document.name)
                 if other != document.name:
                     what = f"{form.method} {form.path} belongs to the route {other!r} already"
                     document.error(("receive", "provider"), what, "a call can go to one route only")

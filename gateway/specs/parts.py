@@ -1,5 +1,6 @@
 """What building either role of a provider needs: the names that expressions see, and how common parts are compiled."""
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,8 @@ WHO = frozenset({"request", "recipe", "key"})
 OUTCOME = frozenset({"code", "reason", "message", "accepted", "rejected", "request_id", "retry_after_s"})
 ANSWER = frozenset({"status", "headers", "body", "text", "call_id", "given"})
 
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
+
 
 @dataclass(frozen=True, slots=True)
 class Parts:
@@ -28,6 +31,11 @@ class Parts:
     compiler: Compiler
 
     def headers(self, headers: Mapping[str, Any], names: Collection[str], at: KeyPath) -> tuple[tuple[str, Text], ...]:
+        for name in headers:
+            if not _TOKEN.fullmatch(name):
+                self.document.error((*at, name), f"{name!r} cannot be the name of a header", at_key=True)
+            if any(character in str(headers[name]) for character in "\r\n\0"):
+                self.document.error((*at, name), "a header holds no line break")
         return tuple((name, self.compiler.text(str(value), names, (*at, name))) for name, value in headers.items())
 
     def optional(self, source: Any, names: Collection[str], at: KeyPath) -> Expression | None:

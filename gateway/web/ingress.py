@@ -15,7 +15,7 @@ from gateway.core.message import Message
 from gateway.core.model import Request, Response
 from gateway.core.outcome import Outcome, Reason, failure
 from gateway.core.recipe.verify import ReplayMemory
-from gateway.core.reply import plain, reply
+from gateway.core.reply import reply
 from gateway.core.route import Match, Route, Snapshot
 from gateway.telemetry import Telemetry
 from gateway.web.server import Incoming
@@ -53,7 +53,7 @@ class Ingress:
             outcome = incoming.problem or failure(Reason.UNKNOWN_CALL, "no route has this path")
             outcome = replace(outcome, request_id=request_id)
             _log(incoming, None, outcome, started)
-            return plain(outcome)
+            return reply(None, outcome, {})
         outcome, response = await self._answer(match, incoming, request_id)
         self._telemetry.report(match.route.name, outcome, time.monotonic() - started)
         _log(incoming, match, outcome, started)

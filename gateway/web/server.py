@@ -5,10 +5,12 @@ It knows no route and no vendor. What aiohttp would add (error pages, a Server h
 
 import asyncio
 import logging
+import os
 import re
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, cast
@@ -136,14 +138,24 @@ class Listener:
         loop = asyncio.get_running_loop()
         end = loop.time() + grace_s
         self._server.finish()
-        # Closing the socket resets what the kernel has accepted and we have not: one turn of the loop takes it over.
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        self._listening.close()
+        await self._stop_listening()
         await asyncio.sleep(min(SETTLE_S, grace_s))
         while self._server.close_idle() and loop.time() < end:
             await asyncio.sleep(POLL_S)
         await self._server.cut()
+
+    async def _stop_listening(self) -> None:
+        """Take over what the kernel has accepted up to the end: it is reset when the socket closes, unanswered."""
+        doubles = [socket.socket(fileno=os.dup(each.fileno())) for each in self._listening.sockets]
+        self._listening.close()
+        accepted = []
+        for double in doubles:
+            with double, suppress(OSError):
+                double.setblocking(False)
+                while True:
+                    accepted.append(double.accept()[0])
+        for connection in accepted:
+            await self._server.take_over(connection)
 
 
 class _Server(web.Server):
@@ -227,6 +239,13 @@ class _Server(web.Server):
         elif _head_bytes(request) > self._limits.max_head_bytes:
             problem = failure(Reason.BAD_HEADER, f"the head is larger than {self._limits.max_head_bytes} bytes")
         return Incoming(request, self._scheme, connection.peer, problem)
+
+    async def take_over(self, connection: socket.socket) -> None:
+        """Serve a connection that was accepted elsewhere. One that has yet to shake hands has sent no request."""
+        if self._scheme == "https":
+            connection.close()
+        else:
+            await asyncio.get_running_loop().connect_accepted_socket(self, connection)
 
     def finish(self) -> None:
         """Let every reply from now on close its connection, unless a further request waits behind it."""

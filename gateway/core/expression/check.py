@@ -30,15 +30,19 @@ def parse(source: str) -> Any:
         return Parser().parse(source).parsed
     except JMESPathError as error:
         raise ValueError(_why(source, error)) from error
+    except RecursionError as error:
+        raise ValueError("the expression is nested too deeply") from error
 
 
 def root_names(node: Any, at_root: bool = True) -> Iterator[tuple[str, ...]]:
     """Yield each name that an expression reads from its scope, as the chain of members it starts: `given`, `region`."""
-    kind, children = node["type"], node["children"]
+    kind, children = node["type"], _below(node)
     chain = _chain(node) if at_root else ()
     if chain:
         yield chain
-    elif kind in _ALL_INHERIT or (kind == "subexpression" and children[0]["type"] == "current"):
+    elif kind == "subexpression" and children[0]["type"] == "current":
+        yield from root_names({**node, "children": children[1:]}, at_root)
+    elif kind in _ALL_INHERIT:
         for child in children:
             yield from root_names(child, at_root)
     else:
@@ -53,7 +57,7 @@ def mistakes(node: Any) -> Iterator[tuple[str, str]]:
         yield from _call_mistakes(node["value"], len(node["children"]))
     if node["type"] == "subexpression" and node["children"][0]["type"] in ("not_expression", "comparator"):
         yield "a member of a truth value is always null", "write !(a.b): `!a.b` reads as (!a).b"
-    for child in node["children"]:
+    for child in _below(node):
         yield from mistakes(child)
 
 
@@ -61,8 +65,13 @@ def functions_used(node: Any) -> Iterator[str]:
     """Yield the name of each function that an expression calls."""
     if node["type"] == "function_expression":
         yield node["value"]
-    for child in node["children"]:
+    for child in _below(node):
         yield from functions_used(child)
+
+
+def _below(node: Any) -> list[Any]:
+    """Return the nodes below one; those of a slice are its bounds, which are no nodes."""
+    return [] if node["type"] == "slice" else node["children"]
 
 
 def _chain(node: Any) -> tuple[str, ...]:
@@ -105,7 +114,7 @@ def _why(source: str, error: JMESPathError) -> str:
         return f"{source!r} is not JMESPath (it ends too early)"
     position = getattr(error, "lexer_position", getattr(error, "lex_position", None))
     if isinstance(error, LexerError):
-        return f"{source!r} is not JMESPath ({error.message} at character {(position or 0) + 1})"
+        return f"{source!r} is not JMESPath ({error.message.lower()} at character {(position or 0) + 1})"
     token = getattr(error, "token_value", None)
     if position is None or token is None:
         return f"{source!r} is not JMESPath"

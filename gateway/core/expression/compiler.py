@@ -1,7 +1,7 @@
 """Compiles what a document holds: expressions, trees of them, and text with {names}.
 
 One compiler serves one document. It goes on after a mistake, so that all of them are reported at once, and remembers
-which names were read. An expression that did not compile is always null.
+which names were read, and where first. An expression that did not compile is always null.
 """
 
 import re
@@ -37,7 +37,7 @@ class Compiler:
 
     def __init__(self, on_value: Callable[[KeyPath], None] | None = None) -> None:
         self.problems: list[Problem] = []
-        self.read: set[tuple[str, ...]] = set()
+        self.read: dict[tuple[str, ...], KeyPath] = {}
         self.watched: set[KeyPath] = set()
         self.functions: set[str] = set()
         self._on_value = on_value
@@ -62,7 +62,7 @@ class Compiler:
         for literal, name in self._places(source, at):
             if name is None:
                 parts.append(literal)
-            elif self._known(name, names, at):
+            elif self._known(name, names, at, in_text=True):
                 parts.append(name)
         if all(isinstance(part, str) for part in parts):
             constant = "".join(part for part in parts if isinstance(part, str))
@@ -145,12 +145,13 @@ class Compiler:
         places.append((source[end:], None))
         return [place for place in places if place[0] or place[1]]
 
-    def _known(self, chain: tuple[str, ...], names: Collection[str], at: KeyPath) -> bool:
-        self.read.add(chain)
+    def _known(self, chain: tuple[str, ...], names: Collection[str], at: KeyPath, *, in_text: bool = False) -> bool:
+        self.read.setdefault(chain, at)
         if chain[0] in names:
             return True
-        quoted = f"text is written \"'{chain[0]}'\"" if len(chain) == 1 else ""
-        hint = "; ".join(part for part in (nearest(chain[0], names), quoted) if part)
+        hint = nearest(chain[0], names)
+        if len(chain) == 1 and not in_text:
+            hint = f"{hint}; text is written \"'{chain[0]}'\"".removeprefix("; ").replace("?;", "?")
         self._problem(at, f"nothing here is named {chain[0]!r}", hint)
         return False
 

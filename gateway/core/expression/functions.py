@@ -59,7 +59,7 @@ def to_ms(time_ns: Any) -> int:
 
 def _to_integer(value: Any, factor: int | Fraction) -> int:
     number = read_number(value) if isinstance(value, str) else value
-    if isinstance(number, bool) or not isinstance(number, int | float) or not isfinite(number):
+    if isinstance(number, bool) or not (isinstance(number, int) or (isinstance(number, float) and isfinite(number))):
         raise ValueError(f"{_in_words(value)} is not a time")
     return floor(Fraction(number) * factor)
 

@@ -1,0 +1,56 @@
+"""Reads a credential from the command line, and tells which recipes it can serve."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from gateway.commands.options import fail, misuse, system_text, warn
+from gateway.core.model import Secret
+from gateway.core.recipe.keyring import Credential
+from gateway.core.recipe.model import Recipe
+
+
+def read_credential(key: str | None, secret: str | None) -> Credential:
+    """Read --key and --secret."""
+    if secret is None:
+        misuse("--secret is missing; write env:NAME or file:PATH")
+    if key == "":
+        misuse("--key is empty")
+    return Credential(read_secret(secret), key)
+
+
+def read_secret(text: str) -> Secret:
+    """Read `env:NAME`, `file:PATH` or a bare secret, which other users of the machine could see."""
+    kind, colon, rest = text.partition(":")
+    if colon and kind in ("env", "file"):
+        value = _from_environment(rest) if kind == "env" else _from_file(rest)
+        if not value:
+            fail(f"--secret: {rest} is empty")
+        return Secret(value)
+    if not text:
+        misuse("--secret is empty")
+    warn("a bare --secret shows in the list of processes; write env:NAME or file:PATH")
+    return Secret(text)
+
+
+def _from_environment(name: str) -> str:
+    value = os.environ.get(name)
+    if value is None:
+        fail(f"--secret: the environment variable {name!r} is not set")
+    return value
+
+
+def _from_file(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").removesuffix("\n")
+    except (OSError, ValueError) as error:
+        fail(f"--secret: {path} cannot be read: {system_text(error)}")
+
+
+def serving(recipes: Iterable[Recipe], credential: Credential, name: str) -> list[Recipe]:
+    """Return the recipes whose slots the credential fills exactly; `name` is whose recipes they are."""
+    recipes = list(recipes)
+    fitting = [recipe for recipe in recipes if recipe.needs_key == (credential.key is not None)]
+    if recipes and not fitting:
+        misuse(f"{name} has {'no key id: leave out --key' if credential.key is not None else 'a key id: give --key'}")
+    return fitting

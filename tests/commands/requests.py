@@ -1,0 +1,18 @@
+"""Requests as people paste them, from the vendors' own samples, and their credentials."""
+
+from gateway.core.raw import write_raw
+from tests.vectors import read_vectors, request_of
+
+RECEIVER = read_vectors("tencent_receiver.json")
+CLOCK = str(RECEIVER["now"])
+CASES = {case["id"]: case for case in RECEIVER["cases"]}
+POST, GET = CASES["seed-sample-post"], CASES["seed-sample-get"]
+
+SESSION = read_vectors("zstack.json")["credentials"]["session_uuid"]
+REPORT = write_raw(request_of(read_vectors("zstack.json")["cases"][0]))
+# What the shipped route needs.
+ENVIRON = {"ZSTACK_SESSION": SESSION, "TENCENT_SECRET_ID": "an-id", "TENCENT_SECRET_KEY": "the-key-of-an-id"}
+
+
+def raw(case: dict) -> bytes:
+    return write_raw(request_of(case))

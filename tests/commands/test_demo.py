@@ -1,0 +1,174 @@
+"""gateway demo: two processes that end with it, however it ends."""
+
+import asyncio
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.delivery.upstream import Upstream, hangs
+from tests.processes import ROOT, Command, command
+from tests.terminal import run
+
+ROUTES = ("--routes", str(ROOT / "routes.d"))
+PYTHON = (sys.executable, "-P")
+# Settings that a person may have for their own gateway.
+SETTINGS = {"GATEWAY_LOG_LEVEL": "error", "GATEWAY_LOG_FORMAT": "text", "GATEWAY_DRAIN_DELAY_S": "60"}
+
+
+def children_of(pid: int) -> list[int]:
+    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True).stdout
+    return [int(child) for child in listed.split()]
+
+
+def alive(pids: list[int]) -> list[int]:
+    return [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
+async def line_with(demo: Command, text: str) -> str:
+    while text not in (line := await demo.line()):
+        assert line or demo.pid in alive([demo.pid]), demo.log
+    return line
+
+
+@asynccontextmanager
+async def running() -> AsyncIterator[tuple[Command, list[str], list[int]]]:
+    """Run a demo until it shows its curl line; yield it, that line in words, and its children."""
+    async with command("demo", "--port", "0", *ROUTES, environ=SETTINGS) as demo:
+        curl = shlex.split(await line_with(demo, "curl "))
+        children = children_of(demo.pid)
+        try:
+            assert len(children) == 2
+            yield demo, curl, children
+        finally:
+            for child in alive(children):
+                os.kill(child, signal.SIGKILL)
+
+
+async def post(curl: list[str], *, session: str | None = None) -> Any:
+    """Do what the curl line says."""
+    method, url, body = curl[2], curl[-1], curl[curl.index("--data-binary") + 1].encode()
+    headers = [value for option, value in pairwise(curl) if option == "-H"]
+    headers = [re.sub("OAuth .*", f"OAuth {session}", header) if session else header for header in headers]
+    _, _, address, path = url.split("/", 3)
+    host, _, port = address.partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    head = [f"{method} /{path} HTTP/1.1", f"Host: {address}", f"Content-Length: {len(body)}", "Connection: close"]
+    writer.write("\r\n".join([*head, *headers, "", ""]).encode() + body)
+    answer = await reader.read()
+    writer.close()
+    return json.loads(answer.partition(b"\r\n\r\n")[2])
+
+
+async def test_the_curl_line_works_and_each_exchange_is_printed() -> None:
+    async with running() as (demo, curl, _):
+        reply = await post(curl)
+        printed = sorted([await line_with(demo, "  "), await demo.line()])
+        refusal = await post(curl, session="wrong")
+        refused = await line_with(demo, "gateway   ")
+
+    assert (reply, refusal["error"]["code"]) == ({}, "ID.1001")
+    assert printed[0].startswith("gateway   OK  ")
+    assert json.loads(printed[1].removeprefix("stand-in  "))["metric"] == "UserDefinedName"
+    assert refused.startswith("gateway   UNAUTHENTICATED UNKNOWN_KEY the session is not known or has ended  ")
+
+
+async def test_a_data_point_longer_than_a_pipe_is_printed_whole() -> None:
+    async with running() as (demo, curl, _):
+        long = [word.replace("value1", "x" * 500_000) for word in curl]
+        reply = await post(long)
+        printed = await line_with(demo, "stand-in  ")
+
+    assert reply == {}
+    assert json.loads(printed.removeprefix("stand-in  "))["attributes"] == {"label1": "x" * 500_000}
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 0), (signal.SIGHUP, 0)], ids=["INT", "TERM", "HUP"]
+)
+async def test_no_child_survives_a_signal_and_no_traceback_is_shown(number: int, expected: int) -> None:
+    async with running() as (demo, _, children):
+        demo.signal(number)
+        code, _ = await demo.end()
+        left = alive(children)
+
+    assert (code, demo.log, left) == (expected, [], [])
+
+
+async def test_no_child_survives_a_signal_during_the_start() -> None:
+    async with command("demo", "--port", "0", *ROUTES) as demo:
+        while not (children := children_of(demo.pid)):
+            await asyncio.sleep(0.01)
+        demo.signal(signal.SIGTERM)
+        code, _ = await demo.end()
+
+    assert (code, demo.log, alive(children)) == (0, [], [])
+
+
+@pytest.mark.parametrize(("which", "name"), [(0, "stand-in"), (1, "gateway")])
+async def test_a_child_that_ends_by_itself_ends_the_demo_in_one_line(which: int, name: str) -> None:
+    async with running() as (demo, _, children):
+        os.kill(sorted(children)[which], signal.SIGKILL)
+        code, _ = await demo.end()
+        left = alive(children)
+
+    assert (code, demo.log, left) == (1, [f"gateway: the {name} has ended"], [])
+
+
+async def test_a_taken_port_is_one_clear_line() -> None:
+    async with Upstream(hangs) as taken, command("demo", *ROUTES, "--port", taken.host.partition(":")[2]) as demo:
+        code, output = await demo.end()
+
+    said = (
+        f"gateway: cannot listen on {taken.host}: address already in use; choose another with --port (make run PORT=…)"
+    )
+    assert (code, output, demo.log) == (1, "", [said])
+
+
+async def test_once_works_from_another_folder_that_holds_one_named_gateway(tmp_path: Path) -> None:
+    (tmp_path / "gateway").mkdir()
+    (tmp_path / "gateway/__main__.py").write_text("raise SystemExit('not this one')")
+
+    async with command("demo", "--once", "--port", "0", *ROUTES, cwd=tmp_path, python=PYTHON) as demo:
+        code, output = await demo.end()
+
+    assert (code, demo.log) == (0, [])
+    assert '── the stand-in received\n{"namespace":"MyNameSpace","metric":"UserDefinedName"' in output
+
+
+async def test_once_is_1_when_the_report_is_refused(tmp_path: Path) -> None:
+    route = (ROOT / "routes.d/zstack-to-tencent.yaml").read_text()
+    (tmp_path / "route.yaml").write_text(route.replace("Authorization: OAuth b86c", "Authorization: OAuth b86d", 1))
+
+    async with command("demo", "--once", "--port", "0", "--routes", str(tmp_path)) as demo:
+        code, output = await demo.end()
+
+    assert (code, demo.log) == (1, [])
+    assert "HTTP/1.1 503\n" in output
+    assert output.endswith("── the stand-in received\n0 of 1 data points\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nope", *ROUTES], "no route is named 'nope'; known: zstack-to-tencent"),
+        (["--routes", "/nope"], "there is no folder /nope"),
+        (["--routes", "{empty}"], "{empty} has no case with a request to show"),
+    ],
+    ids=["route", "folder", "no routes"],
+)
+def test_a_mistake_is_one_line(tmp_path: Path, arguments: list[str], said: str) -> None:
+    ended = run("demo", "--once", *[text.replace("{empty}", str(tmp_path)) for text in arguments])
+
+    assert (ended.code, ended.output) == (1, "")
+    assert ended.complaint == "gateway: " + said.replace("{empty}", str(tmp_path))

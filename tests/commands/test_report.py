@@ -1,0 +1,142 @@
+"""gateway report."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.commands.conftest import written
+from tests.delivery.upstream import Behaviour, Upstream, answers, in_turn
+from tests.terminal import Ended, run
+
+OPTIONS = ("--key", "an-id", "--secret", "env:POST_KEY", "--given", "region=sh")
+TAKEN = answers(body=b'{"code":0,"message":"OK"}')
+POINTS = b"""{"namespace": "n", "metric": "load", "value": 0.5, "attributes": {"host": "a"}}
+
+{"namespace": "n", "metric": "disk", "value": 9007199254740993, "attributes": {"host": "b"}}
+"""
+
+
+async def reported(behaviour: Behaviour, *more: object, stdin: bytes = b"") -> tuple[Ended, list[bytes]]:
+    async with Upstream(behaviour) as upstream:
+        arguments = ("report", "tencent-receiver", "--url", upstream.url, *OPTIONS, *more)
+        ended = await asyncio.to_thread(run, *arguments, stdin=stdin)
+    return ended, upstream.received
+
+
+def body_of(raw: bytes) -> dict:
+    return json.loads(raw.partition(b"\r\n\r\n")[2])
+
+
+async def test_one_made_up_data_point_is_reported() -> None:
+    ended, [call] = await reported(TAKEN)
+
+    assert (ended.code, ended.output, ended.errors) == (0, "OK: 1 data point\n", "")
+    assert body_of(call)["Data"][0]["metricName"] == "gateway.test"
+
+
+async def test_data_points_come_from_a_file(tmp_path: Path) -> None:
+    ended, [call] = await reported(TAKEN, "--points", written(tmp_path / "points.jsonl", POINTS))
+
+    assert (ended.code, ended.output) == (0, "OK: 2 data points\n")
+    assert [datum["value"] for datum in body_of(call)["Data"]] == [0.5, 9007199254740993]
+
+
+async def test_data_points_come_from_standard_input() -> None:
+    ended, _ = await reported(TAKEN, "--points", "-", stdin=POINTS)
+
+    assert (ended.code, ended.output) == (0, "OK: 2 data points\n")
+
+
+async def test_each_report_of_a_count_is_signed_anew_and_its_outcome_printed() -> None:
+    ended, calls = await reported(TAKEN, "--count", "3", "--json")
+
+    assert (ended.code, ended.output) == (0, '{"code":"OK","accepted":1}\n' * 3)
+    assert len({body_of(call)["Signature"] for call in calls}) == 3
+
+
+async def test_one_refusal_among_several_is_1() -> None:
+    ended, _ = await reported(in_turn(answers(body=b'{"code":1006,"message":"slow"}'), TAKEN), "--count", "2")
+
+    assert (ended.code, ended.output) == (1, "RESOURCE_EXHAUSTED THROTTLED: slow\nOK: 1 data point\n")
+
+
+async def test_a_secret_that_the_vendor_quotes_is_masked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POST_KEY", "the-key-of-an-id")
+
+    ended, _ = await reported(answers(body=b'{"code":1013,"message":"bad the-key-of-an-id"}'))
+
+    assert (ended.code, ended.output) == (1, "INVALID_ARGUMENT UPSTREAM_REFUSED: bad ***\n")
+
+
+def test_a_vendor_that_is_not_there_is_an_outcome() -> None:
+    ended = run("report", "tencent-receiver", "--url", "http://127.0.0.1:1", *OPTIONS)
+
+    assert (ended.code, ended.errors) == (1, "")
+    assert ended.output == "UNAVAILABLE UPSTREAM_DOWN: 127.0.0.1:1: connection refused\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", " has no data points"),
+        (b"\n\n", " has no data points"),
+        (b"x", ":1: it is not JSON: "),
+        (b"\xff\xfe", ":1: it is not UTF-8"),
+        (b'{"metric": "m", "value": NaN}', ":1: it is not JSON: "),
+        (b"[1]", ":1: a data point is an object with a metric, such as "),
+        (b"{}", ":1: a data point is an object with a metric, such as "),
+        (b'{"metric": 5}', ":1: a data point is an object with a metric, such as "),
+        (b'{"metric": "m"}\n{"metric": "m", "labels": {}}', ":2: a data point has no 'labels'; it has namespace, "),
+        (b'{"metric": "m", "value": true}', ":1: True is not a finite number"),
+    ],
+    ids=repr,
+)
+def test_points_that_are_none_are_one_line(tmp_path: Path, data: bytes, said: str) -> None:
+    file = written(tmp_path / "points", data)
+
+    ended = run("report", "tencent-receiver", "--url", "http://127.0.0.1:1", *OPTIONS, "--points", file)
+
+    assert (ended.code, ended.output) == (1, "")
+    assert ended.complaint.startswith(f"gateway: --points: {file}{said}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (
+            ["tencent-reciever", *OPTIONS],
+            1,
+            "no provider is named 'tencent-reciever'; did you mean 'tencent-receiver'?",
+        ),
+        (["tencent-receiver", *OPTIONS, "--points", "/nope"], 1, "--points: /nope cannot be read: no such file"),
+        (["tencent-receiver", *OPTIONS, "--points", "."], 1, "--points: . cannot be read: is a directory"),
+        (["tencent-receiver", *OPTIONS, "--given", "area=1"], 2, "--given: nothing here reads 'area'; known: region"),
+        (["tencent-receiver", *OPTIONS[:4]], 2, "tencent-receiver needs --given region=…"),
+        (["tencent-receiver", *OPTIONS[2:]], 2, "tencent-receiver has a key id: give --key"),
+        (["tencent-receiver", *OPTIONS[:2]], 2, "--secret is missing; write env:NAME or file:PATH"),
+        (["tencent-receiver"], 2, "calls to tencent-receiver are signed: give --key and --secret"),
+        (["zstack"], 2, "calls to zstack are signed: give --secret"),
+        (["zstack", *OPTIONS[:4]], 2, "zstack has no key id: leave out --key"),
+        (["zstack", *OPTIONS, "--count", "0"], 2, "invalid value for '--count': "),
+        (["zstack", *OPTIONS, "--url", "ftp://h"], 2, "--url: 'ftp://h' is not http://HOST[:PORT] or https://HOST"),
+        (
+            ["zstack", *OPTIONS, "--url", "http://h:x"],
+            2,
+            "--url: 'http://h:x' is not http://HOST[:PORT] or https://HOST",
+        ),
+        (
+            ["zstack", *OPTIONS, "--url", "http://a b"],
+            2,
+            "--url: 'http://a b' is not http://HOST[:PORT] or https://HOST",
+        ),
+        (["zstack", *OPTIONS, "--url", "http://u:p@h"], 2, "--url: a base URL has neither user, query nor fragment"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_is_one_line(arguments: list[str], code: int, said: str) -> None:
+    ended = run("report", "--url", "http://127.0.0.1:1", *arguments)
+
+    assert (ended.code, ended.output) == (code, "")
+    assert ended.complaint.startswith(f"gateway: {said}")

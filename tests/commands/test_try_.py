@@ -1,0 +1,224 @@
+"""gateway try."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.commands.requests import ENVIRON, REPORT, SESSION
+from tests.delivery.upstream import Behaviour, Upstream, answers, resets
+from tests.terminal import Ended, run
+
+POINT = {
+    "namespace": "MyNameSpace",
+    "metric": "UserDefinedName",
+    "value": 100.01,
+    "attributes": {"label1": "value1"},
+}
+
+
+@pytest.fixture(autouse=True)
+def variables(environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in ENVIRON.items():
+        monkeypatch.setenv(name, value)
+
+
+def try_(data: bytes, *more: object) -> Ended:
+    return run("try", "zstack-to-tencent", "--request", "-", *more, stdin=data)
+
+
+def with_body(body: str | bytes) -> bytes:
+    content = body.encode() if isinstance(body, str) else body
+    head = f"POST /zstack/v1/zwatch/metrics HTTP/1.1\nHost: h\nAuthorization: OAuth {SESSION}\n\n"
+    return head.encode() + content
+
+
+async def sent(behaviour: Behaviour, monkeypatch: pytest.MonkeyPatch, *more: str) -> tuple[Ended, list[bytes]]:
+    """Try the report with --send against an upstream."""
+    async with Upstream(behaviour) as upstream:
+        monkeypatch.setenv("TENCENT_URL", upstream.url)
+        ended = await asyncio.to_thread(try_, REPORT, "--send", *more)
+    return ended, upstream.received
+
+
+def test_each_stage_is_shown() -> None:
+    ended = try_(REPORT, "--at", "1700000000")
+
+    lines = ended.output.splitlines()
+    headings = [line for line in lines if line.startswith("── ")]
+    assert ended.code == 0
+    assert headings == [
+        "── verified by zstack-session",
+        "── 1 data point, 0 rejected, 0 dropped",
+        "── call 1 of 1 to http://receiver.monitor.tencentyun.com:8080/v2/index.php",
+        "── outcome: OK",
+        "── reply",
+    ]
+    assert json.loads(lines[2]) == POINT | {"time_ns": 1700000000_000000000}
+    assert "string to sign: POSTreceiver.monitor.tencentyun.com/v2/index.php?Action=PutMonitorData&" in ended.output
+    assert "Timestamp=1700000000\n" in ended.output
+    assert lines[-1] == "{}"
+
+
+def test_nothing_is_sent_without_being_told_and_that_is_said() -> None:
+    assert try_(REPORT).complaint.startswith("warning: nothing was sent; ")
+
+
+def test_json_holds_each_stage() -> None:
+    tried = try_(REPORT, "--json").json
+
+    [call] = tried["calls"]
+    assert (tried["route"], tried["recipe"], tried["key"]) == ("zstack-to-tencent", "zstack-session", None)
+    assert tried["points"][0].items() >= POINT.items()
+    assert call["request"].startswith("POST /v2/index.php HTTP/1.1\nHost: receiver.monitor.tencentyun.com:8080\n")
+    assert call["string_to_sign"].startswith("POSTreceiver.")
+    assert "answer" not in call
+    assert tried["outcome"] == {"code": "OK", "accepted": 1}
+    assert (tried["reply"]["status"], tried["reply"]["body"]) == (200, "{}")
+
+
+@pytest.mark.parametrize(
+    ("data", "said", "status"),
+    [
+        (REPORT.replace(SESSION.encode(), b"another"), "UNAUTHENTICATED UNKNOWN_KEY", 503),
+        (REPORT.replace(b"Authorization", b"Author"), "UNAUTHENTICATED MISSING_CREDENTIALS", 400),
+        (REPORT.replace(b"POST", b"PUT"), "UNIMPLEMENTED WRONG_METHOD", 405),
+        (with_body(""), "INVALID_ARGUMENT NOT_PARSED", 503),
+        (with_body(b"\xff\xfe\x00"), "INVALID_ARGUMENT NOT_PARSED", 503),
+        (with_body("{}"), "INVALID_ARGUMENT MISSING_FIELD", 503),
+        (REPORT.replace(b"Host", b"Content-Encoding: gzip\r\nHost"), "INVALID_ARGUMENT NOT_PARSED", 503),
+        (REPORT.replace(b"OAuth ", b"OAuth \xff"), "UNAUTHENTICATED UNKNOWN_KEY", 503),
+    ],
+    ids=["session", "no header", "method", "no body", "garbage", "no data", "no gzip", "not UTF-8"],
+)
+def test_a_refused_report_is_1_and_shows_the_vendors_own_reply(data: bytes, said: str, status: int) -> None:
+    ended = try_(data)
+
+    assert ended.code == 1
+    assert f"── outcome: {said}\n" in ended.output
+    assert f"── reply\nHTTP/1.1 {status}\n" in ended.output
+
+
+def test_a_refused_report_is_json_too() -> None:
+    ended = try_(REPORT.replace(SESSION.encode(), b"another"), "--json")
+
+    assert ended.code == 1
+    assert (ended.json["recipe"], ended.json["points"], ended.json["calls"]) == (None, [], [])
+    assert ended.json["outcome"]["reason"] == "UNKNOWN_KEY"
+
+
+async def test_send_really_sends_and_shows_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended, received = await sent(answers(body=b'{"code":0,"message":"OK"}'), monkeypatch)
+
+    assert (ended.code, ended.errors) == (0, "")
+    assert json.loads(received[0].partition(b"\r\n\r\n")[2])["Namespace"] == "MyNameSpace"
+    assert "── answer\nHTTP/1.1 200\n" in ended.output
+
+
+async def test_send_puts_the_answer_into_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended, _ = await sent(answers(body=b'{"code":1006,"message":"slow down"}'), monkeypatch, "--json")
+
+    [call] = ended.json["calls"]
+    assert ended.code == 1
+    assert (call["answer"]["status"], call["answer"]["body"]) == (200, '{"code":1006,"message":"slow down"}')
+    assert ended.json["outcome"]["reason"] == "THROTTLED"
+
+
+async def test_an_upstream_that_hangs_up_gave_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended, _ = await sent(resets, monkeypatch)
+
+    assert ended.code == 1
+    assert "── no answer\n── outcome: UNAVAILABLE UPSTREAM_DOWN\n" in ended.output
+
+
+async def test_secrets_that_an_upstream_quotes_are_masked(monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets = (ENVIRON["TENCENT_SECRET_KEY"], SESSION)
+    body = json.dumps({"code": 1013, "message": " and ".join(secrets)}).encode()
+
+    for more in ((), ("--json",)):
+        ended, _ = await sent(answers(body=body, headers=(("X-Echo", secrets[0]),)), monkeypatch, *more)
+        assert "*** and ***" in ended.output
+        assert [secret for secret in secrets if secret in ended.output + ended.errors] == []
+
+
+def test_secrets_are_masked_in_what_would_go_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    secret = 'a"secret/with+what must be encoded'
+    monkeypatch.setenv("SESSION", secret)
+    route = """
+route: back
+receive: {provider: zstack, credentials: [{secret: "${ZSTACK_SESSION}"}]}
+send: {provider: zstack, url: "http://h", credential: {secret: "${SESSION}"}}
+"""
+    (tmp_path / "back.yaml").write_text(route)
+
+    for more in ((), ("--json",)):
+        ended = run("try", "back", "--request", "-", "--routes", tmp_path, *more, stdin=REPORT)
+        assert ended.code == 0
+        assert "authorization: OAuth ***" in ended.output
+        assert "must be encoded" not in ended.output
+
+
+def test_variables_that_are_not_set_are_taken_from_the_first_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ENVIRON:
+        monkeypatch.delenv(name)
+
+    without, with_case = try_(REPORT), try_(REPORT, "--case")
+
+    *diagnostics, last = without.errors.splitlines()
+    assert (without.code, len(diagnostics)) == (1, 3)
+    assert last == "gateway: 3 errors in the specs; --case takes variables from the route's first case"
+    assert with_case.code == 0
+
+
+def test_an_absolute_target_is_reduced_to_its_path() -> None:
+    assert try_(REPORT.replace(b"POST /", b"POST http://other.example/")).code == 0
+
+
+def test_a_wrong_content_length_is_a_warning() -> None:
+    ended = try_(REPORT.replace(b"Host", b"Content-Length: 3\r\nHost"))
+
+    assert ended.code == 0
+    assert ended.errors.startswith("warning: --request: standard input: Content-Length says 3, and the body has 134 ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["zstack-to-tencnt"], 1, "no route is named 'zstack-to-tencnt'; did you mean 'zstack-to-tencent'?"),
+        (["zstack-to-tencnt", "--case"], 1, "no route is named 'zstack-to-tencnt'; did you mean 'zstack-to-tencent'?"),
+        (["zstack-to-tencent", "--routes", "/nope"], 1, "there is no folder /nope"),
+        (["zstack-to-tencent", "--at", "x"], 2, "--at: 'x' is not a number of seconds, such as 1700000000"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_is_one_line(arguments: list[str], code: int, said: str) -> None:
+    ended = run("try", *arguments, "--request", "-", stdin=REPORT)
+
+    assert (ended.code, ended.output) == (code, "")
+    assert ended.complaint.startswith(f"gateway: {said}")
+
+
+def test_a_path_that_the_route_does_not_have_names_those_that_it_has() -> None:
+    ended = try_(b"POST /nope HTTP/1.1\nHost: h\n\n")
+
+    said = "gateway: zstack-to-tencent does not listen to /nope, but to POST /zstack/v1/zwatch/metrics"
+    assert (ended.code, ended.complaint) == (1, said)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "it is empty"),
+        (b"\x7fELF\x02\xff", "line 1: '\\x7fELF\\x02\\udcff' is not a request line"),
+        (b"hello", "line 1: 'hello' is not a request line"),
+        (b"POST / HTTP/1.1\n{}", "line 2: '{}' is not a header such as 'Host: example.org'; a blank line ends"),
+        (b"POST / HTTP/1.1\nHost: a\rb\n\n", "line 2: 'Host: a\\rb' is not a header"),
+    ],
+    ids=repr,
+)
+def test_what_is_no_request_is_one_line(data: bytes, said: str) -> None:
+    ended = try_(data)
+
+    assert (ended.code, ended.output) == (1, "")
+    assert ended.complaint.startswith(f"gateway: --request: standard input: {said}")

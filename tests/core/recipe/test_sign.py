@@ -1,0 +1,175 @@
+import hmac
+from base64 import b64encode
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.core.draft import Draft
+from gateway.core.errors import CallerError, SpecError
+from gateway.core.message import Message
+from gateway.core.model import Secret
+from gateway.core.outcome import Reason
+from gateway.core.recipe.keyring import Credential, make_keyring
+from gateway.core.recipe.model import NonceSlot, Recipe
+from gateway.core.recipe.sign import Fresh, Signed, sign
+from gateway.core.recipe.slots import make_nonce, read_time, write_time
+from gateway.core.recipe.verify import Check, Verified, verify
+from gateway.core.signing import sign_call
+from gateway.specs.load import load
+from tests.built import recipe, stand_in
+
+NOW = 1_700_000_000_123_456_789
+FRESH = Fresh(NOW, bytes(range(16)))
+SHIPPED = load(None, {}).recipes
+ACME = """
+recipe: acme
+slots:
+  key: {kind: key}
+  region: {kind: given, default: sh}
+  token: {kind: given, optional: true}
+  signature: {kind: signature, of: "{day}\\n{header.x-b}\\n{body}", hmac: sha256, key: "{day_key}", as: hex}
+carry:
+  - {header: x-key, value: "{key}/{region}"}
+  - {header: x-token, value: "{token}", optional: true}
+  - {header: x-signature, value: "v1={signature}"}
+steps:
+  day_key: {text: "{day}{secret|sha256|hex}"}
+  day: {lines: ["{region}", "{path}"]}
+"""
+DIGEST = hmac.digest(b"s", b"sh\n/p\nb\nhello", "sha1")
+
+
+class NothingSeen:
+    def remember(self, once: tuple[str, ...], until_ns: int) -> bool:
+        return True
+
+
+def signed(text: str = ACME, *, draft: Draft | None = None, **given: str) -> Signed:
+    draft = draft or Draft("POST", "http", "h", "/p", headers=(("X-B", "b"),), body_kind="text", body="hello")
+    return sign(draft, recipe(text), Credential(Secret("s"), "K"), given, FRESH)
+
+
+def verified(result: Signed, recipe_: Recipe, credential: Credential, draft: Draft) -> Verified:
+    checks = [Check(recipe_, make_keyring([credential]), {})]
+    return verify(Message(result.request, draft.body_kind), checks, now_ns=NOW, replays=NothingSeen())
+
+
+def test_signature_is_what_hmac_makes_of_the_steps():
+    result = signed(region="gz")
+
+    day_key = "gz\n/p043a718774c572bd8a25adbeb1bfcd5c0256ae11cecf9f9c3f925d0e52beaf89"  # sha256 of the secret
+    digest = hmac.digest(day_key.encode(), b"gz\n/p\nb\nhello", "sha256").hex()
+    assert result.evaluation.steps == {"day": "gz\n/p", "day_key": day_key}
+    assert result.evaluation.string_to_sign == b"gz\n/p\nb\nhello"
+    assert result.request.header("x-signature") == f"v1={digest}"
+
+
+def test_slots_are_written_and_the_rest_of_the_call_stays():
+    request = signed().request
+
+    assert request.headers[:3] == (("Host", "h"), ("X-B", "b"), ("x-key", "K/sh"))
+    assert request.header("x-token") is None
+    assert request.body == b"hello"
+
+
+def test_optional_slot_travels_when_it_has_a_value():
+    assert signed(token="t1").request.header("x-token") == "t1"
+
+
+def test_given_without_a_value_is_an_error_of_the_spec():
+    with pytest.raises(SpecError, match=r"the signature needs `given\.region`"):
+        signed(ACME.replace(", default: sh", ""))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "printed"),
+    [
+        ("hex", DIGEST.hex()),
+        ("HEX", DIGEST.hex().upper()),
+        ("base64", b64encode(DIGEST).decode()),
+        ("base64url", b64encode(DIGEST, b"-_").decode()),
+    ],
+)
+def test_signature_is_printed_as_the_slot_says(encoding: str, printed: str):
+    plain = ACME.replace("{day_key}", "{secret}").replace("hmac: sha256", "hmac: sha1")
+
+    assert signed(plain.replace("as: hex", f"as: {encoding}")).evaluation.signature == printed
+
+
+@pytest.mark.parametrize(
+    ("time_format", "text", "read_ns"),
+    [
+        ("epoch", "1700000000", 1_700_000_000_000_000_000),
+        ("epoch_ms", "1700000000123", 1_700_000_000_123_000_000),
+    ],
+)
+def test_time_is_written_and_read_back(time_format: str, text: str, read_ns: int):
+    assert write_time(NOW, time_format) == text
+    assert read_time(text, time_format) == read_ns
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "entropy", "nonce"),
+    [
+        pytest.param(1, 9, bytes(16), "1", id="lowest"),
+        pytest.param(1, 9, bytes(15) + b"\x08", "9", id="highest"),
+        pytest.param(1, 9, bytes(15) + b"\x09", "1", id="round"),
+        pytest.param(None, None, bytes(range(16)), "00010203-0405-4607-8809-0a0b0c0d0e0f", id="uuid"),
+    ],
+)
+def test_nonce_is_made_of_the_entropy(low: int | None, high: int | None, entropy: bytes, nonce: str):
+    assert make_nonce(NonceSlot("n", "", low, high), entropy) == nonce
+
+
+def test_call_without_a_recipe_goes_as_it_is():
+    target = stand_in("{provider: acme, send: {item: metric, request: {method: GET, path: /}}}").target
+    draft = Draft("GET", "http", "h", "/")
+
+    assert sign_call(target, draft, FRESH) == Signed.unsigned(draft)
+
+
+def test_call_is_signed_with_the_credential_and_the_given_of_its_route():
+    target = stand_in("{provider: acme, send: {item: metric, request: {method: GET, path: /}}}").target
+    target = replace(target, recipe=recipe(ACME), credential=Credential(Secret("s"), "K"), given={"region": 7})
+
+    assert sign_call(target, Draft("GET", "http", "h", "/"), FRESH).request.header("x-key") == "K/7"
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | st.text(),
+    lambda below: st.lists(below, max_size=3) | st.dictionaries(st.text(), below, max_size=3),
+    max_leaves=8,
+)
+words = st.text(st.characters(codec="utf-8"), max_size=20)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+@settings(max_examples=60, deadline=None)
+@given(namespace=words, data=json_values, by_query=st.booleans(), secret=st.from_regex("[!-~]{1,40}", fullmatch=True))
+def test_what_a_shipped_recipe_signs_it_verifies(name: str, namespace: str, data: Any, by_query: bool, secret: str):
+    shipped = SHIPPED[name]
+    safe = Secret(secret if shipped.needs_key else secret.translate(str.maketrans(",/:;", "____")))
+    credential = Credential(safe, "K1" if shipped.needs_key else None)
+    draft = Draft(
+        "POST", "http", "h:8080", "/v2/index.php", body_kind="json", body={"Namespace": namespace, "Data": data}
+    )
+    if by_query:
+        draft = Draft("GET", "http", "h:8080", "/v2/index.php", (("Namespace", namespace), ("Data", repr(data))))
+
+    result = sign(draft, shipped, credential, {"region": "sh"}, FRESH)
+
+    assert verified(result, shipped, credential, draft).recipe == name
+
+
+@pytest.mark.parametrize("name", [name for name, shipped in SHIPPED.items() if shipped.needs_key])
+def test_what_a_shipped_recipe_signs_no_other_secret_verifies(name: str):
+    draft = Draft("POST", "http", "h", "/p", body_kind="json", body={})
+    result = sign(draft, SHIPPED[name], Credential(Secret("s1"), "K1"), {"region": "sh"}, FRESH)
+
+    with pytest.raises(CallerError) as caught:
+        verified(result, SHIPPED[name], Credential(Secret("s2"), "K1"), draft)
+
+    assert caught.value.outcome.reason is Reason.BAD_SIGNATURE

@@ -1,0 +1,91 @@
+"""The lone session of an Authorization header, held to the request of the vendor's own SDK."""
+
+from dataclasses import replace
+
+import pytest
+
+from gateway.core.draft import Draft
+from gateway.core.errors import CallerError
+from gateway.core.message import Message
+from gateway.core.model import Request, Secret
+from gateway.core.outcome import Reason
+from gateway.core.recipe.keyring import Credential, make_keyring
+from gateway.core.recipe.sign import Fresh, sign
+from gateway.core.recipe.verify import Check, verify
+from gateway.specs.load import load
+from tests.vectors import read_vectors, request_of
+
+VECTORS = read_vectors("zstack.json")
+SESSION = VECTORS["credentials"]["session_uuid"]
+NOW_NS = VECTORS["now"] * 1_000_000_000
+RECIPE = load(None, {}).recipes["zstack-session"]
+BY_ID = {case["id"]: case for case in VECTORS["cases"]}
+REQUEST = request_of(BY_ID["post-oauth"])
+
+
+class NothingSeen:
+    def remember(self, once: tuple[str, ...], until_ns: int) -> bool:
+        return True
+
+
+def refusal(request: Request, session: str = SESSION) -> Reason | None:
+    checks = [Check(RECIPE, make_keyring([Credential(Secret(session))]), {})]
+    try:
+        verify(Message(request, "json"), checks, now_ns=NOW_NS, replays=NothingSeen())
+    except CallerError as error:
+        return error.outcome.reason
+    return None
+
+
+def with_authorization(*values: str) -> Request:
+    others = tuple(header for header in REQUEST.headers if header[0] != "Authorization")
+    return replace(REQUEST, headers=(*others, *(("Authorization", value) for value in values)))
+
+
+def test_the_sdks_request_is_accepted() -> None:
+    assert refusal(REQUEST) is None
+
+
+def test_the_sdks_request_with_any_character_of_its_session_changed_is_refused() -> None:
+    others = [SESSION[:at] + "x" + SESSION[at + 1 :] for at in range(len(SESSION))]
+
+    reasons = {refusal(with_authorization(f"OAuth {other}")) for other in others}
+
+    assert reasons == {Reason.UNKNOWN_KEY}
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ((), Reason.MISSING_CREDENTIALS),
+        (("",), Reason.BAD_CREDENTIALS),
+        (("OAuth",), Reason.BAD_CREDENTIALS),
+        (("OAuth ",), Reason.BAD_CREDENTIALS),
+        ((SESSION,), Reason.BAD_CREDENTIALS),
+        ((f"Bearer {SESSION}",), Reason.BAD_CREDENTIALS),
+        ((f"OAuth {SESSION}", f"OAuth {SESSION}"), Reason.BAD_CREDENTIALS),
+        ((f"OAuth {SESSION[:-1]}",), Reason.UNKNOWN_KEY),
+        ((f"OAuth {SESSION}0",), Reason.UNKNOWN_KEY),
+        ((f"OAuth {SESSION.upper()}",), Reason.UNKNOWN_KEY),
+    ],
+    ids=["none", "empty", "bare word", "no session", "no word", "other word", "twice", "short", "long", "upper case"],
+)
+def test_another_authorization_is_refused(values: tuple[str, ...], reason: Reason) -> None:
+    assert refusal(with_authorization(*values)) is reason
+
+
+@pytest.mark.parametrize("name", [name for name in BY_ID if name != "post-oauth"])
+def test_the_sdks_access_key_requests_are_no_sessions(name: str) -> None:
+    assert refusal(request_of(BY_ID[name])) is Reason.BAD_CREDENTIALS
+
+
+def test_the_request_without_its_session_is_signed_to_the_same_one() -> None:
+    draft = Draft.of(with_authorization(), "text", REQUEST.body, ())
+
+    signed = sign(draft, RECIPE, Credential(Secret(SESSION)), {}, Fresh(NOW_NS, b"")).request
+
+    def as_set(request: Request) -> set[tuple[str, str]]:
+        return {(name.lower(), value) for name, value in request.headers}
+
+    assert (signed.method, signed.target, signed.body) == (REQUEST.method, REQUEST.target, REQUEST.body)
+    assert as_set(signed) == as_set(REQUEST)

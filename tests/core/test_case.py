@@ -1,0 +1,143 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from gateway.core.case import Case, case_request, run_case
+from gateway.core.case_parts import Mismatch
+from gateway.core.model import Request
+from tests.built import stand_in
+
+NOW = 1_700_000_000_000_000_000
+ACME = stand_in("""
+provider: acme
+receive:
+  request: {method: POST, path: /in, body: json}
+  verify: [session]
+  each: {item: body.items}
+  point: {namespace: item.ns, metric: item.m, value: item.v}
+  replies: {ok: {json: {taken: accepted}}, error: {status: 400, json: {why: message, by: recipe}}}
+send:
+  one_per: [namespace]
+  item: {name: metric}
+  requests:
+    post: {method: POST, path: /out, json: {items: items}}
+    get: {method: GET, path: /out, query: {n: length(items)}}
+  sign: session
+  outcome: [{status: 202, poll: body.at}, {when: body.ok, code: OK}, {message: body.why}]
+""")
+ONE = {"json": {"items": [{"ns": "n", "m": "cpu", "v": 1}]}}
+RAW = 'POST /in HTTP/1.1\nAuthorization: case-secret\n\n{"items":[{"m":"cpu","v":1}]}'
+
+
+def run(**parts: Any) -> list[str]:
+    return run_case(Case("a case", NOW, **parts), ACME)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        pytest.param({"request": ONE, "points": [{"namespace": "n", "metric": "cpu", "time_ns": NOW}]}, id="points"),
+        pytest.param({"request": RAW, "points": [{"namespace": None, "value": 1}]}, id="raw request"),
+        pytest.param({"request": ONE, "sends": [{"path": "/out", "json": {"items": [{"name": "cpu"}]}}]}, id="sends"),
+        pytest.param(
+            {"request": ONE, "outcome": {"code": "OK", "accepted": 1}, "reply": {"json": {"taken": 1}}}, id="all well"
+        ),
+        pytest.param(
+            {"points": [{"metric": "a"}, {"metric": "b", "namespace": "n"}], "sends": [{}, {}]}, id="from points"
+        ),
+        pytest.param(
+            {"points": [{"metric": "a"}], "sends": [{"request": "get", "query": {"n": "1"}}]}, id="other call"
+        ),
+        pytest.param(
+            {"request": {"json": {}}, "outcome": {"reason": "MISSING_FIELD"}, "reply": {"status": 400}}, id="refused"
+        ),
+        pytest.param({"request": {"method": "PUT"}, "outcome": {"reason": "WRONG_METHOD"}}, id="wrong method"),
+        pytest.param(
+            {"request": ONE, "answer": {"json": {"why": "full"}}, "outcome": {"code": "INTERNAL", "message": "full"}},
+            id="answer to a report",
+        ),
+        pytest.param(
+            {
+                "answer": {"status": 403, "text": "x"},
+                "outcome": {"code": "PERMISSION_DENIED"},
+                "reply": {"status": 400},
+            },
+            id="answer alone",
+        ),
+        pytest.param({"answer": {"status": 202, "json": {"at": "/j"}}, "outcome": {"poll": "/j"}}, id="poll"),
+        pytest.param(
+            {"outcome": {"reason": "STALE", "message": "m", "recipe": "r"}, "reply": {"json": {"why": "m", "by": "r"}}},
+            id="outcome alone",
+        ),
+        pytest.param({"reply": {"status": 200, "headers": {"content-type": "application/json"}}}, id="reply alone"),
+    ],
+)
+def test_case_passes(parts: dict[str, Any]):
+    assert run(**parts) == []
+
+
+@pytest.mark.parametrize(
+    ("parts", "found"),
+    [
+        pytest.param(
+            {"request": ONE, "points": [{"metric": "mem"}]},
+            ['points[0].metric: expected "mem", got "cpu"'],
+            id="another metric",
+        ),
+        pytest.param(
+            {"request": {"json": {}}, "points": [{}]},
+            ["request: refused, MISSING_FIELD: items is missing"],
+            id="refused",
+        ),
+        pytest.param({"request": ONE, "sends": []}, ["sends: expected 0 items, got 1 items"], id="sent after all"),
+        pytest.param(
+            {"points": [{"metric": "a"}], "sends": [{"request": "put"}]},
+            ["sends: no request is named 'put'"],
+            id="call",
+        ),
+        pytest.param(
+            {"points": [{"labels": {}}]},
+            ["points: a data point has no 'labels'; it has namespace, metric, value, stats, unit, time_ns, attributes"],
+            id="no such field",
+        ),
+        pytest.param(
+            {"request": "hello"},
+            ["request: line 1: 'hello' is not a request line such as 'POST /path HTTP/1.1'"],
+            id="no request",
+        ),
+        pytest.param({"request": {"path": "/x"}}, ["request: no call of acme has the path /x"], id="path"),
+        pytest.param({"outcome": {"reason": "TIRED"}}, ["outcome: 'TIRED' is not a valid Reason"], id="reason"),
+        pytest.param(
+            {"request": ONE, "outcome": {"accepted": 2}, "reply": {"status": 201}},
+            ["outcome.accepted: expected 2, got 1", "reply.status: expected 201, got 200"],
+            id="every difference",
+        ),
+    ],
+)
+def test_case_fails_with_what_differs(parts: dict[str, Any], found: list[str]):
+    assert run(**parts) == found
+
+
+def test_request_of_a_case_in_parts_is_signed():
+    request = case_request(Case("a", NOW, request=ONE | {"headers": {"Host": "h", "X-A": 1}}), ACME)
+
+    assert request == Request(
+        "POST",
+        "/in",
+        (("Host", "h"), ("X-A", "1"), ("authorization", "case-secret"), ("Content-Type", "application/json")),
+        b'{"items":[{"ns":"n","m":"cpu","v":1}]}',
+    )
+
+
+def test_request_of_a_route_without_checks_goes_unsigned():
+    route = replace(ACME, source=replace(ACME.source, checks=()))
+
+    request = case_request(Case("a", NOW, request={"form": {"a": "b c"}, "query": {"q": "1"}}), route)
+
+    assert (request.target, request.body, request.header("authorization")) == ("/in?q=1", b"a=b+c", None)
+
+
+def test_raw_request_that_cannot_be_read_is_a_mismatch():
+    with pytest.raises(Mismatch, match="request: line 1"):
+        case_request(Case("a", NOW, request="?"), ACME)

@@ -1,0 +1,142 @@
+from typing import Any
+
+import pytest
+
+from gateway.core.accept import ANYONE, Accepted
+from gateway.core.decode import Item
+from gateway.core.draft import Draft
+from gateway.core.encode import Call
+from gateway.core.fold import fold, mask
+from gateway.core.model import DataPoint, Secret
+from gateway.core.outcome import Code, Outcome, Reason, Rejected
+
+OK = Outcome(Code.OK)
+REFUSED = Outcome(Code.INVALID_ARGUMENT, Reason.UPSTREAM_REFUSED, "no")
+DOWN = Outcome(Code.UNAVAILABLE, Reason.UPSTREAM_DOWN, "down", retry_after_s=7)
+THROTTLED = Outcome(Code.RESOURCE_EXHAUSTED, Reason.THROTTLED, "slower")
+NOT_OURS = Outcome(Code.UNAUTHENTICATED, Reason.UPSTREAM_AUTH, "who are you")
+TOO_LARGE = Reason.TOO_LARGE
+
+
+def item(index: int) -> Item:
+    return Item(index, {"n": index}, DataPoint("cpu", 0, value=1))
+
+
+def folded(
+    *calls: tuple[list[int], Outcome],
+    rejected: list[int] | None = None,
+    dropped: int = 0,
+    refused: list[int] | None = None,
+) -> Outcome:
+    results = [(Call("id", Draft("POST", "http", "h", "/"), tuple(map(item, at)), 0), outcome) for at, outcome in calls]
+    travelling = [*(each for call, _ in results for each in call.items), *map(item, refused or ())]
+    bad = tuple(Rejected(index, Reason.BAD_FIELD, "bad", {"n": index}) for index in rejected or ())
+    large = [Rejected(index, TOO_LARGE, "large", {"n": index}) for index in refused or ()]
+    return fold(Accepted(ANYONE, tuple(travelling), bad, dropped), results, large)
+
+
+def summary(outcome: Outcome) -> tuple[Any, ...]:
+    return outcome.code, outcome.reason, outcome.accepted, [each.index for each in outcome.rejected]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "expected"),
+    [
+        pytest.param(folded(([0], OK), ([1, 2], OK)), (Code.OK, None, 3, []), id="all taken"),
+        pytest.param(folded(), (Code.OK, None, 0, []), id="nothing to send"),
+        pytest.param(folded(([0], OK), dropped=2), (Code.OK, None, 3, []), id="dropped points count as taken"),
+        pytest.param(folded(dropped=2), (Code.OK, None, 2, []), id="only dropped points"),
+        pytest.param(
+            folded(([0, 1], REFUSED)),
+            (Code.INVALID_ARGUMENT, Reason.UPSTREAM_REFUSED, 0, [0, 1]),
+            id="all refused",
+        ),
+        pytest.param(
+            folded(([0], OK), ([1], REFUSED)), (Code.INVALID_ARGUMENT, Reason.PARTIAL, 1, [1]), id="one of two refused"
+        ),
+        pytest.param(
+            folded(([0], REFUSED), ([1], DOWN)),
+            (Code.UNAVAILABLE, Reason.UPSTREAM_DOWN, 0, [0, 1]),
+            id="a retryable code wins",
+        ),
+        pytest.param(
+            folded(([1], DOWN), ([0], THROTTLED)),
+            (Code.UNAVAILABLE, Reason.UPSTREAM_DOWN, 0, [0, 1]),
+            id="the first of two retryable calls",
+        ),
+        pytest.param(
+            folded(([0], NOT_OURS)),
+            (Code.UNAVAILABLE, Reason.UPSTREAM_AUTH, 0, [0]),
+            id="B's troubles with us are not the reporter's fault",
+        ),
+        pytest.param(
+            folded(([0], REFUSED), ([1], NOT_OURS)),
+            (Code.UNAVAILABLE, Reason.UPSTREAM_AUTH, 0, [0, 1]),
+            id="told before it is compared",
+        ),
+        pytest.param(
+            folded(([1], OK), rejected=[0]), (Code.INVALID_ARGUMENT, Reason.PARTIAL, 1, [0]), id="bad on the way in"
+        ),
+        pytest.param(folded(refused=[0]), (Code.INVALID_ARGUMENT, TOO_LARGE, 0, [0]), id="too large alone"),
+        pytest.param(
+            folded(([1], REFUSED), refused=[0]),
+            (Code.INVALID_ARGUMENT, TOO_LARGE, 0, [0, 1]),
+            id="first in point order",
+        ),
+        pytest.param(
+            folded(([0], REFUSED), refused=[1]),
+            (Code.INVALID_ARGUMENT, Reason.UPSTREAM_REFUSED, 0, [0, 1]),
+            id="first in point order, the other way",
+        ),
+    ],
+)
+def test_outcomes_of_calls_fold_into_one(outcome: Outcome, expected: tuple[Any, ...]):
+    assert summary(outcome) == expected
+
+
+@pytest.mark.parametrize(
+    ("outcome", "message"),
+    [
+        pytest.param(folded(([0, 1], REFUSED)), "no", id="all: B's words"),
+        pytest.param(
+            folded(([0], OK), ([1, 2], REFUSED)),
+            "2 of 3 items were not taken; the first is item 1: no",
+            id="some: the count and the first",
+        ),
+        pytest.param(
+            folded(([2], OK), ([3], DOWN), rejected=[1]),
+            "2 of 3 items were not taken; the first is item 1: bad",
+            id="the first in its own words, whoever wins",
+        ),
+        pytest.param(folded(refused=[4]), "item 4: large", id="one item"),
+    ],
+)
+def test_message_names_the_first_item_and_the_count(outcome: Outcome, message: str):
+    assert outcome.message == message
+
+
+def test_items_of_a_failed_call_are_rejected_with_its_reason_and_words():
+    (rejected,) = folded(([0], OK), ([1], DOWN)).rejected
+
+    assert rejected == Rejected(1, Reason.UPSTREAM_DOWN, "down", {"n": 1})
+
+
+def test_retry_after_of_the_winner_is_kept():
+    assert folded(([0], REFUSED), ([1], DOWN)).retry_after_s == 7
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        pytest.param("key s3cret?", "key ***?", id="once"),
+        pytest.param("s3cret s3cret", "*** ***", id="twice"),
+        pytest.param("the key was s3cre", "the key was ***", id="cut off within the secret"),
+        pytest.param("no key at all", "no key at all", id="none"),
+    ],
+)
+def test_secrets_in_messages_are_masked(message: str, shown: str):
+    outcome = Outcome(Code.INTERNAL, Reason.INTERNAL, message, rejected=(Rejected(0, Reason.INTERNAL, message),))
+
+    masked = mask(outcome, [Secret("s3cret"), Secret("")])
+
+    assert (masked.message, masked.rejected[0].message) == (shown, shown)

@@ -1,0 +1,119 @@
+from typing import Any
+
+import pytest
+
+from gateway.core.json import read_json, read_number, write_json, write_number
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        pytest.param("9007199254740993", 2**53 + 1, id="2**53+1"),
+        pytest.param("18446744073709551616", 2**64, id="2**64"),
+        pytest.param("[-170141183460469231731687303715884105728]", [-(2**127)], id="-2**127"),
+        pytest.param('{"a":1,"b":12345678901234567890123,"a":2}', {"a": 2, "b": 12345678901234567890123}, id="doubled"),
+        pytest.param('{"a":1,"a":2}', {"a": 2}, id="doubled key: the last counts"),
+        pytest.param("0.1234567890123456789012345", 0.12345678901234568, id="nearest double"),
+        pytest.param('"ä"', "ä", id="text"),
+        pytest.param("[" * 64 + "]" * 64, None, id="64 levels"),
+    ],
+)
+def test_json_is_read_digit_for_digit(text: str, value: Any):
+    read = read_json(text)
+
+    assert value is None or read == value
+    assert read_json(text.encode()) == read
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        pytest.param(b"", "", id="nothing"),
+        pytest.param(b"{", "line 1 column 2", id="open brace"),
+        pytest.param(b"{} {}", "line 1 column 4", id="two values"),
+        pytest.param(b"NaN", "expected a JSON value", id="NaN"),
+        pytest.param(b"[Infinity, 12345678901234567890]", "expected a JSON value", id="Infinity beside a long integer"),
+        pytest.param(b"1e400", "infinity", id="1e400"),
+        pytest.param(b"01", "column", id="leading zero"),
+        pytest.param(b"[" * 65 + b"]" * 65, "nested deeper than 64 levels", id="65 levels"),
+        pytest.param(b"[" * 9999 + b"]" * 9999, "depth", id="9999 levels"),
+        pytest.param(b'{"a":' * 65 + b"1" + b"}" * 65, "nested deeper", id="65 objects"),
+        pytest.param(b'"\xff"', "utf-8", id="bad UTF-8"),
+        pytest.param(b'"\\ud800"', "surrogate", id="lone surrogate"),
+        pytest.param(b'["\\udc00", 12345678901234567890]', "surrogate", id="lone surrogate beside a long integer"),
+        pytest.param(b"\xef\xbb\xbf{}", "BOM", id="byte order mark"),
+    ],
+)
+def test_what_is_not_json_is_refused(data: bytes, words: str):
+    with pytest.raises(ValueError, match=f"(?i){words}"):
+        read_json(data)
+
+
+def test_many_siblings_are_not_depth():
+    assert len(read_json("[" + ",".join(["[{}]"] * 1000) + "]")) == 1000
+
+
+def test_json_is_written_without_blanks():
+    assert write_json({"a": [1, 2.5, None, True], "ä": "x"}) == '{"a":[1,2.5,null,true],"ä":"x"}'.encode()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [pytest.param(2**64, id="too large"), pytest.param("\udcff", id="surrogate"), pytest.param({1, 2}, id="a set")],
+)
+def test_what_json_cannot_hold_is_refused(value: Any):
+    with pytest.raises(ValueError, match=r"."):
+        write_json(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("0", 0),
+        ("-0", 0),
+        ("-12", -12),
+        ("9007199254740993", 2**53 + 1),
+        ("1.50", 1.5),
+        ("1e3", 1000.0),
+        ("-2E-1", -0.2),
+    ],
+)
+def test_number_as_text_follows_the_grammar_of_json(text: str, number: float):
+    read = read_number(text)
+
+    assert (read, type(read)) == (number, type(number))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " 1",
+        "1 ",
+        "+1",
+        "01",
+        "1.",
+        ".5",
+        "1e",
+        "0x1",
+        "1_000",
+        "NaN",
+        "Infinity",
+        "\u0661",
+        "--1",
+        "1\n",
+        "1" * 5000,
+    ],
+    ids=lambda text: repr(text[:10]),
+)
+def test_what_is_not_a_number_of_json_is_refused(text: str):
+    with pytest.raises(ValueError, match="is not a number"):
+        read_number(text)
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(1, "1"), (2**64, "18446744073709551616"), (0.1, "0.1"), (1.0, "1.0"), (1e100, "1e+100")],
+)
+def test_number_is_written_shortest(number: float, text: str):
+    assert write_number(number) == text

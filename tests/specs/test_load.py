@@ -1,0 +1,227 @@
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import pytest
+
+from gateway.core.case import run_case
+from gateway.specs.load import Specs, load
+
+SESSION = """\
+recipe: acme-session
+slots: {session: {kind: secret}}
+carry: [{header: authorization, value: "{session}"}]
+"""
+ACME = """\
+provider: acme
+receive:
+  request: {method: POST, path: /acme, body: json}
+  verify: [acme-session]
+  each: {item: body}
+  point: {metric: item.m, value: item.v, unit: item.u}
+send:
+  url: http://acme.example
+  item: {m: metric, v: value}
+  request: {method: POST, path: /acme, json: items}
+  sign: acme-session
+"""
+ROUTE = """\
+route: a
+receive: {provider: acme, credentials: [{secret: "${IN:-in}"}]}
+send: {provider: acme, credential: {secret: "${OUT}"}}
+"""
+ALL = f"{ROUTE}---\n{ACME}---\n{SESSION}"
+
+
+def loaded(
+    folder: Path,
+    files: Mapping[str, str],
+    environ: Mapping[str, str] | None = None,
+    *,
+    only: Collection[str] | None = None,
+    trials: bool = False,
+    strict: bool = True,
+) -> tuple[Specs, list[str]]:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    specs = load(folder, environ or {}, only=only, trials=trials, strict_environment=strict)
+    return specs, messages(specs, folder)
+
+
+def messages(specs: Specs, folder: Path) -> list[str]:
+    return [str(found).replace(f"{folder}/", "") for found in specs.diagnostics]
+
+
+def test_shipped_specs_load_without_a_word():
+    specs = load(None, {})
+
+    assert len(specs.diagnostics) == 0
+    assert {"zstack-session", "tencent-receiver"} <= specs.recipes.keys()
+    assert {"zstack", "tencent-receiver"} <= specs.providers.keys()
+    assert specs.routes == {}
+
+
+def test_specs_lie_anywhere_below_the_folder_several_in_a_file_if_need_be(tmp_path: Path):
+    files = {"a.yaml": ROUTE, "deep/er/b.yml": f"{ACME}---\n{SESSION}", "notes.txt": "no: [yaml"}
+
+    specs, found = loaded(tmp_path, files, {"OUT": "out"})
+
+    assert found == []
+    assert list(specs.routes) == ["a"]
+    assert [secret.reveal() for secret in specs.routes["a"].secrets] == ["in", "out"]
+
+
+def test_snapshot_finds_the_routes(tmp_path: Path):
+    specs, _ = loaded(tmp_path, {"a.yaml": ALL}, {"OUT": "out"})
+
+    match = specs.snapshot.match("POST", "/acme")
+
+    assert match is not None
+    assert match.route is specs.routes["a"]
+
+
+def test_spec_of_a_shipped_name_takes_its_place_as_a_whole(tmp_path: Path):
+    text = SESSION.replace("acme-session", "zstack-session").replace("authorization", "x-session")
+
+    specs, found = loaded(tmp_path, {"own.yaml": text})
+
+    assert found == ["own.yaml:1:9: note: recipe: replaces the shipped recipe 'zstack-session'"]
+    assert specs.providers["zstack"].receive is not None
+    assert specs.providers["zstack"].receive.verify[0].carriers[0].name == "x-session"
+
+
+def test_name_may_be_taken_once(tmp_path: Path):
+    _, found = loaded(tmp_path, {"a.yaml": SESSION, "b.yaml": SESSION})
+
+    assert found == ["b.yaml:1:9: recipe: 'acme-session' is already defined at a.yaml:1:1"]
+
+
+def test_same_name_of_another_kind_is_another_spec(tmp_path: Path):
+    specs, found = loaded(tmp_path, {"a.yaml": f"{ACME}---\n{SESSION}".replace("acme-session", "acme")})
+
+    assert found == []
+    assert "acme" in specs.recipes.keys() & specs.providers.keys()
+
+
+@pytest.mark.parametrize(
+    ("path", "other", "are_told_apart"),
+    [
+        pytest.param("/acme", "/acme", False, id="the same path"),
+        pytest.param("/{x}/data", "/{y}/data", False, id="captured under other names"),
+        pytest.param("/acme", "/other", True, id="another path"),
+    ],
+)
+def test_routes_must_be_told_apart(tmp_path: Path, path: str, other: str, are_told_apart: bool):
+    first = ACME.replace("path: /acme, body", f'path: "{path}", body')
+    second = first.replace("provider: acme", "provider: other").replace(path, other)
+    route = ROUTE.replace("route: a", "route: b").replace("receive: {provider: acme", "receive: {provider: other")
+
+    _, found = loaded(tmp_path, {"a.yaml": "---\n".join([ROUTE, route, first, second, SESSION])}, {"OUT": "out"})
+
+    what = f"POST {other} belongs to the route 'a' already; a call can go to one route only"
+    assert found == ([] if are_told_apart else [f"a.yaml:6:21: receive.provider: {what}"])
+
+
+def test_only_the_named_routes_are_loaded(tmp_path: Path):
+    broken = ROUTE.replace("route: a", "route: b").replace("provider: acme", "provider: nope")
+
+    specs, found = loaded(tmp_path, {"a.yaml": ALL, "b.yaml": broken}, {"OUT": "o"}, only=["a"])
+
+    assert (list(specs.routes), found) == (["a"], [])
+
+
+def test_route_that_is_named_and_not_there_is_an_error(tmp_path: Path):
+    _, found = loaded(tmp_path, {"a.yaml": ALL}, only=["aa"])
+
+    assert found == [f"{tmp_path}:1:1: no route is named 'aa'; did you mean 'a'?"]
+
+
+@pytest.mark.parametrize(
+    ("strict", "message"),
+    [
+        (True, "a.yaml:3:45: the environment variable OUT is not set; set it, or give a default: ${NAME:-default}"),
+        (False, "a.yaml:3:45: warning: the environment variable OUT is not set"),
+    ],
+    ids=["serve", "check"],
+)
+def test_unset_variable_is_an_error_or_a_warning(tmp_path: Path, strict: bool, message: str):
+    specs, found = loaded(tmp_path, {"a.yaml": ALL}, strict=strict)
+
+    assert found == [message]
+    assert list(specs.routes) == ([] if strict else ["a"])
+
+
+def test_unset_variable_says_no_more_than_that(tmp_path: Path):
+    text = ROUTE.replace("send: {provider: acme", 'send: {provider: acme, url: "${URL}"')
+
+    _, found = loaded(tmp_path, {"a.yaml": f"{text}---\n{ACME}---\n{SESSION}"}, {"OUT": "out"}, strict=False)
+
+    assert found == ["a.yaml:3:29: warning: the environment variable URL is not set"]
+
+
+@pytest.mark.parametrize("ending", ["", "\n", "\r\n"], ids=repr)
+def test_one_line_break_at_the_end_of_a_secret_file_is_dropped(tmp_path: Path, ending: str):
+    secret = tmp_path / "secret.txt"
+    secret.write_bytes(b"s\n" + ending.encode())
+    text = ROUTE.replace("${OUT}", f"${{file:{secret}}}")
+
+    specs, found = loaded(tmp_path, {"a.yaml": f"{text}---\n{ACME}---\n{SESSION}"})
+
+    assert found == []
+    assert specs.routes["a"].secrets[1].reveal() == ("s\n" if ending else "s")
+
+
+def test_secret_is_never_shown(tmp_path: Path):
+    text = ROUTE.replace('credential: {secret: "${OUT}"}', 'credential: {secret: "${OUT}", key: 5}, url: "${OUT}"')
+
+    specs, found = loaded(tmp_path, {"a.yaml": f"{text}---\n{ACME}---\n{SESSION}"}, {"OUT": "hush", "IN": "hush"})
+
+    assert len(found) == 1
+    assert "hush" not in " ".join(found) + repr(specs)
+
+
+def test_folder_that_is_missing_is_an_error_of_the_system(tmp_path: Path):
+    with pytest.raises(NotADirectoryError):
+        load(tmp_path / "nowhere", {})
+
+
+def test_broken_recipe_is_told_once_and_not_again_by_all_that_name_it(tmp_path: Path):
+    text = f"{ROUTE}---\n{ACME}---\n{SESSION.replace('{session}', '{sesion}')}"
+
+    specs, found = loaded(tmp_path, {"a.yaml": text})
+
+    assert all("a.yaml:1" in line for line in found)
+    assert specs.routes == {}
+
+
+@pytest.mark.parametrize(
+    ("cases", "said"),
+    [
+        pytest.param("", ["a.yaml:1:1: note: the provider 'acme' has no cases"], id="no cases"),
+        pytest.param(
+            "cases: [{case: one, request: {json: [{m: a, v: 1}]}, sends: [{}]}]",
+            ["a.yaml:6:48: warning: receive.point.unit: no case ever gives this a value"],
+            id="a member without a value",
+        ),
+        pytest.param("cases: [{case: one, request: {json: [{m: a, v: 1, u: s}]}, sends: [{}]}]", [], id="all have one"),
+    ],
+)
+def test_watch_says_what_no_case_makes_non_null(tmp_path: Path, cases: str, said: list[str]):
+    specs, _ = loaded(tmp_path, {"a.yaml": f"{ACME}{cases}\n---\n{SESSION}"}, trials=True)
+
+    for trial in specs.trials:
+        run_case(trial.case, trial.route)
+    specs.watch.report()
+
+    assert [line for line in messages(specs, tmp_path) if line.startswith("a.yaml")] == said
+
+
+def test_case_of_a_route_runs_under_the_environment_that_it_states(tmp_path: Path):
+    cases = "cases: [{case: one, env: {OUT: from the case}}]"
+
+    files = {"a.yaml": ROUTE + cases, "b.yaml": f"{ACME}---\n{SESSION}"}
+    specs, _ = loaded(tmp_path, files, {"OUT": "outside"}, trials=True)
+
+    (trial,) = (trial for trial in specs.trials if trial.owner == "a")
+    assert [secret.reveal() for secret in trial.route.secrets] == ["in", "from the case"]
+    assert [secret.reveal() for secret in specs.routes["a"].secrets] == ["in", "outside"]

@@ -1,0 +1,238 @@
+"""The door of the command line: exit codes, usage, help."""
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import typer
+
+from gateway import __version__, cli
+from gateway.cli import COMMANDS
+from gateway.commands.options import UserError, WrongUsage
+from tests.commands.requests import ENVIRON, REPORT
+from tests.terminal import run
+
+ROOT = Path(__file__).parents[1]
+
+each_command = pytest.mark.parametrize("name", COMMANDS)
+
+
+def ending(monkeypatch: pytest.MonkeyPatch, error: BaseException | None, code: int = 0) -> None:
+    """Let `gateway check` end so."""
+
+    def end() -> None:
+        print("printed")
+        if error is not None:
+            raise error
+        raise typer.Exit(code)
+
+    app = typer.Typer()
+    app.callback()(lambda: None)
+    app.command("check")(end)
+    monkeypatch.setattr(cli, "app", app)
+
+
+def help_of(name: str) -> str:
+    return run(name, "--help").output
+
+
+def example_of(name: str) -> list[str]:
+    match = re.search(r"Example:\n +(gateway .*)\n", help_of(name))
+    assert match is not None
+    return shlex.split(match[1])
+
+
+# Exit codes.
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_command_ends_with_its_own_exit_code(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    ending(monkeypatch, None, code)
+
+    ended = run("check")
+
+    assert (ended.code, ended.output, ended.errors) == (code, "printed\n", "")
+
+
+def test_what_the_person_must_fix_is_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    ending(monkeypatch, UserError("the file is not there"))
+
+    ended = run("check")
+
+    assert (ended.code, ended.errors) == (1, "gateway: the file is not there\n")
+
+
+def test_wrong_usage_is_2_and_names_the_commands_own_help(monkeypatch: pytest.MonkeyPatch) -> None:
+    ending(monkeypatch, WrongUsage("--at: 'x' is no number"))
+
+    ended = run("check")
+
+    assert (ended.code, ended.errors) == (2, "gateway: --at: 'x' is no number (see: gateway check --help)\n")
+
+
+def test_a_bug_is_3_with_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    ending(monkeypatch, ZeroDivisionError("oops"))
+
+    ended = run("check")
+
+    assert ended.code == 3
+    assert "ZeroDivisionError: oops" in ended.errors
+    assert ended.errors.endswith("gateway: this is a bug of the gateway; please report it with the lines above\n")
+
+
+def test_an_os_error_that_nobody_expected_is_a_bug_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    ending(monkeypatch, PermissionError(13, "denied"))
+
+    assert run("check").code == 3
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), typer.Abort()], ids=["Ctrl-C", "abort"])
+def test_an_interruption_is_130_without_a_word(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    ending(monkeypatch, error)
+
+    ended = run("check")
+
+    assert (ended.code, ended.errors) == (130, "")
+
+
+def test_what_a_terminal_would_obey_is_shown_instead(monkeypatch: pytest.MonkeyPatch) -> None:
+    ending(monkeypatch, UserError("no file \x1b[31m\udcff"))
+
+    assert run("check").errors == "gateway: no file \\x1b[31m\\xff\n"
+
+
+# Usage.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["chek"], "no such command 'chek'. Did you mean 'check'? (see: gateway --help)"),
+        (["--bogus"], "no such option: --bogus (see: gateway --help)"),
+        (["check", "--stric"], "no such option: --stric (Possible options: --strict) (see: gateway check --help)"),
+        (["check", "a", "b"], "got unexpected extra argument(s) (b) (see: gateway check --help)"),
+        (["try"], "missing argument 'ROUTE' (see: gateway try --help)"),
+        (["try", "a-to-b"], "missing option '--request' (see: gateway try --help)"),
+        (["demo", "--port", "99999"], "invalid value for '--port': Input should be less than or equal to 65535 (see: "),
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_one_line(arguments: list[str], said: str) -> None:
+    ended = run(*arguments)
+
+    assert (ended.code, ended.output) == (2, "")
+    assert ended.complaint.startswith(f"gateway: {said}")
+
+
+def test_no_command_prints_the_help_and_is_wrong_usage() -> None:
+    ended = run()
+
+    assert (ended.code, ended.output) == (2, "")
+    assert ended.errors == run("--help").output
+
+
+def test_the_version_needs_no_command() -> None:
+    ended = run("--version")
+
+    assert (ended.code, ended.output, ended.errors) == (0, f"gateway {__version__}\n", "")
+
+
+# Help.
+
+
+def test_the_help_lists_every_command_with_a_whole_sentence() -> None:
+    ended = run("--help")
+
+    listed = re.findall(r"^  (\w+) +(.*)$", ended.output.partition("Commands:\n")[2], re.MULTILINE)
+    assert [name for name, _ in listed] == list(COMMANDS)
+    assert [text for _, text in listed if not text.endswith(".") or text.endswith("..")] == []
+
+
+@each_command
+def test_the_help_of_a_command_has_an_example_that_parses(name: str) -> None:
+    program, command, *arguments = example_of(name)
+
+    context = typer.main.get_command(cli.app).commands[command].make_context(command, arguments)
+
+    assert (program, command) == ("gateway", name)
+    assert context.args == []
+
+
+@each_command
+def test_the_help_of_a_command_names_every_value_in_capitals_and_explains_every_option(name: str) -> None:
+    text = help_of(name)
+
+    assert not re.search(r"--[\w-]+ <", text)
+    assert not re.search(r"^  --[\w-]+( [A-Z=]+)?$\n  --", text, re.MULTILINE)
+    assert "[[" not in text
+
+
+# As a process.
+
+
+def gateway(*arguments: str, **options: object) -> "subprocess.Popen[bytes]":
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+    return subprocess.Popen([sys.executable, "-m", "gateway", *arguments], cwd=ROOT, **pipes)  # type: ignore[call-overload,no-any-return]
+
+
+def test_the_program_answers_in_well_under_a_second_once_it_is_cached() -> None:
+    gateway("--help").communicate(timeout=20)
+
+    started = time.monotonic()
+    process = gateway("--help")
+    output, _ = process.communicate(timeout=20)
+
+    assert (process.returncode, output[:14]) == (0, b"Usage: gateway")
+    assert time.monotonic() - started < 3  # about 0.6 s; a busy machine is slower
+
+
+@pytest.mark.parametrize("arguments", [["check"], ["check", "--json"], ["--help"]], ids=" ".join)
+def test_a_reader_that_has_gone_is_no_traceback(arguments: list[str]) -> None:
+    ours, theirs = os.pipe()
+    process = gateway(*arguments, stdout=theirs)
+    os.close(theirs)
+    os.close(ours)
+
+    _, errors = process.communicate(timeout=20)
+
+    assert process.returncode in (0, 1)
+    assert b"Traceback" not in errors
+    assert b"BrokenPipe" not in errors
+
+
+def test_a_full_disk_is_one_line() -> None:
+    with open("/dev/full", "wb") as full:
+        process = gateway("check", "--json", stdout=full)
+        _, errors = process.communicate(timeout=20)
+
+    assert (process.returncode, errors) == (
+        1,
+        b"gateway: standard output cannot be written: no space left on device\n",
+    )
+
+
+def test_an_encoding_without_our_characters_is_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "report.http").write_bytes(REPORT)
+    environ = os.environ | ENVIRON | {"PYTHONIOENCODING": "ascii"}
+
+    process = gateway("try", "zstack-to-tencent", "--request", str(tmp_path / "report.http"), env=environ)
+    output, _ = process.communicate(timeout=20)
+
+    assert process.returncode == 0
+    assert output.startswith(b"\\u2500\\u2500 verified by ")
+
+
+def test_ctrl_c_while_it_waits_for_standard_input_is_130() -> None:
+    process = gateway("try", "zstack-to-tencent", "--request", "-", stdin=subprocess.PIPE, env=os.environ | ENVIRON)
+    time.sleep(2)  # until it reads
+
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=20)
+
+    assert (process.returncode, output, errors) == (130, b"", b"")

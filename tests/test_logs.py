@@ -1,0 +1,64 @@
+"""How log lines look, from a process of its own: a logger is configured once and for all."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+LOGS = """
+import logging, sys, structlog
+from gateway.logs import configure
+configure(*sys.argv[1:])
+log = structlog.get_logger()
+log.info("report", message="a\\nb\\x1b[2Jc", code="OK")
+log.debug("hidden")
+def fail(text):
+    local = text * 2
+    raise ValueError("oops")
+try:
+    fail("abc")
+except ValueError:
+    log.exception("bug")
+logging.getLogger("aiohttp.server").error("of others")
+logging.getLogger("aiohttp.server").info("hidden")
+"""
+
+
+def logged(level: str, log_format: str) -> list[str]:
+    ran = subprocess.run([sys.executable, "-c", LOGS, level, log_format], capture_output=True, text=True, check=True)
+    assert ran.stdout == ""
+    return ran.stderr.removesuffix("\n").split("\n")
+
+
+@pytest.mark.parametrize("log_format", ["json", "auto"])
+def test_json_has_one_line_an_event(log_format: str) -> None:
+    entries = [json.loads(line) for line in logged("info", log_format)]
+
+    assert [(entry["event"], entry["level"]) for entry in entries] == [
+        ("report", "info"),
+        ("bug", "error"),
+        ("of others", "error"),
+    ]
+    assert entries[0].items() >= {"message": "a\nb\x1b[2Jc", "code": "OK"}.items()
+    assert "ValueError: oops" in entries[1]["exception"]
+    assert all(entry["timestamp"].endswith("Z") for entry in entries)
+
+
+def test_text_passes_neither_line_ends_nor_escape_sequences_on() -> None:
+    first, *others = logged("info", "text")
+
+    assert r"message='a\nb\x1b[2Jc'" in first
+    assert not any("\x1b" in line or "hidden" in line for line in (first, *others))
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_a_traceback_does_not_show_what_variables_hold(log_format: str) -> None:
+    everything = "\n".join(logged("info", log_format))
+
+    assert "ValueError: oops" in everything
+    assert "abcabc" not in everything
+
+
+def test_a_level_leaves_out_what_is_below() -> None:
+    assert [json.loads(line)["event"] for line in logged("error", "json")] == ["bug", "of others"]

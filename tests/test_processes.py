@@ -1,0 +1,255 @@
+"""The gateway as people run it: real processes, real signals, exit codes."""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.caller import Reply, call, exchange
+from tests.delivery.upstream import Behaviour, Upstream, hangs
+from tests.gateway_under_test import ENVIRON, KEY, KEY_ID, SAMPLE, SAMPLE_SENT, SESSION, raw_report, says
+from tests.processes import Command, command
+
+SERVE = ("serve", "--routes", "routes.d", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
+
+
+@asynccontextmanager
+async def serving(upstream: Upstream, *options: str) -> AsyncIterator[tuple[Command, str, str]]:
+    """Run `gateway serve` with the shipped route; give it, the address of reporters, and the admin port's."""
+    async with command(*SERVE, *options, environ=ENVIRON | {"TENCENT_URL": upstream.url}) as gateway:
+        listening = await gateway.event("listening")
+        yield gateway, listening["address"], listening["admin"]
+
+
+async def get(address: str, path: str) -> Reply:
+    return await exchange(address, f"GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n".encode())
+
+
+async def until_received(upstream: Upstream, number: int) -> None:
+    async with asyncio.timeout(10):
+        while len(upstream.received) < number:
+            await asyncio.sleep(0.01)
+
+
+def answers_when(event: asyncio.Event) -> Behaviour:
+    """Take a report once the event is set."""
+
+    async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await event.wait()
+        await says(0)(reader, writer)
+
+    return behave
+
+
+# What is sent.
+
+
+async def test_an_upstream_that_knows_only_the_vendors_page_accepts_what_is_sent() -> None:
+    async with Upstream(says(0)) as upstream, serving(upstream) as (_, address, _):
+        reply = await exchange(address, raw_report())
+        [raw] = upstream.received
+
+    head, _, body = raw.partition(b"\r\n\r\n")
+    sent = json.loads(body)
+    signed = "&".join(
+        f"{name}={value}"
+        for name, value in [
+            ("Action", "PutMonitorData"),
+            ("Nonce", sent["Nonce"]),
+            ("Region", sent["Region"]),
+            ("SecretId", sent["SecretId"]),
+            ("Timestamp", sent["Timestamp"]),
+        ]
+    )
+    text = "POST" + "receiver.monitor.tencentyun.com" + "/v2/index.php" + "?" + signed
+    digest = hmac.new(b"the-key-of-an-id", text.encode(), hashlib.sha1).digest()
+    assert head.startswith(b"POST /v2/index.php HTTP/1.1\r\n")
+    assert sent["Signature"] == base64.b64encode(digest).decode()
+    assert (type(sent["Nonce"]), type(sent["Timestamp"])) == (int, int)
+    assert {name: sent[name] for name in SAMPLE_SENT} == SAMPLE_SENT
+    assert (reply.status, reply.body) == (200, b"{}")
+
+
+async def test_the_log_has_one_line_a_report_with_neither_secret_nor_body() -> None:
+    leak = f"{KEY} and {SESSION}"
+    async with (
+        Upstream(says(1013, leak)) as upstream,
+        serving(upstream, "--log-level", "debug") as (gateway, address, _),
+    ):
+        await exchange(address, raw_report(SAMPLE, "X-Request-Id: theirs\u2028"))
+        await exchange(address, raw_report(session="OAuth another-session"))
+        await exchange(address, raw_report(SAMPLE[:-1]))
+        gateway.signal(signal.SIGTERM)
+        await gateway.end()
+
+    entries = [json.loads(line) for line in gateway.log]
+    reports = [entry for entry in entries if entry["event"] == "report"]
+    everything = "\n".join(gateway.log)
+    assert [entry["event"] for entry in entries] == ["listening", *["report"] * 3, "stopping", "stopped"]
+    assert [entry["reason"] for entry in reports] == ["UPSTREAM_REFUSED", "UNKNOWN_KEY", "NOT_PARSED"]
+    assert reports[0].items() >= {"route": "zstack-to-tencent", "peer": "127.0.0.1", "message": "*** and ***"}.items()
+    for secret in (KEY, SESSION, "another-session", "UserDefinedName", "label1", "Signature"):
+        assert secret not in everything
+
+
+# The commands together.
+
+
+async def test_demo_posts_its_own_sample_and_sees_it_arrive() -> None:
+    async with command("demo", "--once", "--port", "0", "--routes", "routes.d") as demo:
+        code, output = await demo.end()
+
+    point = {
+        "namespace": "MyNameSpace",
+        "metric": "UserDefinedName",
+        "value": 100.01,
+        "attributes": {"label1": "value1"},
+    }
+    printed = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+    assert code == 0, demo.log
+    assert {} in printed
+    assert any(entry.items() >= point.items() for entry in printed)
+
+
+async def test_demo_on_a_taken_port_says_so_in_one_line() -> None:
+    options = ("--once", "--routes", "routes.d", "--port")
+    async with Upstream(hangs) as taken, command("demo", *options, taken.host.rpartition(":")[2]) as demo:
+        code, _ = await demo.end()
+
+    assert (code, len(demo.log)) == (1, 1)
+    assert "in use" in demo.log[0]
+
+
+async def test_a_report_goes_through_the_gateway_to_a_stand_in() -> None:
+    secrets = ENVIRON | {"REPORTED": SESSION}
+    sink_options = ("--listen", "127.0.0.1:0", "--key", KEY_ID, "--secret", "env:TENCENT_SECRET_KEY")
+    async with command("sink", "tencent-receiver", *sink_options, environ=secrets) as sink:
+        target = f"http://{(await sink.event('listening'))['address']}"
+        async with command(*SERVE, environ=secrets | {"TENCENT_URL": target}) as gateway:
+            url = f"http://{(await gateway.event('listening'))['address']}"
+            async with command("report", "zstack", "--url", url, "--secret", "env:REPORTED", environ=secrets) as report:
+                code, output = await report.end()
+        arrived = json.loads(await sink.line())
+
+    assert (code, output.partition(" data")[0]) == (0, "OK: 1")
+    assert (arrived["metric"], arrived["value"]) == ("gateway.test", 1)
+
+
+async def test_a_stand_in_can_be_told_to_refuse_and_the_reporter_hears_of_it() -> None:
+    sink_options = ("--listen", "127.0.0.1:0", "--key", KEY_ID, "--secret", "env:TENCENT_SECRET_KEY")
+    async with command("sink", "tencent-receiver", *sink_options, "--answer", "THROTTLED", environ=ENVIRON) as sink:
+        target = f"http://{(await sink.event('listening'))['address']}"
+        async with command(*SERVE, environ=ENVIRON | {"TENCENT_URL": target}) as gateway:
+            reply = await exchange((await gateway.event("listening"))["address"], raw_report())
+
+    assert reply.json["error"]["code"] == "SYS.1006"
+
+
+# The end.
+
+
+async def test_sigterm_under_load_answers_every_report_that_was_sent() -> None:
+    answer = asyncio.Event()
+    async with Upstream(answers_when(answer)) as upstream, serving(upstream) as (gateway, address, _):
+        async with asyncio.TaskGroup() as tasks:
+            replies = [tasks.create_task(exchange(address, raw_report())) for _ in range(40)]
+            await until_received(upstream, 40)
+            gateway.signal(signal.SIGTERM)
+            await gateway.event("stopping")
+            await asyncio.sleep(0.1)
+            answer.set()
+        code, _ = await gateway.end()
+
+    assert [reply.result().status for reply in replies] == [200] * 40
+    assert code == 0
+    assert json.loads(gateway.log[-1])["event"] == "stopped"
+
+
+async def test_sigterm_ends_within_the_grace_whatever_the_upstream_does() -> None:
+    async with Upstream(hangs) as upstream, serving(upstream, "--grace-s", "0.2") as (gateway, address, _):
+        left = asyncio.get_running_loop().create_task(exchange(address, raw_report()))
+        await until_received(upstream, 1)
+        gateway.signal(signal.SIGTERM)
+        async with asyncio.timeout(4):
+            code, _ = await gateway.end()
+        with pytest.raises(asyncio.IncompleteReadError):
+            await left
+
+    assert code == 0
+
+
+async def test_readyz_says_no_while_draining_and_reports_are_still_taken() -> None:
+    async with Upstream(says(0)) as upstream, serving(upstream, "--drain-delay-s", "20") as (gateway, address, admin):
+        before = await get(admin, "/readyz")
+        gateway.signal(signal.SIGTERM)
+        await gateway.event("stopping")
+        during, alive = await get(admin, "/readyz"), await get(admin, "/healthz")
+        report = await exchange(address, raw_report())
+
+    assert [before.status, during.status, alive.status, report.status] == [200, 503, 200, 200]
+
+
+@pytest.mark.parametrize(("first", "second"), [(signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGINT)])
+async def test_a_second_signal_ends_at_once(first: int, second: int) -> None:
+    async with Upstream(hangs) as upstream, serving(upstream) as (gateway, address, _), call(address) as caller:
+        caller.send(raw_report())
+        await until_received(upstream, 1)
+        gateway.signal(first)
+        await gateway.event("stopping")
+        gateway.signal(second)
+        async with asyncio.timeout(4):
+            code, _ = await gateway.end()
+
+    assert code == 128 + second
+
+
+async def test_ctrl_c_gives_130() -> None:
+    async with Upstream(says(0)) as upstream, serving(upstream) as (gateway, _, _):
+        gateway.signal(signal.SIGINT)
+        code, _ = await gateway.end()
+
+    assert code == 130
+
+
+# What the person must fix.
+
+
+@pytest.mark.parametrize("option", ["--listen", "--admin"])
+async def test_a_taken_port_is_one_clear_line(option: str) -> None:
+    async with Upstream(hangs) as taken, command(*SERVE, option, taken.host, environ=ENVIRON) as gateway:
+        code, _ = await gateway.end()
+
+    [line] = gateway.log
+    assert code == 1
+    assert line.startswith("gateway: cannot listen on ")
+    assert taken.host in line
+    assert "in use" in line
+
+
+async def test_variables_that_are_not_set_are_diagnostics() -> None:
+    async with command(*SERVE) as gateway:
+        code, output = await gateway.end()
+
+    *diagnostics, last = gateway.log
+    names = ("ZSTACK_SESSION", "TENCENT_SECRET_ID", "TENCENT_SECRET_KEY")
+    assert (code, output) == (1, "")
+    assert last.startswith("gateway: ")
+    for name, line in zip(names, diagnostics, strict=True):
+        assert line.startswith("routes.d/zstack-to-tencent.yaml:")
+        assert f"the environment variable {name} is not set" in line
+
+
+async def test_routes_that_are_not_there_are_one_clear_line(tmp_path: Path) -> None:
+    async with command("serve", "--routes", str(tmp_path / "none")) as gateway:
+        code, _ = await gateway.end()
+
+    [line] = gateway.log
+    assert code == 1
+    assert str(tmp_path / "none") in line

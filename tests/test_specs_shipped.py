@@ -1,0 +1,79 @@
+"""The shipped specs: their cases pass, nothing in them is idle, and every failure has words in every dialect."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.core.case import run_case
+from gateway.core.expression.functions import FUNCTIONS
+from gateway.core.outcome import CODE_OF, Code, Outcome, Reason, failure
+from gateway.core.provider import Replies
+from gateway.core.reply import plain, reply
+from gateway.specs.diagnostic import Severity
+from gateway.specs.load import Trial, load
+
+ROUTES = Path(__file__).parents[1] / "routes.d"
+PROVIDERS = Path(__file__).parents[1] / "gateway" / "providers"
+UNBUILT = plain(failure(Reason.INTERNAL, "the reply could not be built")).body
+SPECS = load(ROUTES, {}, trials=True, strict_environment=False)
+DIALECTS = {
+    name: provider.receive.replies
+    for name, provider in SPECS.providers.items()
+    if provider.receive is not None and provider.receive.replies is not None
+}
+FAILURES = [
+    *(failure(reason, "what is wrong") for reason in Reason),
+    *(Outcome(code, Reason.PARTIAL, "what is wrong", 1) for code in Code if code is not Code.OK),
+]
+
+
+@pytest.mark.parametrize("trial", SPECS.trials, ids=lambda trial: f"{trial.owner}: {trial.case.name}")
+def test_case_passes(trial: Trial):
+    assert run_case(trial.case, trial.route) == []
+
+
+def test_every_provider_and_every_route_has_cases():
+    assert {trial.owner for trial in SPECS.trials} == {*SPECS.providers, *SPECS.routes}
+
+
+def test_names_of_cases_are_told_apart():
+    names = [(trial.owner, trial.case.name) for trial in SPECS.trials]
+
+    assert len(names) == len(set(names))
+
+
+def test_nothing_is_said_but_of_unset_variables():
+    for trial in SPECS.trials:
+        run_case(trial.case, trial.route)
+    SPECS.watch.report()
+
+    found = [each for each in SPECS.diagnostics if "is not set" not in each.what]
+
+    assert [str(each) for each in found if each.severity is not Severity.NOTE] == []
+
+
+def test_every_function_is_used_by_a_shipped_spec():
+    text = "\n".join(path.read_text() for folder in (PROVIDERS, ROUTES) for path in folder.rglob("*.yaml"))
+
+    assert [name for name in FUNCTIONS if not re.search(rf"\b{name}\(", text)] == []
+
+
+@pytest.mark.parametrize("outcome", FAILURES, ids=lambda outcome: f"{outcome.code} {outcome.reason}")
+@pytest.mark.parametrize("replies", DIALECTS.values(), ids=DIALECTS)
+def test_every_failure_is_told_in_the_dialect_of_its_vendor(replies: Replies, outcome: Outcome):
+    names: dict[str, Any] = dict.fromkeys(("body", "query", "headers", "given", "request", "recipe", "key"))
+
+    response = reply(replies, outcome, names)
+
+    assert response.body not in (b"", plain(outcome).body, UNBUILT)
+
+
+def test_every_reason_has_a_row_of_its_own_or_that_of_its_code_or_the_default():
+    for replies in DIALECTS.values():
+        assert all({reason, CODE_OF[reason], "default"} & replies.errors.keys() for reason in Reason)
+
+
+def test_every_provider_that_receives_has_a_dialect():
+    assert DIALECTS.keys() == {name for name, provider in SPECS.providers.items() if provider.receive}

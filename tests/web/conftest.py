@@ -1,0 +1,14 @@
+"""What the tests of HTTP in share: a running gateway."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.gateway_under_test import Running, running
+
+
+@pytest.fixture
+async def gateway() -> AsyncIterator[Running]:
+    """The shipped route, and an upstream that takes everything."""
+    async with running() as gateway:
+        yield gateway
