@@ -5,14 +5,17 @@ from dataclasses import dataclass, replace
 
 from gateway.core.errors import CallerError
 from gateway.core.message import Message
+from gateway.core.moments import NS
 from gateway.core.outcome import Reason
 from gateway.core.recipe.carriers import read_slots
 from gateway.core.recipe.evaluate import Evaluation, evaluate
 from gateway.core.recipe.filters import to_text
 from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.model import KeySlot, Recipe, SecretSlot, TimeSlot
-from gateway.core.recipe.slots import NS, read_time
-from gateway.core.recipe.verify import Check, verify
+from gateway.core.recipe.template import Template
+from gateway.core.recipe.times import read_times
+from gateway.core.recipe.variations import cause_of_refusal
+from gateway.core.recipe.verify import Check, Forgetful, verify
 
 MASK = "***"
 _CONTEXT = 24
@@ -40,13 +43,6 @@ class Explanation:
     refused: str | None = None
 
 
-class NothingReplayed:
-    """A replay memory for a request that comes once."""
-
-    def remember(self, once: tuple[str, ...], until_ns: int) -> bool:
-        return True
-
-
 def explain_request(
     recipe: Recipe, message: Message, credential: Credential, given: Mapping[str, str], now_ns: int
 ) -> Explanation:
@@ -60,7 +56,13 @@ def explain_request(
         return Explanation(refused=_words(error))
     if refused == f"{Reason.BAD_SIGNATURE}: the signature does not match" and recipe.signature:
         refused += f": the request has {slots[recipe.signature.name]}, the recipe makes {evaluation.signature}"
-    return Explanation(_values(recipe, slots, evaluation), string_to_sign(recipe, evaluation), bound or None, refused)
+        cause = cause_of_refusal(recipe, message, slots, [credential.secret.reveal()], now_ns=now_ns)
+        refused += f"; {cause}"
+    return Explanation(_values(recipe, slots, evaluation), string_to_sign(recipe, evaluation), _sources(bound), refused)
+
+
+def _sources(bound: Mapping[str, Template]) -> dict[str, str] | None:
+    return {name: template.source for name, template in bound.items()} or None
 
 
 def string_to_sign(recipe: Recipe, evaluation: Evaluation) -> str:
@@ -74,7 +76,7 @@ def string_to_sign(recipe: Recipe, evaluation: Evaluation) -> str:
 
 def _fitting(
     recipe: Recipe, message: Message, slots: Mapping[str, str], credential: Credential
-) -> tuple[Mapping[str, str], Evaluation]:
+) -> tuple[Mapping[str, Template], Evaluation]:
     """Return the binding of request names under which the signature fits, else the plain one."""
     secret = credential.secret.reveal()
     plain = evaluate(recipe, message, slots, secret)
@@ -104,7 +106,7 @@ def _refusal(
 
 def _error(check: Check, message: Message, now_ns: int) -> CallerError | None:
     try:
-        verify(message, [check], now_ns=now_ns, replays=NothingReplayed())
+        verify(message, [check], now_ns=now_ns, replays=Forgetful())
     except CallerError as error:
         return error
     return None
@@ -112,7 +114,7 @@ def _error(check: Check, message: Message, now_ns: int) -> CallerError | None:
 
 def _time_ns(recipe: Recipe, slots: Mapping[str, str]) -> int:
     return next(
-        read_time(slots[name], slot.format)
+        read_times(slots[name], slot)[0]
         for name, slot in recipe.slots.items()
         if isinstance(slot, TimeSlot) and name in slots
     )

@@ -55,13 +55,12 @@ def sign_(
     Example:
       gateway sign acme-hmac --request report.http --key ID --secret env:KEY --given region=north
     """
-    fresh = Fresh(read_clock(at), os.urandom(16), nonce)
     stated, credential = read_given(given), read_credential(key, secret)
     chosen = recipe_named(load_or_fail(routes), recipe)
     serving([chosen], credential, recipe)
     check_given(stated, [chosen])
     _check_needs(chosen, stated)
-    _check_nonce(chosen, nonce)
+    fresh = Fresh(read_clock(at), os.urandom(16), _pinned(chosen, nonce))
     try:
         signed = sign(_draft(read_request(request), chosen), chosen, credential, stated, fresh)
     except GatewayError as error:
@@ -83,16 +82,18 @@ def _check_needs(recipe: Recipe, given: dict[str, str]) -> None:
             misuse(f"{recipe.name} needs --given {name}=…")
 
 
-def _check_nonce(recipe: Recipe, nonce: str | None) -> None:
+def _pinned(recipe: Recipe, nonce: str | None) -> dict[str, str]:
+    """Return what slots hold in the place of something made."""
     slot = next((slot for slot in recipe.slots.values() if isinstance(slot, NonceSlot)), None)
     if nonce is None:
-        return
+        return {}
     if slot is None:
         misuse(f"--nonce: {recipe.name} has none")
     if slot.low is None or slot.high is None:
-        return
+        return {slot.name: nonce}
     if not (nonce.isascii() and nonce.isdigit() and slot.low <= int(nonce) <= slot.high):
         misuse(f"--nonce: {nonce!r} is not a whole number from {slot.low} to {slot.high}")
+    return {slot.name: nonce}
 
 
 def _draft(request: Request, recipe: Recipe) -> Draft:

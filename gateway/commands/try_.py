@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import typer
 
-from gateway.commands.explanation import NothingReplayed, string_to_sign
+from gateway.commands.explanation import string_to_sign
 from gateway.commands.loading import load_or_fail
 from gateway.commands.options import DEFAULT_ROUTES, At, Json, RequestFile, Routes, fail, read_clock, read_request, warn
 from gateway.commands.printing import (
@@ -33,6 +33,7 @@ from gateway.core.message import Message
 from gateway.core.model import Request, Response
 from gateway.core.outcome import Code, Outcome, Reason, Rejected
 from gateway.core.recipe.sign import Fresh, Signed
+from gateway.core.recipe.verify import Forgetful
 from gateway.core.reply import reply
 from gateway.core.route import Match, Route, make_snapshot
 from gateway.core.signing import sign_call
@@ -110,7 +111,7 @@ class _Trial:
     def _stages(self, match: Match, message: Message, send: bool) -> Outcome:
         if match.form is None:
             raise CallerError.of(Reason.WRONG_METHOD, f"{self.request.method} is not a method of this call")
-        self.accepted = accept(match, message, now_ns=self.now_ns, replays=NothingReplayed())
+        self.accepted = accept(match, message, now_ns=self.now_ns, replays=Forgetful())
         calls, refused = self._encode(self.accepted)
         self.calls = [(call, sign_call(self.route.target, call.draft, self._fresh())) for call in calls]
         if not send:

@@ -1,6 +1,6 @@
 """From a received request to data points that may go on: the stages of the receiving side, in their order."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,8 +10,8 @@ from gateway.core.expression import EvaluationError
 from gateway.core.message import Message, as_map
 from gateway.core.model import DataPoint
 from gateway.core.outcome import Reason, Rejected
-from gateway.core.recipe.verify import Refused, ReplayMemory, Verified, verify
-from gateway.core.route import Match, PointChanges, Route
+from gateway.core.recipe.verify import Check, Refused, ReplayMemory, Verified, verify
+from gateway.core.route import Match, PointChanges, Route, Source
 from gateway.core.rules import Dropped, Rule, Violation, apply_rules
 
 ANYONE = Verified("none", None, {})
@@ -27,10 +27,13 @@ class Accepted:
     dropped: int = 0
 
 
-def accept(match: Match, message: Message, *, now_ns: int, replays: ReplayMemory) -> Accepted:
-    """Verify a report, decode it, and hold it to the rules of both sides. Raises CallerError or SpecError."""
+def accept(match: Match, message: Message, *, now_ns: int, replays: ReplayMemory, peer: str | None = None) -> Accepted:
+    """Verify a report, decode it, and hold it to the rules of both sides. Raises CallerError or SpecError.
+
+    `peer` is the address that it came from; None leaves the route's networks unchecked.
+    """
     source = match.route.source
-    who = verify(message, source.checks, now_ns=now_ns, replays=replays) if source.checks else ANYONE
+    who = identify(source, source.checks, message, now_ns=now_ns, replays=replays, peer=peer)
     names = request_names(match, message, who)
     refuse(source.receive.refuse, names)
     items, rejected = decode(source.receive, names, now_ns=now_ns)
@@ -39,6 +42,24 @@ def accept(match: Match, message: Message, *, now_ns: int, replays: ReplayMemory
     if rejected and (source.receive.partial == "whole" or (not items and not dropped)):
         raise CallerError(refused_whole(rejected))
     return Accepted(who, tuple(items), tuple(rejected), dropped)
+
+
+def identify(
+    source: Source,
+    checks: Sequence[Check],
+    message: Message,
+    *,
+    now_ns: int,
+    replays: ReplayMemory,
+    peer: str | None,
+) -> Verified:
+    """Tell who sent a request. Raises CallerError where the checks, or the route's networks, refuse it."""
+    if peer is not None and not source.admits(peer):
+        raise CallerError.of(Reason.NOT_ALLOWED, "reports may not come from this address")
+    if not checks:
+        return ANYONE
+    seen = message if source.public_url is None else message.as_sent_to(source.public_url)
+    return verify(seen, checks, now_ns=now_ns, replays=replays)
 
 
 def request_names(match: Match, message: Message, who: Verified) -> dict[str, Any]:

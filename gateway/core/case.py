@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.core.accept import ANYONE, Accepted, accept, reply_names
+from gateway.core.also import Moment, answer_also
 from gateway.core.case_parts import (
     Mismatch,
     draft_parts,
@@ -21,12 +22,12 @@ from gateway.core.errors import CallerError, GatewayError
 from gateway.core.fold import fold
 from gateway.core.judge import judge
 from gateway.core.message import Message
-from gateway.core.model import DataPoint, Request
+from gateway.core.model import DataPoint, Request, Response
 from gateway.core.outcome import Code, Outcome, Reason
 from gateway.core.raw import read_raw
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.sign import Fresh, sign
-from gateway.core.recipe.verify import Check
+from gateway.core.recipe.verify import Check, Forgetful
 from gateway.core.reply import reply
 from gateway.core.route import Match, Route, make_snapshot
 
@@ -45,11 +46,6 @@ class Case:
     answer: Mapping[str, Any] | None = None
     outcome: Mapping[str, Any] | None = None
     reply: Mapping[str, Any] | None = None
-
-
-class _NothingSeen:
-    def remember(self, once: tuple[str, ...], until_ns: int) -> bool:
-        return True
 
 
 def run_case(case: Case, route: Route) -> list[str]:
@@ -81,12 +77,19 @@ def case_request(case: Case, route: Route) -> Request:
         body_kind=kind,
         body=tuple(fields.items()) if kind == "form" else parts.get(kind),
     )
-    check = next(iter(route.source.checks), None)
+    check = next(iter(_checks_for(draft, route)), None)
     if check is None:
         return draft.render()
     needed = {name: name for name in route.source.provider.needs}
     given = {name: str(value) for name, value in (needed | dict(route.source.given)).items()}
     return sign(draft, check.recipe, _credential(check), given, Fresh(case.now_ns, _ENTROPY)).request
+
+
+def _checks_for(draft: Draft, route: Route) -> tuple[Check, ...]:
+    match = make_snapshot([route]).match(draft.method, draft.path)
+    if match is None or match.form is None or match.form.also is None:
+        return route.source.checks
+    return route.source.also_checks.get(match.form.name, ())
 
 
 def _calling_by(route: Route, wanted: str) -> Route:
@@ -118,6 +121,7 @@ class _Run:
         self.names |= {"request": route.source.receive.requests[0].name, "recipe": None, "key": None}
         self.accepted: Accepted | None = None
         self.outcome: Outcome | None = None
+        self.answered: Response | None = None
         self.poll: str | None = None
         self.calls: tuple[Call, ...] = ()
 
@@ -144,7 +148,12 @@ class _Run:
         try:
             if match.form is None:
                 raise CallerError.of(Reason.WRONG_METHOD, f"{request.method} is not a method of this call")
-            self.accepted = accept(match, message, now_ns=self.case.now_ns, replays=_NothingSeen())
+            if match.form.also is not None:
+                moment = Moment(self.case.now_ns, _ENTROPY, "0" * 32)
+                self.answered = answer_also(match, match.form.also, message, moment, Forgetful())
+                self.outcome = Outcome(Code.OK)
+                return
+            self.accepted = accept(match, message, now_ns=self.case.now_ns, replays=Forgetful())
             self._see(match, message, None)
         except GatewayError as error:
             self.outcome = error.outcome
@@ -221,5 +230,5 @@ class _Run:
             lone = Item(0, None, DataPoint("metric", self.case.now_ns))
             call = Call("", Draft("POST", "http", "", ""), (lone,), 0)
             outcome = replace(fold(Accepted(ANYONE, (lone,)), [(call, outcome)]), request_id="0" * 32)
-        made = reply(self.route.source.receive.replies, outcome, self.names)
+        made = self.answered or reply(self.route.source.receive.replies, outcome, self.names)
         yield from differences(dict(expected), response_parts(made), "reply")

@@ -22,7 +22,7 @@ _CONTENT_TYPE = {
 class Draft:
     """A call to `scheme://host` + `path`. `path` is percent-encoded, `query` and form fields are not.
 
-    `body` is a JSON value, a tuple of form fields, text or bytes, or None, as `body_kind` says.
+    `body` is a JSON value, a tuple of form fields, text, or None, as `body_kind` says; bytes stay as they are.
     """
 
     method: str
@@ -67,6 +67,8 @@ class Draft:
         return Request(self.method, target, headers, self._body_bytes(), self.scheme)
 
     def _body_bytes(self) -> bytes:
+        if isinstance(self.body, bytes):
+            return self.body
         if self.body_kind == "json":
             try:
                 return write_json(self.body)
@@ -75,7 +77,7 @@ class Draft:
         if self.body_kind == "form":
             return urlencode(self.body).encode()
         if self.body_kind == "text":
-            return self.body if isinstance(self.body, bytes) else str(self.body).encode()
+            return str(self.body).encode()
         return b""
 
 

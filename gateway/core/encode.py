@@ -1,7 +1,7 @@
 """From data points to the calls of the target's vendor: group, build, measure, halve."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
@@ -10,7 +10,9 @@ from gateway.core.draft import Draft
 from gateway.core.errors import SpecError
 from gateway.core.expression import EvaluationError
 from gateway.core.json import write_json, write_number
+from gateway.core.model import PublicUrl
 from gateway.core.outcome import Reason, Rejected
+from gateway.core.provider import CallForm
 from gateway.core.route import Target
 
 
@@ -100,25 +102,22 @@ def _chunks(forms: Sequence[Form], size: int) -> Iterator[Sequence[Form]]:
 
 
 def _draft(target: Target, shared: Mapping[str, Any], chunk: Sequence[Form]) -> Draft:
-    form = target.form
-    names = {
-        **shared,
-        "items": [built for _, built in chunk],
-        "points": [item.point.as_mapping() for item, _ in chunk],
-    }
+    items, points = [built for _, built in chunk], [item.point.as_mapping() for item, _ in chunk]
+    url = PublicUrl(target.scheme, target.host, target.base_path)
+    return fill_in(target.form, url, {**shared, "items": items, "points": points})
+
+
+def fill_in(form: CallForm, url: PublicUrl, names: Mapping[str, Any]) -> Draft:
+    """Build one call from its form. Raises EvaluationError or ValueError where the form's expressions fail."""
     headers = tuple((name, value) for name, text in form.headers if (value := text(names)) is not None)
     query = _parameters(form.query(names)) if form.query is not None else ()
-    path = target.base_path + (form.path(names) or "/")
-    draft = Draft(form.method, target.scheme, target.host, path, query, headers)
+    path = url.prefix + (form.path(names) or "/")
+    draft = Draft(form.method, url.scheme, url.host, path, query, headers)
     if form.json is not None:
-        return _with_body(draft, "json", form.json(names))
+        return replace(draft, body_kind="json", body=form.json(names))
     if form.form is not None:
-        return _with_body(draft, "form", _parameters(form.form(names)))
-    return _with_body(draft, "text", form.text(names) or "") if form.text is not None else draft
-
-
-def _with_body(draft: Draft, kind: Any, body: Any) -> Draft:
-    return Draft(draft.method, draft.scheme, draft.host, draft.path, draft.query, draft.headers, kind, body)
+        return replace(draft, body_kind="form", body=_parameters(form.form(names)))
+    return replace(draft, body_kind="text", body=form.text(names) or "") if form.text is not None else draft
 
 
 def _parameters(values: Any) -> tuple[tuple[str, str], ...]:

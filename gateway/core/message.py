@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 
 from gateway.core.errors import CallerError
 from gateway.core.json import read_json
-from gateway.core.model import Request
+from gateway.core.model import PublicUrl, Request
 from gateway.core.outcome import Reason
 
 BodyKind = Literal["json", "form", "text", "none"]
@@ -25,6 +25,10 @@ class Message:
         self.request = request
         self.body_kind = body_kind
         self._max_inflated_bytes = max_inflated_bytes
+
+    def as_sent_to(self, url: PublicUrl) -> "Message":
+        """Return the message as its client sees it, behind whose back a proxy changed URL and Host."""
+        return Message(self.request.at(url), self.body_kind, max_inflated_bytes=self._max_inflated_bytes)
 
     @cached_property
     def content(self) -> bytes:
@@ -57,6 +61,11 @@ class Message:
         return _parameters(self.request.query)
 
     @cached_property
+    def bound_query(self) -> Pairs:
+        """The query's pairs that have an equals sign."""
+        return _parameters("&".join(part for part in self.request.query.split("&") if "=" in part))
+
+    @cached_property
     def headers(self) -> dict[str, str]:
         """Header names in lower case with `_` for `-`; repeats joined by a comma, as RFC 9110 section 5.3 allows."""
         joined: dict[str, str] = {}
@@ -78,6 +87,18 @@ class Message:
             return self.content.decode("utf-8")
         except UnicodeDecodeError as error:
             raise CallerError.of(Reason.NOT_PARSED, "the body is not UTF-8") from error
+
+
+def guess_body_kind(request: Request) -> BodyKind:
+    """Tell how a body is to be read where no route says so: by Content-Type, else by its first character."""
+    if not request.body:
+        return "none"
+    media_type = (request.header("content-type") or "").partition(";")[0].strip().lower()
+    if media_type == "application/x-www-form-urlencoded":
+        return "form"
+    if media_type.endswith("json") or request.body.lstrip()[:1] in (b"{", b"["):
+        return "json"
+    return "text"
 
 
 def as_map(pairs: Pairs) -> dict[str, Any]:

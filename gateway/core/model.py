@@ -1,7 +1,7 @@
 """The values that pass from stage to stage. They are frozen, and hold no behaviour beyond reading themselves."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 Number = int | float
@@ -63,6 +63,20 @@ class Request:
     @property
     def url(self) -> str:
         return f"{self.scheme}://{self.host}{self.target}"
+
+    def at(self, url: "PublicUrl") -> "Request":
+        """Return the request as its client sees it, who sent it to this URL."""
+        headers = tuple(header for header in self.headers if header[0].lower() != "host")
+        return replace(self, scheme=url.scheme, headers=(("Host", url.host), *headers), target=url.prefix + self.target)
+
+
+@dataclass(frozen=True, slots=True)
+class PublicUrl:
+    """A base URL: scheme, host with its port, and the path in front of every other, without a last slash."""
+
+    scheme: str
+    host: str
+    prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,17 @@ from gateway.core.rules import Rule
 
 @dataclass(frozen=True, slots=True)
 class RequestMatch:
-    """A call that the vendor's reporters make. `path` has a `{name}` for each segment that it captures."""
+    """A call that the vendor's reporters make. `path` has a `{name}` for each segment that it captures.
+
+    `also` is set for a call that carries no data points and is answered here.
+    """
 
     name: str
     method: str
     path: str
     body: BodyKind
     input: Expression | None
+    also: "Also | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +88,24 @@ class Replies:
 
 
 @dataclass(frozen=True, slots=True)
+class Also:
+    """A call without data points. `issues` names the recipe whose secret it gives out, good for `lifetime_s`; `ends`
+    the one whose secret, captured from the path as `token`, it ends. Without `verify` nobody is asked who they are.
+    """
+
+    verify: tuple[Recipe, ...]
+    issues: str | None
+    ends: str | None
+    lifetime_s: float
+    reply: tuple[Shape, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Receive:
-    """The role of the vendor: what its reporters send, and what they are answered."""
+    """The role of the vendor: what its reporters send, and what they are answered.
+
+    `reads` are the parts of a request that its expressions read: `body`, `query`, `header.NAME`.
+    """
 
     requests: tuple[RequestMatch, ...]
     verify: tuple[Recipe, ...]
@@ -96,6 +116,7 @@ class Receive:
     empty_ok: bool
     partial: Literal["whole", "point"]
     replies: Replies | None
+    reads: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +152,18 @@ class OutcomeRule:
 
 
 @dataclass(frozen=True, slots=True)
+class Login:
+    """How a session is got: `form`, signed by `sign`, is answered with the `token` that `for_recipe` carries."""
+
+    for_recipe: Recipe
+    url: Text | None
+    form: CallForm
+    sign: Recipe
+    token: Expression
+    lifetime_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Send:
     """The role of the vendor's reporter: how data points become calls, and what the answers mean."""
 
@@ -138,6 +171,7 @@ class Send:
     item: Expression
     requests: tuple[CallForm, ...]
     outcome: tuple[OutcomeRule, ...]
+    login: Login | None = None
 
 
 @dataclass(frozen=True, slots=True)

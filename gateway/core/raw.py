@@ -4,7 +4,7 @@ import re
 
 from gateway.core.model import Request
 
-_START = re.compile(r"([A-Z]+) (\S+)(?: HTTP/\d(?:\.\d)?)?")
+_START = re.compile(r"([A-Z]+) (\S.*?)(?: HTTP/\d(?:\.\d)?)?")
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\0]*?)[ \t]*")
 _SHOWN = 60
 

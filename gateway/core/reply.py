@@ -24,6 +24,16 @@ def reply(replies: Replies | None, outcome: Outcome, names: Mapping[str, Any]) -
         return _with_common_headers(plain(broken), outcome)
 
 
+def reply_by(shapes: Sequence[Shape], names: Mapping[str, Any], request_id: str) -> Response:
+    """Build the reply to a call without data points."""
+    outcome = Outcome(Code.OK, request_id=request_id)
+    try:
+        return _with_common_headers(_shaped(_chosen(shapes, names), names), outcome)
+    except (EvaluationError, ValueError, TypeError):
+        broken = replace(failure(Reason.INTERNAL, "the reply could not be built"), request_id=request_id)
+        return _with_common_headers(plain(broken), broken)
+
+
 def plain(outcome: Outcome) -> Response:
     """Return a short JSON reply that belongs to no vendor."""
     body = {"code": outcome.code, "reason": outcome.reason, "message": outcome.message}

@@ -3,36 +3,59 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any
 
 from gateway.core.expression import Expression
-from gateway.core.model import Secret
-from gateway.core.provider import CallForm, Provider, Receive, RequestMatch, Send
+from gateway.core.model import PublicUrl, Secret
+from gateway.core.provider import CallForm, Login, Provider, Receive, RequestMatch, Send
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.verify import Check
 from gateway.core.rules import Rule
 
+Network = IPv4Network | IPv6Network
 _CAPTURE = re.compile(r"\\\{([A-Za-z_]\w*)\\\}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """The receiving side of a route. `checks` is empty only where the route says `credentials: none`."""
+    """The receiving side of a route. `checks` is empty only where the route says `credentials: none`; `also_checks` are
+    those of the calls without data points, by the call's name.
+
+    `networks`, where not None, are those that reports may come from. `public_url` is what reporters sign who reach the
+    gateway through a proxy.
+    """
 
     provider: Provider
     receive: Receive
     checks: tuple[Check, ...]
     given: Mapping[str, Any]
     rules: tuple[Rule, ...]
+    also_checks: Mapping[str, tuple[Check, ...]] = field(default_factory=dict)
+    networks: tuple[Network, ...] | None = None
+    public_url: PublicUrl | None = None
     hide_unknown_keys: bool = False
     max_body_bytes: int = 1_048_576
     read_timeout_s: float = 10
 
+    def admits(self, peer: str) -> bool:
+        """Tell whether reports may come from this address; where networks are named, an unknown address may not."""
+        if self.networks is None:
+            return True
+        try:
+            address = ip_address(peer)
+        except ValueError:
+            return False
+        return any(address in network for network in self.networks)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """The sending side of a route. `base_path` is what its URL has before the path of a call."""
+    """The sending side of a route. `base_path` is what its URL has before the path of a call.
+
+    With a `login`, `credential` is what logs in, and `recipe` carries the session that it gives.
+    """
 
     provider: Provider
     send: Send
@@ -44,6 +67,7 @@ class Target:
     credential: Credential | None
     given: Mapping[str, Any]
     rules: tuple[Rule, ...]
+    login: Login | None = None
     connect_timeout_s: float = 2
     timeout_s: float = 5
 

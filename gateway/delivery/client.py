@@ -10,7 +10,7 @@ import os
 import ssl
 import zlib
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Protocol
 from weakref import WeakSet
 
 import aiohttp
@@ -36,6 +36,12 @@ class Timeouts:
 
     connect_s: float = 2
     total_s: float = 5
+
+
+class Sender(Protocol):
+    """Whatever sends one request and returns its answer; see `Client.send` for what it raises."""
+
+    async def send(self, request: Request, *, timeouts: Timeouts) -> Response: ...
 
 
 class Client:

@@ -4,28 +4,22 @@ import asyncio
 import os
 import time
 from collections.abc import Sequence
-from typing import Protocol
 from uuid import uuid4
 
 from gateway.core.accept import Accepted
 from gateway.core.draft import Draft
 from gateway.core.encode import Call, encode
-from gateway.core.errors import GatewayError
-from gateway.core.fold import fold
+from gateway.core.errors import GatewayError, UpstreamError
+from gateway.core.fold import fold, mask
 from gateway.core.judge import judge
-from gateway.core.model import Request, Response
-from gateway.core.outcome import Outcome, Reason, failure
+from gateway.core.model import Secret
+from gateway.core.outcome import Code, Outcome, Reason
 from gateway.core.recipe.sign import Fresh, Signed
 from gateway.core.route import Route, Target
 from gateway.core.signing import sign_call
-from gateway.delivery.client import Timeouts
+from gateway.delivery.client import Sender, Timeouts
+from gateway.delivery.sessions import Sessions
 from gateway.telemetry import Telemetry
-
-
-class Sender(Protocol):
-    """Whatever sends one request and returns its answer; see `Client.send` for what it raises."""
-
-    async def send(self, request: Request, *, timeouts: Timeouts) -> Response: ...
 
 
 class Direct:
@@ -33,6 +27,7 @@ class Direct:
 
     def __init__(self, sender: Sender, telemetry: Telemetry) -> None:
         self._sender = sender
+        self._sessions = Sessions(sender)
         self._telemetry = telemetry
 
     async def deliver(self, route: Route, accepted: Accepted, request_id: str) -> Outcome:
@@ -44,7 +39,7 @@ class Direct:
             accepted.items,
             now_ns=time.time_ns(),
             new_call_id=lambda: uuid4().hex,
-            size_of=lambda draft: len(_sign_now(target, draft).request.body),
+            size_of=lambda draft: len(_sign_now(target, draft, None).request.body),
         )
         groups: dict[int, list[Call]] = {}
         for call in encoded.calls:
@@ -68,20 +63,39 @@ class Direct:
     async def _send(self, route: Route, call: Call, request_id: str, end: float) -> Outcome:
         started = time.monotonic()
         try:
-            outcome = await self._exchange(route.target, call, request_id, end - started)
+            outcome = await self._exchange(route.target, call, request_id, end)
         except GatewayError as error:
             outcome = error.outcome
         self._telemetry.upstream(route.name, outcome, time.monotonic() - started)
         return outcome
 
-    async def _exchange(self, target: Target, call: Call, request_id: str, left_s: float) -> Outcome:
-        if left_s <= 0:
-            return failure(Reason.UPSTREAM_TIMEOUT, f"no time was left of the {target.timeout_s:g} s of this route")
-        signed = _sign_now(target, call.draft.with_header("X-Request-Id", request_id))
-        timeouts = Timeouts(connect_s=target.connect_timeout_s, total_s=left_s)
+    async def _exchange(self, target: Target, call: Call, request_id: str, end: float) -> Outcome:
+        """Send one call; where the session that it carried had ended, log in anew and send it once more."""
+        if target.login is None:
+            return await self._send_once(target, call, request_id, end, None)
+        token = await self._sessions.token_for(target, target.login, self._left_s(target, end))
+        outcome = await self._send_once(target, call, request_id, end, token)
+        if outcome.code is Code.UNAUTHENTICATED:
+            self._sessions.drop(target, target.login, token)
+            token = await self._sessions.token_for(target, target.login, self._left_s(target, end))
+            outcome = await self._send_once(target, call, request_id, end, token)
+        return mask(outcome, [token])
+
+    async def _send_once(
+        self, target: Target, call: Call, request_id: str, end: float, session: Secret | None
+    ) -> Outcome:
+        timeouts = Timeouts(connect_s=target.connect_timeout_s, total_s=self._left_s(target, end))
+        signed = _sign_now(target, call.draft.with_header("X-Request-Id", request_id), session)
         answer = await self._sender.send(signed.request, timeouts=timeouts)
         return judge(target.send, answer, {"call_id": call.call_id, "given": target.given}).outcome
 
+    def _left_s(self, target: Target, end: float) -> float:
+        left_s = end - time.monotonic()
+        if left_s <= 0:
+            what = f"no time was left of the {target.timeout_s:g} s of this route"
+            raise UpstreamError.of(Reason.UPSTREAM_TIMEOUT, what)
+        return left_s
 
-def _sign_now(target: Target, draft: Draft) -> Signed:
-    return sign_call(target, draft, Fresh(time.time_ns(), os.urandom(16)))
+
+def _sign_now(target: Target, draft: Draft, session: Secret | None) -> Signed:
+    return sign_call(target, draft, Fresh(time.time_ns(), os.urandom(16)), session)

@@ -78,9 +78,14 @@ def _check_given(parts: Parts, spec: ProviderSpec, provider: Provider) -> None:
 
 
 def _recipes_of(provider: Provider) -> list[Recipe]:
-    verify = provider.receive.verify if provider.receive else ()
-    sign = [recipe for form in provider.send.requests for recipe in form.sign] if provider.send else []
-    return [*verify, *sign]
+    recipes: list[Recipe] = []
+    if provider.receive is not None:
+        recipes += provider.receive.verify
+        recipes += [recipe for form in provider.receive.requests if form.also for recipe in form.also.verify]
+    if provider.send is not None:
+        recipes += [recipe for form in provider.send.requests for recipe in form.sign]
+        recipes += [provider.send.login.sign] if provider.send.login else []
+    return recipes
 
 
 def _given_slots(recipe: Recipe) -> list[str]:

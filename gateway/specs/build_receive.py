@@ -6,7 +6,7 @@ from typing import Any
 
 from gateway.core.expression.compiler import KeyPath
 from gateway.core.outcome import Code, Reason
-from gateway.core.provider import ErrorRow, Level, PointField, Receive, Refusal, Replies, RequestMatch, Shape
+from gateway.core.provider import Also, ErrorRow, Level, PointField, Receive, Refusal, Replies, RequestMatch, Shape
 from gateway.core.suggest import nearest
 from gateway.specs.models import ReceiveSpec, RefusalSpec, RepliesSpec, ShapeSpec
 from gateway.specs.parts import OUTCOME, REQUEST, WHO, Parts
@@ -20,16 +20,28 @@ def build_receive(parts: Parts, spec: ReceiveSpec) -> Receive:
     seen = REQUEST | WHO
     item = seen | {level.name for level in levels}
     return Receive(
-        _requests(parts, spec, at),
-        parts.named_recipes(spec.verify, (*at, "verify")),
-        _refusals(parts, spec.refuse, seen, (*at, "refuse")),
-        _refusals(parts, spec.reject, item, (*at, "reject")),
-        levels,
-        _point(parts, spec, item, (*at, "point")),
-        spec.empty == "ok",
-        spec.partial,
-        None if spec.replies is None else _replies(parts, spec.replies, (*at, "replies")),
+        requests=(*_requests(parts, spec, at), *_also(parts, spec, (*at, "also"))),
+        verify=parts.named_recipes(spec.verify, (*at, "verify")),
+        refuse=_refusals(parts, spec.refuse, seen, (*at, "refuse")),
+        reject=_refusals(parts, spec.reject, item, (*at, "reject")),
+        each=levels,
+        point=_point(parts, spec, item, (*at, "point")),
+        empty_ok=spec.empty == "ok",
+        partial=spec.partial,
+        reads=_reads(parts, spec),  # before the replies: what they repeat to the reporter decides nothing
+        replies=None if spec.replies is None else _replies(parts, spec.replies, (*at, "replies")),
     )
+
+
+def _reads(parts: Parts, spec: ReceiveSpec) -> frozenset[str]:
+    """Return the parts of a request that the expressions compiled so far read."""
+    forms = [spec.request, *spec.requests.values()]
+    kinds = {form.body for form in forms if form is not None}
+    has_body = {"body"} if kinds != {"none"} else set()
+    read = {chain[0] for chain in parts.compiler.read}
+    chains = [chain for chain in parts.compiler.read if chain[0] == "headers" and len(chain) > 1]
+    headers = {f"header.{chain[1].replace('_', '-')}" for chain in chains}
+    return frozenset((has_body if "body" in read else set()) | ({"query"} & read) | headers)
 
 
 def _levels(parts: Parts, spec: ReceiveSpec, at: KeyPath) -> tuple[Level, ...]:
@@ -59,6 +71,27 @@ def _requests(parts: Parts, spec: ReceiveSpec, at: KeyPath) -> tuple[RequestMatc
         input_ = None if form.input is None else parts.compiler.expression(form.input, names, (*form_at, "input"))
         built.append(RequestMatch(name, form.method, form.path, form.body, input_))
     return tuple(built)
+
+
+def _also(parts: Parts, spec: ReceiveSpec, at: KeyPath) -> list[RequestMatch]:
+    """Return the calls without data points, which are answered here."""
+    names = REQUEST | WHO | {"token", "expires_ns", "request_id"}
+    calls = []
+    for name, call in spec.also.items():
+        here = (*at, name)
+        for key, recipe in (("issues", call.issues), ("ends", call.ends)):
+            if recipe is not None and recipe not in spec.verify:
+                parts.document.error((*here, key), f"{recipe!r} is not among what `receive.verify` takes")
+        if call.issues is not None and not call.verify:
+            parts.document.error(here, "a call that issues a session has to `verify` who asks for it")
+        if call.ends is not None and "{token}" not in call.request.path:
+            parts.document.error((*here, "request", "path"), "a call that ends a session captures it as {token}")
+        form = call.request
+        verify = parts.named_recipes(call.verify, (*here, "verify"))
+        reply = _shapes(parts, call.reply, names, (*here, "reply"))
+        also = Also(verify, call.issues, call.ends, call.lifetime_s, reply)
+        calls.append(RequestMatch(name, form.method, form.path, form.body, None, also))
+    return calls
 
 
 def _point(parts: Parts, spec: ReceiveSpec, names: Collection[str], at: KeyPath) -> tuple[PointField, ...]:

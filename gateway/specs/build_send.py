@@ -6,8 +6,8 @@ from collections.abc import Collection
 from gateway.core.encode import path_segment
 from gateway.core.expression.compiler import KeyPath
 from gateway.core.outcome import Code
-from gateway.core.provider import CallForm, OutcomeRule, Send
-from gateway.specs.models import CallSpec, OutcomeRuleSpec, SendSpec
+from gateway.core.provider import CallForm, Login, OutcomeRule, Send
+from gateway.specs.models import CallSpec, LoginSpec, OutcomeRuleSpec, SendSpec
 from gateway.specs.parts import ANSWER, POINT, Parts
 
 _PATH = re.compile(r"/[!\"$->@-~]*")  # printable ASCII, neither `?` nor `#`
@@ -33,7 +33,19 @@ def build_send(parts: Parts, spec: SendSpec) -> Send:
             if form is not None
         ),
         tuple(_outcome(parts, rule, (*at, "outcome", index)) for index, rule in enumerate(spec.outcome)),
+        None if spec.login is None else _login(parts, spec.login, spec, (*at, "login")),
     )
+
+
+def _login(parts: Parts, spec: LoginSpec, send: SendSpec, at: KeyPath) -> Login | None:
+    for_recipe = parts.named_recipes([spec.for_], (*at, "for"))
+    sign = parts.named_recipes([spec.sign], (*at, "sign"))
+    form = _call(parts, "login", spec.request, send, {"given", "now_ns"}, (*at, "request"))
+    url = None if spec.url is None else parts.compiler.text(spec.url, {"given"}, (*at, "url"), escape=path_segment)
+    token = parts.compiler.expression(spec.token, {"body", "headers"}, (*at, "token"))
+    if for_recipe and for_recipe[0].needs_key:
+        parts.document.error((*at, "for"), f"{spec.for_} needs a key: a session cannot fill it")
+    return Login(for_recipe[0], url, form, sign[0], token, spec.lifetime_s) if for_recipe and sign else None
 
 
 def _call(parts: Parts, name: str, spec: CallSpec, send: SendSpec, names: Collection[str], at: KeyPath) -> CallForm:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from gateway.core.case import Case
+from gateway.core.issued import make_accounts
 from gateway.core.model import Secret
 from gateway.core.provider import CallForm, Provider, Receive, RequestMatch, Send
 from gateway.core.recipe.keyring import Credential, make_keyring
@@ -52,9 +53,14 @@ def stand_in_route(provider: Provider) -> Route:
     source = Source(
         provider=provider,
         receive=receive,
-        checks=tuple(_check(recipe) for recipe in receive.verify),
+        checks=tuple(_check(recipe, _log_in(receive, recipe)) for recipe in receive.verify),
         given=dict(provider.given),
         rules=rules,
+        also_checks={
+            form.name: tuple(_check(recipe, False) for recipe in form.also.verify)
+            for form in receive.requests
+            if form.also is not None
+        },
     )
     send = provider.send or _MUTE
     form = send.requests[0]
@@ -78,8 +84,13 @@ def _credential(recipe: Recipe) -> Credential:
     return Credential(CASE_SECRET, CASE_KEY if recipe.needs_key else None)
 
 
-def _check(recipe: Recipe) -> Check:
-    return Check(recipe, make_keyring([_credential(recipe)]), {})
+def _check(recipe: Recipe, has_accounts: bool) -> Check:
+    accounts = make_accounts([Credential(CASE_SECRET, CASE_KEY)] if has_accounts else [])
+    return Check(recipe, make_keyring([_credential(recipe)]), {}, accounts)
+
+
+def _log_in(receive: Receive, recipe: Recipe) -> bool:
+    return any(form.also is not None and form.also.issues == recipe.name for form in receive.requests)
 
 
 # The other side of a provider that has only one.

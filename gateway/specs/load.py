@@ -12,6 +12,7 @@ from gateway.core.expression import Compiler
 from gateway.core.expression.compiler import KeyPath
 from gateway.core.provider import Provider
 from gateway.core.recipe.model import Recipe
+from gateway.core.recipe.vector import Vector
 from gateway.core.route import Route, Snapshot, make_snapshot
 from gateway.core.suggest import nearest
 from gateway.specs.build_provider import build_provider
@@ -46,6 +47,7 @@ class Specs:
     recipes: dict[str, Recipe] = field(default_factory=dict)
     providers: dict[str, Provider] = field(default_factory=dict)
     routes: dict[str, Route] = field(default_factory=dict)
+    vectors: list[tuple[Recipe, Vector]] = field(default_factory=list)
     trials: list[Trial] = field(default_factory=list)
     watch: "Watch" = field(default_factory=lambda: Watch())
 
@@ -149,9 +151,10 @@ class _Loader:
     def build(self, shipped: list[Document], own: list[Document]) -> None:
         documents = self._chosen(shipped, own)
         for document in documents["recipe"]:
-            recipe = build_recipe(document)
-            if recipe is not None:
-                self.specs.recipes[document.name] = recipe
+            built = build_recipe(document)
+            if built is not None:
+                self.specs.recipes[document.name], vectors = built
+                self.specs.vectors += [(built[0], vector) for vector in vectors]
         # What a broken recipe or provider leaves unnamed would only be reported again by all that names it.
         if self.specs.diagnostics.has_errors and len(self.specs.recipes) < len(documents["recipe"]):
             return

@@ -1,125 +1,24 @@
-"""Every key that a spec may hold, and the type of its value. What the values mean is checked in the `build_` modules.
+"""Every key of a provider, a route and a case, and the type of its value. What values mean the `build_` modules check.
 
 `Tree` is where JMESPath stands: text, or a map or list of it. Field names are the YAML's keys.
 """
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
+from pydantic import BeforeValidator, Field
 
-from gateway.core.model import Secret
 from gateway.core.outcome import Code, Reason
-
-Tree = Any
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
-MemberName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
-PointFieldName = Literal["namespace", "metric", "value", "stats", "unit", "time_ns", "attributes"]
-
-
-def _listed(value: Any) -> Any:
-    return value if isinstance(value, list) else [value]
-
-
-def _secret(value: Any) -> Secret:
-    if not isinstance(value, str) or not value:
-        raise ValueError("a secret is text, and not empty")
-    return Secret(value)
-
-
-SecretText = Annotated[Any, PlainValidator(_secret)]
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(gt=0)]
-
-
-class Model(BaseModel):
-    """Refuses keys that it does not know."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, arbitrary_types_allowed=True)
-
-
-class KeySlotSpec(Model):
-    kind: Literal["key"]
-    chars: str | None = None
-
-
-class SecretSlotSpec(Model):
-    kind: Literal["secret"]
-    chars: str | None = None
-
-
-class GivenSlotSpec(Model):
-    kind: Literal["given"]
-    chars: str | None = None
-    default: str | None = None
-    optional: bool = False
-
-
-class TimeSlotSpec(Model):
-    kind: Literal["time"]
-    chars: str | None = None
-    format: str
-    window_s: Annotated[float, Field(gt=0, le=3600)] = 300
-
-
-class NonceSlotSpec(Model):
-    kind: Literal["nonce"]
-    chars: str | None = None
-    make: str = "uuid4"
-
-
-class SignatureSlotSpec(Model):
-    kind: Literal["signature"]
-    of: str
-    hmac: Literal["sha1", "sha256", "sha512"]
-    key: str
-    as_: Literal["hex", "HEX", "base64", "base64url"] = Field(alias="as")
-
-
-SlotSpec = Annotated[
-    KeySlotSpec | SecretSlotSpec | GivenSlotSpec | TimeSlotSpec | NonceSlotSpec | SignatureSlotSpec,
-    Field(discriminator="kind"),
-]
-
-
-class CarrierSpec(Model):
-    header: str | None = None
-    query: str | None = None
-    form: str | None = None
-    json_: str | None = Field(None, alias="json")
-    param: str | None = None
-    value: str
-    type: Literal["text", "int"] = "text"
-    optional: bool = False
-
-
-class PairsSpec(Model):
-    from_: Annotated[list[Literal["query", "form", "slots"]], BeforeValidator(_listed)] = Field(alias="from")
-    slots: dict[str, str] = {}
-    except_: list[str] = Field([], alias="except")
-    key: str = ""
-    value: str = ""
-    sort: Literal["key", "pair", "item", "none"] = "key"
-    item: str = "{k}={v}"
-    item_empty: str | None = None
-    skip_empty: bool = False
-    join: str = "&"
-    prefix: str = ""
-    end: str = ""
-
-
-class StepSpec(Model):
-    text: str | None = None
-    lines: list[str] | None = None
-    pairs: PairsSpec | None = None
-
-
-class RecipeSpec(Model):
-    recipe: Name
-    slots: dict[MemberName, SlotSpec]
-    carry: list[CarrierSpec] = Field(min_length=1)
-    steps: dict[MemberName, StepSpec] = {}
-    accept: list[dict[Literal["host", "path"], str]] = Field([], max_length=8)
-    replay: Literal["signature", "none"] | list[str] | None = None
+from gateway.specs.model_types import (
+    Count,
+    MemberName,
+    Model,
+    Name,
+    PointFieldName,
+    Positive,
+    SecretText,
+    Tree,
+    listed,
+)
 
 
 class RuleSpec(Model):
@@ -164,10 +63,19 @@ class ShapeSpec(Model):
 
 
 class RepliesSpec(Model):
-    ok: Annotated[list[ShapeSpec], BeforeValidator(_listed)]
-    partial: Annotated[list[ShapeSpec], BeforeValidator(_listed)] = []
-    error: Annotated[list[ShapeSpec], BeforeValidator(_listed)]
-    errors: dict[str, Annotated[list[dict[str, Any]], BeforeValidator(_listed)]] = {}
+    ok: Annotated[list[ShapeSpec], BeforeValidator(listed)]
+    partial: Annotated[list[ShapeSpec], BeforeValidator(listed)] = []
+    error: Annotated[list[ShapeSpec], BeforeValidator(listed)]
+    errors: dict[str, Annotated[list[dict[str, Any]], BeforeValidator(listed)]] = {}
+
+
+class AlsoSpec(Model):
+    request: RequestSpec
+    verify: Annotated[list[str], BeforeValidator(listed)] = []
+    issues: str | None = None
+    ends: str | None = None
+    lifetime_s: Positive = 7200
+    reply: Annotated[list[ShapeSpec], BeforeValidator(listed)]
 
 
 class ReceiveSpec(Model):
@@ -180,6 +88,7 @@ class ReceiveSpec(Model):
     point: dict[PointFieldName, Tree]
     empty: Literal["ok"] | None = None
     partial: Literal["whole", "point"] = "whole"
+    also: dict[Name, AlsoSpec] = {}
     replies: RepliesSpec | None = None
 
 
@@ -191,11 +100,11 @@ class CallSpec(Model):
     json_: Tree = Field(None, alias="json")
     form: Tree = None
     text: str | None = None
-    sign: Annotated[list[str], BeforeValidator(_listed)] | None = None
+    sign: Annotated[list[str], BeforeValidator(listed)] | None = None
 
 
 class OutcomeRuleSpec(Model):
-    status: Annotated[list[int], BeforeValidator(_listed)] = []
+    status: Annotated[list[int], BeforeValidator(listed)] = []
     when: Tree = None
     code: Code | None = None
     of: Tree = None
@@ -204,13 +113,23 @@ class OutcomeRuleSpec(Model):
     message: Tree = None
 
 
+class LoginSpec(Model):
+    for_: str = Field(alias="for")
+    url: str | None = None
+    request: CallSpec
+    sign: str
+    token: Tree
+    lifetime_s: Positive
+
+
 class SendSpec(Model):
     url: str | None = None
     one_per: list[PointFieldName] | dict[MemberName, Tree] = []
     item: Tree
     request: CallSpec | None = None
     requests: dict[Name, CallSpec] = {}
-    sign: Annotated[list[str], BeforeValidator(_listed)] = []
+    sign: Annotated[list[str], BeforeValidator(listed)] = []
+    login: LoginSpec | None = None
     outcome: list[OutcomeRuleSpec] = []
 
 
@@ -251,6 +170,8 @@ class SourceSpec(Model):
     verify: list[str] | None = None
     given: dict[MemberName, Any] = {}
     rules: dict[PointFieldName, RuleSpec] = {}
+    from_: Annotated[list[str] | None, Field(alias="from")] = None
+    public_url: str | None = None
     hide_unknown_keys: bool = False
     max_body_bytes: Count = 1_048_576
     read_timeout_s: Positive = 10

@@ -1,5 +1,6 @@
 """The one handler for all routes: from a request to a reply, in the dialect of the vendor that the route stands for."""
 
+import os
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -9,12 +10,14 @@ from uuid import uuid4
 import structlog
 
 from gateway.core.accept import Accepted, accept, reply_names
+from gateway.core.also import Moment, answer_also
 from gateway.core.errors import CallerError, GatewayError
 from gateway.core.fold import mask
 from gateway.core.message import Message
 from gateway.core.model import Request, Response
-from gateway.core.outcome import Outcome, Reason, failure
-from gateway.core.recipe.verify import ReplayMemory
+from gateway.core.outcome import Code, Outcome, Reason, failure
+from gateway.core.recipe.verify import Refused, ReplayMemory
+from gateway.core.refusal import likely_cause
 from gateway.core.reply import reply
 from gateway.core.route import Match, Route, Snapshot
 from gateway.telemetry import Telemetry
@@ -23,6 +26,7 @@ from gateway.web.server import Incoming
 Deliver = Callable[[Route, Accepted, str], Awaitable[Outcome]]
 
 MAX_IN_FLIGHT = 512
+CAUSE_EVERY_S = 1.0
 log = structlog.get_logger()
 
 
@@ -44,6 +48,7 @@ class Ingress:
         self._telemetry = telemetry
         self._max_in_flight = max_in_flight
         self._in_flight: Counter[str] = Counter()
+        self._ask_again_at = 0.0
 
     async def __call__(self, incoming: Incoming) -> Response:
         started = time.monotonic()
@@ -54,12 +59,13 @@ class Ingress:
             outcome = replace(outcome, request_id=request_id)
             _log(incoming, None, outcome, started)
             return reply(None, outcome, {})
-        outcome, response = await self._answer(match, incoming, request_id)
+        outcome, response, cause = await self._answer(match, incoming, request_id)
         self._telemetry.report(match.route.name, outcome, time.monotonic() - started)
-        _log(incoming, match, outcome, started)
+        _log(incoming, match, outcome, started, cause)
         return response
 
-    async def _answer(self, match: Match, incoming: Incoming, request_id: str) -> tuple[Outcome, Response]:
+    async def _answer(self, match: Match, incoming: Incoming, request_id: str) -> tuple[Outcome, Response, str | None]:
+        """Return what became of a request, the reply, and the likely cause of a refused signature."""
         route = match.route
         message = _message(match, incoming, b"")
         error: Exception | None = None
@@ -70,7 +76,11 @@ class Ingress:
                 max_bytes=route.source.max_body_bytes, timeout_s=route.source.read_timeout_s
             )
             message = _message(match, incoming, body)
-            accepted = accept(match, message, now_ns=time.time_ns(), replays=self._replays)
+            if match.form is not None and match.form.also is not None:
+                moment = Moment(time.time_ns(), os.urandom(16), request_id)
+                response = answer_also(match, match.form.also, message, moment, self._replays, peer=incoming.peer)
+                return Outcome(Code.OK, request_id=request_id), response, None
+            accepted = accept(match, message, now_ns=time.time_ns(), replays=self._replays, peer=incoming.peer)
             outcome = await self._deliver(route, accepted, request_id)
         except GatewayError as problem:
             error, outcome = problem, problem.outcome
@@ -80,7 +90,15 @@ class Ingress:
         finally:
             self._count(route, -1)
         outcome = replace(mask(_hidden(route, outcome), route.secrets), request_id=request_id)
-        return outcome, reply(route.source.receive.replies, outcome, reply_names(match, message, error))
+        response = reply(route.source.receive.replies, outcome, reply_names(match, message, error))
+        return outcome, response, self._cause(match, message, error)
+
+    def _cause(self, match: Match, message: Message, error: Exception | None) -> str | None:
+        """Ask for the cause of a refusal at most once a second: whoever sends nonsense must not make it costly."""
+        if not isinstance(error, Refused) or time.monotonic() < self._ask_again_at:
+            return None
+        self._ask_again_at = time.monotonic() + CAUSE_EVERY_S
+        return likely_cause(match, message, error, now_ns=time.time_ns())
 
     def _check(self, match: Match, incoming: Incoming) -> None:
         if incoming.problem is not None:
@@ -107,7 +125,7 @@ def _hidden(route: Route, outcome: Outcome) -> Outcome:
     return outcome
 
 
-def _log(incoming: Incoming, match: Match | None, outcome: Outcome, started: float) -> None:
+def _log(incoming: Incoming, match: Match | None, outcome: Outcome, started: float, cause: str | None = None) -> None:
     """Write the one line of a report. The caller's own request id is cut, and JSON keeps it on its line."""
     theirs = next((value for name, value in incoming.headers if name.lower() == "x-request-id"), None)
     fields = {
@@ -118,6 +136,7 @@ def _log(incoming: Incoming, match: Match | None, outcome: Outcome, started: flo
         "code": str(outcome.code),
         "reason": str(outcome.reason) if outcome.reason else None,
         "message": outcome.message or None,
+        "cause": cause,
         "accepted": outcome.accepted,
         "rejected": len(outcome.rejected),
         "ms": round((time.monotonic() - started) * 1000, 1),

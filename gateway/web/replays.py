@@ -20,3 +20,6 @@ class Replays:
             return False
         self._seen[once] = until_ns
         return True
+
+    def seen(self, once: tuple[str, ...]) -> bool:
+        return once in self._seen

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.core.json import read_json, read_number, write_json
+from gateway.core.moments import write_moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,13 @@ def path_of(url: Any) -> str:
     """Return path and query of a URL, whatever its host: the host a server believes it has is not to be trusted."""
     parts = urlsplit(_text(url))
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+
+def format_time(time_ns: Any, pattern: str) -> str:
+    """Write a time in UTC by a strftime pattern, in English."""
+    if isinstance(time_ns, bool) or not isinstance(time_ns, int):
+        raise ValueError(f"{_in_words(time_ns)} is not a time in nanoseconds")
+    return write_moment(time_ns, _text(pattern))
 
 
 def from_ms(value: Any) -> int:
@@ -83,6 +91,7 @@ def _pattern(pattern: str) -> re.Pattern[str]:
 
 
 FUNCTIONS = {
+    "format_time": Function(format_time, 2, 2),
     "from_json": Function(from_json, 1, 1),
     "from_ms": Function(from_ms, 1, 1),
     "matches": Function(matches, 2, 2, of_null=False),

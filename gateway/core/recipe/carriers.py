@@ -1,6 +1,5 @@
 """Reads slots from a received request, and writes them into one that is being made."""
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -8,32 +7,9 @@ from gateway.core.draft import Draft
 from gateway.core.errors import CallerError
 from gateway.core.message import Message
 from gateway.core.outcome import Reason
-from gateway.core.recipe.filters import to_text
-from gateway.core.recipe.model import Carrier, Recipe, SignatureSlot, Slot
-from gateway.core.recipe.template import RecipeError, Reference, Template
+from gateway.core.recipe.model import Carrier, Recipe, SignatureSlot
 
-MAX_SLOT_CHARS = 4096
-
-
-def carrier_pattern(template: Template, slots: Mapping[str, Slot]) -> re.Pattern[str]:
-    """Return the pattern that parses what the template prints. Raises RecipeError where that would be ambiguous."""
-    pattern = ""
-    for part, following in zip(template.parts, (*template.parts[1:], ""), strict=True):
-        if isinstance(part, str):
-            # A run of blanks says no more than one blank (RFC 9110, section 5.6.3); servers trim it.
-            pattern += re.escape(part).replace(r"\ ", " +")
-            continue
-        if part.filters:
-            raise RecipeError(f"a carrier holds bare slots, and {{{part.name}}} has a filter")
-        slot = slots.get(part.name)
-        if slot is None:
-            raise RecipeError(f"a carrier holds slots, and {part.name!r} is none")
-        if isinstance(following, Reference) or (following and re.fullmatch(slot.chars, following[0])):
-            raise RecipeError(
-                f"where {{{part.name}}} ends cannot be told", "state its chars, or put a divider after it"
-            )
-        pattern += f"(?P<{part.name}>{slot.chars})"
-    return re.compile(pattern)
+MAX_SLOT_CHARS = 8192
 
 
 def read_slots(recipe: Recipe, message: Message) -> dict[str, str]:
@@ -48,24 +24,23 @@ def read_slots(recipe: Recipe, message: Message) -> dict[str, str]:
         if text is None:
             if carrier.optional:
                 continue
-            raise CallerError.of(Reason.MISSING_CREDENTIALS, f"{_place_in_words(carrier)} is missing")
-        match = carrier.pattern.fullmatch(_unblank(text.strip(), carrier, recipe))
-        if match is None or len(text) > MAX_SLOT_CHARS:
-            raise CallerError.of(
-                Reason.BAD_CREDENTIALS, f"{_place_in_words(carrier)} is not {carrier.template.source!r}"
-            )
-        for name, value in match.groupdict().items():
+            raise CallerError.of(Reason.MISSING_CREDENTIALS, f"{place_in_words(carrier)} is missing")
+        read = None
+        if len(text) <= MAX_SLOT_CHARS:
+            read = carrier.form.read(_cleaned(text, carrier, recipe, message))
+        if read is None:
+            what = f"{place_in_words(carrier)} is not of the form {carrier.form.source!r}"
+            raise CallerError.of(Reason.BAD_CREDENTIALS, what)
+        for name, value in read.items():
             if slots.setdefault(name, value) != value:
-                raise CallerError.of(Reason.BAD_CREDENTIALS, f"{_place_in_words(carrier)} contradicts another place")
+                raise CallerError.of(Reason.BAD_CREDENTIALS, f"{place_in_words(carrier)} contradicts another place")
     return slots
 
 
 def write_slots(carriers: Iterable[Carrier], draft: Draft, slots: Mapping[str, str]) -> Draft:
-    """Put slots where their carriers say. An optional carrier whose slots have no value is left out."""
+    """Put slots where their carriers say."""
     for carrier in carriers:
-        if carrier.optional and not carrier.template.names <= slots.keys():
-            continue
-        text = to_text(carrier.template.value(slots))
+        text = carrier.form.write(slots)
         if carrier.place == "header":
             draft = draft.with_header(carrier.name, text)
         elif carrier.place == "query" or (carrier.place == "param" and draft.body_kind == "none"):
@@ -76,19 +51,28 @@ def write_slots(carriers: Iterable[Carrier], draft: Draft, slots: Mapping[str, s
     return draft
 
 
+def place_in_words(carrier: Carrier) -> str:
+    if carrier.place == "header":
+        return f"the header {carrier.name.title()}"
+    return f"the parameter {carrier.name}"
+
+
 def _read(carrier: Carrier, message: Message) -> str | None:
     if carrier.place == "header":
         return _only(message.request.header_values(carrier.name), carrier)
     if carrier.place == "json" or (carrier.place == "param" and message.body_kind == "json"):
         path = carrier.name.split(".") if carrier.place == "json" else [carrier.name]
-        return _member(message.body, path, carrier)
-    pairs = message.form if carrier.place == "form" or message.body_kind == "form" else message.query
+        return _member(message.body if message.body_kind == "json" else None, path, carrier)
+    in_form = carrier.place == "form" or (carrier.place == "param" and message.body_kind == "form")
+    if in_form and message.body_kind != "form":
+        return None
+    pairs = message.form if in_form else message.query
     return _only([value for name, value in pairs if name == carrier.name], carrier)
 
 
 def _only(values: list[str], carrier: Carrier) -> str | None:
     if len(values) > 1:
-        raise CallerError.of(Reason.BAD_CREDENTIALS, f"{_place_in_words(carrier)} stands more than once")
+        raise CallerError.of(Reason.BAD_CREDENTIALS, f"{place_in_words(carrier)} stands more than once")
     return values[0] if values else None
 
 
@@ -99,17 +83,16 @@ def _member(body: Any, path: list[str], carrier: Carrier) -> str | None:
         return body
     if isinstance(body, int) and not isinstance(body, bool):
         return str(body)
-    raise CallerError.of(Reason.BAD_CREDENTIALS, f"{_place_in_words(carrier)} is neither text nor an integer")
+    raise CallerError.of(Reason.BAD_CREDENTIALS, f"{place_in_words(carrier)} is neither text nor an integer")
 
 
-def _unblank(text: str, carrier: Carrier, recipe: Recipe) -> str:
-    """Read a blank in a base64 signature of a query as the `+` that a careless client did not encode."""
-    in_query = carrier.place in ("query", "param")
-    signs = any(isinstance(recipe.slots[name], SignatureSlot) for name in carrier.template.names)
-    return text.replace(" ", "+") if in_query and signs else text
+def _cleaned(text: str, carrier: Carrier, recipe: Recipe, message: Message) -> str:
+    """Take off the blanks around a header's value, which are none of it (RFC 9110, section 5.5).
 
-
-def _place_in_words(carrier: Carrier) -> str:
+    A blank in a base64 signature of a query is the `+` that a careless client did not encode.
+    """
     if carrier.place == "header":
-        return f"the header {carrier.name.title()}"
-    return f"the parameter {carrier.name}"
+        return text.strip(" \t")
+    in_query = carrier.place == "query" or (carrier.place == "param" and message.body_kind == "none")
+    signs = any(isinstance(recipe.slots[name], SignatureSlot) for name in carrier.slots)
+    return text.replace(" ", "+") if in_query and signs else text

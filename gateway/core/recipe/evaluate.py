@@ -1,16 +1,87 @@
 """Evaluates a recipe's steps and signature for one request. Signing and verifying both come here."""
 
 import base64
+import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from gateway.core.message import Message
 from gateway.core.model import Request
 from gateway.core.recipe.filters import to_bytes, to_text
-from gateway.core.recipe.model import Lines, Recipe, SignatureSlot, Step, Text
-from gateway.core.recipe.pairs import canonical
-from gateway.core.recipe.template import Value
+from gateway.core.recipe.model import Chain, ChosenSlot, DerivedSlot, Encoding, Hmac, Lines, Recipe, Step, Text
+from gateway.core.recipe.pairs import Pairs, canonical
+from gateway.core.recipe.template import Template, Value
+
+_OF_REQUEST: dict[str, Callable[[Request], Value]] = {
+    "method": lambda request: request.method,
+    "scheme": lambda request: request.scheme,
+    "host": lambda request: request.host,
+    "target": lambda request: request.target,
+    "path": lambda request: request.path,
+    "query": lambda request: request.query,
+    "url": lambda request: request.url,
+    "body": lambda request: request.body,
+}
+
+
+class Scope:
+    """The value of each name that templates read, computed when first asked for.
+
+    `accepted` binds names anew; `slots` are texts as they stand on the wire.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        message: Message,
+        slots: Mapping[str, str],
+        secret: str,
+        accepted: Mapping[str, Template] | None = None,
+    ) -> None:
+        self.recipe = recipe
+        self.message = message
+        self._accepted = accepted or {}
+        self._values: dict[str, Value] = {**slots, "secret": secret}
+
+    def __getitem__(self, name: str, /) -> Value:
+        if name not in self._values:
+            self._values[name] = self._value(name)
+        return self._values[name]
+
+    def _value(self, name: str) -> Value:
+        if name in self._accepted:
+            return self._accepted[name].value(self)
+        if name in _OF_REQUEST:
+            return _OF_REQUEST[name](self.message.request)
+        if name.startswith("header."):
+            return ",".join(self.message.request.header_values(name.removeprefix("header.")))
+        if name in self.recipe.steps:
+            return self._step(self.recipe.steps[name])
+        slot = self.recipe.slots[name]
+        # What the request does not carry and cannot be computed, such as an optional token, is empty.
+        return slot.of.value(self) if isinstance(slot, DerivedSlot) else ""
+
+    def _step(self, step: Step) -> Value:
+        if isinstance(step, Text):
+            return step.of.value(self)
+        if isinstance(step, Lines):
+            return "\n".join(to_text(line.value(self)) for line in step.of)
+        if isinstance(step, Hmac):
+            return hmac.digest(to_bytes(step.key.value(self)), to_bytes(step.of.value(self)), step.hash)
+        if isinstance(step, Chain):
+            key = to_bytes(step.key.value(self))
+            for link in step.of:
+                key = hmac.digest(key, to_bytes(link.value(self)), step.hash)
+            return key
+        return canonical(step, self.message, self, self._headers(step))
+
+    def _headers(self, step: Pairs) -> list[str]:
+        if step.header_list is None:
+            return step.choose.choose(self.message.request, tuple(step.pseudo))
+        slot = self.recipe.slots[step.header_list]
+        assert isinstance(slot, ChosenSlot)
+        return listed(slot, to_text(self[slot.name]), self.message.request)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,51 +98,47 @@ def evaluate(
     message: Message,
     slots: Mapping[str, str],
     secret: str,
-    accepted: Mapping[str, str] | None = None,
+    accepted: Mapping[str, Template] | None = None,
 ) -> Evaluation:
-    """Evaluate a recipe over a request as it is on the wire. `accepted` binds request names anew."""
-    values = _names(message.request, recipe)
-    values |= accepted or {}
-    values |= slots
-    values["secret"] = secret
-    steps = {}
-    for name, step in recipe.steps.items():
-        values[name] = steps[name] = _evaluate(step, message, values)
-    slot = recipe.signature
-    if slot is None:
-        return Evaluation(steps)
-    string_to_sign = slot.of.value(values)
-    return Evaluation(steps, string_to_sign, sign_text(slot, string_to_sign, slot.key.value(values)))
+    """Evaluate everything, for people. RSA gives no signature: whoever verifies cannot make one."""
+    scope = Scope(recipe, message, slots, secret, accepted)
+    return evaluation_of(scope, signature_of(scope))
 
 
-def sign_text(slot: SignatureSlot, text: Value, key: Value) -> str:
-    """Return the signature of a text, printed as the slot says."""
-    digest = hmac.digest(to_bytes(key), to_bytes(text), slot.hash)
-    if slot.encoding in ("hex", "HEX"):
-        return digest.hex() if slot.encoding == "hex" else digest.hex().upper()
-    encode = base64.b64encode if slot.encoding == "base64" else base64.urlsafe_b64encode
-    return encode(digest).decode()
+def evaluation_of(scope: Scope, signature: str) -> Evaluation:
+    """Return every step's value, for people."""
+    slot = scope.recipe.signature
+    steps = {name: scope[name] for name in scope.recipe.steps}
+    return Evaluation(steps, slot.of.value(scope) if slot else "", signature)
 
 
-def _names(request: Request, recipe: Recipe) -> dict[str, Value]:
-    values: dict[str, Value] = {
-        "method": request.method,
-        "scheme": request.scheme,
-        "host": request.host,
-        "target": request.target,
-        "path": request.path,
-        "query": request.query,
-        "url": request.url,
-        "body": request.body,
-    }
-    for name in recipe.header_names:
-        values[f"header.{name}"] = request.header(name) or ""
-    return values
+def signature_of(scope: Scope) -> str:
+    """Return the signature, printed as its slot says; empty for a recipe without one, and for RSA, see `sign.py`."""
+    slot = scope.recipe.signature
+    if slot is None or slot.method == "rsa":
+        return ""
+    text = to_bytes(slot.of.value(scope))
+    if slot.method == "hash":
+        return encode(hashlib.new(slot.hash, text, usedforsecurity=False).digest(), slot.encoding)
+    assert slot.key is not None
+    return encode(hmac.digest(to_bytes(slot.key.value(scope)), text, slot.hash), slot.encoding)
 
 
-def _evaluate(step: Step, message: Message, values: Mapping[str, Value]) -> Value:
-    if isinstance(step, Text):
-        return step.of.value(values)
-    if isinstance(step, Lines):
-        return "\n".join(to_text(line.value(values)) for line in step.of)
-    return canonical(step, message, values)
+def encode(digest: bytes, encoding: Encoding) -> str:
+    if encoding == "hex":
+        return digest.hex()
+    if encoding == "HEX":
+        return digest.hex().upper()
+    if encoding == "base64hex":
+        return base64.b64encode(digest.hex().encode()).decode()
+    return (base64.b64encode if encoding == "base64" else base64.urlsafe_b64encode)(digest).decode()
+
+
+def listed(slot: ChosenSlot, text: str, request: Request) -> list[str]:
+    """Return the header names that a list on the wire names, in lower case."""
+    if not text and slot.empty_is_rule:
+        return slot.rule.choose(request)
+    names = [name.strip().lower() for name in text.split(slot.sep)]
+    if not slot.wrap:
+        return names
+    return [name.removeprefix(slot.wrap).removesuffix(slot.wrap) for name in names]

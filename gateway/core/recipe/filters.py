@@ -20,12 +20,16 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A filter: the kinds it takes, the kind it gives, whether it takes an argument, and the argument's default."""
+    """A filter: the kinds it takes, the kind it gives, and its argument's default, None where it takes none.
+
+    `least_argument` is how many characters the argument has at least.
+    """
 
     takes: frozenset[Kind]
     gives: Kind
     apply: Callable[..., Any]
     argument: str | None = None
+    least_argument: int = 0
 
 
 def to_bytes(value: str | bytes) -> bytes:
@@ -48,7 +52,7 @@ def unpercent(text: str, plus: str) -> str:
 
 
 def dots(path: str, _: str) -> str:
-    """Remove `.` and `..` segments and repeated slashes (RFC 3986, section 5.2.4)."""
+    """Remove `.` and `..` segments (RFC 3986, section 5.2.4) and repeated slashes."""
     kept: list[str] = []
     for segment in path.split("/"):
         if segment == "..":
@@ -79,6 +83,11 @@ def _strip_prefix(text: str, prefix: str) -> str:
     return text.removeprefix(prefix)
 
 
+def _swap(text: str, pair: str) -> str:
+    """Replace the argument's first character by the rest of it."""
+    return text.replace(pair[0], pair[1:])
+
+
 def _squeeze(text: str, _: str) -> str:
     return re.sub(" +", " ", text.strip())
 
@@ -92,8 +101,8 @@ _TEXT_OR_BYTES = frozenset({Kind.TEXT, Kind.BYTES})
 _ANY = frozenset(Kind)
 
 
-def _on_text(apply: Callable[[str, str], str], argument: str | None = None) -> Filter:
-    return Filter(_TEXT, Kind.TEXT, apply, argument)
+def _on_text(apply: Callable[[str, str], str], argument: str | None = None, least_argument: int = 0) -> Filter:
+    return Filter(_TEXT, Kind.TEXT, apply, argument, least_argument)
 
 
 def _encodes(apply: Callable[[str | bytes, str], str]) -> Filter:
@@ -106,7 +115,8 @@ FILTERS = {
     "dots": _on_text(dots),
     "collapse": _on_text(_collapse),
     "slash_end": _on_text(_slash_end),
-    "strip_prefix": _on_text(_strip_prefix, ""),
+    "strip_prefix": _on_text(_strip_prefix, "", 1),
+    "swap": _on_text(_swap, "", 2),
     "lower": _on_text(lambda text, _: text.lower()),
     "upper": _on_text(lambda text, _: text.upper()),
     "trim": _on_text(lambda text, _: text.strip()),
@@ -117,6 +127,7 @@ FILTERS = {
     "sha1": Filter(_TEXT_OR_BYTES, Kind.DIGEST, _hash("sha1")),
     "sha256": Filter(_TEXT_OR_BYTES, Kind.DIGEST, _hash("sha256")),
     "sha512": Filter(_TEXT_OR_BYTES, Kind.DIGEST, _hash("sha512")),
+    "sm3": Filter(_TEXT_OR_BYTES, Kind.DIGEST, _hash("sm3")),
     "md5": Filter(_TEXT_OR_BYTES, Kind.DIGEST, _hash("md5")),
     "hex": _encodes(lambda value, _: to_bytes(value).hex()),
     "HEX": _encodes(lambda value, _: to_bytes(value).hex().upper()),

@@ -28,8 +28,14 @@ class Keyring:
     by_key: Mapping[str, tuple[Secret, ...]]
     by_digest: Mapping[bytes, Secret]
 
-    def secrets_of(self, key: str) -> tuple[Secret, ...] | None:
-        return self.by_key.get(key)
+    def knows(self, key: str) -> bool:
+        return key in self.by_key
+
+    def to_try(self, key: str) -> list[str]:
+        """Return the secrets to try for a key, as many for each key, known or not, so that time tells nothing."""
+        longest = max((len(secrets) for secrets in self.by_key.values()), default=1)
+        secrets = [secret.reveal() for secret in self.by_key.get(key, ())]
+        return secrets + [DECOY.reveal()] * (longest - len(secrets))
 
     def secrets(self) -> list[Secret]:
         return [*self.by_digest.values(), *(secret for secrets in self.by_key.values() for secret in secrets)]

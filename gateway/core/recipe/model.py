@@ -1,14 +1,15 @@
-"""What a recipe is once it is loaded. `slots.py` gives values to slots, `carriers.py` reads and writes them."""
+"""What a recipe is once it is loaded. `times.py` reads and writes moments, `forms.py` what carriers hold."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from gateway.core.recipe.pairs import Pairs
+from gateway.core.recipe.forms import Form
+from gateway.core.recipe.pairs import Chosen, Pairs
 from gateway.core.recipe.template import Template
 
 Place = Literal["header", "query", "form", "json", "param"]
+Encoding = Literal["hex", "HEX", "base64", "base64url", "base64hex"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +40,39 @@ class GivenSlot:
 
 @dataclass(frozen=True, slots=True)
 class TimeSlot:
-    """The moment of signing, in `format`; when verifying it must lie within `window_s` of now, on either side."""
+    """The moment of signing, in `format`, `offset_s` east of UTC; when verifying it must lie within `window_s` of now.
+
+    `read` lists how a wall clock is read whose zone cannot be trusted: `named` by `zones`, else by an offset in
+    seconds. The first reading within the window counts.
+    """
 
     name: str
     chars: str
     format: str
+    offset_s: int
     window_s: float
+    read: tuple[Literal["named"] | int, ...]
+    zones: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class TimePartSlot:
+    """Another rendering of the moment that the slot `of` carries; when verifying it must match that one."""
+
+    name: str
+    chars: str
+    of: str
+    format: str
+    offset_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class LifetimeSlot:
+    """For how many seconds a signature is good; the window caps it."""
+
+    name: str
+    chars: str
+    default_s: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,30 +86,75 @@ class NonceSlot:
 
 
 @dataclass(frozen=True, slots=True)
-class SignatureSlot:
-    """HMAC of `of` under `key`, printed in `encoding`."""
+class ChosenSlot:
+    """The list of signed headers: made by the rule, and when verifying read from the wire and held to `must`.
+
+    `must` lists alternatives, one of which has to be signed whole. `empty_is_rule` lets an empty list stand for the
+    rule's own.
+    """
+
+    name: str
+    chars: str
+    rule: Chosen
+    sep: str
+    wrap: str
+    must: tuple[frozenset[str], ...]
+    empty_is_rule: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DerivedSlot:
+    """A value computed from the request; when verifying it is recomputed and compared.
+
+    `allow` lists literals that are taken in its place, such as UNSIGNED-PAYLOAD.
+    """
 
     name: str
     chars: str
     of: Template
+    allow: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureSlot:
+    """The signature of `of`: an HMAC under `key`, a plain hash, or RSA (PKCS #1 v1.5) with the secret as PEM key."""
+
+    name: str
+    chars: str
+    of: Template
+    method: Literal["hmac", "hash", "rsa"]
     hash: str
-    key: Template
-    encoding: Literal["hex", "HEX", "base64", "base64url"]
+    key: Template | None
+    encoding: Encoding
 
 
-Slot = KeySlot | SecretSlot | GivenSlot | TimeSlot | NonceSlot | SignatureSlot
+Slot = (
+    KeySlot
+    | SecretSlot
+    | GivenSlot
+    | TimeSlot
+    | TimePartSlot
+    | LifetimeSlot
+    | NonceSlot
+    | ChosenSlot
+    | DerivedSlot
+    | SignatureSlot
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Carrier:
-    """Where slots sit on the wire. `template` prints them; `pattern` parses them, a named group for each slot."""
+    """Where slots sit on the wire, and in what form."""
 
     place: Place
     name: str
-    template: Template
-    pattern: re.Pattern[str]
+    form: Form
     type: Literal["text", "int"]
     optional: bool
+
+    @property
+    def slots(self) -> frozenset[str]:
+        return self.form.slots
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,26 +171,45 @@ class Lines:
     of: tuple[Template, ...]
 
 
-Step = Text | Lines | Pairs
+@dataclass(frozen=True, slots=True)
+class Hmac:
+    """A step: the HMAC of `of` under `key`, a digest."""
+
+    hash: str
+    key: Template
+    of: Template
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A step: HMACs one after the other, each under the digest of the one before, the first under `key`."""
+
+    hash: str
+    key: Template
+    of: tuple[Template, ...]
+
+
+Step = Text | Lines | Pairs | Hmac | Chain
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """One signature scheme. `steps` stand in the order in which they can be evaluated.
 
-    `accept` lists other bindings of request names that a verifier may try. `replay` names the slots whose values may
-    occur together only once. `masked` are the steps that a secret flows into. `header_names` are the headers that
-    templates read.
+    `accept` lists other bindings of `host`, `path` or steps that a verifier may try. `replay` names the slots whose
+    values may occur together only once. `masked` are the slots and steps that a secret flows into. `signed` are the
+    parts of a request that the signature covers whatever the client chooses: `body`, `query`, `path`, `host`,
+    `method`, `scheme`, and `header.NAME`.
     """
 
     name: str
     slots: Mapping[str, Slot]
     carriers: tuple[Carrier, ...]
     steps: Mapping[str, Step]
-    accept: tuple[Mapping[str, str], ...]
+    accept: tuple[Mapping[str, Template], ...]
     replay: tuple[str, ...]
     masked: frozenset[str]
-    header_names: frozenset[str]
+    signed: frozenset[str]
 
     @property
     def signature(self) -> SignatureSlot | None:

@@ -1,26 +1,60 @@
 """The canonicaliser: collects name and value pairs, encodes, sorts and joins them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+from gateway.core.json import write_number
 from gateway.core.message import Message
+from gateway.core.model import Request
 from gateway.core.recipe.filters import to_text
-from gateway.core.recipe.template import Reference, Template, Value
+from gateway.core.recipe.template import Reference, Template, Values
 
-Source = Literal["query", "form", "slots"]
+Source = Literal["query", "form", "json", "headers", "slots"]
 Sort = Literal["key", "pair", "item", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A rule that chooses headers: by name, by prefix, or every one; never those of `except_names`.
+
+    A name that ends in `*` within `except_names` is a prefix, one that begins with it a suffix, and `*_*` any name
+    with an underscore. `names` may hold pseudo headers, which are always there.
+    """
+
+    names: tuple[str, ...] = ()
+    prefixes: tuple[str, ...] = ()
+    every: bool = False
+    except_names: tuple[str, ...] = ()
+    as_listed: bool = False
+
+    def choose(self, request: Request, pseudo: Sequence[str] = ()) -> list[str]:
+        """Return the lower-case names that the rule chooses, sorted, or in the order of `names`."""
+        present = dict.fromkeys(name.lower() for name, _ in request.headers)
+        listed = [name for name in self.names if name in present or name in pseudo]
+        if self.as_listed:
+            return listed
+        matching = [name for name in present if self.every or name.startswith(self.prefixes or ("\0",))]
+        return sorted({*listed, *(name for name in matching if not self._is_excepted(name))})
+
+    def _is_excepted(self, name: str) -> bool:
+        return any(_fits(name, pattern) for pattern in self.except_names)
 
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
     """A step. `slots` are the pairs of the source `slots`; `key` and `value` encode the two sides.
 
-    `item` prints a pair, its names `k` and `v`; `item_empty` does so where the value is empty.
+    Headers are those of the slot `header_list`, else those that `choose` names; `pseudo` are headers that the request
+    does not have, such as `(request-target)`. `item` prints a pair, its names `k` and `v`; `item_empty` does so where
+    the value is empty. Items of a JSON list are numbered from `first_index`.
     """
 
     sources: tuple[Source, ...]
     slots: Mapping[str, Template]
+    header_list: str | None
+    choose: Chosen
+    pseudo: Mapping[str, Template]
     except_names: frozenset[str]
     key: Reference
     value: Reference
@@ -28,17 +62,22 @@ class Pairs:
     item: Template
     item_empty: Template | None
     skip_empty: bool
+    skip_bare: bool
     join: str
     prefix: str
     end: str
+    first_index: int
 
 
-def canonical(step: Pairs, message: Message, values: Mapping[str, Value]) -> str:
-    """Return the canonical text of the pairs; the prefix stands only where there are any."""
+def canonical(step: Pairs, message: Message, values: Values, headers: Sequence[str]) -> str:
+    """Return the canonical text of the pairs; the prefix stands only where there are any.
+
+    `headers` are the names that the source `headers` yields.
+    """
     pairs = [
-        (to_text(step.key.value({"k": name})), to_text(step.value.value({"v": value})))
-        for name, value in _collect(step, message, values)
-        if name not in step.except_names and (value or not step.skip_empty)
+        (to_text(step.key.value({"k": name})), _shown(step, parts))
+        for name, parts in _collect(step, message, values, headers)
+        if name not in step.except_names and (any(parts) or not step.skip_empty)
     ]
     if step.sort == "key":
         pairs.sort(key=lambda pair: pair[0])
@@ -50,18 +89,59 @@ def canonical(step: Pairs, message: Message, values: Mapping[str, Value]) -> str
     return (step.prefix if items else "") + step.join.join(items) + step.end
 
 
-def _collect(step: Pairs, message: Message, values: Mapping[str, Value]) -> list[tuple[str, str]]:
-    pairs: list[tuple[str, str]] = []
+def _shown(step: Pairs, parts: Sequence[str]) -> str:
+    """Encode a value; where a header repeats, each part by itself, joined by a comma (SigV4, CanonicalHeaders)."""
+    return ",".join(to_text(step.value.value({"v": part})) for part in parts)
+
+
+def _collect(
+    step: Pairs, message: Message, values: Values, headers: Sequence[str]
+) -> Iterator[tuple[str, Sequence[str]]]:
     for source in step.sources:
-        if source == "query":
-            pairs += message.query
-        elif source == "form":
-            pairs += message.form
-        else:
-            pairs += [(name, to_text(template.value(values))) for name, template in step.slots.items()]
-    return pairs
+        if source == "headers":
+            for name in headers:
+                pseudo = step.pseudo.get(name)
+                yield name, message.request.header_values(name) if pseudo is None else [to_text(pseudo.value(values))]
+            continue
+        for name, value in _single(source, step, message, values):
+            yield name, [value]
+
+
+def _single(source: Source, step: Pairs, message: Message, values: Values) -> Iterable[tuple[str, str]]:
+    if source == "query":
+        return message.bound_query if step.skip_bare else message.query
+    if source == "form":
+        return message.form if message.body_kind == "form" else ()
+    if source == "json":
+        return _flattened(message.body if message.body_kind == "json" else {}, "", step.first_index)
+    return ((name, to_text(template.value(values))) for name, template in step.slots.items())
+
+
+def _flattened(value: Any, path: str, first_index: int) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for name, member in value.items():
+            yield from _flattened(member, f"{path}.{name}" if path else name, first_index)
+    elif isinstance(value, list):
+        for index, member in enumerate(value, first_index):
+            yield from _flattened(member, f"{path}.{index}", first_index)
+    elif isinstance(value, bool):
+        yield path, "true" if value else "false"
+    elif isinstance(value, float) and value.is_integer():
+        yield path, str(int(value))
+    elif isinstance(value, int | float):
+        yield path, write_number(value)
+    elif value is not None:
+        yield path, str(value)
 
 
 def _item(step: Pairs, key: str, value: str) -> str:
     template = step.item_empty if step.item_empty is not None and not value else step.item
     return to_text(template.value({"k": key, "v": value}))
+
+
+def _fits(name: str, pattern: str) -> bool:
+    if pattern.startswith("*") and pattern.endswith("*"):
+        return pattern.strip("*") in name
+    if pattern.endswith("*"):
+        return name.startswith(pattern[:-1])
+    return name == pattern

@@ -1,7 +1,7 @@
 """Signs an upstream call by a recipe. The same carriers and steps verify it on the other side."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from gateway.core.draft import Draft
@@ -10,28 +10,39 @@ from gateway.core.message import Message
 from gateway.core.model import Request
 from gateway.core.outcome import Reason
 from gateway.core.recipe.carriers import write_slots
-from gateway.core.recipe.evaluate import Evaluation, evaluate
+from gateway.core.recipe.evaluate import Evaluation, Scope, encode, evaluation_of, signature_of
+from gateway.core.recipe.filters import to_bytes, to_text
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.model import (
+    Carrier,
+    ChosenSlot,
+    DerivedSlot,
     GivenSlot,
     KeySlot,
+    LifetimeSlot,
     NonceSlot,
     Recipe,
     SecretSlot,
     SignatureSlot,
     Slot,
+    TimePartSlot,
     TimeSlot,
 )
-from gateway.core.recipe.slots import make_nonce, write_time
+from gateway.core.recipe.nonce import make_nonce
+from gateway.core.recipe.rsa import rsa_sign
+from gateway.core.recipe.times import part_of, write_time
 
 
 @dataclass(frozen=True, slots=True)
 class Fresh:
-    """What makes one signature differ from the next: the clock, and 16 random bytes. `nonce` overrules the latter."""
+    """What makes one signature differ from the next: the clock, and 16 random bytes.
+
+    `pinned` overrules what slots would hold: the nonce of a vector, a client's own list of headers.
+    """
 
     now_ns: int
     entropy: bytes
-    nonce: str | None = None
+    pinned: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,36 +58,69 @@ class Signed:
 
 
 def sign(draft: Draft, recipe: Recipe, credential: Credential, given: Mapping[str, str], fresh: Fresh) -> Signed:
-    """Sign a call. Raises SpecError when a slot has no value or the call has no place for one."""
-    slots = {}
+    """Sign a call. Raises SpecError when a slot has no value, the call no place for one, or the key is no key.
+
+    What is written feeds what follows: plain slots, then those derived from the request (a digest of the body that by
+    now holds the former), then the list of headers that are there to be signed, then the signature.
+    """
+    slots = _bound(recipe, credential, given, fresh)
+    secret = credential.secret.reveal()
+    draft = _write(recipe, draft, slots)
+    for kind in (DerivedSlot, ChosenSlot, SignatureSlot):
+        message = Message(draft.render(), draft.body_kind)
+        scope = Scope(recipe, message, slots, secret)
+        for name, slot in recipe.slots.items():
+            if isinstance(slot, kind) and name not in slots:
+                slots[name] = fresh.pinned[name] if name in fresh.pinned else _computed(slot, scope)
+        draft = _write(recipe, draft, slots)
+    return Signed(
+        draft.render(), evaluation_of(scope, slots.get(recipe.signature.name, "") if recipe.signature else "")
+    )
+
+
+def _bound(recipe: Recipe, credential: Credential, given: Mapping[str, str], fresh: Fresh) -> dict[str, str]:
+    slots: dict[str, str] = {}
     for name, slot in recipe.slots.items():
-        value = _bind(slot, credential, given, fresh)
+        if isinstance(slot, DerivedSlot | ChosenSlot | SignatureSlot):
+            continue
+        value = fresh.pinned[name] if name in fresh.pinned else _bind(slot, credential, given, fresh)
         if value is not None:
             slots[name] = value
-    signature = recipe.signature
-    last = [carrier for carrier in recipe.carriers if signature and signature.name in carrier.template.names]
-    first = [carrier for carrier in recipe.carriers if carrier not in last]
-    draft = write_slots(first, draft, slots)
-    request = draft.render()
-    evaluation = evaluate(recipe, Message(request, draft.body_kind), slots, credential.secret.reveal())
-    if signature is None:
-        return Signed(request, evaluation)
-    draft = write_slots(last, draft, slots | {signature.name: evaluation.signature})
-    return Signed(draft.render(), evaluation)
+    return slots
+
+
+def _write(recipe: Recipe, draft: Draft, slots: Mapping[str, str]) -> Draft:
+    """Write each carrier whose slots all have a value; those in the body first, since headers may hold its digest.
+
+    An optional carrier is written only for what configuration gives: a token, but not a digest that nobody needs.
+    """
+    ready = [carrier for carrier in recipe.carriers if carrier.slots <= slots.keys() and _is_wanted(recipe, carrier)]
+    return write_slots(sorted(ready, key=lambda carrier: carrier.place == "header"), draft, slots)
+
+
+def _is_wanted(recipe: Recipe, carrier: Carrier) -> bool:
+    if not carrier.optional:
+        return True
+    return bool(carrier.slots) and all(isinstance(recipe.slots[name], GivenSlot) for name in carrier.slots)
 
 
 def _bind(slot: Slot, credential: Credential, given: Mapping[str, str], fresh: Fresh) -> str | None:
-    if isinstance(slot, KeySlot):
-        return credential.key
-    if isinstance(slot, SecretSlot):
-        return credential.secret.reveal()
-    if isinstance(slot, TimeSlot):
-        return write_time(fresh.now_ns, slot.format)
-    if isinstance(slot, NonceSlot):
-        return fresh.nonce or make_nonce(slot, fresh.entropy)
-    if isinstance(slot, SignatureSlot):
-        return None
-    return _given(slot, given)
+    match slot:
+        case KeySlot():
+            return credential.key
+        case SecretSlot():
+            return credential.secret.reveal()
+        case TimeSlot():
+            return write_time(fresh.now_ns, slot.format, slot.offset_s)
+        case TimePartSlot():
+            return part_of(fresh.now_ns, slot)
+        case LifetimeSlot():
+            return str(slot.default_s)
+        case NonceSlot():
+            return make_nonce(slot, fresh.entropy)
+        case GivenSlot():
+            return _given(slot, given)
+    return None
 
 
 def _given(slot: GivenSlot, given: Mapping[str, str]) -> str | None:
@@ -84,3 +128,29 @@ def _given(slot: GivenSlot, given: Mapping[str, str]) -> str | None:
     if value is None and not slot.optional:
         raise SpecError.of(Reason.INTERNAL, f"the signature needs `given.{slot.name}`")
     return None if value is None else str(value)
+
+
+def _computed(slot: Slot, scope: Scope) -> str:
+    if isinstance(slot, DerivedSlot):
+        return to_text(slot.of.value(scope))
+    if isinstance(slot, ChosenSlot):
+        names = slot.rule.choose(scope.message.request, _pseudo_names(scope.recipe))
+        return slot.sep.join(f"{slot.wrap}{name}{slot.wrap}" for name in names)
+    assert isinstance(slot, SignatureSlot)
+    if slot.method != "rsa":
+        return signature_of(scope)
+    try:
+        signature = rsa_sign(to_text(scope["secret"]), to_bytes(slot.of.value(scope)), slot.hash)
+    except (ValueError, TypeError, ImportError) as error:
+        raise SpecError.of(Reason.INTERNAL, f"{scope.recipe.name}: the secret does not serve: {_why(error)}") from None
+    return encode(signature, slot.encoding)
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, ImportError):
+        return "RSA needs the extra: pip install 'metric-gateway[rsa]'"
+    return "it is not an RSA private key in PEM form"
+
+
+def _pseudo_names(recipe: Recipe) -> tuple[str, ...]:
+    return tuple(name for step in recipe.steps.values() for name in getattr(step, "pseudo", ()))

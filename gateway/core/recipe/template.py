@@ -3,12 +3,19 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from gateway.core.recipe.filters import FILTERS, Filter, Kind, to_bytes
 from gateway.core.suggest import nearest
 
 Value = str | bytes
-Values = Mapping[str, Value]
+
+
+class Values(Protocol):
+    """Whatever gives the value of a name."""
+
+    def __getitem__(self, name: str, /) -> Value: ...
+
 
 # What every template may read of a request. `header.NAME` is text too, empty when the header is absent.
 REQUEST_NAMES = {
@@ -98,6 +105,8 @@ def _reference(text: str, kinds: Mapping[str, Kind]) -> Reference:
             raise RecipeError(f"there is no filter {word!r}", nearest(word, FILTERS.keys()))
         if colon and step.argument is None:
             raise RecipeError(f"the filter {word!r} takes no argument")
+        if len(argument) < step.least_argument:
+            raise RecipeError(f"the filter {word!r} needs an argument", f"write {word}:{'x' * step.least_argument}")
         if kind not in step.takes:
             raise RecipeError(f"{{{text}}}: {word!r} does not take {_a(kind)}", "hash text or bytes, encode a digest")
         applied.append((step, argument if colon else step.argument or ""))

@@ -1,18 +1,35 @@
 """Verifies a received request by a recipe. The rules here hold for every recipe; no author can forget them."""
 
+import base64
+import binascii
 import hmac
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import NoReturn, Protocol
 
 from gateway.core.errors import CallerError
+from gateway.core.issued import Accounts, account_of, ended
 from gateway.core.message import Message
+from gateway.core.moments import NS
 from gateway.core.outcome import Reason
 from gateway.core.recipe.carriers import read_slots
-from gateway.core.recipe.evaluate import evaluate
-from gateway.core.recipe.keyring import DECOY, Keyring
-from gateway.core.recipe.model import GivenSlot, KeySlot, Recipe, SecretSlot, TimeSlot
-from gateway.core.recipe.slots import NS, read_time
+from gateway.core.recipe.evaluate import Scope, listed, signature_of
+from gateway.core.recipe.filters import to_bytes, to_text
+from gateway.core.recipe.keyring import Keyring
+from gateway.core.recipe.model import (
+    ChosenSlot,
+    DerivedSlot,
+    GivenSlot,
+    KeySlot,
+    LifetimeSlot,
+    Recipe,
+    SecretSlot,
+    SignatureSlot,
+    TimePartSlot,
+    TimeSlot,
+)
+from gateway.core.recipe.rsa import rsa_verifies
+from gateway.core.recipe.times import part_of, read_times
 
 
 class ReplayMemory(Protocol):
@@ -22,14 +39,32 @@ class ReplayMemory(Protocol):
         """Record it until then. Returns False when it was recorded already."""
         ...
 
+    def seen(self, once: tuple[str, ...]) -> bool:
+        """Tell whether it is recorded."""
+        ...
+
+
+class Forgetful:
+    """A replay memory for a request that comes once: a case, a vector, a person's question."""
+
+    def remember(self, once: tuple[str, ...], until_ns: int) -> bool:
+        return True
+
+    def seen(self, once: tuple[str, ...]) -> bool:
+        return False
+
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A recipe that a route accepts, with its credentials, and the values that the route pins (`given`)."""
+    """A recipe that a route accepts, with its credentials, and the values that the route pins (`given`).
+
+    `accounts` are those that log in here for a session that this recipe carries.
+    """
 
     recipe: Recipe
     keyring: Keyring
     pins: Mapping[str, str]
+    accounts: Accounts = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,77 +92,163 @@ def verify(message: Message, checks: Sequence[Check], *, now_ns: int, replays: R
     key = next((slots.get(name) for name, slot in recipe.slots.items() if isinstance(slot, KeySlot)), None)
     try:
         _check_given(check, slots)
-        time_ns = _check_time(recipe, slots, now_ns)
-        _check_secret(check, message, slots, key)
+        time_ns = check_time(recipe, slots, now_ns)
+        _check_chosen(recipe, message, slots)
+        key = _check_secret(check, message, slots, key, now_ns, replays)
         _check_replay(recipe, slots, replays, time_ns or now_ns)
     except CallerError as error:
         assert error.outcome.reason is not None
         raise Refused(error.outcome.reason, error.outcome.message, recipe.name, key) from error
-    carried_secrets = {name for name, slot in recipe.slots.items() if isinstance(slot, SecretSlot)}
-    return Verified(recipe.name, key, {name: slots[name] for name in slots if name not in carried_secrets})
+    hidden = (SecretSlot, SignatureSlot)
+    return Verified(
+        recipe.name, key, {name: slots[name] for name in slots if not isinstance(recipe.slots[name], hidden)}
+    )
 
 
 def _told(message: Message, checks: Sequence[Check]) -> tuple[Check, dict[str, str]]:
     """Return the first check whose carriers parse. Of the refusals, the one that got furthest is raised."""
-    worst: CallerError | None = None
+    furthest: CallerError | None = None
     for check in checks:
         try:
             return check, read_slots(check.recipe, message)
         except CallerError as error:
-            if worst is None or worst.outcome.reason is Reason.MISSING_CREDENTIALS:
-                worst = error
-    raise worst or CallerError.of(Reason.MISSING_CREDENTIALS, "no recipe accepts this call")
+            if furthest is None or furthest.outcome.reason is Reason.MISSING_CREDENTIALS:
+                furthest = error
+    raise furthest or CallerError.of(Reason.MISSING_CREDENTIALS, "no recipe accepts this call")
 
 
 def _check_given(check: Check, slots: Mapping[str, str]) -> None:
     for name, slot in check.recipe.slots.items():
         pinned = check.pins.get(name)
         if isinstance(slot, GivenSlot) and name in slots and pinned is not None and slots[name] != pinned:
-            raise CallerError.of(
-                Reason.BAD_CREDENTIALS, f"{name} is {slots[name]!r}, and only {pinned!r} is taken here"
-            )
+            _refuse(Reason.BAD_CREDENTIALS, f"{name} is {slots[name]!r}, and only {pinned!r} is taken here")
 
 
-def _check_time(recipe: Recipe, slots: Mapping[str, str], now_ns: int) -> int | None:
-    for name, slot in recipe.slots.items():
-        if isinstance(slot, TimeSlot) and name in slots:
-            time_ns = read_time(slots[name], slot.format)
-            away_s = (time_ns - now_ns) / NS
-            if abs(away_s) > slot.window_s:
-                side = "in the future" if away_s > 0 else "old"
-                raise CallerError.of(
-                    Reason.STALE,
-                    f"the request's time is {abs(away_s):.0f} s {side}; {slot.window_s:g} s are allowed",
-                )
-            return time_ns
-    return None
+def check_time(recipe: Recipe, slots: Mapping[str, str], now_ns: int) -> int | None:
+    """Return the request's moment in nanoseconds, None for a recipe without one.
+
+    Raises CallerError: STALE, or BAD_CREDENTIALS where the text means no moment or its renderings disagree.
+    """
+    slot = next((slot for slot in recipe.slots.values() if isinstance(slot, TimeSlot)), None)
+    if slot is None or slot.name not in slots:
+        return None
+    readings = read_times(slots[slot.name], slot)
+    if not readings:
+        _refuse(Reason.BAD_CREDENTIALS, f"{slots[slot.name]!r} is not a time that can be read")
+    time_ns = min(readings, key=lambda reading: abs(reading - now_ns))
+    age_s = (now_ns - time_ns) / NS
+    allowed_s = min([slot.window_s, *_lifetimes_s(recipe, slots)])
+    if age_s > allowed_s or -age_s > slot.window_s:
+        side = "old" if age_s > 0 else "in the future"
+        _refuse(Reason.STALE, f"the request's time is {abs(age_s):.0f} s {side}; {allowed_s:g} s are allowed")
+    for name, part in recipe.slots.items():
+        if isinstance(part, TimePartSlot) and name in slots and slots[name] != part_of(time_ns, part):
+            _refuse(Reason.BAD_CREDENTIALS, f"{name} {slots[name]!r} is not of the time {slots[slot.name]!r}")
+    return time_ns
 
 
-def _check_secret(check: Check, message: Message, slots: Mapping[str, str], key: str | None) -> None:
-    for name, slot in check.recipe.slots.items():
-        if isinstance(slot, SecretSlot):
-            if not check.keyring.holds(slots[name]):
-                raise CallerError.of(Reason.UNKNOWN_KEY, f"the {name} is not known or has ended")
-            return
-    secrets = check.keyring.secrets_of(key or "")
-    signed = _is_signed(check.recipe, message, slots, [secret.reveal() for secret in secrets or (DECOY,)])
-    if secrets is None:
-        raise CallerError.of(Reason.UNKNOWN_KEY, "the key id is not known")
+def _lifetimes_s(recipe: Recipe, slots: Mapping[str, str]) -> list[int]:
+    return [int(slots[name]) for name, slot in recipe.slots.items() if isinstance(slot, LifetimeSlot) and name in slots]
+
+
+def _check_chosen(recipe: Recipe, message: Message, slots: Mapping[str, str]) -> None:
+    """Hold the client's list of signed headers to what must be signed: it must not decide what is covered."""
+    pseudo = {name for step in recipe.steps.values() for name in getattr(step, "pseudo", ())}
+    for slot in recipe.slots.values():
+        if not isinstance(slot, ChosenSlot):
+            continue
+        names = listed(slot, slots[slot.name], message.request)
+        if len(set(names)) < len(names):
+            _refuse(Reason.BAD_CREDENTIALS, "the list of signed headers names one twice")
+        if not any(must <= set(names) for must in slot.must):
+            wanted = " or ".join(", ".join(sorted(must)) for must in slot.must)
+            _refuse(Reason.BAD_CREDENTIALS, f"the list of signed headers lacks one of: {wanted}")
+        needed = frozenset[str]().union(*slot.must)
+        for name in names:
+            count = 1 if name in pseudo else len(message.request.header_values(name))
+            if count == 0:
+                _refuse(Reason.BAD_CREDENTIALS, f"the header {name[:80]!r} is listed as signed, and is missing")
+            if count > 1 and name in needed:
+                _refuse(Reason.BAD_CREDENTIALS, f"the header {name[:80]!r} stands more than once")
+
+
+def _check_secret(
+    check: Check, message: Message, slots: Mapping[str, str], key: str | None, now_ns: int, replays: ReplayMemory
+) -> str | None:
+    """Return the key of whoever proved to know a secret."""
+    if check.recipe.signature is None:
+        text = next(slots[name] for name, slot in check.recipe.slots.items() if isinstance(slot, SecretSlot))
+        return _check_lone_secret(check, text, key, now_ns, replays)
+    signed = False
+    for secret in check.keyring.to_try(key or ""):
+        signed = signed or matches_signature(check.recipe, message, slots, secret)
+    if not check.keyring.knows(key or ""):
+        _refuse(Reason.UNKNOWN_KEY, "the key id is not known")
     if not signed:
-        raise CallerError.of(Reason.BAD_SIGNATURE, "the signature does not match")
+        _refuse(Reason.BAD_SIGNATURE, "the signature does not match")
+    _check_derived(check.recipe, message, slots)
+    return key
 
 
-def _is_signed(recipe: Recipe, message: Message, slots: Mapping[str, str], secrets: Sequence[str]) -> bool:
+def _check_lone_secret(check: Check, text: str, key: str | None, now_ns: int, replays: ReplayMemory) -> str | None:
+    """Compare a secret that travels as it is: alone, issued here, or beside the key that it belongs to."""
+    if not check.recipe.needs_key:
+        if check.keyring.holds(text):
+            return None
+        account = account_of(text, check.accounts, now_ns=now_ns)
+        if account is None or replays.seen(ended(text)):
+            _refuse(Reason.UNKNOWN_KEY, "what was presented is not known or has ended")
+        return account
+    same = False
+    for secret in check.keyring.to_try(key or ""):
+        same = hmac.compare_digest(secret.encode(), text.encode("utf-8", "surrogateescape")) or same
+    if not check.keyring.knows(key or ""):
+        _refuse(Reason.UNKNOWN_KEY, "the key id is not known")
+    if not same:
+        _refuse(Reason.BAD_SIGNATURE, "the secret does not match")
+    return key
+
+
+def matches_signature(recipe: Recipe, message: Message, slots: Mapping[str, str], secret: str) -> bool:
+    """Tell whether the signature is the secret's, under the request's own names or one of `accept`."""
     slot = recipe.signature
     if slot is None:
         return False
-    claimed = slots[slot.name].encode()
-    for secret in secrets:
-        for accepted in ({}, *recipe.accept):
-            made = evaluate(recipe, message, slots, secret, accepted).signature.encode()
-            if hmac.compare_digest(made, claimed):
-                return True
+    for accepted in ({}, *recipe.accept):
+        scope = Scope(recipe, message, _carried(recipe, slots), secret, accepted)
+        if _is_signature(scope, slot, slots[slot.name]):
+            return True
     return False
+
+
+def _carried(recipe: Recipe, slots: Mapping[str, str]) -> dict[str, str]:
+    """Return the slots without those derived: what is signed is what the request really has."""
+    return {name: text for name, text in slots.items() if not _is_recomputed(recipe, name, text)}
+
+
+def _is_recomputed(recipe: Recipe, name: str, text: str) -> bool:
+    slot = recipe.slots[name]
+    return isinstance(slot, DerivedSlot) and text not in slot.allow
+
+
+def _is_signature(scope: Scope, slot: SignatureSlot, claimed: str) -> bool:
+    if slot.method != "rsa":
+        return hmac.compare_digest(signature_of(scope).encode(), claimed.encode())
+    try:
+        signature = base64.b64decode(claimed, validate=True)
+        return rsa_verifies(to_text(scope["secret"]), to_bytes(slot.of.value(scope)), signature, slot.hash)
+    except (ValueError, binascii.Error):
+        return False
+
+
+def _check_derived(recipe: Recipe, message: Message, slots: Mapping[str, str]) -> None:
+    """Recompute what the request announces of itself, such as a digest of its body."""
+    scope = Scope(recipe, message, _carried(recipe, slots), "")
+    for name, slot in recipe.slots.items():
+        if not isinstance(slot, DerivedSlot) or name not in slots or slots[name] in slot.allow:
+            continue
+        if not hmac.compare_digest(to_bytes(slot.of.value(scope)), to_bytes(slots[name])):
+            _refuse(Reason.BAD_SIGNATURE, f"{name} is not what the request has")
 
 
 def _check_replay(recipe: Recipe, slots: Mapping[str, str], replays: ReplayMemory, time_ns: int) -> None:
@@ -136,4 +257,8 @@ def _check_replay(recipe: Recipe, slots: Mapping[str, str], replays: ReplayMemor
     window_s = max((slot.window_s for slot in recipe.slots.values() if isinstance(slot, TimeSlot)), default=300)
     once = (recipe.name, *(slots.get(name, "") for name in recipe.replay))
     if not replays.remember(once, time_ns + int(window_s * NS)):
-        raise CallerError.of(Reason.REPLAYED, "this request was already received")
+        _refuse(Reason.REPLAYED, "this request was already received")
+
+
+def _refuse(reason: Reason, message: str) -> NoReturn:
+    raise CallerError.of(reason, message)

@@ -1,0 +1,62 @@
+"""gateway coverage: what a signature scheme protects, found out by altering a sample."""
+
+from typing import Annotated
+
+import typer
+
+from gateway.commands.loading import load_or_fail, recipe_named
+from gateway.commands.options import Json, SpecFolder, fail
+from gateway.commands.printing import line, print_json
+from gateway.core.errors import GatewayError
+from gateway.core.model import Secret
+from gateway.core.recipe.coverage import PARTS, Protection
+from gateway.core.recipe.coverage import coverage as find_out
+from gateway.core.recipe.model import Recipe
+
+
+def coverage(
+    recipe: Annotated[str | None, typer.Argument(metavar="[RECIPE]", help="The recipe's name; default: all.")] = None,
+    routes: SpecFolder = None,
+    json: Json = False,
+) -> None:
+    """Alter each part of a signed sample, and print what the scheme does not protect.
+
+    Example: gateway coverage tencent-receiver
+    """
+    specs = load_or_fail(routes)
+    chosen = sorted(specs.recipes.values(), key=lambda each: each.name)
+    if recipe is not None:
+        chosen = [recipe_named(specs, recipe)]
+    found = {each.name: _found(each) for each in chosen}
+    if json:
+        print_json({name: {each.part: each.protected for each in parts} for name, parts in found.items()})
+        return
+    for text in table(found):
+        line(text)
+
+
+def table(found: dict[str, list[Protection]]) -> list[str]:
+    """Return the lines of a Markdown table."""
+    lines = [f"| recipe | {' | '.join(PARTS)} |", f"|---|{'---|' * len(PARTS)}"]
+    for name, parts in found.items():
+        lines.append(f"| `{name}` | {' | '.join('yes' if each.protected else '**no**' for each in parts)} |")
+    return lines
+
+
+def _found(recipe: Recipe) -> list[Protection]:
+    try:
+        is_rsa = recipe.signature is not None and recipe.signature.method == "rsa"
+        return find_out(recipe, _rsa_key() if is_rsa else None)
+    except GatewayError as error:
+        fail(error.outcome.message)
+
+
+def _rsa_key() -> Secret:
+    """Make a key for a sample; nothing is ever signed with it but that."""
+    try:
+        from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+        from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+    except ImportError:
+        fail("RSA needs the extra: pip install 'metric-gateway[rsa]'")
+    key = generate_private_key(65537, 2048)
+    return Secret(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode())

@@ -1,0 +1,60 @@
+"""Calls that carry no data points and are answered here: logging in, logging out, and the like."""
+
+from dataclasses import dataclass
+
+from gateway.core.accept import identify, request_names
+from gateway.core.errors import CallerError
+from gateway.core.issued import account_of, ended, expiry_ns, issue
+from gateway.core.message import Message
+from gateway.core.model import Response
+from gateway.core.outcome import Reason
+from gateway.core.provider import Also
+from gateway.core.recipe.keyring import Credential
+from gateway.core.recipe.verify import ReplayMemory, Verified
+from gateway.core.reply import reply_by
+from gateway.core.route import Match, Source
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What an answer depends on beside the request: the clock, 16 random bytes, our own id for the request."""
+
+    now_ns: int
+    entropy: bytes
+    request_id: str
+
+
+def answer_also(
+    match: Match, also: Also, message: Message, moment: Moment, replays: ReplayMemory, *, peer: str | None = None
+) -> Response:
+    """Verify the call, issue or end a session where it says so, and reply. Raises CallerError."""
+    source = match.route.source
+    checks = source.also_checks.get(match.form.name if match.form else "", ())
+    who = identify(source, checks, message, now_ns=moment.now_ns, replays=replays, peer=peer)
+    names = request_names(match, message, who) | {"request_id": moment.request_id, "token": None, "expires_ns": None}
+    if also.issues is not None:
+        account = _account(source, also.issues, who)
+        names["token"], names["expires_ns"] = issue(
+            account, now_ns=moment.now_ns, lifetime_s=also.lifetime_s, entropy=moment.entropy
+        )
+    if also.ends is not None:
+        _end(source, also.ends, match.captured.get("token", ""), moment.now_ns, replays)
+    return reply_by(also.reply, names, moment.request_id)
+
+
+def _account(source: Source, recipe: str, who: Verified) -> Credential:
+    """Return the credential of whoever logged in. Raises CallerError where the account may not log in here."""
+    for check in source.checks:
+        if check.recipe.name == recipe:
+            for credentials in check.accounts.values():
+                for credential in credentials:
+                    if credential.key == who.key:
+                        return credential
+    raise CallerError.of(Reason.NOT_ALLOWED, "nobody can log in here")
+
+
+def _end(source: Source, recipe: str, token: str, now_ns: int, replays: ReplayMemory) -> None:
+    """Remember that a session has ended; only one that was issued here and still lives is worth the memory."""
+    for check in source.checks:
+        if check.recipe.name == recipe and account_of(token, check.accounts, now_ns=now_ns) is not None:
+            replays.remember(ended(token), expiry_ns(token))

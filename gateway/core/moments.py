@@ -1,0 +1,17 @@
+"""Moments as text, in English whatever the locale, in a zone that is stated."""
+
+from datetime import datetime, timedelta, timezone
+
+NS = 1_000_000_000
+DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def write_moment(time_ns: int, pattern: str, offset_s: int = 0) -> str:
+    """Write a moment by a strftime pattern, `offset_s` seconds east of UTC."""
+    moment = datetime.fromtimestamp(time_ns // NS, timezone(timedelta(seconds=offset_s)))
+    half = "AM" if moment.hour < 12 else "PM"
+    names = {"%a": DAYS[moment.weekday()], "%b": MONTHS[moment.month - 1], "%p": half}
+    for directive, name in names.items():
+        pattern = pattern.replace(directive, name)
+    return moment.strftime(pattern)

@@ -1,0 +1,49 @@
+"""RSA signatures (PKCS #1 v1.5), by the extra `rsa`; the package is imported when a recipe first needs it."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+
+
+def rsa_sign(pem: str, data: bytes, hash_name: str) -> bytes:
+    """Sign with a private key. Raises ValueError for what is none."""
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import padding
+
+    return _private_key(pem).sign(data, padding.PKCS1v15(), getattr(hashes, hash_name.upper())())
+
+
+def rsa_verifies(pem: str, data: bytes, signature: bytes, hash_name: str) -> bool:
+    """Check a signature against a public key, or that of a private key. Raises ValueError for what is neither."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import padding
+
+    try:
+        _public_key(pem).verify(signature, data, padding.PKCS1v15(), getattr(hashes, hash_name.upper())())
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _private_key(pem: str) -> "RSAPrivateKey":
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    key = load_pem_private_key(pem.encode(), None)
+    if not isinstance(key, RSAPrivateKey):
+        raise ValueError("not an RSA key")
+    return key
+
+
+def _public_key(pem: str) -> "RSAPublicKey":
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    if "PRIVATE KEY" in pem:
+        return _private_key(pem).public_key()
+    key = load_pem_public_key(pem.encode())
+    if not isinstance(key, RSAPublicKey):
+        raise ValueError("not an RSA key")
+    return key

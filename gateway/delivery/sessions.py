@@ -1,0 +1,123 @@
+"""Sessions that upstreams want: got by logging in, kept in memory, one login at a time for each credential."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from cachetools import LRUCache
+
+from gateway.core.encode import fill_in
+from gateway.core.errors import SpecError, UpstreamError
+from gateway.core.expression import EvaluationError
+from gateway.core.json import read_json
+from gateway.core.model import PublicUrl, Request, Response, Secret
+from gateway.core.outcome import Outcome, Reason
+from gateway.core.provider import Login
+from gateway.core.recipe.keyring import digest_of
+from gateway.core.recipe.sign import Fresh, sign
+from gateway.core.route import Target
+from gateway.core.url import split_url
+from gateway.delivery.client import Sender, Timeouts
+
+MAX_SESSIONS = 10_000
+# A session is renewed before its end: in between lie a clock that differs, and a call that takes its time.
+RENEW_AT = 0.8
+# After a login that failed, how long its failure is the answer to all who wait.
+RETRY_AFTER_S = 1.0
+
+
+@dataclass(slots=True)
+class _Session:
+    """A token and when to renew it, by the monotonic clock; None while nobody has logged in.
+
+    `failure` is told to whoever waited for the same login, and tried again from `retry_at` on.
+    """
+
+    lock: asyncio.Lock
+    token: Secret | None = None
+    renew_at: float = 0
+    failure: Outcome | None = None
+    retry_at: float = 0
+
+
+class Sessions:
+    """Logs in where a target wants a session, and keeps what it got. Lives across reloads."""
+
+    def __init__(self, sender: Sender) -> None:
+        self._sender = sender
+        self._sessions: LRUCache[tuple[str, ...], _Session] = LRUCache(MAX_SESSIONS)
+
+    async def token_for(self, target: Target, login: Login, left_s: float) -> Secret:
+        """Return a live token. However many wait for one, one logs in. Raises UpstreamError or SpecError."""
+        session = self._sessions.setdefault(_identity(target, login), _Session(asyncio.Lock()))
+        try:
+            async with asyncio.timeout(left_s), session.lock:
+                if session.token is None or time.monotonic() >= session.renew_at:
+                    await self._renew(session, target, login, left_s)
+                assert session.token is not None
+                return session.token
+        except TimeoutError:
+            raise UpstreamError.of(Reason.UPSTREAM_TIMEOUT, "logging in took too long") from None
+
+    async def _renew(self, session: _Session, target: Target, login: Login, left_s: float) -> None:
+        session.token = None
+        if session.failure is not None and time.monotonic() < session.retry_at:
+            raise UpstreamError(session.failure)
+        try:
+            session.token = await self._log_in(target, login, left_s)
+        except UpstreamError as error:
+            session.failure, session.retry_at = error.outcome, time.monotonic() + RETRY_AFTER_S
+            raise
+        session.failure = None
+        session.renew_at = time.monotonic() + RENEW_AT * login.lifetime_s
+
+    def drop(self, target: Target, login: Login, token: Secret) -> None:
+        """Forget a token that the upstream no longer takes, unless another has come in its place."""
+        session = self._sessions.get(_identity(target, login))
+        if session is not None and session.token == token:
+            session.token = None
+
+    async def _log_in(self, target: Target, login: Login, left_s: float) -> Secret:
+        request = _request(target, login)
+        answer = await self._sender.send(request, timeouts=Timeouts(connect_s=target.connect_timeout_s, total_s=left_s))
+        try:
+            token = login.token(_names(answer))
+        except EvaluationError:
+            token = None
+        if not 200 <= answer.status <= 299 or not isinstance(token, str) or not token:
+            raise UpstreamError.of(
+                Reason.UPSTREAM_AUTH, f"logging in to {request.host} failed (status {answer.status})"
+            )
+        return Secret(token)
+
+
+def _identity(target: Target, login: Login) -> tuple[str, ...]:
+    assert target.credential is not None
+    secret = digest_of(target.credential.secret.reveal()).hex()
+    url = f"{target.scheme}://{target.host}{target.base_path}"
+    return (url, login.sign.name, target.credential.key or "", secret)
+
+
+def _request(target: Target, login: Login) -> Request:
+    assert target.credential is not None
+    names: dict[str, Any] = {"given": target.given, "now_ns": time.time_ns(), "call_id": uuid4().hex}
+    url = PublicUrl(target.scheme, target.host, target.base_path)
+    try:
+        if login.url is not None:
+            url = split_url(login.url({"given": target.given}) or "")
+        draft = fill_in(login.form, url, names | {"items": [], "points": []})
+    except (EvaluationError, ValueError) as error:
+        raise SpecError.of(Reason.INTERNAL, f"{target.provider.name}: logging in: {error}") from error
+    given = {name: str(value) for name, value in target.given.items()}
+    return sign(draft, login.sign, target.credential, given, Fresh(time.time_ns(), uuid4().bytes)).request
+
+
+def _names(answer: Response) -> Mapping[str, Any]:
+    try:
+        body = read_json(answer.body)
+    except ValueError:
+        body = None
+    return {"body": body, "headers": {name.lower().replace("-", "_"): value for name, value in answer.headers}}

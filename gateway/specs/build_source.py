@@ -1,0 +1,122 @@
+"""From the YAML of a route's `receive` to its source."""
+
+from collections.abc import Iterable, Sequence
+from ipaddress import ip_network
+
+from gateway.core.expression.compiler import KeyPath
+from gateway.core.issued import make_accounts
+from gateway.core.provider import Provider, Receive
+from gateway.core.recipe.keyring import MAX_SECRETS_PER_KEY, Credential, make_keyring
+from gateway.core.recipe.model import Recipe
+from gateway.core.recipe.verify import Check
+from gateway.core.route import Network, Source
+from gateway.core.suggest import nearest
+from gateway.specs.models import SourceSpec
+from gateway.specs.route_parts import RouteParts, serves, to_credential
+
+AT: KeyPath = ("receive",)
+
+
+def build_source(parts: RouteParts, spec: SourceSpec) -> Source | None:
+    provider = parts.provider(spec.provider, AT)
+    if provider is None:
+        return None
+    if provider.receive is None:
+        parts.document.error((*AT, "provider"), f"{provider.name} has no `receive`: nobody can report to it")
+        return None
+    recipes = _verify(parts, spec, provider.receive)
+    also = {form.name: form.also for form in provider.receive.requests if form.also is not None}
+    logging_in = [recipe for call in also.values() for recipe in call.verify]
+    parts.check_given(spec.given, provider, [*recipes, *logging_in], AT)
+    _check_credentials(parts, spec, [*recipes, *logging_in])
+    checks = _checks(spec, recipes, provider)
+    if spec.from_ is None:
+        _warn_of_unsigned(parts, provider.receive, checks)
+    return Source(
+        provider=provider,
+        receive=provider.receive,
+        checks=checks,
+        given={**provider.given, **spec.given},
+        rules=parts.rules(provider, spec.rules, (*AT, "rules")),
+        also_checks={name: _checks(spec, call.verify, provider) for name, call in also.items()},
+        networks=None if spec.from_ is None else _networks(parts, spec.from_),
+        public_url=None if spec.public_url is None else parts.url(spec.public_url, (*AT, "public_url")),
+        hide_unknown_keys=spec.hide_unknown_keys,
+        max_body_bytes=spec.max_body_bytes,
+        read_timeout_s=spec.read_timeout_s,
+    )
+
+
+def _verify(parts: RouteParts, spec: SourceSpec, receive: Receive) -> Sequence[Recipe]:
+    if spec.verify is None:
+        return receive.verify
+    if not spec.verify:
+        what = "no recipe is named, so that nothing would be verified"
+        parts.document.error((*AT, "verify"), what, "leave `verify` out, or name one")
+    by_name = {recipe.name: recipe for recipe in receive.verify}
+    for index, name in enumerate(spec.verify):
+        if name not in by_name:
+            hint = nearest(name, by_name.keys())
+            parts.document.error((*AT, "verify", index), f"the provider has no recipe {name!r}", hint)
+    return [by_name[name] for name in spec.verify if name in by_name]
+
+
+def _check_credentials(parts: RouteParts, spec: SourceSpec, recipes: Sequence[Recipe]) -> None:
+    at = (*AT, "credentials")
+    if spec.credentials == "none":
+        what = "whoever reaches this route may report through it"
+        if spec.from_ is None:
+            parts.document.warning(at, what, "name the reporters' networks: from: [10.0.0.0/8]")
+        return
+    if not spec.credentials:
+        what = "no credential is given, so that every report would be refused"
+        parts.document.error(at, what, "name one, or write `credentials: none`")
+    for index, credential in enumerate(spec.credentials if recipes else ()):
+        if not any(serves(credential, recipe) for recipe in recipes):
+            parts.unserved(credential, recipes, (*at, index))
+    keys = [credential.key for credential in spec.credentials if credential.key is not None]
+    for key in sorted(set(keys)):
+        if keys.count(key) > MAX_SECRETS_PER_KEY:
+            parts.document.error(at, f"the key {key!r} has more than {MAX_SECRETS_PER_KEY} secrets")
+
+
+def _checks(spec: SourceSpec, recipes: Iterable[Recipe], provider: Provider) -> tuple[Check, ...]:
+    """Return a check for each recipe that a credential serves, or that a session issued here may be carried by."""
+    if spec.credentials == "none":
+        return ()
+    pins = {name: str(value) for name, value in spec.given.items()}
+    checks = []
+    for recipe in recipes:
+        fitting = [to_credential(each) for each in spec.credentials if serves(each, recipe)]
+        accounts = make_accounts(_accounts(spec, recipe, provider))
+        if fitting or accounts:
+            checks.append(Check(recipe, make_keyring(fitting), pins, accounts))
+    return tuple(checks)
+
+
+def _accounts(spec: SourceSpec, recipe: Recipe, provider: Provider) -> Iterable[Credential]:
+    """Yield the credentials that can log in for a session which this recipe carries."""
+    calls = [form.also for form in provider.receive.requests if form.also] if provider.receive else []
+    by_login = [call for call in calls if call.issues == recipe.name]
+    for credential in () if spec.credentials == "none" else spec.credentials:
+        if any(serves(credential, login) for call in by_login for login in call.verify):
+            yield to_credential(credential)
+
+
+def _warn_of_unsigned(parts: RouteParts, receive: Receive, checks: Iterable[Check]) -> None:
+    """Warn of what the mapping reads and a signature does not cover: on the way, anyone could change it."""
+    for check in checks:
+        unsigned = sorted(receive.reads - check.recipe.signed)
+        if unsigned:
+            what = f"{check.recipe.name} does not sign {', '.join(unsigned)}, which the provider reads"
+            parts.document.warning((*AT, "provider"), what, "name the reporters' networks: from: [10.0.0.0/8]")
+
+
+def _networks(parts: RouteParts, texts: Sequence[str]) -> tuple[Network, ...]:
+    networks = []
+    for index, text in enumerate(texts):
+        try:
+            networks.append(ip_network(text))
+        except ValueError:
+            parts.document.error((*AT, "from", index), f"{text!r} is not a network", "write 10.0.0.0/8 or fc00::/7")
+    return tuple(networks)

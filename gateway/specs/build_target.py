@@ -1,0 +1,125 @@
+"""From the YAML of a route's `send` to its target."""
+
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from typing import Any
+
+from gateway.core.expression import EvaluationError
+from gateway.core.expression.compiler import KeyPath
+from gateway.core.model import PublicUrl
+from gateway.core.provider import CallForm, Login, Provider, Send
+from gateway.core.recipe.model import Recipe
+from gateway.core.route import Target
+from gateway.core.suggest import nearest
+from gateway.specs.models import CredentialSpec, TargetSpec
+from gateway.specs.route_parts import RouteParts, serves, to_credential
+
+AT: KeyPath = ("send",)
+
+
+def build_target(parts: RouteParts, spec: TargetSpec, timeout_s: float) -> Target | None:
+    provider = parts.provider(spec.provider, AT)
+    if provider is None:
+        return None
+    if provider.send is None:
+        parts.document.error((*AT, "provider"), f"{provider.name} has no `send`: nothing can be sent to it")
+        return None
+    given = {**provider.given, **spec.given}
+    for name in provider.needs:
+        if given.get(name) in (None, ""):
+            parts.document.error((*AT, "given"), f"{provider.name} needs `given.{name}` to send")
+    login = _login(spec.credential, provider.send)
+    chosen = _call(parts, spec, provider.send, login)
+    url = _url(parts, spec, provider, given)
+    if chosen is None or url is None:
+        return None
+    form, recipe = chosen
+    parts.check_given(spec.given, provider, [*form.sign, *([login.sign] if login else [])], AT)
+    if recipe is not None:
+        _check_rsa(parts, recipe)
+    return Target(
+        provider=provider,
+        send=provider.send,
+        form=form,
+        scheme=url.scheme,
+        host=url.host,
+        base_path=url.prefix,
+        recipe=recipe,
+        credential=None if spec.credential is None else to_credential(spec.credential),
+        given=given,
+        rules=parts.rules(provider, spec.rules, (*AT, "rules")),
+        login=login,
+        connect_timeout_s=spec.connect_timeout_s,
+        timeout_s=timeout_s,
+    )
+
+
+def _login(credential: CredentialSpec | None, send: Send) -> Login | None:
+    """Return the provider's login where the credential is meant for it, and so not for what carries the session."""
+    login = send.login
+    if login is None or credential is None or login.sign.needs_key != (credential.key is not None):
+        return None
+    names_it = credential.recipe == login.for_recipe.name
+    serves_none_else = credential.recipe is None and not any(
+        serves(credential, recipe) for form in send.requests for recipe in form.sign
+    )
+    return login if names_it or serves_none_else else None
+
+
+def _call(
+    parts: RouteParts, spec: TargetSpec, send: Send, login: Login | None
+) -> tuple[CallForm, Recipe | None] | None:
+    """Return the form of call, and the recipe that signs it: what the route names, else the first that fits."""
+    forms = [form for form in send.requests if spec.request in (None, form.name)]
+    if not forms:
+        hint = nearest(spec.request or "", [form.name for form in send.requests])
+        parts.document.error((*AT, "request"), f"no request is named {spec.request!r}", hint)
+        return None
+    if spec.credential is None and spec.sign is None:
+        unsigned = next((form for form in forms if not form.sign), None)
+        if unsigned is not None:
+            return unsigned, None
+    for form in forms:
+        for recipe in form.sign:
+            if spec.sign in (None, recipe.name) and _fits(spec.credential, recipe, login):
+                return form, recipe
+    _report_unfit(parts, spec, forms)
+    return None
+
+
+def _fits(credential: CredentialSpec | None, recipe: Recipe, login: Login | None) -> bool:
+    if login is not None:
+        return recipe.name == login.for_recipe.name
+    return credential is not None and serves(credential, recipe)
+
+
+def _report_unfit(parts: RouteParts, spec: TargetSpec, forms: Sequence[CallForm]) -> None:
+    recipes = {recipe.name: recipe for form in forms for recipe in form.sign}
+    if spec.sign is not None and spec.sign not in recipes:
+        hint = nearest(spec.sign, recipes.keys())
+        parts.document.error((*AT, "sign"), f"the provider has no recipe {spec.sign!r}", hint)
+    elif spec.credential is not None:
+        parts.unserved(spec.credential, recipes.values(), (*AT, "credential"))
+    else:
+        parts.document.error(AT, "'credential' is missing: calls to this provider are signed")
+
+
+def _url(parts: RouteParts, spec: TargetSpec, provider: Provider, given: Mapping[str, Any]) -> PublicUrl | None:
+    url = spec.url
+    if url is None and provider.url is not None:
+        try:
+            url = provider.url({"given": given})
+        except EvaluationError as error:
+            parts.document.error((*AT, "given"), str(error))
+            return None
+    if url is None:
+        parts.document.error(AT, "'url' is missing, and the provider has none")
+        return None
+    return parts.url(url, (*AT, "url"))
+
+
+def _check_rsa(parts: RouteParts, recipe: Recipe) -> None:
+    needs_rsa = recipe.signature is not None and recipe.signature.method == "rsa"
+    if needs_rsa and find_spec("cryptography") is None:
+        what = f"{recipe.name} signs with RSA, and the package for that is not installed"
+        parts.document.error((*AT, "provider"), what, "pip install 'metric-gateway[rsa]'")

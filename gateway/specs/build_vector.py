@@ -1,0 +1,30 @@
+"""From the YAML of one of a recipe's `vectors` to a vector."""
+
+from dataclasses import replace
+
+from gateway.core.message import Message, guess_body_kind
+from gateway.core.model import Secret
+from gateway.core.moments import NS
+from gateway.core.raw import read_raw
+from gateway.core.recipe.keyring import Credential
+from gateway.core.recipe.vector import Vector
+from gateway.core.url import split_url
+from gateway.specs.nodes import Path
+from gateway.specs.recipe_parts import RecipeParts
+
+
+def build_vector(parts: RecipeParts, index: int) -> Vector | None:
+    spec = parts.spec.vectors[index]
+    path: Path = ["vectors", index]
+    try:
+        request, _ = read_raw(spec.request.encode())
+        url = None if spec.url is None else split_url(spec.url)
+    except ValueError as error:
+        parts.document.error(path, str(error))
+        return None
+    request = request if url is None else replace(request, scheme=url.scheme)
+    message = Message(request, guess_body_kind(request))
+    credential = Credential(Secret(spec.secret), spec.key)
+    return Vector(
+        spec.vector, spec.source, message, credential, int(spec.now * NS), spec.given, spec.string_to_sign or ""
+    )

@@ -1,0 +1,251 @@
+"""Calls that recipes sign: one plain call for each recipe, and any that hypothesis thinks of."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from hypothesis import strategies as st
+
+from gateway.core.draft import Draft
+from gateway.core.errors import CallerError
+from gateway.core.message import BodyKind, Message
+from gateway.core.model import Request, Secret
+from gateway.core.outcome import Reason
+from gateway.core.raw import read_raw, write_raw
+from gateway.core.recipe.carriers import read_slots
+from gateway.core.recipe.keyring import Credential, make_keyring
+from gateway.core.recipe.model import Carrier, ChosenSlot, GivenSlot, KeySlot, Recipe, SecretSlot
+from gateway.core.recipe.pairs import Pairs
+from gateway.core.recipe.sign import Fresh, sign
+from gateway.core.recipe.verify import Check, ReplayMemory, Verified, verify
+from tests.core.recipe.vectors import RECIPES, secret
+
+NS = 1_000_000_000
+NOW_NS = 1_760_000_000 * NS
+FRAMING = {"host", "content-length", "content-encoding", "transfer-encoding"}
+
+
+class Memory:
+    """Remembers for ever what came once."""
+
+    def __init__(self) -> None:
+        self._seen: set[tuple[str, ...]] = set()
+
+    def remember(self, once: tuple[str, ...], until_ns: int) -> bool:
+        known = once in self._seen
+        self._seen.add(once)
+        return not known
+
+    def seen(self, once: tuple[str, ...]) -> bool:
+        return once in self._seen
+
+
+@dataclass(frozen=True)
+class Call:
+    """A signed request as it was received, and what it was signed with."""
+
+    recipe: Recipe = field(repr=False)
+    request: Request
+    body_kind: BodyKind
+    credential: Credential
+    given: Mapping[str, str] = field(default_factory=dict)
+    now_ns: int = NOW_NS
+
+    @property
+    def message(self) -> Message:
+        return Message(self.request, self.body_kind)
+
+    @property
+    def slots(self) -> dict[str, str]:
+        return read_slots(self.recipe, self.message)
+
+    def changed(self, **parts: Any) -> "Call":
+        return replace(self, request=replace(self.request, **parts))
+
+    def with_header(self, name: str, *values: str) -> "Call":
+        """Return the call with these in the place of any header of the name."""
+        others = tuple(header for header in self.request.headers if header[0].lower() != name.lower())
+        return self.changed(headers=(*others, *((name, value) for value in values)))
+
+    def with_header_edited(self, name: str, old: str, new: str) -> "Call":
+        text = self.request.header(name)
+        assert text is not None and old in text
+        return self.with_header(name, text.replace(old, new, 1))
+
+    def verify(
+        self, *known: Credential, now_ns: int | None = None, memory: ReplayMemory | None = None, **pins: str
+    ) -> Verified:
+        """Verify it, by default at its own clock against its own credential."""
+        check = Check(self.recipe, make_keyring(known or [self.credential]), {**self.given, **pins})
+        return verify(self.message, [check], now_ns=now_ns or self.now_ns, replays=memory or Memory())
+
+    def refusal(
+        self, *known: Credential, now_ns: int | None = None, memory: ReplayMemory | None = None, **pins: str
+    ) -> Reason | None:
+        """Return why it is refused, None where it is accepted. What is no CallerError comes out as it is."""
+        try:
+            self.verify(*known, now_ns=now_ns, memory=memory, **pins)
+        except CallerError as error:
+            return error.outcome.reason
+        return None
+
+
+def signed(
+    draft: Draft, recipe: Recipe, credential: Credential, given: Mapping[str, str], now_ns: int = NOW_NS, **pinned: str
+) -> Call:
+    """Sign a draft, write it as HTTP, and read that."""
+    made = sign(draft, recipe, credential, given, Fresh(now_ns, bytes(range(16)), pinned))
+    request, odd = read_raw(write_raw(made.request))
+    assert not odd or not request.body
+    return Call(recipe, replace(request, scheme=draft.scheme), draft.body_kind, credential, given, now_ns)
+
+
+def plain_call(name: str, **pinned: str) -> Call:
+    """Return a report as the recipe's vendor might take it; `pinned` slots hold what they are told to."""
+    recipe = RECIPES[name]
+    kind = body_kinds(recipe)[0]
+    bodies = {"json": {"metric": "cpu", "value": 0.5}, "form": (("metric", "cpu"), ("v", "a b")), "text": "cpu 0.5"}
+    headers = (("Content-Type", "application/x-www-form-urlencoded" if kind == "form" else "application/json"),)
+    draft = Draft("POST", "http", "metrics.example:8080", "/v1/a%20b", (("q", "1"),), headers, kind, bodies[kind])
+    given = {name: name for name, slot in recipe.slots.items() if isinstance(slot, GivenSlot) and not slot.optional}
+    return signed(draft, recipe, plain_credential(recipe), given, **pinned)
+
+
+def plain_credential(recipe: Recipe, text: str = "the-secret") -> Credential:
+    return secret(rsa_pem() if uses_rsa(recipe) else text, "the-key" if recipe.needs_key else None)
+
+
+def uses_rsa(recipe: Recipe) -> bool:
+    return recipe.signature is not None and recipe.signature.method == "rsa"
+
+
+@cache
+def rsa_pem(number: int = 0) -> str:
+    """Return a private key of its own for each number."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    unencrypted = serialization.NoEncryption()
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, unencrypted).decode()
+
+
+def body_kinds(recipe: Recipe) -> list[BodyKind]:
+    """Return the bodies in which the recipe can put its slots, and all of them where it puts none there."""
+    places = {carrier.place for carrier in recipe.carriers}
+    if "json" in places:
+        return ["json"]
+    if "param" in places:
+        # Where parameters are signed as a whole, they are those of a query or a form.
+        sources = {source for step in recipe.steps.values() if isinstance(step, Pairs) for source in step.sources}
+        return ["form", "none"] if "form" in sources else ["json", "form", "none"]
+    return ["json", "form", "text", "none"]
+
+
+def signed_header_names(recipe: Recipe) -> set[str]:
+    """Return the headers, in lower case, of which the recipe wants some to be signed."""
+    lists = [slot for slot in recipe.slots.values() if isinstance(slot, ChosenSlot)]
+    return {name for slot in lists for must in slot.must for name in must}
+
+
+def names_in(recipe: Recipe, *places: str) -> set[str]:
+    """Return the names, in lower case, under which the recipe has slots there."""
+    return {carrier.name.lower() for carrier in recipe.carriers if carrier.place in places}
+
+
+# Neither control characters, which HTTP has no place for, nor halves of characters, which UTF-8 has none for.
+_PRINTABLE = st.characters(exclude_categories=("Cc", "Cs"))
+_TEXT = st.text(_PRINTABLE, max_size=12)
+_HEADER_NAMES = st.text("abcdefgXYZ0189!#$&'*+-.^_`|~", min_size=1, max_size=10) | st.sampled_from(
+    ["User-Agent", "Accept", "x-amz-meta", "X-Acs-Zz", "X-Cms-B", "under_score", "X-JDCLOUD-Pin"]
+)
+# Blanks around a value are none of it (RFC 9110, section 5.5), and no client has them there when it signs.
+_HEADER_VALUES = _TEXT.map(lambda text: text.strip(" "))
+_SEGMENTS = st.sampled_from(
+    ["", ".", "..", "a", "%2F", "%2f", "%c3%a9", "%C3%A9", "é", "+", "%20", "~", "%7E", "*", "zstack", "%", "%zz", "=&"]
+) | st.text("abcXYZ019-._~!$'()*,;:@", max_size=8)
+_JSON_LEAVES = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | _TEXT
+_JSON = st.recursive(
+    _JSON_LEAVES.filter(lambda leaf: leaf not in (float("inf"), float("-inf"))),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXT, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@st.composite
+def calls(draw: st.DrawFn, recipe: Recipe) -> Call:
+    """Draw a call that the recipe signed: any method, path, query, headers and body, at any time."""
+    credential = draw(_credentials(recipe))
+    return signed(draw(_drafts(recipe)), recipe, credential, draw(_given(recipe)), draw(_moments()))
+
+
+def _moments() -> st.SearchStrategy[int]:
+    return st.integers(1_000_000_000 * NS, 4_000_000_000 * NS)
+
+
+@st.composite
+def _drafts(draw: st.DrawFn, recipe: Recipe) -> Draft:
+    kind = draw(st.sampled_from(body_kinds(recipe)))
+    return Draft(
+        draw(st.sampled_from(["GET", "POST", "PUT", "DELETE"]) | st.text("ABCXYZ", min_size=1, max_size=8)),
+        draw(st.sampled_from(["http", "https"])),
+        draw(st.sampled_from(["metrics.example", "metrics.example:8080", "Metrics.Example:443", "[::1]:80", "é.example"])),
+        "/" + "/".join(draw(st.lists(_SEGMENTS, max_size=4))),
+        tuple(draw(st.lists(_pairs(names_in(recipe, "query", "param")), max_size=4))),
+        draw(_headers(recipe, kind)),
+        kind,
+        draw(_bodies(recipe, kind)),
+    )
+
+
+def _pairs(taken: set[str]) -> st.SearchStrategy[tuple[str, str]]:
+    return st.tuples(_TEXT.filter(lambda name: name.lower() not in taken), _TEXT)
+
+
+@st.composite
+def _headers(draw: st.DrawFn, recipe: Recipe, kind: BodyKind) -> tuple[tuple[str, str], ...]:
+    taken = FRAMING | {"content-type"} | names_in(recipe, "header")
+    names = _HEADER_NAMES.filter(lambda name: name.lower() not in taken)
+    headers = draw(st.lists(st.tuples(names, _HEADER_VALUES), max_size=4))
+    if draw(st.booleans()) or (kind == "none" and "content-type" in signed_header_names(recipe)):
+        headers.append(("Content-Type", draw(st.sampled_from(["application/json", "TEXT/plain; charset=utf-8"]))))
+    return tuple(headers)
+
+
+def _bodies(recipe: Recipe, kind: BodyKind) -> st.SearchStrategy[Any]:
+    if kind == "json":
+        taken = {name.partition(".")[0] for name in names_in(recipe, "json", "param")}
+        return st.dictionaries(_TEXT.filter(lambda name: name.lower() not in taken), _JSON, max_size=4)
+    if kind == "form":
+        return st.lists(_pairs(names_in(recipe, "form", "param")), max_size=4).map(tuple)
+    return st.text() | st.binary(max_size=50) if kind == "text" else st.none()
+
+
+@st.composite
+def _credentials(draw: st.DrawFn, recipe: Recipe) -> Credential:
+    keys = [slot for slot in recipe.slots.values() if isinstance(slot, KeySlot)]
+    travelling = [slot for slot in recipe.slots.values() if isinstance(slot, SecretSlot)]
+    key = draw(_fitting(keys[0].chars)) if keys else None
+    if uses_rsa(recipe):
+        return secret(rsa_pem(), key)
+    return Credential(Secret(draw(_fitting(travelling[0].chars) if travelling else _TEXT.filter(bool))), key)
+
+
+@st.composite
+def _given(draw: st.DrawFn, recipe: Recipe) -> dict[str, str]:
+    given = {}
+    for name, slot in recipe.slots.items():
+        if isinstance(slot, GivenSlot) and not (slot.optional and draw(st.booleans())):
+            given[name] = draw(_fitting(slot.chars))
+    return given
+
+
+def _fitting(pattern: str) -> st.SearchStrategy[str]:
+    # A quotation mark opens a quoted value wherever it stands among parameters; no vendor's key holds one.
+    printable = st.characters(exclude_categories=("Cc", "Cs"), exclude_characters='"')
+    return st.from_regex(re.compile(pattern), fullmatch=True, alphabet=printable).filter(lambda text: len(text) < 200)
+
+
+def flowing(carrier: Carrier, names: frozenset[str]) -> bool:
+    return bool(carrier.slots & names)

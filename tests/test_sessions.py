@@ -1,0 +1,176 @@
+"""Logging in, in both directions, over real sockets: a program that logs in first, and an upstream that wants it."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.app import Gateway, Settings
+from gateway.core.route import make_snapshot
+from gateway.specs.load import load
+from tests.caller import Reply
+from tests.delivery.upstream import Behaviour, Upstream, answers
+from tests.gateway_under_test import datum, raw_report, running
+
+PASSWORD = "a password"
+HASHED = hashlib.sha512(PASSWORD.encode()).hexdigest()
+LOGIN = "/zstack/v1/accounts/login"
+
+RECEIVES = """
+route: in
+receive: {provider: zstack, credentials: [{key: admin, secret: a password}]}
+send: {provider: tencent-receiver, url: "${UPSTREAM}", credential: {key: id, secret: key}, given: {region: sh}}
+"""
+SENDS = """
+route: out
+receive: {provider: zstack, credentials: [{secret: "00000000000000000000000000000000"}]}
+send: {provider: zstack, url: "${UPSTREAM}", credential: {key: admin, secret: a password, recipe: zstack-session}}
+"""
+
+
+def login(password: str = HASHED, member: str = "logInByAccount") -> bytes:
+    body = json.dumps({member: {"accountName": "admin", "password": password}})
+    return raw_report(body, session=None, method="PUT", target=LOGIN)
+
+
+def token_of(reply: Reply) -> str:
+    token: str = json.loads(reply.text)["inventory"]["uuid"]
+    return token
+
+
+def routes(tmp_path: Path, text: str, name: str = "routes") -> Path:
+    folder = tmp_path / name
+    folder.mkdir()
+    (folder / "route.yaml").write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize("member", ["logInByAccount", "logIn"])
+async def test_a_program_that_logs_in_first_reports_and_logs_out(tmp_path: Path, member: str) -> None:
+    async with running(routes=routes(tmp_path, RECEIVES)) as gateway:
+        token = token_of(await gateway.send(login(member=member)))
+        reported = await gateway.send(raw_report(datum(), session=f"OAuth {token}"))
+        left = await gateway.send(
+            raw_report(b"", session=f"OAuth {token}", method="DELETE", target=f"/zstack/v1/accounts/sessions/{token}")
+        )
+        again = await gateway.send(raw_report(datum(), session=f"OAuth {token}"))
+
+    assert (reported.status, reported.text) == (200, "{}")
+    assert (left.status, left.text) == (200, "{}")
+    assert again.status == 503
+    assert "ID.1001" in again.text
+
+
+async def test_a_wrong_password_is_refused_in_the_vendors_words(tmp_path: Path) -> None:
+    async with running(routes=routes(tmp_path, RECEIVES)) as gateway:
+        reply = await gateway.send(login(hashlib.sha512(b"wrong").hexdigest()))
+
+    assert reply.status == 503
+    assert "ID.1000" in reply.text
+
+
+async def test_a_session_survives_a_restart_and_no_other_secret_makes_one(tmp_path: Path) -> None:
+    folder = routes(tmp_path, RECEIVES)
+    async with running(routes=folder) as first:
+        token = token_of(await first.send(login()))
+    async with running(routes=folder) as second:
+        reported = await second.send(raw_report(datum(), session=f"OAuth {token}"))
+        forged = await second.send(raw_report(datum(), session=f"OAuth {token[:-1]}{'0' if token[-1] != '0' else '1'}"))
+
+    assert reported.status == 200
+    assert forged.status == 503
+
+
+class LoggingIn:
+    """An upstream that counts logins and takes reports of the session it gave last."""
+
+    def __init__(self, *, delay_s: float = 0, answers_login: bool = True) -> None:
+        self.logins = 0
+        self.token = ""
+        self.received: list[bytes] = []  # those of the `Upstream` that behaves so
+        self._delay_s = delay_s
+        self._answers_login = answers_login
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head, _, body = self.received[-1].partition(b"\r\n\r\n")
+        status, content = await self._answer(head, body)
+        text = json.dumps(content).encode()
+        writer.write(b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n%s" % (status, len(text), text))
+
+    async def _answer(self, head: bytes, body: bytes) -> tuple[int, Any]:
+        if b" /zstack/v1/accounts/login " in head:
+            await asyncio.sleep(self._delay_s)
+            self.logins += 1
+            self.token = f"{self.logins:032x}"
+            right = json.loads(body) == {"logInByAccount": {"accountName": "admin", "password": HASHED}}
+            return (200, {"inventory": {"uuid": self.token}}) if right and self._answers_login else (503, {})
+        if f"OAuth {self.token}".encode() in head:
+            return 200, {}
+        return 503, {"error": {"code": "ID.1001", "description": "session expired"}}
+
+
+REPORT = raw_report(datum(), session="OAuth 00000000000000000000000000000000")
+
+
+async def test_many_reports_wait_for_one_login(tmp_path: Path) -> None:
+    upstream = LoggingIn(delay_s=0.1)
+    async with running(upstream, routes=routes(tmp_path, SENDS)) as gateway:
+        upstream.received = gateway.upstream.received
+        replies = await asyncio.gather(*(gateway.send(REPORT) for _ in range(20)))
+
+    assert {reply.status for reply in replies} == {200}
+    assert upstream.logins == 1
+
+
+async def test_a_session_that_the_upstream_ended_is_renewed_and_the_report_arrives(tmp_path: Path) -> None:
+    upstream = LoggingIn()
+    async with running(upstream, routes=routes(tmp_path, SENDS)) as gateway:
+        upstream.received = gateway.upstream.received
+        await gateway.send(REPORT)
+        upstream.token = "ended"
+        reply = await gateway.send(REPORT)
+
+    assert reply.status == 200
+    assert upstream.logins == 2
+
+
+async def test_a_login_that_fails_is_told_as_an_outage_and_not_repeated_by_each_who_waits(tmp_path: Path) -> None:
+    upstream = LoggingIn(delay_s=0.1, answers_login=False)
+    async with running(upstream, routes=routes(tmp_path, SENDS)) as gateway:
+        upstream.received = gateway.upstream.received
+        replies = await asyncio.gather(*(gateway.send(REPORT) for _ in range(10)))
+
+    assert {reply.status for reply in replies} == {503}
+    assert all("logging in to" in reply.text and HASHED not in reply.text for reply in replies)
+    assert upstream.logins == 1
+
+
+async def test_the_gateway_logs_in_to_a_gateway_that_plays_the_vendor(tmp_path: Path) -> None:
+    async with (
+        playing_the_vendor(tmp_path) as vendor,
+        running(routes=routes(tmp_path, SENDS), environ={"UPSTREAM": vendor}) as gateway,
+    ):
+        reply = await gateway.send(REPORT)
+
+    assert (reply.status, reply.text) == (200, "{}")
+
+
+@asynccontextmanager
+async def playing_the_vendor(folder: Path) -> AsyncIterator[str]:
+    async with Upstream(TAKES) as upstream:
+        specs = load(routes(folder, RECEIVES, "vendor"), {"UPSTREAM": upstream.url})
+        snapshot = make_snapshot(list(specs.routes.values()))
+        gateway = Gateway(snapshot, Settings(listen="127.0.0.1:0", admin=None, grace_s=0))
+        await gateway.start()
+        try:
+            yield f"http://{gateway.address}"
+        finally:
+            await gateway.stop()
+
+
+TAKES: Behaviour = answers(body=b'{"code":0}')
