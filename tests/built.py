@@ -22,7 +22,7 @@ def recipe(text: str) -> Recipe:
     document = _document(text)
     built = build_recipe(document)
     assert built is not None, [str(found) for found in document.diagnostics]
-    return built
+    return built[0]
 
 
 def provider(text: str) -> Provider:

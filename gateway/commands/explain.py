@@ -24,8 +24,9 @@ from gateway.commands.options import (
     read_given,
     read_request,
 )
-from gateway.commands.printing import heading, line, masked, print_json
+from gateway.commands.printing import heading, line, print_json
 from gateway.commands.targets import split_url
+from gateway.core.masking import masked
 from gateway.core.message import Message
 from gateway.core.model import Request, Secret
 from gateway.core.outcome import Reason

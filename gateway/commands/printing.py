@@ -1,16 +1,15 @@
 """How commands print: data on standard output, words about it on standard error; no secrets, no control characters."""
 
 import json
-import re
 import sys
 from collections.abc import Iterable
 from typing import Any
-from urllib.parse import quote, quote_plus
 
 from rich.console import Console
 from rich.text import Text
 
 from gateway.core.json import write_json
+from gateway.core.masking import masked
 from gateway.core.model import DataPoint, Request, Response, Secret
 from gateway.core.outcome import Outcome
 from gateway.core.raw import write_raw
@@ -19,8 +18,6 @@ from gateway.specs.diagnostic import Diagnostics, Severity
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
-# A shorter secret is masked only where it stands alone: inside other words it would be there by chance.
-LONG_SECRET = 8
 _STYLE = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.NOTE: "cyan"}
 
 
@@ -69,23 +66,6 @@ def printable(text: str) -> str:
 def _escaped(character: str) -> str:
     byte = ord(character) - 0xDC00  # surrogateescape keeps bytes so
     return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else character.encode("unicode_escape").decode()
-
-
-def masked(text: str, secrets: Iterable[Secret]) -> str:
-    """Return the text with each secret as `***`, also where JSON, a query or a form writes it in its own way."""
-    shown = {secret.reveal() for secret in secrets if secret.reveal()}
-    for form in sorted({form for each in shown for form in _forms(each)}, key=len, reverse=True):
-        pattern = re.escape(form)
-        if len(form) < LONG_SECRET:
-            pattern = rf"(?<!\w){pattern}(?!\w)"
-        text = re.sub(pattern, "***", text)
-    return text
-
-
-def _forms(text: str) -> tuple[str, ...]:
-    wire = text.encode("utf-8", "surrogateescape")
-    as_json = (json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1])
-    return text, *as_json, quote(wire, safe=""), quote_plus(wire)
 
 
 def request_text(request: Request, secrets: Iterable[Secret] = ()) -> str:

@@ -16,7 +16,6 @@ from gateway.commands.printing import (
     count,
     heading,
     line,
-    masked,
     outcome_json,
     point_json,
     print_json,
@@ -29,6 +28,7 @@ from gateway.core.encode import Call, encode
 from gateway.core.errors import CallerError, GatewayError
 from gateway.core.fold import fold, mask
 from gateway.core.judge import judge
+from gateway.core.masking import masked
 from gateway.core.message import Message
 from gateway.core.model import Request, Response
 from gateway.core.outcome import Code, Outcome, Reason, Rejected

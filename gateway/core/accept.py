@@ -70,7 +70,7 @@ def request_names(match: Match, message: Message, who: Verified) -> dict[str, An
     try:
         return names | {"body": match.form.input(names)}
     except EvaluationError as error:
-        raise CallerError.of(Reason.BAD_FIELD, str(error)) from error
+        raise CallerError.of(Reason.BAD_FIELD, f"the request cannot be read: {error.cause}") from error
 
 
 def reply_names(match: Match, message: Message, error: Exception | None = None) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """From a verified request to data points, item by item."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
@@ -74,7 +75,7 @@ def _each(levels: Sequence[Level], names: Names, *, outermost: bool = True) -> I
     try:
         found = level.items(names)
     except EvaluationError as error:
-        raise CallerError.of(Reason.BAD_FIELD, str(error)) from error
+        raise CallerError.of(Reason.BAD_FIELD, f"{words} cannot be read: {error.cause}") from error
     if found is None:
         # Only the outermost list must be there; further in, no list is an empty one.
         if outermost:
@@ -117,7 +118,8 @@ def _field(form: PointField, names: Names) -> Any:
         value = form.value(names)
         return None if value is None else FIELD_READERS[form.name](value)
     except (EvaluationError, ValueError) as error:
-        raise BadItem(Reason.BAD_FIELD, f"{_in_caller_words(form.source) or form.name}: {error}") from error
+        cause = error.cause if isinstance(error, EvaluationError) else str(error)
+        raise BadItem(Reason.BAD_FIELD, f"{_in_caller_words(form.source) or form.name}: {cause}") from error
 
 
 def read_text(value: Any) -> str:
@@ -198,7 +200,7 @@ def _first_that_holds(refusals: tuple[Refusal, ...], names: Names) -> BadItem | 
             if refusal.when(names):
                 return BadItem(refusal.reason, refusal.text(names) or "")
         except EvaluationError as error:
-            return BadItem(Reason.BAD_FIELD, str(error))
+            return BadItem(Reason.BAD_FIELD, f"it cannot be read: {error.cause}")
     return None
 
 
@@ -212,5 +214,5 @@ def _in_caller_words(source: str) -> str:
 def _shown(value: Any) -> str:
     if isinstance(value, dict | list):
         return "a list" if isinstance(value, list) else "a map"
-    text = repr(value)
+    text = repr(value) if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= 40 else text[:40] + "…"

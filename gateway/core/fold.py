@@ -6,6 +6,7 @@ from dataclasses import replace
 from gateway.core.accept import Accepted
 from gateway.core.encode import Call
 from gateway.core.judge import told
+from gateway.core.masking import masked
 from gateway.core.model import Secret
 from gateway.core.outcome import CODE_OF, Code, Outcome, Reason, Rejected
 
@@ -45,17 +46,18 @@ def mask(outcome: Outcome, secrets: Iterable[Secret]) -> Outcome:
     """Replace each secret in the outcome's messages: an upstream may quote what we sent it."""
     if not outcome.message and not outcome.rejected:
         return outcome
-    texts = [text for secret in secrets if (text := secret.reveal())]
-    rejected = tuple(replace(each, message=_masked(each.message, texts)) for each in outcome.rejected)
-    return replace(outcome, message=_masked(outcome.message, texts), rejected=rejected)
+    secrets = list(secrets)
+    rejected = tuple(replace(each, message=_masked(each.message, secrets)) for each in outcome.rejected)
+    return replace(outcome, message=_masked(outcome.message, secrets), rejected=rejected)
 
 
-def _masked(message: str, secrets: Iterable[str]) -> str:
+def _masked(message: str, secrets: Iterable[Secret]) -> str:
+    message = masked(message, secrets)
     for secret in secrets:
-        message = message.replace(secret, "***")
         # What the upstream said was cut, and the cut may have gone through a secret.
-        for size in range(min(len(secret), len(message)), MIN_SHOWN_CHARS, -1):
-            if message.endswith(secret[:size]):
+        text = secret.reveal()
+        for size in range(min(len(text), len(message)), MIN_SHOWN_CHARS, -1):
+            if message.endswith(text[:size]):
                 message = message[:-size] + "***"
                 break
     return message

@@ -2,7 +2,7 @@
 
 import json
 import re
-from typing import Any
+from typing import Any, NoReturn
 
 import orjson
 
@@ -16,12 +16,14 @@ def read_json(data: bytes | str) -> Any:
     """Parse a JSON text; where a key stands twice in an object, the last counts.
 
     Integers of any size arrive exactly, other numbers as the nearest double. Raises ValueError for what is not JSON
-    (RFC 8259; NaN and Infinity are not), for numbers past a double's range, and for more than 64 levels of nesting.
+    (RFC 8259; NaN and Infinity are not), and for more than 64 levels of nesting. A number past a double's range is inf.
     """
     raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
+        if "infinity" in error.msg:
+            return _read_with_infinity(raw)
         raise ValueError(f"{error.msg} at line {error.lineno} column {error.colno}") from error
     if _LONG_INTEGER.search(raw):
         # orjson turns integers past 64 bits into doubles; the standard library keeps every digit. orjson comes first
@@ -30,6 +32,22 @@ def read_json(data: bytes | str) -> Any:
     if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _deeper_than(value, MAX_DEPTH):
         raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
     return value
+
+
+def _read_with_infinity(raw: bytes) -> Any:
+    """Parse what orjson refuses for a number past a double's range alone: it concerns one value, not the whole text."""
+    try:
+        value = json.loads(raw, parse_constant=_no_constant)
+        orjson.dumps(value)  # refuses the lone surrogates that the standard library lets pass
+    except (RecursionError, orjson.JSONEncodeError) as error:
+        raise ValueError("not JSON that can be read") from error
+    if _deeper_than(value, MAX_DEPTH):
+        raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
+    return value
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
 
 
 def write_json(value: Any) -> bytes:

@@ -20,8 +20,25 @@ def reply(replies: Replies | None, outcome: Outcome, names: Mapping[str, Any]) -
     try:
         return _with_common_headers(_reply(replies, outcome, names), outcome)
     except (EvaluationError, ValueError, TypeError):
-        broken = replace(failure(Reason.INTERNAL, "the reply could not be built"), request_id=outcome.request_id)
-        return _with_common_headers(plain(broken), outcome)
+        return _of_last_resort(replies, outcome.request_id)
+
+
+def _of_last_resort(replies: Replies, request_id: str) -> Response:
+    """Say in the vendor's words that the reply could not be built; where even that fails, plainly."""
+    broken = replace(failure(Reason.INTERNAL, "the reply could not be built"), request_id=request_id)
+    names: dict[str, Any] = {
+        "body": None,
+        "query": {},
+        "headers": {},
+        "given": {},
+        "request": None,
+        "recipe": None,
+        "key": None,
+    }
+    try:
+        return _with_common_headers(_reply(replies, broken, names), broken)
+    except (EvaluationError, ValueError, TypeError):
+        return _with_common_headers(plain(broken), broken)
 
 
 def reply_by(shapes: Sequence[Shape], names: Mapping[str, Any], request_id: str) -> Response:

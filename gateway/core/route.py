@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any
+from urllib.parse import unquote
 
 from gateway.core.expression import Expression
 from gateway.core.model import PublicUrl, Secret
@@ -20,11 +21,11 @@ _CAPTURE = re.compile(r"\\\{([A-Za-z_]\w*)\\\}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """The receiving side of a route. `checks` is empty only where the route says `credentials: none`; `also_checks` are
-    those of the calls without data points, by the call's name.
+    """The receiving side of a route. `checks` is empty only where the route says `credentials: none`.
 
-    `networks`, where not None, are those that reports may come from. `public_url` is what reporters sign who reach the
-    gateway through a proxy.
+    `also_checks` are those of the calls without data points, by the call's name. `pins` are the `given` that the route
+    states: what a path captures under such a name has to equal it. `networks`, where not None, are those that reports
+    may come from. `public_url` is what reporters sign who reach the gateway through a proxy.
     """
 
     provider: Provider
@@ -32,6 +33,7 @@ class Source:
     checks: tuple[Check, ...]
     given: Mapping[str, Any]
     rules: tuple[Rule, ...]
+    pins: Mapping[str, str] = field(default_factory=dict)
     also_checks: Mapping[str, tuple[Check, ...]] = field(default_factory=dict)
     networks: tuple[Network, ...] | None = None
     public_url: PublicUrl | None = None
@@ -117,6 +119,8 @@ class Snapshot:
         """Find the route for a method and a raw path; None when no route has the path."""
         wrong_method = None
         for route, form, captured in self._candidates(path):
+            if any(route.source.pins.get(name, value) != value for name, value in captured.items()):
+                continue
             if form.method == method:
                 return Match(route, form, captured)
             wrong_method = wrong_method or Match(route, None, captured)
@@ -127,7 +131,11 @@ class Snapshot:
         if fixed is not None:
             return [(route, form, {}) for route, form in fixed]
         found = [(pattern.fullmatch(path), route, form) for pattern, route, form in self._capturing]
-        return [(route, form, match.groupdict()) for match, route, form in found if match]
+        return [(route, form, _decoded(match.groupdict())) for match, route, form in found if match]
+
+
+def _decoded(captured: Mapping[str, str]) -> dict[str, str]:
+    return {name: unquote(value) for name, value in captured.items()}
 
 
 def make_snapshot(routes: Sequence[Route]) -> Snapshot:

@@ -8,7 +8,7 @@ from gateway.core.expression.compiler import KeyPath
 from gateway.core.outcome import Code, Reason
 from gateway.core.provider import Also, ErrorRow, Level, PointField, Receive, Refusal, Replies, RequestMatch, Shape
 from gateway.core.suggest import nearest
-from gateway.specs.models import ReceiveSpec, RefusalSpec, RepliesSpec, ShapeSpec
+from gateway.specs.models import ReceiveSpec, RefusalSpec, RepliesSpec, RequestSpec, ShapeSpec
 from gateway.specs.parts import OUTCOME, REQUEST, WHO, Parts
 
 _ROW_KEYS = frozenset({"when", "status", "headers", "json", "text"})
@@ -19,6 +19,7 @@ def build_receive(parts: Parts, spec: ReceiveSpec) -> Receive:
     levels = _levels(parts, spec, at)
     seen = REQUEST | WHO
     item = seen | {level.name for level in levels}
+    _check_apart(parts, spec, at)
     return Receive(
         requests=(*_requests(parts, spec, at), *_also(parts, spec, (*at, "also"))),
         verify=parts.named_recipes(spec.verify, (*at, "verify")),
@@ -31,6 +32,19 @@ def build_receive(parts: Parts, spec: ReceiveSpec) -> Receive:
         reads=_reads(parts, spec),  # before the replies: what they repeat to the reporter decides nothing
         replies=None if spec.replies is None else _replies(parts, spec.replies, (*at, "replies")),
     )
+
+
+def _check_apart(parts: Parts, spec: ReceiveSpec, at: KeyPath) -> None:
+    """Report two calls that cannot be told apart."""
+    calls: dict[tuple[str, ...], RequestSpec] = {("requests", name): form for name, form in spec.requests.items()}
+    calls |= {("also", name): call.request for name, call in spec.also.items()}
+    calls |= {("request",): spec.request} if spec.request else {}
+    first: dict[tuple[str, str], str] = {}
+    for path, form in calls.items():
+        name = path[-1]
+        other = first.setdefault((form.method, re.sub(r"\{\w+\}", "{}", form.path)), name)
+        if other != name:
+            parts.document.error((*at, *path), f"{form.method} {form.path} is the call {other!r} already")
 
 
 def _reads(parts: Parts, spec: ReceiveSpec) -> frozenset[str]:

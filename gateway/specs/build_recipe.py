@@ -22,7 +22,7 @@ from gateway.core.recipe.model import (
 )
 from gateway.core.recipe.pairs import Chosen, Pairs
 from gateway.core.recipe.reach import masked_names, read_by_signature, signed_parts
-from gateway.core.recipe.template import Template
+from gateway.core.recipe.template import REQUEST_NAMES, Template
 from gateway.core.recipe.vector import Vector
 from gateway.core.suggest import nearest
 from gateway.specs.build_carriers import build_carrier
@@ -48,8 +48,10 @@ def build_recipe(document: Document) -> tuple[Recipe, list[Vector]] | None:
 
 def _build(parts: RecipeParts) -> Recipe:
     spec = parts.spec
-    for name in sorted(spec.steps.keys() & parts.kinds.keys()):
-        parts.document.error(["steps", name], f"{name!r} is already the name of a slot or of a part of the request")
+    for section, names in (("slots", {*REQUEST_NAMES, "secret"}), ("steps", parts.kinds.keys())):
+        for name in sorted(getattr(spec, section).keys() & names):
+            what = f"{name!r} is already the name of a slot or of a part of the request"
+            parts.document.error([section, name], what, at_key=True)
     steps: dict[str, Step] = {}
     for name in _order(parts):
         step = _step(parts, spec.steps[name], ["steps", name])
@@ -58,8 +60,10 @@ def _build(parts: RecipeParts) -> Recipe:
     slots = {name: build_slot(parts, name, slot) for name, slot in spec.slots.items()}
     carriers = tuple(build_carrier(parts, index, slots) for index in range(len(spec.carry)))
     accept = tuple(_binding(parts, index) for index in range(len(spec.accept)))
-    check_recipe(parts, slots, carriers, steps)
-    check_bindings(parts, accept, slots, steps)
+    if not parts.document.errors:
+        # What is broken already would only be reported again as missing.
+        check_recipe(parts, slots, list(carriers), steps)
+        check_bindings(parts, accept, slots, steps)
     return Recipe(
         spec.recipe,
         slots,
@@ -164,11 +168,18 @@ def _replay(
         return tuple(policy)
     covered = signed_parts(slots, steps)
     signed = read_by_signature(slots, steps) | {
-        name for carrier in carriers for name in carrier.slots if f"{carrier.place}.{carrier.name}" in covered
+        name for carrier in carriers for name in carrier.slots if _place_of(carrier) & covered
     }
     if any(isinstance(slot, NonceSlot) and name in signed for name, slot in slots.items()):
         return tuple(name for name, slot in slots.items() if isinstance(slot, KeySlot | NonceSlot | TimeSlot))
     return ()
+
+
+def _place_of(carrier: Carrier) -> set[str]:
+    """Return the part of a request that a carrier sits in."""
+    if carrier.place == "header":
+        return {f"header.{carrier.name.lower()}"}
+    return {"query": {"query"}, "param": {"query", "body"}}.get(carrier.place, {"body"})
 
 
 def _names_in(spec: Any) -> set[str]:

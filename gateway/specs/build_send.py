@@ -13,6 +13,9 @@ from gateway.specs.parts import ANSWER, POINT, Parts
 _PATH = re.compile(r"/[!\"$->@-~]*")  # printable ASCII, neither `?` nor `#`
 
 
+_FRAMING = {"host", "content-length", "transfer-encoding", "connection"}
+
+
 def build_send(parts: Parts, spec: SendSpec) -> Send:
     at: KeyPath = ("send",)
     named = {name: name for name in spec.one_per} if isinstance(spec.one_per, list) else spec.one_per
@@ -56,6 +59,9 @@ def _call(parts: Parts, name: str, spec: CallSpec, send: SendSpec, names: Collec
     if not _PATH.fullmatch(spec.path):
         hint = "begin it with '/', percent-encode what is no ASCII or a blank, and put its query under `query`"
         parts.document.error((*at, "path"), f"{spec.path!r} cannot be the path of a request", hint)
+    for header in spec.headers:
+        if header.lower() in _FRAMING:
+            parts.document.error((*at, "headers", header), f"{header!r} is written by the gateway itself", at_key=True)
     sign_at, sign = ((*at, "sign"), spec.sign) if spec.sign is not None else (("send", "sign"), send.sign)
     return CallForm(
         name,

@@ -12,7 +12,7 @@ from gateway.core.recipe.verify import Check
 from gateway.core.route import Network, Source
 from gateway.core.suggest import nearest
 from gateway.specs.models import SourceSpec
-from gateway.specs.route_parts import RouteParts, serves, to_credential
+from gateway.specs.route_parts import RouteParts, check_chars, serves, to_credential
 
 AT: KeyPath = ("receive",)
 
@@ -38,6 +38,7 @@ def build_source(parts: RouteParts, spec: SourceSpec) -> Source | None:
         checks=checks,
         given={**provider.given, **spec.given},
         rules=parts.rules(provider, spec.rules, (*AT, "rules")),
+        pins={name: str(value) for name, value in spec.given.items()},
         also_checks={name: _checks(spec, call.verify, provider) for name, call in also.items()},
         networks=None if spec.from_ is None else _networks(parts, spec.from_),
         public_url=None if spec.public_url is None else parts.url(spec.public_url, (*AT, "public_url")),
@@ -74,6 +75,9 @@ def _check_credentials(parts: RouteParts, spec: SourceSpec, recipes: Sequence[Re
     for index, credential in enumerate(spec.credentials if recipes else ()):
         if not any(serves(credential, recipe) for recipe in recipes):
             parts.unserved(credential, recipes, (*at, index))
+        for recipe in recipes:
+            if serves(credential, recipe):
+                check_chars(parts, credential, recipe, (*at, index))
     keys = [credential.key for credential in spec.credentials if credential.key is not None]
     for key in sorted(set(keys)):
         if keys.count(key) > MAX_SECRETS_PER_KEY:

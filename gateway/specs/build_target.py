@@ -12,7 +12,7 @@ from gateway.core.recipe.model import Recipe
 from gateway.core.route import Target
 from gateway.core.suggest import nearest
 from gateway.specs.models import CredentialSpec, TargetSpec
-from gateway.specs.route_parts import RouteParts, serves, to_credential
+from gateway.specs.route_parts import RouteParts, check_chars, serves, to_credential
 
 AT: KeyPath = ("send",)
 
@@ -37,6 +37,8 @@ def build_target(parts: RouteParts, spec: TargetSpec, timeout_s: float) -> Targe
     parts.check_given(spec.given, provider, [*form.sign, *([login.sign] if login else [])], AT)
     if recipe is not None:
         _check_rsa(parts, recipe)
+        if spec.credential is not None:
+            check_chars(parts, spec.credential, login.sign if login else recipe, (*AT, "credential"))
     return Target(
         provider=provider,
         send=provider.send,

@@ -5,7 +5,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, StrictInt, StrictStr
 
 from gateway.core.outcome import Code, Reason
 from gateway.specs.model_types import (
@@ -108,7 +108,7 @@ class OutcomeRuleSpec(Model):
     when: Tree = None
     code: Code | None = None
     of: Tree = None
-    codes: dict[Code, list[str | int]] = {}
+    codes: dict[Code, list[StrictStr | StrictInt]] = {}
     poll: Tree = None
     message: Tree = None
 

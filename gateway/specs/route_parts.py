@@ -1,5 +1,6 @@
 """What building either side of a route needs: providers by name, credentials, rules, URLs."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,7 +10,7 @@ from gateway.core.expression.compiler import KeyPath
 from gateway.core.model import PublicUrl
 from gateway.core.provider import Provider
 from gateway.core.recipe.keyring import Credential
-from gateway.core.recipe.model import GivenSlot, Recipe
+from gateway.core.recipe.model import GivenSlot, KeySlot, Recipe, SecretSlot
 from gateway.core.rules import Rule
 from gateway.core.suggest import nearest
 from gateway.core.url import split_url
@@ -78,3 +79,12 @@ def serves(credential: CredentialSpec, recipe: Recipe) -> bool:
 
 def to_credential(spec: CredentialSpec) -> Credential:
     return Credential(spec.secret, spec.key, spec.recipe)
+
+
+def check_chars(parts: RouteParts, credential: CredentialSpec, recipe: Recipe, at: KeyPath) -> None:
+    """Report a credential whose characters no carrier of the recipe could hold: it would never be verified."""
+    for slot in recipe.slots.values():
+        if isinstance(slot, KeySlot) and credential.key and not re.fullmatch(slot.chars, credential.key):
+            parts.document.error((*at, "key"), f"{recipe.name} takes keys of the form {slot.chars}")
+        if isinstance(slot, SecretSlot) and not re.fullmatch(slot.chars, credential.secret.reveal()):
+            parts.document.error((*at, "secret"), f"{recipe.name} takes secrets of the form {slot.chars}")

@@ -89,8 +89,9 @@ class Ingress:
             error, outcome = bug, failure(Reason.INTERNAL, "an internal error")
         finally:
             self._count(route, -1)
-        outcome = replace(mask(_hidden(route, outcome), route.secrets), request_id=request_id)
-        response = reply(route.source.receive.replies, outcome, reply_names(match, message, error))
+        outcome = replace(mask(outcome, route.secrets), request_id=request_id)
+        told = _hidden(route, outcome)
+        response = reply(route.source.receive.replies, told, reply_names(match, message, error))
         return outcome, response, self._cause(match, message, error)
 
     def _cause(self, match: Match, message: Message, error: Exception | None) -> str | None:
@@ -119,9 +120,10 @@ def _message(match: Match, incoming: Incoming, body: bytes) -> Message:
 
 
 def _hidden(route: Route, outcome: Outcome) -> Outcome:
-    """Make an unknown key look like a wrong signature, where the route wishes so."""
+    """Make an unknown key look like a wrong signature to the reporter, where the route wishes so."""
     if route.source.hide_unknown_keys and outcome.reason is Reason.UNKNOWN_KEY:
-        return failure(Reason.BAD_SIGNATURE, "the signature does not match")
+        hidden = failure(Reason.BAD_SIGNATURE, "the signature does not match")
+        return replace(hidden, request_id=outcome.request_id)
     return outcome
 
 

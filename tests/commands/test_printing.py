@@ -2,7 +2,8 @@
 
 import pytest
 
-from gateway.commands.printing import count, masked, printable
+from gateway.commands.printing import count, printable
+from gateway.core.masking import masked
 from gateway.core.model import Secret
 
 

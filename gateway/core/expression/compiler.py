@@ -177,4 +177,4 @@ def _as_text(value: Any, chain: tuple[str, ...]) -> str:
         return "true" if value else "false"
     if isinstance(value, int | float):
         return write_number(value)
-    raise EvaluationError(f"{'.'.join(chain)} is not text but a {type(value).__name__}")
+    raise EvaluationError(".".join(chain), f"not text but a {type(value).__name__}")

@@ -14,7 +14,14 @@ Expression = Callable[[Mapping[str, Any]], Any]
 
 
 class EvaluationError(Exception):
-    """An expression could not be evaluated on the data it met. The message names the expression and the cause."""
+    """An expression could not be evaluated on the data it met.
+
+    The message names the expression, for whoever wrote it; `cause` does not, for whoever sent the data.
+    """
+
+    def __init__(self, source: str, cause: str) -> None:
+        super().__init__(f"{source}: {cause}")
+        self.cause = cause
 
 
 class _WithOurFunctions(Functions):
@@ -37,6 +44,6 @@ def interpret(source: str) -> Expression:
         try:
             return parsed.search(scope, _OPTIONS)
         except (JMESPathError, ValueError, TypeError, ArithmeticError, RecursionError) as error:
-            raise EvaluationError(f"{source}: {str(error).splitlines()[0]}") from error
+            raise EvaluationError(source, str(error).splitlines()[0]) from error
 
     return run

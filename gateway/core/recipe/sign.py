@@ -63,6 +63,14 @@ def sign(draft: Draft, recipe: Recipe, credential: Credential, given: Mapping[st
     What is written feeds what follows: plain slots, then those derived from the request (a digest of the body that by
     now holds the former), then the list of headers that are there to be signed, then the signature.
     """
+    try:
+        return _sign(draft, recipe, credential, given, fresh)
+    except ValueError as error:
+        what = f"{recipe.name}: the call cannot be signed: a value does not fit where it is to stand"
+        raise SpecError.of(Reason.INTERNAL, what) from error
+
+
+def _sign(draft: Draft, recipe: Recipe, credential: Credential, given: Mapping[str, str], fresh: Fresh) -> Signed:
     slots = _bound(recipe, credential, given, fresh)
     secret = credential.secret.reveal()
     draft = _write(recipe, draft, slots)

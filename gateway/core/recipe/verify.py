@@ -1,7 +1,6 @@
 """Verifies a received request by a recipe. The rules here hold for every recipe; no author can forget them."""
 
 import base64
-import binascii
 import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -232,12 +231,13 @@ def _is_recomputed(recipe: Recipe, name: str, text: str) -> bool:
 
 
 def _is_signature(scope: Scope, slot: SignatureSlot, claimed: str) -> bool:
-    if slot.method != "rsa":
-        return hmac.compare_digest(signature_of(scope).encode(), claimed.encode())
     try:
+        if slot.method != "rsa":
+            return hmac.compare_digest(signature_of(scope).encode(), claimed.encode("utf-8", "surrogateescape"))
         signature = base64.b64decode(claimed, validate=True)
         return rsa_verifies(to_text(scope["secret"]), to_bytes(slot.of.value(scope)), signature, slot.hash)
-    except (ValueError, binascii.Error):
+    except ValueError:
+        # What the wire carries cannot be decoded as the recipe says.
         return False
 
 
@@ -247,7 +247,11 @@ def _check_derived(recipe: Recipe, message: Message, slots: Mapping[str, str]) -
     for name, slot in recipe.slots.items():
         if not isinstance(slot, DerivedSlot) or name not in slots or slots[name] in slot.allow:
             continue
-        if not hmac.compare_digest(to_bytes(slot.of.value(scope)), to_bytes(slots[name])):
+        try:
+            same = hmac.compare_digest(to_bytes(slot.of.value(scope)), to_bytes(slots[name]))
+        except ValueError:
+            same = False
+        if not same:
             _refuse(Reason.BAD_SIGNATURE, f"{name} is not what the request has")
 
 

@@ -190,7 +190,9 @@ def _drafts(draw: st.DrawFn, recipe: Recipe) -> Draft:
     return Draft(
         draw(st.sampled_from(["GET", "POST", "PUT", "DELETE"]) | st.text("ABCXYZ", min_size=1, max_size=8)),
         draw(st.sampled_from(["http", "https"])),
-        draw(st.sampled_from(["metrics.example", "metrics.example:8080", "Metrics.Example:443", "[::1]:80", "é.example"])),
+        draw(
+            st.sampled_from(["metrics.example", "metrics.example:8080", "Metrics.Example:443", "[::1]:80", "é.example"])
+        ),
         "/" + "/".join(draw(st.lists(_SEGMENTS, max_size=4))),
         tuple(draw(st.lists(_pairs(names_in(recipe, "query", "param")), max_size=4))),
         draw(_headers(recipe, kind)),

@@ -1,7 +1,7 @@
 """Whatever a recipe signs it verifies, and nothing that the signature covers can be changed on the way."""
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.core.recipe.model import Recipe

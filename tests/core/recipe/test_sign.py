@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from gateway.core.recipe.slots import make_nonce, read_time, write_time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +16,6 @@ from gateway.core.outcome import Reason
 from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.model import NonceSlot, Recipe
 from gateway.core.recipe.sign import Fresh, Signed, sign
-from gateway.core.recipe.slots import make_nonce, read_time, write_time
 from gateway.core.recipe.verify import Check, Verified, verify
 from gateway.core.signing import sign_call
 from gateway.specs.load import load
