@@ -103,4 +103,4 @@ def _draft(request: Request, recipe: Recipe) -> Draft:
     if in_body and message.body_kind in ("json", "form"):
         body = message.body if message.body_kind == "json" else tuple(message.form)
         return Draft.of(request, message.body_kind, body, tuple(message.query))
-    return Draft.of(request, "text" if request.body else "none", request.body, tuple(message.query))
+    return Draft.of(request, message.body_kind, request.body, tuple(message.query))

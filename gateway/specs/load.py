@@ -2,14 +2,12 @@
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
 from gateway.core.case import Case
-from gateway.core.expression import Compiler
-from gateway.core.expression.compiler import KeyPath
 from gateway.core.provider import Provider
 from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.vector import Vector
@@ -23,6 +21,7 @@ from gateway.specs.diagnostic import Diagnostics, Mark
 from gateway.specs.document import Document
 from gateway.specs.nodes import MapNode, Scalar
 from gateway.specs.substitute import Substitution
+from gateway.specs.watch import Watch
 from gateway.specs.yaml_reader import MAX_BYTES, parse
 
 KINDS = ("recipe", "provider", "route")
@@ -49,36 +48,11 @@ class Specs:
     routes: dict[str, Route] = field(default_factory=dict)
     vectors: list[tuple[Recipe, Vector]] = field(default_factory=list)
     trials: list[Trial] = field(default_factory=list)
-    watch: "Watch" = field(default_factory=lambda: Watch())
+    watch: Watch = field(default_factory=Watch)
 
     @property
     def snapshot(self) -> Snapshot:
         return make_snapshot(list(self.routes.values()))
-
-
-class Watch:
-    """Remembers which members of which documents ever came out non-null, while the cases ran."""
-
-    def __init__(self) -> None:
-        self._seen: set[tuple[int, KeyPath]] = set()
-        self._watched: list[tuple[Document, Compiler]] = []
-
-    def for_document(self, document: Document) -> Callable[[KeyPath], None]:
-        identity = id(document.node)
-        return lambda path: self._seen.add((identity, path))
-
-    def add(self, document: Document, compiler: Compiler) -> None:
-        self._watched.append((document, compiler))
-
-    def report(self) -> None:
-        """Warn of each member that no case made non-null, in the documents that have cases."""
-        for document, compiler in self._watched:
-            if "cases" not in document.node.entries:
-                document.note((), f"the {document.kind} {document.name!r} has no cases")
-                continue
-            for path in sorted(compiler.watched, key=str):
-                if (id(document.node), path) not in self._seen:
-                    document.warning(path, "no case ever gives this a value")
 
 
 def load(
