@@ -9,7 +9,8 @@ from pydantic import BaseModel
 from gateway.cli import COMMANDS
 from gateway.core.expression.functions import FUNCTIONS
 from gateway.core.recipe.filters import FILTERS
-from gateway.specs import models
+from gateway.core.recipe.vector import run_vector
+from gateway.specs import model_types, models, recipe_models
 from gateway.specs.load import load
 
 ROOT = Path(__file__).parent.parent
@@ -19,12 +20,17 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def spec_keys() -> list[str]:
-    specs = [each for each in vars(models).values() if isinstance(each, type) and issubclass(each, BaseModel)]
+    values = [value for module in (models, recipe_models, model_types) for value in vars(module).values()]
+    specs = [each for each in values if isinstance(each, type) and issubclass(each, BaseModel)]
     return sorted({field.alias or name for spec in specs for name, field in spec.model_fields.items()})
 
 
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.S)
+
+
 def yaml_blocks() -> list[tuple[str, str]]:
-    found = [(page.name, block) for page in PAGES for block in re.findall(r"```yaml\n(.*?)```", page.read_text(), re.S)]
+    found = [(page.name, block) for page in PAGES for block in blocks(page, "yaml")]
     return [(f"{name}-{number}", block) for number, (name, block) in enumerate(found)]
 
 
@@ -50,6 +56,27 @@ def test_every_yaml_block_of_the_documentation_loads(name: str, block: str, tmp_
     specs = load(tmp_path, {}, strict_environment=False)
 
     assert [str(diagnostic) for diagnostic in specs.diagnostics if diagnostic.severity == "error"] == []
+
+
+def test_the_recipe_of_the_walk_through_is_short_and_passes_its_vectors(tmp_path: Path) -> None:
+    page = ROOT / "docs/adding-a-recipe.md"
+    (recipe,) = blocks(page, "yaml")
+    (vectors,) = [block for block in blocks(page, "text") if block.startswith("vectors:")]
+    (tmp_path / "recipe.yaml").write_text(recipe + vectors)
+
+    specs = load(tmp_path, {})
+
+    own = [(recipe, vector) for recipe, vector in specs.vectors if recipe.name == "baidu-bce"]
+    assert len(recipe.splitlines()) <= 15
+    assert [run_vector(recipe, vector) for recipe, vector in own] == [[], []]
+
+
+@pytest.mark.parametrize("step", ["slots", "carry", "steps"])
+def test_the_parts_of_the_walk_through_are_those_of_its_recipe(step: str) -> None:
+    page = ROOT / "docs/adding-a-recipe.md"
+    part = next(block for block in blocks(page, "text") if block.startswith(f"{step}:"))
+
+    assert part in blocks(page, "yaml")[0]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
