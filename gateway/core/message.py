@@ -74,6 +74,18 @@ class Message:
             joined[key] = f"{joined[key]}, {value}" if key in joined else value
         return joined
 
+    def header_values(self, name: str) -> list[str]:
+        """Return each value of the header, in wire order; the name compares without case."""
+        return self._header_values.get(name.lower(), [])
+
+    @cached_property
+    def _header_values(self) -> dict[str, list[str]]:
+        # Who sends a thousand headers, and lists each as signed, must not make us read a thousand a thousand times.
+        values: dict[str, list[str]] = {}
+        for name, value in self.request.headers:
+            values.setdefault(name.lower(), []).append(value)
+        return values
+
     def _json(self) -> Any:
         if not self.content:
             raise CallerError.of(Reason.NOT_PARSED, "the body is empty, and JSON is expected")

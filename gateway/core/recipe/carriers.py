@@ -11,6 +11,9 @@ from gateway.core.recipe.model import Carrier, Recipe, SignatureSlot
 
 MAX_SLOT_CHARS = 8192
 
+# What no field of HTTP may hold (RFC 9110, section 5.5), wherever a slot sits.
+_DANGEROUS = frozenset("\0\r\n")
+
 
 def read_slots(recipe: Recipe, message: Message) -> dict[str, str]:
     """Return the text of each slot that the request carries.
@@ -26,7 +29,7 @@ def read_slots(recipe: Recipe, message: Message) -> dict[str, str]:
                 continue
             raise CallerError.of(Reason.MISSING_CREDENTIALS, f"{place_in_words(carrier)} is missing")
         read = None
-        if len(text) <= MAX_SLOT_CHARS:
+        if len(text) <= MAX_SLOT_CHARS and not _DANGEROUS & set(text):
             read = carrier.form.read(_cleaned(text, carrier, recipe, message))
         if read is None:
             what = f"{place_in_words(carrier)} is not of the form {carrier.form.source!r}"
@@ -59,7 +62,7 @@ def place_in_words(carrier: Carrier) -> str:
 
 def _read(carrier: Carrier, message: Message) -> str | None:
     if carrier.place == "header":
-        return _only(message.request.header_values(carrier.name), carrier)
+        return _only(message.header_values(carrier.name), carrier)
     if carrier.place == "json" or (carrier.place == "param" and message.body_kind == "json"):
         path = carrier.name.split(".") if carrier.place == "json" else [carrier.name]
         return _member(message.body if message.body_kind == "json" else None, path, carrier)

@@ -55,7 +55,7 @@ class Scope:
         if name in _OF_REQUEST:
             return _OF_REQUEST[name](self.message.request)
         if name.startswith("header."):
-            return ",".join(self.message.request.header_values(name.removeprefix("header.")))
+            return ",".join(self.message.header_values(name.removeprefix("header.")))
         if name in self.recipe.steps:
             return self._step(self.recipe.steps[name])
         slot = self.recipe.slots[name]

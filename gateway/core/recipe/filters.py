@@ -48,7 +48,7 @@ def percent(text: str, safe: str) -> str:
 
 def unpercent(text: str, plus: str) -> str:
     """Decode percent-encoding; with the argument `+`, a plus sign is a blank."""
-    return to_text(unquote_to_bytes(text.replace("+", " ") if plus else text))
+    return to_text(unquote_to_bytes(to_bytes(text.replace("+", " ") if plus else text)))
 
 
 def dots(path: str, _: str) -> str:

@@ -31,11 +31,11 @@ class Keyring:
     def knows(self, key: str) -> bool:
         return key in self.by_key
 
-    def to_try(self, key: str) -> list[str]:
+    def to_try(self, key: str, decoy: Secret = DECOY) -> list[str]:
         """Return the secrets to try for a key, as many for each key, known or not, so that time tells nothing."""
         longest = max((len(secrets) for secrets in self.by_key.values()), default=1)
         secrets = [secret.reveal() for secret in self.by_key.get(key, ())]
-        return secrets + [DECOY.reveal()] * (longest - len(secrets))
+        return secrets + [decoy.reveal()] * (longest - len(secrets))
 
     def secrets(self) -> list[Secret]:
         return [*self.by_digest.values(), *(secret for secrets in self.by_key.values() for secret in secrets)]

@@ -101,7 +101,7 @@ def _collect(
         if source == "headers":
             for name in headers:
                 pseudo = step.pseudo.get(name)
-                yield name, message.request.header_values(name) if pseudo is None else [to_text(pseudo.value(values))]
+                yield name, message.header_values(name) if pseudo is None else [to_text(pseudo.value(values))]
             continue
         for name, value in _single(source, step, message, values):
             yield name, [value]

@@ -9,12 +9,13 @@ from typing import NoReturn, Protocol
 from gateway.core.errors import CallerError
 from gateway.core.issued import Accounts, account_of, ended
 from gateway.core.message import Message
+from gateway.core.model import Secret
 from gateway.core.moments import NS
 from gateway.core.outcome import Reason
 from gateway.core.recipe.carriers import read_slots
 from gateway.core.recipe.evaluate import Scope, listed, signature_of
 from gateway.core.recipe.filters import to_bytes, to_text
-from gateway.core.recipe.keyring import Keyring
+from gateway.core.recipe.keyring import DECOY, Keyring
 from gateway.core.recipe.model import (
     ChosenSlot,
     DerivedSlot,
@@ -27,7 +28,7 @@ from gateway.core.recipe.model import (
     TimePartSlot,
     TimeSlot,
 )
-from gateway.core.recipe.rsa import rsa_verifies
+from gateway.core.recipe.rsa import DECOY_PEM, rsa_verifies
 from gateway.core.recipe.times import part_of, read_times
 
 
@@ -164,7 +165,7 @@ def _check_chosen(recipe: Recipe, message: Message, slots: Mapping[str, str]) ->
             _refuse(Reason.BAD_CREDENTIALS, f"the list of signed headers lacks one of: {wanted}")
         needed = frozenset[str]().union(*slot.must)
         for name in names:
-            count = 1 if name in pseudo else len(message.request.header_values(name))
+            count = 1 if name in pseudo else len(message.header_values(name))
             if count == 0:
                 _refuse(Reason.BAD_CREDENTIALS, f"the header {name[:80]!r} is listed as signed, and is missing")
             if count > 1 and name in needed:
@@ -179,7 +180,8 @@ def _check_secret(
         text = next(slots[name] for name, slot in check.recipe.slots.items() if isinstance(slot, SecretSlot))
         return _check_lone_secret(check, text, key, now_ns, replays)
     signed = False
-    for secret in check.keyring.to_try(key or ""):
+    decoy = Secret(DECOY_PEM) if check.recipe.signature.method == "rsa" else DECOY
+    for secret in check.keyring.to_try(key or "", decoy):
         signed = signed or matches_signature(check.recipe, message, slots, secret)
     if not check.keyring.knows(key or ""):
         _refuse(Reason.UNKNOWN_KEY, "the key id is not known")
@@ -236,8 +238,8 @@ def _is_signature(scope: Scope, slot: SignatureSlot, claimed: str) -> bool:
             return hmac.compare_digest(signature_of(scope).encode(), claimed.encode("utf-8", "surrogateescape"))
         signature = base64.b64decode(claimed, validate=True)
         return rsa_verifies(to_text(scope["secret"]), to_bytes(slot.of.value(scope)), signature, slot.hash)
-    except ValueError:
-        # What the wire carries cannot be decoded as the recipe says.
+    except (ValueError, TypeError):
+        # What the wire carries cannot be decoded as the recipe says, or the secret is no key.
         return False
 
 

@@ -1,20 +1,34 @@
 """Whatever a recipe signs it verifies, and nothing that the signature covers can be changed on the way."""
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.recipe.model import Recipe
-from tests.core.recipe.samples import calls
+from tests.core.recipe.changes import changed_calls
+from tests.core.recipe.samples import calls, few
 from tests.core.recipe.vectors import RECIPES
 
 every_recipe = pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+SIGNING = [recipe for recipe in RECIPES.values() if recipe.signature is not None and recipe.signature.method != "hash"]
+every_signing_recipe = pytest.mark.parametrize("recipe", SIGNING, ids=[recipe.name for recipe in SIGNING])
 
 
 @every_recipe
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@few
 @given(data=st.data())
 def test_what_it_signs_it_verifies(recipe: Recipe, data: st.DataObject) -> None:
     call = data.draw(calls(recipe))
 
     assert call.refusal() is None
+
+
+@every_signing_recipe
+@few
+@given(data=st.data())
+def test_a_change_of_what_is_covered_breaks_it(recipe: Recipe, data: st.DataObject) -> None:
+    call = data.draw(calls(recipe))
+
+    changed = data.draw(changed_calls(call))
+
+    assert changed.refusal() is not None
