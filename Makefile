@@ -27,12 +27,15 @@ FIND_PIP = \
   pip_install="$$pip install -qq --disable-pip-version-check --no-input"
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check lock
+.PHONY: help install sdks run test check lock
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s%s\n", $$1, $$2 }' Makefile
 
 install: $(STAMP)  ## make .venv with the gateway and what develops it (the targets below do so by themselves)
+
+sdks: $(STAMP)  ## add the vendors' SDKs, which tests/sdk runs as clients and is skipped without
+	@$(FIND_PYTHON); venv=.venv; $(FIND_PIP); $$pip_install -c constraints.txt -e '.[dev,sdk-tests]'
 
 run: $(STAMP)  ## gateway and stand-in vendor, with a curl line to try; ROUTE=name, PORT=number
 	@$(IN_VENV)gateway demo $(if $(PORT),--port $(PORT)) $(ROUTE)
@@ -64,7 +67,7 @@ lock:  ## write constraints.txt anew: the newest of everything, from an empty en
 	@$(FIND_PYTHON); venv=$$(mktemp -d) && trap 'rm -rf "$$venv"' EXIT && \
 	"$$python" -m venv --without-pip "$$venv" || exit 1; \
 	$(FIND_PIP); \
-	$$pip_install -e '.[dev]' && \
+	$$pip_install -e '.[dev,sdk-tests]' && \
 	$$pip list --format=freeze --disable-pip-version-check --exclude metric-gateway --exclude pip \
 	  --exclude wheel > "$$venv/constraints.txt" && \
 	{ echo '# What the tests ran with, written by: make lock'; LC_ALL=C sort -f "$$venv/constraints.txt"; } \
