@@ -4,10 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core.draft import Draft
+from gateway.core.outcome import Reason
 from gateway.core.recipe.model import Recipe
 from tests.core.recipe.changes import changed_calls
-from tests.core.recipe.samples import calls, few
-from tests.core.recipe.vectors import RECIPES
+from tests.core.recipe.samples import calls, few, signed
+from tests.core.recipe.vectors import RECIPES, secret
 
 every_recipe = pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 SIGNING = [recipe for recipe in RECIPES.values() if recipe.signature is not None and recipe.signature.method != "hash"]
@@ -32,3 +34,13 @@ def test_a_change_of_what_is_covered_breaks_it(recipe: Recipe, data: st.DataObje
     changed = data.draw(changed_calls(call))
 
     assert changed.refusal() is not None
+
+
+@pytest.mark.parametrize("name", ["huawei-login", "basic"])
+def test_blanks_around_a_password_are_part_of_it(name: str) -> None:
+    draft = Draft("POST", "https", "iam.example", "/v3/auth/tokens", body_kind="json", body={})
+
+    call = signed(draft, RECIPES[name], secret(" pass word ", "user"), {})
+
+    assert call.refusal() is None
+    assert call.refusal(secret("pass word", "user")) is Reason.BAD_SIGNATURE
