@@ -166,9 +166,13 @@ def _replay(
             if name not in slots:
                 parts.document.error(["replay", index], f"no slot is named {name!r}", nearest(name, slots.keys()))
         return tuple(policy)
-    covered = signed_parts(slots, steps)
-    signed = read_by_signature(slots, steps) | {
-        name for carrier in carriers for name in carrier.slots if _place_of(carrier) & covered
+    covered, read = signed_parts(slots, steps), read_by_signature(slots, steps)
+    left_out = {name for step in (steps.get(each) for each in read) for name in getattr(step, "except_names", ())}
+    signed = read | {
+        name
+        for carrier in carriers
+        for name in carrier.slots
+        if _place_of(carrier) & covered and carrier.name not in left_out
     }
     if any(isinstance(slot, NonceSlot) and name in signed for name, slot in slots.items()):
         return tuple(name for name, slot in slots.items() if isinstance(slot, KeySlot | NonceSlot | TimeSlot))

@@ -32,8 +32,7 @@ def read_slots(recipe: Recipe, message: Message) -> dict[str, str]:
         if len(text) <= MAX_SLOT_CHARS and not _DANGEROUS & set(text):
             read = carrier.form.read(_cleaned(text, carrier, recipe, message))
         if read is None:
-            what = f"{place_in_words(carrier)} is not of the form {carrier.form.source!r}"
-            raise CallerError.of(Reason.BAD_CREDENTIALS, what)
+            raise CallerError.of(Reason.BAD_CREDENTIALS, f"{place_in_words(carrier)} cannot be read")
         for name, value in read.items():
             if slots.setdefault(name, value) != value:
                 raise CallerError.of(Reason.BAD_CREDENTIALS, f"{place_in_words(carrier)} contradicts another place")

@@ -4,7 +4,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from gateway.core.recipe.slots import make_nonce, read_time, write_time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,8 +13,10 @@ from gateway.core.message import Message
 from gateway.core.model import Secret
 from gateway.core.outcome import Reason
 from gateway.core.recipe.keyring import Credential, make_keyring
-from gateway.core.recipe.model import NonceSlot, Recipe
+from gateway.core.recipe.model import NonceSlot, Recipe, TimeSlot
+from gateway.core.recipe.nonce import make_nonce
 from gateway.core.recipe.sign import Fresh, Signed, sign
+from gateway.core.recipe.times import read_times, write_time
 from gateway.core.recipe.verify import Check, Verified, verify
 from gateway.core.signing import sign_call
 from gateway.specs.load import load
@@ -100,15 +101,43 @@ def test_signature_is_printed_as_the_slot_says(encoding: str, printed: str):
 
 
 @pytest.mark.parametrize(
-    ("time_format", "text", "read_ns"),
+    ("time_format", "offset_s", "text", "read_ns"),
     [
-        ("epoch", "1700000000", 1_700_000_000_000_000_000),
-        ("epoch_ms", "1700000000123", 1_700_000_000_123_000_000),
+        ("epoch", 0, "1700000000", 1_700_000_000_000_000_000),
+        ("epoch_ms", 0, "1700000000123", 1_700_000_000_123_000_000),
+        ("http", 0, "Tue, 14 Nov 2023 22:13:20 GMT", 1_700_000_000_000_000_000),
+        ("%Y%m%dT%H%M%SZ", 0, "20231114T221320Z", 1_700_000_000_000_000_000),
+        ("%Y%m%dT%H%M%SZ", 28_800, "20231115T061320Z", 1_700_000_000_000_000_000),
     ],
 )
-def test_time_is_written_and_read_back(time_format: str, text: str, read_ns: int):
-    assert write_time(NOW, time_format) == text
-    assert read_time(text, time_format) == read_ns
+def test_time_is_written_and_read_back(time_format: str, offset_s: int, text: str, read_ns: int):
+    slot = TimeSlot("t", "", time_format, offset_s, 300, (), {})
+
+    assert write_time(NOW, time_format, offset_s) == text
+    assert read_times(text, slot) == [read_ns]
+
+
+ZONES = {"PRC": 28_800}
+DATE = "Wed, 15 Nov 2023 06:13:20 "
+
+
+@pytest.mark.parametrize(
+    ("text", "hours_east"),
+    [
+        pytest.param(DATE + "PRC", [8], id="a zone that is listed"),
+        pytest.param(DATE + "GMT", [0], id="Greenwich"),
+        pytest.param(DATE + "-0330", [-3.5], id="an offset"),
+        pytest.param(DATE.lower() + "PRC", [8], id="lower case"),
+        pytest.param(DATE + "CST", [8, 0], id="a zone that is not: each reading in turn"),
+        pytest.param("Wed, 35 Nov 2023 06:13:20 PRC", [], id="no such day"),
+        pytest.param("Wed, 15 Nov 2023", [], id="no time"),
+    ],
+)
+def test_wall_clock_is_read_by_its_zone_else_by_the_readings_listed(text: str, hours_east: list[float]):
+    slot = TimeSlot("t", "", "%a, %d %b %Y %H:%M:%S CST", 28_800, 900, ("named", 28_800, 0), ZONES)
+
+    wall_clock_ns = 1_700_028_800_000_000_000
+    assert read_times(text, slot) == [wall_clock_ns - int(hours * 3600) * 1_000_000_000 for hours in hours_east]
 
 
 @pytest.mark.parametrize(
