@@ -10,7 +10,7 @@ RUN python3 -m venv /opt/pip && python3 -m venv --without-pip /opt/gateway
 WORKDIR /src
 COPY . .
 RUN /opt/pip/bin/python -m pip --python /opt/gateway/bin/python install --no-cache-dir --disable-pip-version-check \
-    --no-compile -c constraints.txt . \
+    --no-compile -c constraints.txt '.[rsa]' \
     && /opt/gateway/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/gateway/lib
 
 

@@ -13,6 +13,7 @@ from typer.exceptions import TyperException
 
 from gateway import __version__
 from gateway.commands.check import check
+from gateway.commands.coverage import coverage
 from gateway.commands.demo import demo
 from gateway.commands.explain import explain
 from gateway.commands.options import UserError, WrongUsage, complain
@@ -27,6 +28,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "check": check,
     "try": try_,
     "explain": explain,
+    "coverage": coverage,
     "sign": sign_,
     "report": report,
     "sink": sink,

@@ -7,6 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 from gateway.cli import COMMANDS
+from gateway.commands.coverage import coverage
 from gateway.core.expression.functions import FUNCTIONS
 from gateway.core.recipe.filters import FILTERS
 from gateway.core.recipe.vector import run_vector
@@ -84,3 +85,11 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
     links = re.findall(r"\]\((?!https?://)([^)#]+)", page.read_text())
 
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_page_on_coverage_is_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("cryptography")
+
+    coverage(None)
+
+    assert (ROOT / "docs/coverage.md").read_text().endswith("\n\n" + capsys.readouterr().out)

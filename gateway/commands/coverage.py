@@ -15,13 +15,17 @@ from gateway.core.recipe.model import Recipe
 
 
 def coverage(
-    recipe: Annotated[str | None, typer.Argument(metavar="[RECIPE]", help="The recipe's name; default: all.")] = None,
+    recipe: Annotated[str | None, typer.Argument(metavar="RECIPE", help="The recipe's name; default: all.")] = None,
     routes: SpecFolder = None,
     json: Json = False,
 ) -> None:
-    """Alter each part of a signed sample, and print what the scheme does not protect.
+    """Show what a signature scheme does not protect.
 
-    Example: gateway coverage tencent-receiver
+    Each part of a signed sample is altered, and verified.
+
+    \b
+    Example:
+      gateway coverage acme-hmac
     """
     specs = load_or_fail(routes)
     chosen = sorted(specs.recipes.values(), key=lambda each: each.name)
@@ -45,8 +49,7 @@ def table(found: dict[str, list[Protection]]) -> list[str]:
 
 def _found(recipe: Recipe) -> list[Protection]:
     try:
-        is_rsa = recipe.signature is not None and recipe.signature.method == "rsa"
-        return find_out(recipe, _rsa_key() if is_rsa else None)
+        return find_out(recipe, _rsa_key() if recipe.needs_rsa else None)
     except GatewayError as error:
         fail(error.outcome.message)
 

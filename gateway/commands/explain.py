@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from gateway.commands.bodies import body_kind_of
 from gateway.commands.credentials import read_credential, serving
 from gateway.commands.explanation import MASK, Explanation, Value, explain_request, first_difference
 from gateway.commands.loading import check_given, load_or_fail, recipe_named
@@ -25,10 +24,10 @@ from gateway.commands.options import (
     read_request,
 )
 from gateway.commands.printing import heading, line, print_json
-from gateway.commands.targets import split_url
+from gateway.commands.targets import base_url
 from gateway.core.masking import masked
-from gateway.core.message import Message
-from gateway.core.model import Request, Secret
+from gateway.core.message import Message, guess_body_kind
+from gateway.core.model import Secret
 from gateway.core.outcome import Reason
 from gateway.core.recipe.model import Recipe
 
@@ -59,15 +58,16 @@ def explain(
     """
     if request == expect == STANDARD_INPUT:
         misuse("--request and --expect cannot both be standard input")
-    clock, pins, base = read_clock(at), read_given(given), None if url is None else split_url(url, "--url")
+    clock, pins, base = read_clock(at), read_given(given), None if url is None else base_url(url, "--url")
     credential = read_credential(key, secret)
     chosen = recipe_named(load_or_fail(routes), recipe)
     serving([chosen], credential, recipe)
     check_given(pins, [chosen])
     if expect is not None and chosen.signature is None:
         misuse(f"--expect: {recipe} signs nothing")
-    explained = _request(read_request(request), base)
-    explanation = explain_request(chosen, Message(explained, body_kind_of(explained)), credential, pins, clock)
+    explained = read_request(request)
+    explained = explained if base is None else explained.at(base)
+    explanation = explain_request(chosen, Message(explained, guess_body_kind(explained)), credential, pins, clock)
     explanation = _without(explanation, credential.secret)
     compared = None if expect is None else _compared(explanation, read_file(expect, "--expect"), credential.secret)
     if json:
@@ -75,14 +75,6 @@ def explain(
     else:
         _show(explanation, compared)
     raise typer.Exit(1 if explanation.refused else 0)
-
-
-def _request(request: Request, base: tuple[str, str, str] | None) -> Request:
-    if base is None:
-        return request
-    scheme, host, base_path = base
-    headers = tuple(header for header in request.headers if header[0].lower() != "host")
-    return replace(request, scheme=scheme, headers=(("Host", host), *headers), target=base_path + request.target)
 
 
 def _without(explanation: Explanation, secret: Secret) -> Explanation:

@@ -25,13 +25,13 @@ from gateway.commands.options import (
 )
 from gateway.commands.printing import count as counted
 from gateway.commands.printing import line, outcome_json, print_json
-from gateway.commands.targets import split_url
+from gateway.commands.targets import base_url
 from gateway.core.accept import ANYONE, Accepted
 from gateway.core.decode import Item, read_point
 from gateway.core.errors import GatewayError
 from gateway.core.fold import mask
 from gateway.core.json import read_json
-from gateway.core.model import DataPoint
+from gateway.core.model import DataPoint, PublicUrl
 from gateway.core.outcome import Outcome
 from gateway.core.provider import CallForm, Provider, Send
 from gateway.core.recipe.keyring import Credential
@@ -69,7 +69,7 @@ def report(
     Example:
       gateway report acme --url http://127.0.0.1:8080 --key ID --secret env:KEY --points points.jsonl
     """
-    base, stated = split_url(url, "--url"), read_given(given)
+    base, stated = base_url(url, "--url"), read_given(given)
     credential = None if secret is None and key is None else read_credential(key, secret)
     played = provider_named(load_or_fail(routes), provider)
     route = _route(played, base, credential, stated, timeout_s)
@@ -106,7 +106,7 @@ async def _outcomes(route: Route, items: list[Item], count: int) -> AsyncGenerat
 
 def _route(
     provider: Provider,
-    base: tuple[str, str, str],
+    base: PublicUrl,
     credential: Credential | None,
     given: dict[str, str],
     timeout_s: float,
@@ -118,14 +118,13 @@ def _route(
     missing = [name for name in provider.needs if name not in given and name not in provider.given]
     if missing:
         misuse(f"{provider.name} needs --given {missing[0]}=…")
-    scheme, host, base_path = base
     target = Target(
         provider=provider,
         send=provider.send,
         form=form,
-        scheme=scheme,
-        host=host,
-        base_path=base_path,
+        scheme=base.scheme,
+        host=base.host,
+        base_path=base.prefix,
         recipe=recipe,
         credential=credential,
         given={**provider.given, **given},

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from gateway.commands.bodies import body_kind_of
 from gateway.commands.credentials import read_credential, serving
 from gateway.commands.explanation import string_to_sign
 from gateway.commands.loading import check_given, load_or_fail, recipe_named
@@ -27,7 +26,7 @@ from gateway.commands.options import (
 from gateway.commands.printing import print_json
 from gateway.core.draft import Draft
 from gateway.core.errors import GatewayError
-from gateway.core.message import Message
+from gateway.core.message import Message, guess_body_kind
 from gateway.core.model import Request
 from gateway.core.raw import write_raw
 from gateway.core.recipe.model import GivenSlot, NonceSlot, Recipe
@@ -98,7 +97,7 @@ def _pinned(recipe: Recipe, nonce: str | None) -> dict[str, str]:
 
 def _draft(request: Request, recipe: Recipe) -> Draft:
     """Read the body only where the recipe puts something into it; else its bytes stay as they are."""
-    message = Message(request, body_kind_of(request))
+    message = Message(request, guess_body_kind(request))
     in_body = any(carrier.place in ("json", "form", "param") for carrier in recipe.carriers)
     if in_body and message.body_kind in ("json", "form"):
         body = message.body if message.body_kind == "json" else tuple(message.form)

@@ -40,7 +40,7 @@ def _read_with_infinity(raw: bytes) -> Any:
         value = json.loads(raw, parse_constant=_no_constant)
         orjson.dumps(value)  # refuses the lone surrogates that the standard library lets pass
     except (RecursionError, orjson.JSONEncodeError) as error:
-        raise ValueError("not JSON that can be read") from error
+        raise ValueError("it cannot be read as JSON") from error
     if _deeper_than(value, MAX_DEPTH):
         raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
     return value

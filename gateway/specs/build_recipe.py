@@ -72,7 +72,7 @@ def _build(parts: RecipeParts) -> Recipe:
         accept,
         _replay(parts, slots, carriers, steps),
         masked_names(slots, steps),
-        signed_parts(slots, steps),
+        signed_parts(slots, carriers, steps),
     )
 
 
@@ -166,7 +166,7 @@ def _replay(
             if name not in slots:
                 parts.document.error(["replay", index], f"no slot is named {name!r}", nearest(name, slots.keys()))
         return tuple(policy)
-    covered, read = signed_parts(slots, steps), read_by_signature(slots, steps)
+    covered, read = signed_parts(slots, carriers, steps), read_by_signature(slots, steps)
     left_out = {name for step in (steps.get(each) for each in read) for name in getattr(step, "except_names", ())}
     signed = read | {
         name

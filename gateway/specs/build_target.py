@@ -121,7 +121,6 @@ def _url(parts: RouteParts, spec: TargetSpec, provider: Provider, given: Mapping
 
 
 def _check_rsa(parts: RouteParts, recipe: Recipe) -> None:
-    needs_rsa = recipe.signature is not None and recipe.signature.method == "rsa"
-    if needs_rsa and find_spec("cryptography") is None:
+    if recipe.needs_rsa and find_spec("cryptography") is None:
         what = f"{recipe.name} signs with RSA, and the package for that is not installed"
         parts.document.error((*AT, "provider"), what, "pip install 'metric-gateway[rsa]'")

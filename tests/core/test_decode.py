@@ -68,8 +68,8 @@ def test_field_is_read(reader: Any, value: Any, read: Any):
     [
         pytest.param(read_text, 5, "5 is not text", id="text"),
         pytest.param(read_text, ["x"], "a list is not text", id="text as a list"),
-        pytest.param(read_value, True, "True is not a finite number", id="true"),
-        pytest.param(read_value, float("nan"), "nan is not a finite number", id="NaN"),
+        pytest.param(read_value, True, "true is not a finite number", id="true"),
+        pytest.param(read_value, float("nan"), "NaN is not a finite number", id="NaN"),
         pytest.param(read_value, "NaN", "'NaN' is not a number", id="NaN as text"),
         pytest.param(read_value, "1e400", "'1e400' is not a finite number", id="1e400 as text"),
         pytest.param(read_value, "", "'' is not a number", id="empty text"),
@@ -79,7 +79,7 @@ def test_field_is_read(reader: Any, value: Any, read: Any):
         pytest.param(read_value, "1" * 400, "is not between", id="400 digits"),
         pytest.param(read_value, "1" * 5000, "is not a number", id="5000 digits"),
         pytest.param(read_time_ns, "0", "'0' is not a time", id="time as text"),
-        pytest.param(read_time_ns, True, "True is not a time", id="time as boolean"),
+        pytest.param(read_time_ns, True, "true is not a time", id="time as boolean"),
         pytest.param(read_time_ns, -1, "-1 ns is not between 1970 and 2262", id="before 1970"),
         pytest.param(read_time_ns, 2**63, "is not between 1970 and 2262", id="after 2262"),
         pytest.param(read_stats, [1], "a list is not a map of statistics", id="stats as a list"),
@@ -148,7 +148,7 @@ def test_failing_expression_rejects_its_item():
 
     assert items == []
     assert rejected[0].reason is Reason.BAD_FIELD
-    assert rejected[0].message.startswith("value: length(item.v): ")
+    assert rejected[0].message.startswith("value: In function length(), invalid type")
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_reject_refuses_one_item_with_its_text():
     [
         pytest.param({"v": "2"}, None, id="fits"),
         pytest.param({"v": "1"}, (Reason.NOT_ALLOWED, "version 1 is too old"), id="first that holds"),
-        pytest.param({"v": 1}, (Reason.BAD_FIELD, "matches(body.v, '1'): 1 is not text"), id="failing expression"),
+        pytest.param({"v": 1}, (Reason.BAD_FIELD, "it cannot be read: 1 is not text"), id="failing expression"),
     ],
 )
 def test_refuse_refuses_the_whole_report(body: Any, refused: tuple[Reason, str] | None):

@@ -165,7 +165,7 @@ def test_what_is_filled_into_a_path_stays_one_segment():
         pytest.param(f"item: length(value)\n  {CALL}", "acme: length(value): ", id="failing expression"),
         pytest.param("item: metric\n  request: {method: GET, path: /, query: items}", "not a map", id="query"),
         pytest.param("item: metric\n  request: {method: GET, path: /, query: {a: items}}", "a is not text", id="list"),
-        pytest.param("item: metric\n  request: {method: GET, path: '/{items}'}", "items is not text", id="path"),
+        pytest.param("item: metric\n  request: {method: GET, path: '/{items}'}", "items: not text", id="path"),
     ],
 )
 def test_what_an_author_got_wrong_is_an_error_of_the_spec(send: str, words: str):

@@ -152,7 +152,7 @@ def test_unknown_name_in_text_is_a_mistake():
 
 
 def test_list_in_text_is_an_error_of_evaluation():
-    with pytest.raises(EvaluationError, match=r"given\.list is not text but a list"):
+    with pytest.raises(EvaluationError, match=r"given\.list: not text but a list"):
         filled("{given.list}")
 
 
@@ -174,6 +174,9 @@ def test_list_in_text_is_an_error_of_evaluation():
         pytest.param("matches('abc', '[a-c]+')", True, id="matches"),
         pytest.param("matches('abcd', '[a-c]+')", False, id="matches the whole"),
         pytest.param("matches(none, '.*')", False, id="matches of null"),
+        pytest.param(
+            "format_time(`1700000000000000000`, '%b %d, %Y %I:%M %p')", "Nov 14, 2023 10:13 PM", id="format_time"
+        ),
         pytest.param("path_of('http://h:1/a/b?c=d#e')", "/a/b?c=d", id="path_of"),
         pytest.param("path_of('http://h')", "/", id="path_of without a path"),
         pytest.param("path_of('/a')", "/a", id="path_of a path"),

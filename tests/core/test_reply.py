@@ -137,8 +137,17 @@ def test_reply_without_json_or_text_has_no_body():
         pytest.param("{when: '`false`'}", id="no shape holds"),
     ],
 )
-def test_reply_that_cannot_be_built_is_plain_json(ok: str):
-    response = replied(Outcome(Code.OK, request_id="r1"), f"{{ok: {ok}, error: {{}}}}")
+def test_reply_that_cannot_be_built_is_an_internal_error_in_the_vendors_words(ok: str):
+    error = "{status: 503, json: {why: error.words, details: message}}, errors: {INTERNAL: {words: broken}}"
+
+    response = replied(Outcome(Code.OK, request_id="r1"), f"{{ok: {ok}, error: {error}}}")
+
+    assert response.status == 503
+    assert read_json(response.body) == {"why": "broken", "details": "the reply could not be built"}
+
+
+def test_where_not_even_that_can_be_built_the_reply_is_plain_json():
+    response = replied(Outcome(Code.OK, request_id="r1"), "{ok: {status: 99}, error: {status: 99}}")
 
     assert response.status == 500
     assert response.headers == (("Content-Type", "application/json"), ("X-Request-Id", "r1"))

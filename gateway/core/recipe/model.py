@@ -218,3 +218,7 @@ class Recipe:
     @property
     def needs_key(self) -> bool:
         return any(isinstance(slot, KeySlot) for slot in self.slots.values())
+
+    @property
+    def needs_rsa(self) -> bool:
+        return self.signature is not None and self.signature.method == "rsa"

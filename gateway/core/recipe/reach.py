@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from gateway.core.recipe.model import (
+    Carrier,
     Chain,
     ChosenSlot,
     DerivedSlot,
@@ -71,8 +72,19 @@ def _read_by(name: str, slots: Mapping[str, Slot], steps: Mapping[str, Step]) ->
     return set(slot.of.names) if isinstance(slot, DerivedSlot) else set()
 
 
-def signed_parts(slots: Mapping[str, Slot], steps: Mapping[str, Step]) -> frozenset[str]:
+def signed_parts(slots: Mapping[str, Slot], carriers: Iterable[Carrier], steps: Mapping[str, Step]) -> frozenset[str]:
     """Return the parts of a request that the signature covers, whatever list of headers the client chooses."""
+    parts = _signed_by_name(slots, steps)
+    # A signed digest covers what it is a digest of.
+    for carrier in carriers:
+        if carrier.place == "header" and not carrier.optional and f"header.{carrier.name.lower()}" in parts:
+            derived = [slots[name] for name in carrier.slots]
+            names = {name for slot in derived if isinstance(slot, DerivedSlot) for name in slot.of.names}
+            parts |= {part for name in names for part in _PARTS_OF.get(name, ())}
+    return frozenset(parts)
+
+
+def _signed_by_name(slots: Mapping[str, Slot], steps: Mapping[str, Step]) -> set[str]:
     names = read_by_signature(slots, steps)
     parts = {part for name in names for part in _PARTS_OF.get(name, ())}
     parts |= {name for name in names if name.startswith("header.")}
@@ -86,7 +98,7 @@ def signed_parts(slots: Mapping[str, Slot], steps: Mapping[str, Step]) -> frozen
             parts |= _always_signed(slot, slots)
     if "header.host" in parts:
         parts.add("host")
-    return frozenset(parts)
+    return parts
 
 
 def _always_signed(slot: ChosenSlot, slots: Mapping[str, Slot]) -> set[str]:

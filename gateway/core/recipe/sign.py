@@ -143,6 +143,9 @@ def _computed(slot: Slot, scope: Scope) -> str:
         return to_text(slot.of.value(scope))
     if isinstance(slot, ChosenSlot):
         names = slot.rule.choose(scope.message.request, _pseudo_names(scope.recipe))
+        if not any(must <= set(names) for must in slot.must):
+            wanted = " or ".join(", ".join(sorted(must)) for must in slot.must)
+            raise SpecError.of(Reason.INTERNAL, f"{scope.recipe.name} signs {wanted}, and the call has not all of them")
         return slot.sep.join(f"{slot.wrap}{name}{slot.wrap}" for name in names)
     assert isinstance(slot, SignatureSlot)
     if slot.method != "rsa":

@@ -66,10 +66,13 @@ def test_slot_is_read_where_its_carrier_sits(carrier: str, message: Message):
     assert read_slots(carrying(f'{{{carrier}, value: "{{region}}"}}'), message)["region"] == "sh"
 
 
+NUMBER = 'kind: nonce, make: "int:1..99"'
+
+
 def test_integer_in_json_is_read_as_its_digits():
-    assert (
-        read_slots(carrying('{json: t, value: "{region}", type: int}'), posted(*OWN, body={"t": 17}))["region"] == "17"
-    )
+    counting = carrying('{json: t, value: "{region}", type: int}', region=NUMBER)
+
+    assert read_slots(counting, posted(*OWN, body={"t": 17}))["region"] == "17"
 
 
 def test_optional_carrier_may_be_absent():
@@ -94,7 +97,7 @@ TWICE = carrying('{query: Region, value: "{region}"}', '{header: x-region, value
             carrying(ALL),
             posted(("Authorization", "Basic eDp5")),
             Reason.BAD_CREDENTIALS,
-            "the header Authorization is not 'ACME {key}/{region}, Signature={signature}'",
+            "the header Authorization cannot be read",
             id="another scheme",
         ),
         pytest.param(
@@ -118,24 +121,26 @@ TWICE = carrying('{query: Region, value: "{region}"}', '{header: x-region, value
             "the header X-Region contradicts another place",
             id="two places disagree",
         ),
+        pytest.param(REGION, posted(*OWN, target="/?Region=r-"), Reason.BAD_CREDENTIALS, "cannot be read", id="empty"),
         pytest.param(
-            REGION, posted(*OWN, target="/?Region=r-"), Reason.BAD_CREDENTIALS, "Region is not 'r-{region}'", id="empty"
-        ),
-        pytest.param(
-            REGION, posted(*OWN, target="/?Region=r-a/b"), Reason.BAD_CREDENTIALS, "Region is not", id="characters"
+            REGION,
+            posted(*OWN, target="/?Region=r-a/b"),
+            Reason.BAD_CREDENTIALS,
+            "Region cannot be read",
+            id="characters",
         ),
         pytest.param(
             REGION,
             posted(*OWN, target=f"/?Region=r-{'a' * MAX_SLOT_CHARS}"),
             Reason.BAD_CREDENTIALS,
-            "Region is not",
+            "Region cannot be read",
             id="too long",
         ),
         pytest.param(
             carrying(ALL),
             posted(("Authorization", "ACME K1/sh, Signature=AB12")),
             Reason.BAD_CREDENTIALS,
-            "the header Authorization is not",
+            "the header Authorization cannot be read",
             id="hex in upper case",
         ),
         *(
@@ -207,9 +212,7 @@ def test_slot_carried_twice_may_agree():
     ],
 )
 def test_slot_is_written_where_its_carrier_sits(carrier: str, draft: Draft, made: dict[str, Any]):
-    (written,) = (
-        each for each in carrying(f'{{{carrier}, value: "{{region}}"}}').carriers if "region" in each.template.names
-    )
+    (written,) = (each for each in carrying(f'{{{carrier}, value: "{{region}}"}}').carriers if "region" in each.slots)
 
     signed = write_slots([written], draft, SLOTS)
 
@@ -217,16 +220,9 @@ def test_slot_is_written_where_its_carrier_sits(carrier: str, draft: Draft, made
 
 
 def test_int_carrier_writes_a_number_into_json():
-    (first, *_) = carrying('{param: t, value: "{region}", type: int}').carriers
+    (first, *_) = carrying('{param: t, value: "{region}", type: int}', region=NUMBER).carriers
 
     assert write_slots([first], Draft("P", "http", "h", "/", body_kind="json"), {"region": "17"}).body == {"t": 17}
-
-
-def test_optional_carrier_without_a_value_is_not_written():
-    (first, *_) = carrying('{header: x-r, value: "{region}", optional: true}').carriers
-    draft = Draft("GET", "http", "h", "/")
-
-    assert write_slots([first], draft, {"key": "K1"}) == draft
 
 
 @pytest.mark.parametrize("body", [["a"], {"a": "text"}], ids=["a list", "text on the way"])

@@ -60,6 +60,8 @@ def test_template_has_a_kind(source: str, kind: Kind, made: Value):
         ("{method|sha1|hex}", hashlib.sha1(b"POST").hexdigest()),
         ("{method|sha256|hex}", hashlib.sha256(b"POST").hexdigest()),
         ("{method|sha512|hex}", hashlib.sha512(b"POST").hexdigest()),
+        ("{method|sm3|hex}", hashlib.new("sm3", b"POST").hexdigest()),
+        ("{method|swap:O.-}", "P.-ST"),
         ("{method|md5|HEX}", hashlib.md5(b"POST").hexdigest().upper()),
         ("{digest|HEX}", "01FE"),
         ("{digest|base64}", "Af4="),
