@@ -18,8 +18,8 @@ Sort = Literal["key", "pair", "item", "none"]
 class Chosen:
     """A rule that chooses headers: by name, by prefix, or every one; never those of `except_names`.
 
-    A name that ends in `*` within `except_names` is a prefix, one that begins with it a suffix, and `*_*` any name
-    with an underscore. `names` may hold pseudo headers, which are always there.
+    A name that ends in `*` within `except_names` is a prefix, and `*_*` any name with an underscore. `names` may hold
+    pseudo headers, which are always there.
     """
 
     names: tuple[str, ...] = ()
