@@ -36,9 +36,9 @@ def build_receive(parts: Parts, spec: ReceiveSpec) -> Receive:
 
 def _check_apart(parts: Parts, spec: ReceiveSpec, at: KeyPath) -> None:
     """Report two calls that cannot be told apart."""
-    calls: dict[tuple[str, ...], RequestSpec] = {("requests", name): form for name, form in spec.requests.items()}
+    calls: dict[tuple[str, ...], RequestSpec] = {("request",): spec.request} if spec.request else {}
+    calls |= {("requests", name): form for name, form in spec.requests.items()}
     calls |= {("also", name): call.request for name, call in spec.also.items()}
-    calls |= {("request",): spec.request} if spec.request else {}
     first: dict[tuple[str, str], str] = {}
     for path, form in calls.items():
         name = path[-1]

@@ -121,7 +121,7 @@ def _chars(spec: SlotSpec) -> str:
 def _check_format(parts: RecipeParts, time_format: str, path: Path) -> None:
     known = {*EPOCHS, "http"}
     if time_format not in known and "%" not in time_format:
-        hint = f"{nearest(time_format, known)}, or a strftime pattern"
+        hint = f"write {', '.join(sorted(known))}, or a strftime pattern such as %Y%m%d"
         parts.document.error(path, f"no time is written {time_format!r}", hint)
 
 

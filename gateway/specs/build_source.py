@@ -28,7 +28,7 @@ def build_source(parts: RouteParts, spec: SourceSpec) -> Source | None:
     also = {form.name: form.also for form in provider.receive.requests if form.also is not None}
     logging_in = [recipe for call in also.values() for recipe in call.verify]
     parts.check_given(spec.given, provider, [*recipes, *logging_in], AT)
-    _check_credentials(parts, spec, [*recipes, *logging_in])
+    _check_credentials(parts, spec, [*recipes, *logging_in] if recipes else [])
     checks = _checks(spec, recipes, provider)
     if spec.from_ is None:
         _warn_of_unsigned(parts, provider.receive, checks)
@@ -122,5 +122,5 @@ def _networks(parts: RouteParts, texts: Sequence[str]) -> tuple[Network, ...]:
         try:
             networks.append(ip_network(text))
         except ValueError:
-            parts.document.error((*AT, "from", index), f"{text!r} is not a network", "write 10.0.0.0/8 or fc00::/7")
+            parts.document.error((*AT, "from", index), "this is not a network", "write 10.0.0.0/8 or fc00::/7")
     return tuple(networks)

@@ -16,11 +16,13 @@ from gateway.specs.recipe_parts import RecipeParts
 def build_vector(parts: RecipeParts, index: int) -> Vector | None:
     spec = parts.spec.vectors[index]
     path: Path = ["vectors", index]
+    key = "request"
     try:
         request, _ = read_raw(spec.request.encode())
+        key = "url"
         url = None if spec.url is None else split_url(spec.url)
     except ValueError as error:
-        parts.document.error(path, str(error))
+        parts.document.error([*path, key], str(error))
         return None
     request = request if url is None else replace(request, scheme=url.scheme)
     message = Message(request, guess_body_kind(request))

@@ -187,6 +187,7 @@ _WANTED = {
     "int_from_float": "an integer is wanted here",
     "float_type": "a number is wanted here",
     "float_parsing": "a number is wanted here",
+    "finite_number": "a finite number is wanted here",
     "bool_type": "true or false is wanted here",
     "bool_parsing": "true or false is wanted here",
     "string_pattern_mismatch": "it is not of the form {pattern}",

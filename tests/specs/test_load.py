@@ -26,7 +26,7 @@ send:
 """
 ROUTE = """\
 route: a
-receive: {provider: acme, credentials: [{secret: "${IN:-in}"}]}
+receive: {provider: acme, credentials: [{secret: "${IN:-in}"}], from: [10.0.0.0/8]}
 send: {provider: acme, credential: {secret: "${OUT}"}}
 """
 ALL = f"{ROUTE}---\n{ACME}---\n{SESSION}"
@@ -164,8 +164,9 @@ def test_one_line_break_at_the_end_of_a_secret_file_is_dropped(tmp_path: Path, e
     secret = tmp_path / "secret.txt"
     secret.write_bytes(b"s\n" + ending.encode())
     text = ROUTE.replace("${OUT}", f"${{file:{secret}}}")
+    session = SESSION.replace("kind: secret", 'kind: secret, chars: "[^,]+"')
 
-    specs, found = loaded(tmp_path, {"a.yaml": f"{text}---\n{ACME}---\n{SESSION}"})
+    specs, found = loaded(tmp_path, {"a.yaml": f"{text}---\n{ACME}---\n{session}"})
 
     assert found == []
     assert specs.routes["a"].secrets[1].reveal() == ("s\n" if ending else "s")
@@ -178,6 +179,43 @@ def test_secret_is_never_shown(tmp_path: Path):
 
     assert len(found) == 1
     assert "hush" not in " ".join(found) + repr(specs)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(ROUTE.replace("${IN:-in}", "${IN}, ${IN}").replace("${OUT}", "${OUT} ${OUT}"), id="characters"),
+        pytest.param(ROUTE.replace('"${IN:-in}"', '"${IN}", key: k'), id="a needless key"),
+        pytest.param(ROUTE.replace('"${OUT}"', '"${OUT}", key: k'), id="a needless key to send with"),
+        pytest.param(ROUTE.replace('"${OUT}"', '"${OUT}", recipe: other'), id="another recipe"),
+        pytest.param(ROUTE.replace('[{secret: "${IN:-in}"}]', '"${IN}"'), id="a secret for a credential"),
+        pytest.param(ROUTE.replace('{secret: "${OUT}"}', '"${OUT}"'), id="a secret for a credential to send with"),
+        pytest.param(ROUTE.replace('{secret: "${OUT}"}', '{secret: ["${OUT}"]}'), id="a list of secrets"),
+        pytest.param(ROUTE.replace("10.0.0.0/8", '"${IN}"'), id="a secret for a network"),
+        pytest.param(ROUTE.replace("from:", 'public_url: "${IN}", from:'), id="a secret for a URL"),
+        pytest.param(ROUTE.replace("from:", 'max_body_bytes: "${IN}", from:'), id="a secret for a number"),
+        pytest.param(ROUTE.replace("${OUT}", "hush, hush"), id="written out"),
+    ],
+)
+def test_no_message_shows_a_secret(tmp_path: Path, text: str):
+    specs, found = loaded(tmp_path, {"a.yaml": f"{text}---\n{ACME}---\n{SESSION}"}, {"OUT": "hush", "IN": "hush"})
+
+    assert found
+    assert "hush" not in " ".join(found) + repr(specs)
+
+
+def test_recipe_that_signs_with_rsa_needs_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    signature = '{kind: signature, of: "{body}", rsa: pkcs1-sha256, as: base64}'
+    recipe = SESSION.replace("{session: {kind: secret}}", f"{{key: {{kind: key}}, session: {signature}}}")
+    recipe += '  - {header: x-key, value: "{key}"}\n'
+    recipe = recipe.replace("carry: [{header: authorization", "carry:\n  - {header: authorization").replace("}]", "}")
+    route = ROUTE.replace("secret:", "key: k, secret:")
+    monkeypatch.setattr("gateway.specs.build_target.find_spec", lambda _: None)
+
+    _, found = loaded(tmp_path, {"a.yaml": f"{route}---\n{ACME}---\n{recipe}"}, {"OUT": "out"})
+
+    what = "acme-session signs with RSA, and the package for that is not installed; pip install 'metric-gateway[rsa]'"
+    assert found == [f"a.yaml:3:18: send.provider: {what}"]
 
 
 def test_folder_that_is_missing_is_an_error_of_the_system(tmp_path: Path):
@@ -217,11 +255,11 @@ def test_watch_says_what_no_case_makes_non_null(tmp_path: Path, cases: str, said
 
 
 def test_case_of_a_route_runs_under_the_environment_that_it_states(tmp_path: Path):
-    cases = "cases: [{case: one, env: {OUT: from the case}}]"
+    cases = "cases: [{case: one, env: {OUT: of-the-case}}]"
 
     files = {"a.yaml": ROUTE + cases, "b.yaml": f"{ACME}---\n{SESSION}"}
     specs, _ = loaded(tmp_path, files, {"OUT": "outside"}, trials=True)
 
     (trial,) = (trial for trial in specs.trials if trial.owner == "a")
-    assert [secret.reveal() for secret in trial.route.secrets] == ["in", "from the case"]
+    assert [secret.reveal() for secret in trial.route.secrets] == ["in", "of-the-case"]
     assert [secret.reveal() for secret in specs.routes["a"].secrets] == ["in", "outside"]
