@@ -5,9 +5,8 @@ import pytest
 from gateway.core.recipe.filters import Kind
 from gateway.core.recipe.forms import EncodedForm, ParamsForm, ValueForm, value_form
 from gateway.core.recipe.template import RecipeError, compile_template
-from gateway.specs.build_slots import DEFAULT_CHARS
 
-CHARS = {"key": DEFAULT_CHARS, "region": "[a-z]+", "signature": "[A-Za-z0-9+/=]+"}
+CHARS = {"key": r"[^\s,/:;]+", "region": "[a-z]+", "signature": "[A-Za-z0-9+/=]+"}
 
 
 def value(source: str, **chars: str) -> ValueForm:
