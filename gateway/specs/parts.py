@@ -11,7 +11,7 @@ from gateway.core.expression.compiler import KeyPath, Text
 from gateway.core.recipe.model import Recipe
 from gateway.core.suggest import nearest
 from gateway.specs.document import Document
-from gateway.specs.nodes import to_python
+from gateway.specs.nodes import MapNode, Node, to_python
 
 POINT = frozenset(FIELD_READERS)
 REQUEST = frozenset({"body", "query", "headers", "given"})
@@ -53,7 +53,7 @@ class Parts:
         return tuple(found)
 
     def value(self, at: KeyPath) -> Any:
-        value: Any = to_python(self.document.node)
+        node: Node | None = self.document.node
         for step in at:
-            value = value.get(step) if isinstance(value, dict) else None
-        return value
+            node = node.entries.get(step) if isinstance(node, MapNode) and isinstance(step, str) else None
+        return None if node is None else to_python(node)
