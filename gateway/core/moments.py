@@ -1,5 +1,6 @@
 """Moments as text, in English whatever the locale, in a zone that is stated."""
 
+import re
 from datetime import datetime, timedelta, timezone
 
 NS = 1_000_000_000
@@ -12,6 +13,4 @@ def write_moment(time_ns: int, pattern: str, offset_s: int = 0) -> str:
     moment = datetime.fromtimestamp(time_ns // NS, timezone(timedelta(seconds=offset_s)))
     half = "AM" if moment.hour < 12 else "PM"
     names = {"%a": DAYS[moment.weekday()], "%b": MONTHS[moment.month - 1], "%p": half}
-    for directive, name in names.items():
-        pattern = pattern.replace(directive, name)
-    return moment.strftime(pattern)
+    return moment.strftime(re.sub("%[%abp]", lambda found: names.get(found[0], found[0]), pattern))

@@ -94,7 +94,8 @@ class Route:
     @property
     def secrets(self) -> tuple[Secret, ...]:
         """Every secret of the route, for masking."""
-        received = [secret for check in self.source.checks for secret in check.keyring.secrets()]
+        also = (check for checks in self.source.also_checks.values() for check in checks)
+        received = [secret for check in (*self.source.checks, *also) for secret in check.keyring.secrets()]
         return (*received, self.target.credential.secret) if self.target.credential else tuple(received)
 
 
