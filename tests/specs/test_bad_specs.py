@@ -6,6 +6,7 @@ To see a message after a change, run this file: the failing test shows both text
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,7 @@ ELSEWHERE = {
 }
 
 
+@cache
 def expected(golden: Path) -> list[str]:
     return [line.removeprefix("# ") for line in golden.read_text().partition(DIVIDER)[2].splitlines()]
 
