@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from gateway.core.message import Message
@@ -78,10 +78,10 @@ class Scope:
 
     def _headers(self, step: Pairs) -> list[str]:
         if step.header_list is None:
-            return step.choose.choose(self.message.request, tuple(step.pseudo))
+            return step.choose.choose(self.message.request, step.pseudo)
         slot = self.recipe.slots[step.header_list]
         assert isinstance(slot, ChosenSlot)
-        return listed(slot, to_text(self[slot.name]), self.message.request)
+        return listed(slot, to_text(self[slot.name]), self.message.request, step.pseudo)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +134,10 @@ def encode(digest: bytes, encoding: Encoding) -> str:
     return (base64.b64encode if encoding == "base64" else base64.urlsafe_b64encode)(digest).decode()
 
 
-def listed(slot: ChosenSlot, text: str, request: Request) -> list[str]:
+def listed(slot: ChosenSlot, text: str, request: Request, pseudo: Collection[str]) -> list[str]:
     """Return the header names that a list on the wire names, in lower case."""
     if not text and slot.empty_is_rule:
-        return slot.rule.choose(request)
+        return slot.rule.choose(request, pseudo)
     names = [name.strip().lower() for name in text.split(slot.sep)]
     if not slot.wrap:
         return names

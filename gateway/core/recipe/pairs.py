@@ -1,6 +1,6 @@
 """The canonicaliser: collects name and value pairs, encodes, sorts and joins them."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -28,7 +28,7 @@ class Chosen:
     except_names: tuple[str, ...] = ()
     as_listed: bool = False
 
-    def choose(self, request: Request, pseudo: Sequence[str] = ()) -> list[str]:
+    def choose(self, request: Request, pseudo: Collection[str] = ()) -> list[str]:
         """Return the lower-case names that the rule chooses, sorted, or in the order of `names`."""
         present = dict.fromkeys(name.lower() for name, _ in request.headers)
         listed = [name for name in self.names if name in present or name in pseudo]

@@ -157,7 +157,7 @@ def _check_chosen(recipe: Recipe, message: Message, slots: Mapping[str, str]) ->
     for slot in recipe.slots.values():
         if not isinstance(slot, ChosenSlot):
             continue
-        names = listed(slot, slots[slot.name], message.request)
+        names = listed(slot, slots[slot.name], message.request, pseudo)
         if len(set(names)) < len(names):
             _refuse(Reason.BAD_CREDENTIALS, "the list of signed headers names one twice")
         if not any(must <= set(names) for must in slot.must):

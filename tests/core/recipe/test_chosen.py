@@ -67,6 +67,12 @@ def test_headers_that_the_client_lists_are_signed(options: str, listed: str, tex
     assert signed_text(choosing(options), listed) == text
 
 
+def test_empty_list_stands_for_pseudo_headers_too():
+    choosing_target = choosing("must: [host, (target)], empty: rule", "choose: {names: [host, (target)]}, ")
+
+    assert signed_text(choosing_target, "") == "(target):/p\nhost:h"
+
+
 TWO_HOSTS: Headers = (*HEADERS, ("host", "other"))
 
 
