@@ -76,7 +76,7 @@ def _route(provider: Provider, credential: Credential | None, given: dict[str, s
     if provider.receive is None:
         fail(f"{provider.name} has no `receive`: it cannot be played")
     check_given(given, provider.receive.verify, provider)
-    checks: tuple[Check, ...] = ()
+    checks: tuple[Check, ...] | None = None
     if credential is not None:
         fitting = serving(provider.receive.verify, credential, provider.name)
         checks = tuple(Check(recipe, make_keyring([credential]), given) for recipe in fitting)

@@ -1,7 +1,7 @@
 """From a received request to data points that may go on: the stages of the receiving side, in their order."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway.core.decode import FIELD_READERS, Item, decode, refuse, refused_whole
@@ -19,12 +19,16 @@ ANYONE = Verified("none", None, {})
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A report that was accepted: who sent it, its data points, the items refused, and how many were dropped."""
+    """A report that was accepted: who sent it, its data points, the items refused, and how many were dropped.
+
+    `names` are what expressions about the request see.
+    """
 
     who: Verified
     items: tuple[Item, ...]
     rejected: tuple[Rejected, ...] = ()
     dropped: int = 0
+    names: Mapping[str, Any] = field(default_factory=dict)
 
 
 def accept(match: Match, message: Message, *, now_ns: int, replays: ReplayMemory, peer: str | None = None) -> Accepted:
@@ -41,22 +45,25 @@ def accept(match: Match, message: Message, *, now_ns: int, replays: ReplayMemory
     rejected = sorted([*rejected, *refused], key=lambda each: each.index)
     if rejected and (source.receive.partial == "whole" or (not items and not dropped)):
         raise CallerError(refused_whole(rejected))
-    return Accepted(who, tuple(items), tuple(rejected), dropped)
+    return Accepted(who, tuple(items), tuple(rejected), dropped, names)
 
 
 def identify(
     source: Source,
-    checks: Sequence[Check],
+    checks: Sequence[Check] | None,
     message: Message,
     *,
     now_ns: int,
     replays: ReplayMemory,
     peer: str | None,
 ) -> Verified:
-    """Tell who sent a request. Raises CallerError where the checks, or the route's networks, refuse it."""
+    """Tell who sent a request; with None for checks, nobody is asked. Raises CallerError where it is refused.
+
+    An empty sequence of checks refuses everyone.
+    """
     if peer is not None and not source.admits(peer):
         raise CallerError.of(Reason.NOT_ALLOWED, "reports may not come from this address")
-    if not checks:
+    if checks is None:
         return ANYONE
     seen = message if source.public_url is None else message.as_sent_to(source.public_url)
     return verify(seen, checks, now_ns=now_ns, replays=replays)
@@ -74,18 +81,16 @@ def request_names(match: Match, message: Message, who: Verified) -> dict[str, An
 
 
 def reply_names(match: Match, message: Message, error: Exception | None = None) -> dict[str, Any]:
-    """Return what a reply may read of a request that perhaps could not be verified or read; the rest is null."""
+    """Return what a reply may read of a request that was refused; what nobody has read by now stays null.
+
+    Nothing is read for the reply alone: the sender may be anyone, and the body be made to cost.
+    """
     claimed = error if isinstance(error, Refused) else None
     who = Verified(claimed.recipe, claimed.key, {}) if claimed else ANYONE
-    try:
-        return request_names(match, message, who)
-    except CallerError:
-        return {
-            "body": None,
-            "query": {},
-            "headers": message.headers,
-            "given": dict(match.route.source.given),
-        } | {name: value for name, value in _about(match, who).items()}
+    given = {**match.route.source.given, **match.captured}
+    query = as_map(message.query) if "query" in vars(message) else {}
+    body = vars(message).get("body")
+    return {"body": body, "query": query, "headers": message.headers, "given": given, **_about(match, who)}
 
 
 def _outer_names(match: Match, message: Message, who: Verified) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def answer_also(
 ) -> Response:
     """Verify the call, issue or end a session where it says so, and reply. Raises CallerError."""
     source = match.route.source
-    checks = source.also_checks.get(match.form.name if match.form else "", ())
+    checks = source.also_checks[match.form.name if match.form else ""]
     who = identify(source, checks, message, now_ns=moment.now_ns, replays=replays, peer=peer)
     names = request_names(match, message, who) | {"request_id": moment.request_id, "token": None, "expires_ns": None}
     if also.issues is not None:
@@ -44,17 +44,17 @@ def answer_also(
 
 def _account(source: Source, recipe: str, who: Verified) -> Credential:
     """Return the credential of whoever logged in. Raises CallerError where the account may not log in here."""
-    for check in source.checks:
+    for check in source.checks or ():
         if check.recipe.name == recipe:
             for credentials in check.accounts.values():
                 for credential in credentials:
-                    if credential.key == who.key:
+                    if credential.key == who.key and who.secret in (None, credential.secret):
                         return credential
     raise CallerError.of(Reason.NOT_ALLOWED, "nobody can log in here")
 
 
 def _end(source: Source, recipe: str, token: str, now_ns: int, replays: ReplayMemory) -> None:
     """Remember that a session has ended; only one that was issued here and still lives is worth the memory."""
-    for check in source.checks:
+    for check in source.checks or ():
         if check.recipe.name == recipe and account_of(token, check.accounts, now_ns=now_ns) is not None:
             replays.remember(ended(token), expiry_ns(token))

@@ -77,7 +77,7 @@ def case_request(case: Case, route: Route) -> Request:
         body_kind=kind,
         body=tuple(fields.items()) if kind == "form" else parts.get(kind),
     )
-    check = next(iter(_checks_for(draft, route)), None)
+    check = next(iter(_checks_for(draft, route) or ()), None)
     if check is None:
         return draft.render()
     needed = {name: name for name in route.source.provider.needs}
@@ -85,11 +85,11 @@ def case_request(case: Case, route: Route) -> Request:
     return sign(draft, check.recipe, _credential(check), given, Fresh(case.now_ns, _ENTROPY)).request
 
 
-def _checks_for(draft: Draft, route: Route) -> tuple[Check, ...]:
+def _checks_for(draft: Draft, route: Route) -> tuple[Check, ...] | None:
     match = make_snapshot([route]).match(draft.method, draft.path)
     if match is None or match.form is None or match.form.also is None:
         return route.source.checks
-    return route.source.also_checks.get(match.form.name, ())
+    return route.source.also_checks[match.form.name]
 
 
 def _calling_by(route: Route, wanted: str) -> Route:

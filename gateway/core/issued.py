@@ -35,14 +35,14 @@ def issue(credential: Credential, *, now_ns: int, lifetime_s: float, entropy: by
     return signed + _mac(signed, credential.secret), expires_s * NS
 
 
-def account_of(token: str, accounts: Accounts, *, now_ns: int) -> str | None:
-    """Return the key of the account that a token was issued to; None for a token of nobody's, or one that has ended."""
+def account_of(token: str, accounts: Accounts, *, now_ns: int) -> Credential | None:
+    """Return the account that a token was issued to; None for a token of nobody's, or one that has ended."""
     parts = _TOKEN.fullmatch(token)
     if parts is None or int(parts[2], 16) * NS <= now_ns:
         return None
     for credential in accounts.get(parts[3], ()):
         if hmac.compare_digest(_mac(token[:48], credential.secret), parts[4]):
-            return credential.key
+            return credential
     return None
 
 

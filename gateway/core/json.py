@@ -9,6 +9,8 @@ import orjson
 MAX_DEPTH = 64
 MAX_NUMBER_CHARS = 1000  # far below the 4,300 digits at which int() itself refuses
 _LONG_INTEGER = re.compile(rb"\d{19}")
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
 
 
@@ -29,7 +31,7 @@ def read_json(data: bytes | str) -> Any:
         # orjson turns integers past 64 bits into doubles; the standard library keeps every digit. orjson comes first
         # all the same: it has already refused bad UTF-8, lone surrogates, 1e400 and deep nesting.
         value = json.loads(raw)
-    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _deeper_than(value, MAX_DEPTH):
+    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _deeper_than(raw, MAX_DEPTH):
         raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
     return value
 
@@ -41,7 +43,7 @@ def _read_with_infinity(raw: bytes) -> Any:
         orjson.dumps(value)  # refuses the lone surrogates that the standard library lets pass
     except (RecursionError, orjson.JSONEncodeError) as error:
         raise ValueError("it cannot be read as JSON") from error
-    if _deeper_than(value, MAX_DEPTH):
+    if _deeper_than(raw, MAX_DEPTH):
         raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
     return value
 
@@ -74,15 +76,11 @@ def _shown(text: str) -> str:
     return repr(text if len(text) <= 40 else text[:40] + "…")
 
 
-def _deeper_than(value: Any, limit: int) -> bool:
-    level = [value]
+def _deeper_than(raw: bytes, limit: int) -> bool:
+    """Tell whether a valid JSON text nests deeper, without a look at its values: there may be millions."""
+    brackets = _STRING.sub(b"", raw).translate(None, _NO_BRACKETS)
     for _ in range(limit):
-        level = [
-            child
-            for parent in level
-            if isinstance(parent, dict | list)
-            for child in (parent.values() if isinstance(parent, dict) else parent)
-        ]
-        if not level:
+        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+        if not brackets:
             return False
-    return any(isinstance(value, dict | list) for value in level)
+    return True

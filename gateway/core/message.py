@@ -67,9 +67,14 @@ class Message:
 
     @cached_property
     def headers(self) -> dict[str, str]:
-        """Header names in lower case with `_` for `-`; repeats joined by a comma, as RFC 9110 section 5.3 allows."""
+        """Header names in lower case with `_` for `-`; repeats joined by a comma, as RFC 9110 section 5.3 allows.
+
+        Names that have a `_` themselves are left out: one could pass for a signed name that has a `-` there.
+        """
         joined: dict[str, str] = {}
         for name, value in self.request.headers:
+            if "_" in name:
+                continue
             key = name.lower().replace("-", "_")
             joined[key] = f"{joined[key]}, {value}" if key in joined else value
         return joined

@@ -18,8 +18,10 @@ def likely_cause(match: Match, message: Message, error: Exception | None, *, now
     """
     if not isinstance(error, Refused) or error.outcome.reason not in _WORTH_ASKING:
         return None
+    if message.request.header("content-encoding") is not None:
+        return None  # inflated, it would cost far more than it did to send
     source = match.route.source
-    checks = [*source.checks, *(check for checks in source.also_checks.values() for check in checks)]
+    checks = [check for each in (source.checks, *source.also_checks.values()) for check in each or ()]
     seen = message if source.public_url is None else message.as_sent_to(source.public_url)
     for check in checks:
         if check.recipe.name == error.recipe:

@@ -21,20 +21,20 @@ _CAPTURE = re.compile(r"\\\{([A-Za-z_]\w*)\\\}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """The receiving side of a route. `checks` is empty only where the route says `credentials: none`.
+    """The receiving side of a route. `checks` is None only where the route says `credentials: none`.
 
-    `also_checks` are those of the calls without data points, by the call's name. `pins` are the `given` that the route
-    states: what a path captures under such a name has to equal it. `networks`, where not None, are those that reports
-    may come from. `public_url` is what reporters sign who reach the gateway through a proxy.
+    `also_checks` are those of the calls without data points, by the call's name, None where nobody is asked. `pins` are
+    the `given` that the route states: what a path captures under such a name has to equal it. `networks`, where not
+    None, are those that reports may come from. `public_url` is what reporters sign who come through a proxy.
     """
 
     provider: Provider
     receive: Receive
-    checks: tuple[Check, ...]
+    checks: tuple[Check, ...] | None
     given: Mapping[str, Any]
     rules: tuple[Rule, ...]
     pins: Mapping[str, str] = field(default_factory=dict)
-    also_checks: Mapping[str, tuple[Check, ...]] = field(default_factory=dict)
+    also_checks: Mapping[str, tuple[Check, ...] | None] = field(default_factory=dict)
     networks: tuple[Network, ...] | None = None
     public_url: PublicUrl | None = None
     hide_unknown_keys: bool = False
@@ -94,8 +94,8 @@ class Route:
     @property
     def secrets(self) -> tuple[Secret, ...]:
         """Every secret of the route, for masking."""
-        also = (check for checks in self.source.also_checks.values() for check in checks)
-        received = [secret for check in (*self.source.checks, *also) for secret in check.keyring.secrets()]
+        every = (self.source.checks, *self.source.also_checks.values())
+        received = [secret for checks in every for check in checks or () for secret in check.keyring.secrets()]
         return (*received, self.target.credential.secret) if self.target.credential else tuple(received)
 
 

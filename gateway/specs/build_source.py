@@ -30,8 +30,12 @@ def build_source(parts: RouteParts, spec: SourceSpec) -> Source | None:
     parts.check_given(spec.given, provider, [*recipes, *logging_in], AT)
     _check_credentials(parts, spec, [*recipes, *logging_in] if recipes else [])
     checks = _checks(spec, recipes, provider)
+    if checks == () and spec.credentials and not parts.document.errors:
+        names = ", ".join(recipe.name for recipe in recipes)
+        what = f"no credential serves {names}, nor logs in for it, so that every report would be refused"
+        parts.document.error((*AT, "credentials"), what)
     if spec.from_ is None:
-        _warn_of_unsigned(parts, provider.receive, checks)
+        _warn_of_unsigned(parts, provider.receive, checks or ())
     return Source(
         provider=provider,
         receive=provider.receive,
@@ -39,7 +43,9 @@ def build_source(parts: RouteParts, spec: SourceSpec) -> Source | None:
         given={**provider.given, **spec.given},
         rules=parts.rules(provider, spec.rules, (*AT, "rules")),
         pins={name: str(value) for name, value in spec.given.items()},
-        also_checks={name: _checks(spec, call.verify, provider) for name, call in also.items()},
+        also_checks={
+            name: _checks(spec, call.verify, provider) if call.verify else None for name, call in also.items()
+        },
         networks=None if spec.from_ is None else _networks(parts, spec.from_),
         public_url=None if spec.public_url is None else parts.url(spec.public_url, (*AT, "public_url")),
         hide_unknown_keys=spec.hide_unknown_keys,
@@ -84,10 +90,13 @@ def _check_credentials(parts: RouteParts, spec: SourceSpec, recipes: Sequence[Re
             parts.document.error(at, f"the key {key!r} has more than {MAX_SECRETS_PER_KEY} secrets")
 
 
-def _checks(spec: SourceSpec, recipes: Iterable[Recipe], provider: Provider) -> tuple[Check, ...]:
-    """Return a check for each recipe that a credential serves, or that a session issued here may be carried by."""
+def _checks(spec: SourceSpec, recipes: Iterable[Recipe], provider: Provider) -> tuple[Check, ...] | None:
+    """Return a check for each recipe that a credential serves, or that a session issued here may be carried by.
+
+    None, which lets everyone pass, is for `credentials: none` alone; without any check, everyone is refused.
+    """
     if spec.credentials == "none":
-        return ()
+        return None
     pins = {name: str(value) for name, value in spec.given.items()}
     checks = []
     for recipe in recipes:

@@ -57,7 +57,7 @@ def stand_in_route(provider: Provider) -> Route:
         given=dict(provider.given),
         rules=rules,
         also_checks={
-            form.name: tuple(_check(recipe, False) for recipe in form.also.verify)
+            form.name: tuple(_check(recipe, False) for recipe in form.also.verify) if form.also.verify else None
             for form in receive.requests
             if form.also is not None
         },

@@ -3,8 +3,9 @@
 import os
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from typing import Any
 from uuid import uuid4
 
 import structlog
@@ -27,6 +28,7 @@ Deliver = Callable[[Route, Accepted, str], Awaitable[Outcome]]
 
 MAX_IN_FLIGHT = 512
 CAUSE_EVERY_S = 1.0
+MAX_CAUSE_BYTES = 16_384
 log = structlog.get_logger()
 
 
@@ -69,6 +71,7 @@ class Ingress:
         route = match.route
         message = _message(match, incoming, b"")
         error: Exception | None = None
+        names: Mapping[str, Any] | None = None
         self._count(route, 1)
         try:
             self._check(match, incoming)
@@ -81,6 +84,7 @@ class Ingress:
                 response = answer_also(match, match.form.also, message, moment, self._replays, peer=incoming.peer)
                 return Outcome(Code.OK, request_id=request_id), response, None
             accepted = accept(match, message, now_ns=time.time_ns(), replays=self._replays, peer=incoming.peer)
+            names = accepted.names
             outcome = await self._deliver(route, accepted, request_id)
         except GatewayError as problem:
             error, outcome = problem, problem.outcome
@@ -89,14 +93,20 @@ class Ingress:
             error, outcome = bug, failure(Reason.INTERNAL, "an internal error")
         finally:
             self._count(route, -1)
-        outcome = replace(mask(outcome, route.secrets), request_id=request_id)
+        if not isinstance(error, CallerError):
+            # What the caller's own words are in is not masked: they could be guesses at the secrets.
+            outcome = mask(outcome, route.secrets)
+        outcome = replace(outcome, request_id=request_id)
         told = _hidden(route, outcome)
-        response = reply(route.source.receive.replies, told, reply_names(match, message, error))
+        names = names if names is not None else reply_names(match, message, error)
+        response = reply(route.source.receive.replies, told, names)
         return outcome, response, self._cause(match, message, error)
 
     def _cause(self, match: Match, message: Message, error: Exception | None) -> str | None:
         """Ask for the cause of a refusal at most once a second: whoever sends nonsense must not make it costly."""
         if not isinstance(error, Refused) or time.monotonic() < self._ask_again_at:
+            return None
+        if match.route.source.hide_unknown_keys or len(message.request.body) > MAX_CAUSE_BYTES:
             return None
         self._ask_again_at = time.monotonic() + CAUSE_EVERY_S
         return likely_cause(match, message, error, now_ns=time.time_ns())
@@ -104,6 +114,8 @@ class Ingress:
     def _check(self, match: Match, incoming: Incoming) -> None:
         if incoming.problem is not None:
             raise CallerError(incoming.problem)
+        if not match.route.source.admits(incoming.peer):
+            raise CallerError.of(Reason.NOT_ALLOWED, "reports may not come from this address")
         if match.form is None:
             raise CallerError.of(Reason.WRONG_METHOD, f"{incoming.method} is not a method of this call")
         if self._in_flight[match.route.name] > self._max_in_flight:

@@ -40,6 +40,7 @@ CUT_S = 1.0
 BUG = refusal(500, Reason.INTERNAL, "internal error")
 
 _NO_URL = URL("/")
+_HOST = re.compile(r"(?:[\w.~%!$&'()*+,;=-]*|\[[0-9A-Fa-f:.]+\])(?::\d*)?")
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 
 
@@ -238,6 +239,9 @@ class _Server(web.Server):
             problem = failure(Reason.OVERLOADED, "too many connections", retry_after_s=1)
         elif _head_bytes(request) > self._limits.max_head_bytes:
             problem = failure(Reason.BAD_HEADER, f"the head is larger than {self._limits.max_head_bytes} bytes")
+        elif not _HOST.fullmatch(request.headers.get("Host", "")):
+            # Recipes sign the host next to the path: a slash in it would be taken for the path's.
+            problem = failure(Reason.BAD_HEADER, "the header Host is not a host")
         return Incoming(request, self._scheme, connection.peer, problem)
 
     async def take_over(self, connection: socket.socket) -> None:

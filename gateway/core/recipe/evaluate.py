@@ -42,7 +42,15 @@ class Scope:
         self.recipe = recipe
         self.message = message
         self._accepted = accepted or {}
+        self._slots = slots
+        self._shared: Scope | None = None
         self._values: dict[str, Value] = {**slots, "secret": secret}
+
+    def under(self, secret: str) -> "Scope":
+        """Return the scope under another secret, which shares whatever no secret flows into."""
+        scope = Scope(self.recipe, self.message, self._slots, secret, self._accepted)
+        scope._shared = self
+        return scope
 
     def __getitem__(self, name: str, /) -> Value:
         if name not in self._values:
@@ -50,6 +58,8 @@ class Scope:
         return self._values[name]
 
     def _value(self, name: str) -> Value:
+        if self._shared is not None and name not in self.recipe.masked:
+            return self._shared[name]
         if name in self._accepted:
             return self._accepted[name].value(self)
         if name in _OF_REQUEST:

@@ -89,7 +89,7 @@ def _swap(text: str, pair: str) -> str:
 
 
 def _squeeze(text: str, _: str) -> str:
-    return re.sub(" +", " ", text.strip())
+    return re.sub(" +", " ", text.strip(" \t"))
 
 
 def _hash(name: str) -> Callable[[str | bytes, str], bytes]:
@@ -119,7 +119,7 @@ FILTERS = {
     "swap": _on_text(_swap, "", 2),
     "lower": _on_text(lambda text, _: text.lower()),
     "upper": _on_text(lambda text, _: text.upper()),
-    "trim": _on_text(lambda text, _: text.strip()),
+    "trim": _on_text(lambda text, _: text.strip(" \t")),
     "squeeze": _on_text(_squeeze),
     "no_port": _on_text(_no_port),
     "no_default_port": _on_text(_no_default_port),

@@ -8,7 +8,7 @@ from gateway.core.moments import MONTHS, NS, write_moment
 from gateway.core.recipe.model import TimePartSlot, TimeSlot
 
 # Format: nanoseconds in one unit of it, and what its text may look like.
-EPOCHS = {"epoch": (NS, "[0-9]{1,12}"), "epoch_ms": (1_000_000, "[0-9]{1,15}")}
+EPOCHS = {"epoch": (NS, "(?:0|[1-9][0-9]{0,11})"), "epoch_ms": (1_000_000, "(?:0|[1-9][0-9]{0,14})")}
 HTTP = "%a, %d %b %Y %H:%M:%S GMT"
 HTTP_CHARS = r"[A-Za-z]{3}, [0-9]{1,2} [A-Za-z]{3} [0-9]{4} [0-9:]{8} [A-Za-z0-9/_+-]+"
 PATTERN_CHARS = "[0-9A-Za-z:.+-]+"

@@ -31,6 +31,8 @@ from gateway.core.recipe.model import (
 from gateway.core.recipe.rsa import DECOY_PEM, rsa_verifies
 from gateway.core.recipe.times import part_of, read_times
 
+REMEMBER_LONGER_S = 60
+
 
 class ReplayMemory(Protocol):
     """Remembers what may be seen only once."""
@@ -69,11 +71,15 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """Who sent a request: the recipe it was told by, the key id if the recipe has one, and what the slots carried."""
+    """Who sent a request: the recipe it was told by, the key id if the recipe has one, and what the slots carried.
+
+    `secret` is the one of the key's secrets that proved it.
+    """
 
     recipe: str
     key: str | None
     slots: Mapping[str, str]
+    secret: Secret | None = None
 
 
 class Refused(CallerError):
@@ -91,18 +97,16 @@ def verify(message: Message, checks: Sequence[Check], *, now_ns: int, replays: R
     recipe = check.recipe
     key = next((slots.get(name) for name, slot in recipe.slots.items() if isinstance(slot, KeySlot)), None)
     try:
-        _check_given(check, slots)
         time_ns = check_time(recipe, slots, now_ns)
         _check_chosen(recipe, message, slots)
-        key = _check_secret(check, message, slots, key, now_ns, replays)
+        key, secret = _check_secret(check, message, slots, key, now_ns, replays)
+        _check_given(check, slots)
         _check_replay(recipe, slots, replays, time_ns or now_ns)
     except CallerError as error:
         assert error.outcome.reason is not None
         raise Refused(error.outcome.reason, error.outcome.message, recipe.name, key) from error
-    hidden = (SecretSlot, SignatureSlot)
-    return Verified(
-        recipe.name, key, {name: slots[name] for name in slots if not isinstance(recipe.slots[name], hidden)}
-    )
+    shown = [name for name in slots if not isinstance(recipe.slots[name], SecretSlot | SignatureSlot)]
+    return Verified(recipe.name, key, {name: slots[name] for name in shown}, secret)
 
 
 def _told(message: Message, checks: Sequence[Check]) -> tuple[Check, dict[str, str]]:
@@ -121,7 +125,7 @@ def _check_given(check: Check, slots: Mapping[str, str]) -> None:
     for name, slot in check.recipe.slots.items():
         pinned = check.pins.get(name)
         if isinstance(slot, GivenSlot) and name in slots and pinned is not None and slots[name] != pinned:
-            _refuse(Reason.BAD_CREDENTIALS, f"{name} is {slots[name]!r}, and only {pinned!r} is taken here")
+            _refuse(Reason.BAD_CREDENTIALS, f"{name} {slots[name][:80]!r} is not taken here")
 
 
 def check_time(recipe: Recipe, slots: Mapping[str, str], now_ns: int) -> int | None:
@@ -174,32 +178,36 @@ def _check_chosen(recipe: Recipe, message: Message, slots: Mapping[str, str]) ->
 
 def _check_secret(
     check: Check, message: Message, slots: Mapping[str, str], key: str | None, now_ns: int, replays: ReplayMemory
-) -> str | None:
-    """Return the key of whoever proved to know a secret."""
+) -> tuple[str | None, Secret | None]:
+    """Return the key of whoever proved to know a secret, and that secret where the key has it."""
     if check.recipe.signature is None:
         text = next(slots[name] for name, slot in check.recipe.slots.items() if isinstance(slot, SecretSlot))
         return _check_lone_secret(check, text, key, now_ns, replays)
-    signed = False
+    signed: Secret | None = None
     decoy = Secret(DECOY_PEM) if check.recipe.signature.method == "rsa" else DECOY
+    slot, scopes = check.recipe.signature, scopes_of(check.recipe, message, slots)
     for secret in check.keyring.to_try(key or "", decoy):
-        signed = signed or matches_signature(check.recipe, message, slots, secret)
+        if signed is None and any(_is_signature(scope.under(secret), slot, slots[slot.name]) for scope in scopes):
+            signed = Secret(secret)
     if not check.keyring.knows(key or ""):
         _refuse(Reason.UNKNOWN_KEY, "the key id is not known")
-    if not signed:
+    if signed is None:
         _refuse(Reason.BAD_SIGNATURE, "the signature does not match")
     _check_derived(check.recipe, message, slots)
-    return key
+    return key, signed
 
 
-def _check_lone_secret(check: Check, text: str, key: str | None, now_ns: int, replays: ReplayMemory) -> str | None:
+def _check_lone_secret(
+    check: Check, text: str, key: str | None, now_ns: int, replays: ReplayMemory
+) -> tuple[str | None, Secret | None]:
     """Compare a secret that travels as it is: alone, issued here, or beside the key that it belongs to."""
     if not check.recipe.needs_key:
         if check.keyring.holds(text):
-            return None
+            return None, None
         account = account_of(text, check.accounts, now_ns=now_ns)
         if account is None or replays.seen(ended(text)):
             _refuse(Reason.UNKNOWN_KEY, "what was presented is not known or has ended")
-        return account
+        return account.key, account.secret
     same = False
     for secret in check.keyring.to_try(key or ""):
         same = hmac.compare_digest(secret.encode(), text.encode("utf-8", "surrogateescape")) or same
@@ -207,7 +215,7 @@ def _check_lone_secret(check: Check, text: str, key: str | None, now_ns: int, re
         _refuse(Reason.UNKNOWN_KEY, "the key id is not known")
     if not same:
         _refuse(Reason.BAD_SIGNATURE, "the secret does not match")
-    return key
+    return key, Secret(text)
 
 
 def matches_signature(recipe: Recipe, message: Message, slots: Mapping[str, str], secret: str) -> bool:
@@ -215,11 +223,15 @@ def matches_signature(recipe: Recipe, message: Message, slots: Mapping[str, str]
     slot = recipe.signature
     if slot is None:
         return False
-    for accepted in ({}, *recipe.accept):
-        scope = Scope(recipe, message, _carried(recipe, slots), secret, accepted)
-        if _is_signature(scope, slot, slots[slot.name]):
-            return True
-    return False
+    return any(
+        _is_signature(scope.under(secret), slot, slots[slot.name]) for scope in scopes_of(recipe, message, slots)
+    )
+
+
+def scopes_of(recipe: Recipe, message: Message, slots: Mapping[str, str]) -> list[Scope]:
+    """Return what is the same for every secret: under the request's own names, and under each of `accept`."""
+    carried = _carried(recipe, slots)
+    return [Scope(recipe, message, carried, "", accepted) for accepted in ({}, *recipe.accept)]
 
 
 def _carried(recipe: Recipe, slots: Mapping[str, str]) -> dict[str, str]:
@@ -237,6 +249,9 @@ def _is_signature(scope: Scope, slot: SignatureSlot, claimed: str) -> bool:
         if slot.method != "rsa":
             return hmac.compare_digest(signature_of(scope).encode(), claimed.encode("utf-8", "surrogateescape"))
         signature = base64.b64decode(claimed, validate=True)
+        # Of the 16 ways to write the last character, one counts: else a replay could be spelled anew.
+        if base64.b64encode(signature).decode() != claimed:
+            return False
         return rsa_verifies(to_text(scope["secret"]), to_bytes(slot.of.value(scope)), signature, slot.hash)
     except (ValueError, TypeError):
         # What the wire carries cannot be decoded as the recipe says, or the secret is no key.
@@ -262,7 +277,8 @@ def _check_replay(recipe: Recipe, slots: Mapping[str, str], replays: ReplayMemor
         return
     window_s = max((slot.window_s for slot in recipe.slots.values() if isinstance(slot, TimeSlot)), default=300)
     once = (recipe.name, *(slots.get(name, "") for name in recipe.replay))
-    if not replays.remember(once, time_ns + int(window_s * NS)):
+    # Longer than the request is in time: it was judged by a clock that was read before its body was.
+    if not replays.remember(once, time_ns + int((window_s + REMEMBER_LONGER_S) * NS)):
         _refuse(Reason.REPLAYED, "this request was already received")
 
 
