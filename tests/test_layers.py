@@ -28,8 +28,8 @@ LAYERS = [
     {"core"},
     {""},  # gateway itself: the version
 ]
-CORE_MAY_IMPORT = {"jmespath", "orjson", "gateway"} | sys.stdlib_module_names
-IMPURE = {"asyncio", "datetime", "io", "logging", "os", "pathlib", "random", "secrets", "socket", "subprocess", "sys"}
+CORE_MAY_IMPORT = {"cryptography", "jmespath", "orjson", "gateway"} | sys.stdlib_module_names
+IMPURE = {"asyncio", "io", "logging", "os", "pathlib", "random", "secrets", "socket", "subprocess", "sys"}
 IMPURE |= {"tempfile", "threading", "time"}
 IMPURE_CALLS = {"open(", "print(", "input(", ".open(", ".now(", ".today(", ".utcnow(", "uuid4(", ".uuid4("}
 

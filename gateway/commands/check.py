@@ -21,7 +21,7 @@ def check(
     strict: Annotated[bool, typer.Option("--strict", help="Let warnings fail too.")] = False,
     json: Json = False,
 ) -> None:
-    """Print all that is wrong with the specs, and run their cases and vectors.
+    """Print what is wrong with the specs, and run their cases.
 
     The shipped specs are included. No variable needs to be set. Exits 1 on errors and on what fails.
 

@@ -28,7 +28,11 @@ def variables(environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
         (["--only", "nope"], 1, "no route is named 'nope'; known: zstack-to-tencent"),
         (["--target", "x"], 2, "--target: 'x' is not ROUTE=URL"),
         (["--target", "nope=http://h"], 1, "--target: no route is named 'nope'; known: zstack-to-tencent"),
-        (["--target", "zstack-to-tencent=h"], 2, "--target: 'h' is not http://HOST[:PORT] or https://HOST[:PORT]"),
+        (
+            ["--target", "zstack-to-tencent=h"],
+            2,
+            "--target: 'h': this is not a URL: write http://HOST[:PORT] or https://HOST[:PORT]",
+        ),
         (["--routes", "/nope"], 1, "there is no folder /nope"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -143,7 +143,7 @@ async def test_secrets_that_an_upstream_quotes_are_masked(monkeypatch: pytest.Mo
 
 
 def test_secrets_are_masked_in_what_would_go_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    secret = 'a"secret/with+what must be encoded'
+    secret = 'a"secret=with+what%must-be-encoded'
     monkeypatch.setenv("SESSION", secret)
     route = """
 route: back
@@ -156,7 +156,7 @@ send: {provider: zstack, url: "http://h", credential: {secret: "${SESSION}"}}
         ended = run("try", "back", "--request", "-", "--routes", tmp_path, *more, stdin=REPORT)
         assert ended.code == 0
         assert "authorization: OAuth ***" in ended.output
-        assert "must be encoded" not in ended.output
+        assert "must-be-encoded" not in ended.output
 
 
 def test_variables_that_are_not_set_are_taken_from_the_first_case(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,8 +202,9 @@ def test_a_mistake_is_one_line(arguments: list[str], code: int, said: str) -> No
 def test_a_path_that_the_route_does_not_have_names_those_that_it_has() -> None:
     ended = try_(b"POST /nope HTTP/1.1\nHost: h\n\n")
 
-    said = "gateway: zstack-to-tencent does not listen to /nope, but to POST /zstack/v1/zwatch/metrics"
-    assert (ended.code, ended.complaint) == (1, said)
+    said = "gateway: zstack-to-tencent does not listen to /nope, but to POST /zstack/v1/zwatch/metrics, "
+    assert ended.code == 1
+    assert ended.complaint.startswith(said)
 
 
 @pytest.mark.parametrize(

@@ -83,10 +83,19 @@ def test_nothing_is_read_of_a_report_that_is_not_verified():
 
 def test_route_without_checks_takes_reports_of_anyone():
     route = stand_in(ACME)
-    open_route = replace(route, source=replace(route.source, checks=()))
+    open_route = replace(route, source=replace(route.source, checks=None))
     match, message = matched(open_route, Request("GET", "/metrics?m=cpu&v=1"))
 
     assert accept(match, message, now_ns=NOW, replays=Unseen()).who == ANYONE
+
+
+def test_route_whose_checks_fit_no_credential_takes_reports_of_nobody():
+    route = stand_in(ACME)
+    closed_route = replace(route, source=replace(route.source, checks=()))
+    match, message = matched(closed_route, Request("GET", "/metrics?m=cpu&v=1"))
+
+    with pytest.raises(CallerError):
+        accept(match, message, now_ns=NOW, replays=Unseen())
 
 
 def test_refuse_comes_before_the_items_are_read():
@@ -208,7 +217,7 @@ def test_change_that_makes_no_point_is_a_violation(fields: dict[str, str], reaso
 @pytest.mark.parametrize(
     ("method", "target", "request_", "body"),
     [
-        pytest.param("POST", "/p/metrics", "post", {"m": 1}, id="readable"),
+        pytest.param("POST", "/p/metrics", "post", None, id="readable"),
         pytest.param("GET", "/metrics?a=%ff", "get", None, id="unreadable query"),
         pytest.param("PUT", "/p/metrics", None, None, id="wrong method"),
     ],

@@ -72,7 +72,7 @@ def logging_in(*accounts: Credential) -> Route:
     source = replace(
         route.source,
         checks=(Check(session, make_keyring([]), {}, make_accounts(accounts)),),
-        also_checks={"login": (Check(LOGIN, make_keyring([ADMIN]), {}),)},
+        also_checks={"login": (Check(LOGIN, make_keyring([ADMIN]), {}),), "logout": None, "ping": None},
     )
     return replace(route, source=source)
 

@@ -219,7 +219,7 @@ async def test_two_authorization_headers_are_refused(gateway: Running, second: s
 async def test_an_unknown_session_is_refused(gateway: Running, session: str) -> None:
     reply = await gateway.send(raw_report(session=f"OAuth {session}"))
 
-    check_refused(reply, "ID.1001", "the session is not known or has ended", "session expired")
+    check_refused(reply, "ID.1001", "what was presented is not known or has ended", "session expired")
     assert gateway.upstream.received == []
 
 
@@ -299,7 +299,7 @@ async def test_a_report_of_another_shape_is_refused(gateway: Running, body: str 
         (datum(metricName=""), "item 0: metricName is missing"),
         (datum(metricName=5), "item 0: metricName: 5 is not text"),
         (datum(value=None), "item 0: value is missing"),
-        (datum(value=True), "item 0: value: True is not a finite number"),
+        (datum(value=True), "item 0: value: true is not a finite number"),
         (datum(value={}), "item 0: value: a map is not a finite number"),
         (datum(value="NaN"), "item 0: value: 'NaN' is not a number"),
         (datum(value="1e400"), "item 0: value: '1e400' is not a finite number"),
