@@ -63,7 +63,8 @@ class Gateway:
         )
         try:
             if self._settings.admin is not None:
-                self._admin = await listen(Probes(lambda: self._ready, self._telemetry), self._settings.admin)
+                probes = Probes(lambda: self._ready, self._telemetry, lambda: ingress.refused)
+                self._admin = await listen(probes, self._settings.admin)
             self._listener = await listen(ingress, self._settings.listen, limits=self._settings.limits)
         except (OSError, ValueError):
             await self._close()

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -29,6 +29,7 @@ Deliver = Callable[[Route, Accepted, str], Awaitable[Outcome]]
 MAX_IN_FLIGHT = 512
 CAUSE_EVERY_S = 1.0
 MAX_CAUSE_BYTES = 16_384
+KEPT_REFUSALS = 100
 log = structlog.get_logger()
 
 
@@ -51,6 +52,12 @@ class Ingress:
         self._max_in_flight = max_in_flight
         self._in_flight: Counter[str] = Counter()
         self._ask_again_at = 0.0
+        self._refused: deque[Mapping[str, Any]] = deque(maxlen=KEPT_REFUSALS)
+
+    @property
+    def refused(self) -> list[Mapping[str, Any]]:
+        """The lines of the last reports that were refused, the newest first, as the log has them."""
+        return list(reversed(self._refused))
 
     async def __call__(self, incoming: Incoming) -> Response:
         started = time.monotonic()
@@ -63,7 +70,9 @@ class Ingress:
             return reply(None, outcome, {})
         outcome, response, cause = await self._answer(match, incoming, request_id)
         self._telemetry.report(match.route.name, outcome, time.monotonic() - started)
-        _log(incoming, match, outcome, started, cause)
+        line = _log(incoming, match, outcome, started, cause)
+        if not outcome.ok:
+            self._refused.append({"time": round(time.time(), 3), **line})
         return response
 
     async def _answer(self, match: Match, incoming: Incoming, request_id: str) -> tuple[Outcome, Response, str | None]:
@@ -139,8 +148,10 @@ def _hidden(route: Route, outcome: Outcome) -> Outcome:
     return outcome
 
 
-def _log(incoming: Incoming, match: Match | None, outcome: Outcome, started: float, cause: str | None = None) -> None:
-    """Write the one line of a report. The caller's own request id is cut, and JSON keeps it on its line."""
+def _log(
+    incoming: Incoming, match: Match | None, outcome: Outcome, started: float, cause: str | None = None
+) -> Mapping[str, Any]:
+    """Write the one line of a report, and return it. The caller's own request id is cut, and JSON keeps it on its line."""
     theirs = next((value for name, value in incoming.headers if name.lower() == "x-request-id"), None)
     fields = {
         "route": match.route.name if match else None,
@@ -156,4 +167,6 @@ def _log(incoming: Incoming, match: Match | None, outcome: Outcome, started: flo
         "ms": round((time.monotonic() - started) * 1000, 1),
     }
     write = log.info if outcome.ok else log.warning
-    write("report", **{name: value for name, value in fields.items() if value is not None})
+    line = {name: value for name, value in fields.items() if value is not None}
+    write("report", **line)
+    return line

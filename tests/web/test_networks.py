@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from gateway.web.ingress import KEPT_REFUSALS
 from tests.gateway_under_test import running
 
 RECIPE = """
@@ -131,6 +132,30 @@ async def test_cause_is_told_at_most_once_a_second(tmp_path: Path) -> None:
 
     assert [line["reason"] for line in lines] == ["BAD_SIGNATURE"] * 3
     assert ["cause" in line for line in lines] == [True, False, False]
+
+
+async def test_admin_port_lists_the_last_refused_reports_the_newest_first(tmp_path: Path) -> None:
+    async with running(routes=routes(tmp_path)) as gateway:
+        replies = [await gateway.send(each) for each in (report(body=""), report(), report("https://h/report"))]
+        listed = (await gateway.probe("/refused")).json["refused"]
+
+    assert [reply.status for reply in replies] == [401, 200, 401]
+    assert [each["request_id"] for each in listed] == [
+        replies[2].header("x-request-id"),
+        replies[0].header("x-request-id"),
+    ]
+    assert [each.get("cause") for each in listed] == [None, "the client signed an empty body"]
+    assert listed[0]["time"] >= listed[1]["time"] > 1_700_000_000
+
+
+async def test_admin_port_keeps_a_hundred_refused_reports(tmp_path: Path) -> None:
+    async with running(routes=routes(tmp_path)) as gateway:
+        for _ in range(KEPT_REFUSALS + 1):
+            await gateway.send(report(body=""))
+        listed = (await gateway.probe("/refused")).json["refused"]
+
+    assert len(listed) == KEPT_REFUSALS
+    assert all("cause" not in each for each in listed[: KEPT_REFUSALS // 2])
 
 
 async def test_line_of_a_report_that_was_taken_has_no_cause(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ async def test_a_running_gateway_is_healthy_and_ready(path: str, body: bytes) ->
 
 
 async def test_what_has_not_started_or_is_stopping_is_healthy_and_not_ready() -> None:
-    listener = await listen(Probes(lambda: False, Telemetry()), "127.0.0.1:0")
+    listener = await listen(Probes(lambda: False, Telemetry(), list), "127.0.0.1:0")
     ready = await exchange(listener.address, b"GET /readyz HTTP/1.1\r\nHost: h\r\n\r\n")
     healthy = await exchange(listener.address, b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n")
     await listener.close(0)
@@ -80,7 +80,7 @@ async def test_another_path_is_told_which_are_known(gateway: Running, path: str)
     reply = await gateway.probe(path)
 
     assert (reply.status, reply.header("content-type")) == (404, "application/json")
-    assert reply.json == {"code": "NOT_FOUND", "message": "known: /healthz, /readyz, /metrics"}
+    assert reply.json == {"code": "NOT_FOUND", "message": "known: /healthz, /readyz, /metrics, /refused"}
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
