@@ -151,7 +151,7 @@ def _hidden(route: Route, outcome: Outcome) -> Outcome:
 def _log(
     incoming: Incoming, match: Match | None, outcome: Outcome, started: float, cause: str | None = None
 ) -> Mapping[str, Any]:
-    """Write the one line of a report, and return it. The caller's own request id is cut, and JSON keeps it on its line."""
+    """Write the line of a report, and return it. The caller's own request id is cut, and JSON keeps it on its line."""
     theirs = next((value for name, value in incoming.headers if name.lower() == "x-request-id"), None)
     fields = {
         "route": match.route.name if match else None,
