@@ -30,7 +30,9 @@ class _WithOurFunctions(Functions):
         if function is None:
             return super().call_function(function_name, resolved_args)
         first, *others = resolved_args
-        return function.of_null if first is None else function.call(first, *others)
+        if first is None and not function.sees_null:
+            return function.of_null
+        return function.call(first, *others)
 
 
 _OPTIONS = Options(custom_functions=_WithOurFunctions())
