@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from gateway.core.route import Snapshot
+from gateway.core.snapshot import Snapshot
 from gateway.delivery.client import Client
 from gateway.delivery.direct import Direct
 from gateway.telemetry import Telemetry

@@ -17,6 +17,12 @@ slots: {session: {kind: secret}}
 carry: [{header: authorization, value: "{session}"}]
 """
 
+KEYED = """
+recipe: keyed
+slots: {id: {kind: key}, password: {kind: secret}}
+carry: [{header: authorization, value: "{id}:{password}"}]
+"""
+
 
 def recipe(text: str) -> Recipe:
     document = _document(text)
@@ -26,9 +32,9 @@ def recipe(text: str) -> Recipe:
 
 
 def provider(text: str) -> Provider:
-    """Return a provider; the recipe named `session` is there for it."""
+    """Return a provider; the recipes named `session` and `keyed` are there for it."""
     document = _document(text)
-    built = build_provider(document, {"session": recipe(SESSION)})
+    built = build_provider(document, {"session": recipe(SESSION), "keyed": recipe(KEYED)})
     assert built is not None, [str(found) for found in document.diagnostics]
     return built[0]
 

@@ -11,7 +11,8 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.app import Gateway, Settings
-from gateway.core.route import Route, make_snapshot
+from gateway.core.route import Route
+from gateway.core.snapshot import make_snapshot
 from gateway.specs.load import load
 from tests.caller import Caller, Reply, call, exchange
 from tests.delivery.upstream import Behaviour, Upstream, answers

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gateway.app import Gateway, Settings
-from gateway.core.route import make_snapshot
+from gateway.core.snapshot import make_snapshot
 from gateway.specs.load import load
 from tests.caller import Reply
 from tests.delivery.upstream import Behaviour, Upstream, answers

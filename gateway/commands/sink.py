@@ -20,7 +20,8 @@ from gateway.core.outcome import CODE_OF, Code, Outcome, Reason
 from gateway.core.provider import Provider
 from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.verify import Check
-from gateway.core.route import Route, make_snapshot
+from gateway.core.route import Route
+from gateway.core.snapshot import make_snapshot
 from gateway.core.suggest import nearest
 from gateway.logs import configure
 from gateway.specs.cases import stand_in_route

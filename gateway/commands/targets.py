@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from gateway.commands.options import fail, misuse
 from gateway.core.model import PublicUrl
-from gateway.core.route import Snapshot, make_snapshot
+from gateway.core.snapshot import Snapshot, make_snapshot
 from gateway.core.suggest import nearest
 from gateway.core.url import split_url
 

@@ -25,18 +25,19 @@ from gateway.commands.printing import (
 )
 from gateway.core.accept import ANYONE, Accepted, accept, reply_names
 from gateway.core.encode import Call, encode
-from gateway.core.errors import CallerError, GatewayError
+from gateway.core.errors import GatewayError
 from gateway.core.fold import fold, mask
 from gateway.core.judge import judge
 from gateway.core.masking import masked
 from gateway.core.message import Message
 from gateway.core.model import Request, Response
-from gateway.core.outcome import Code, Outcome, Reason, Rejected
+from gateway.core.outcome import Code, Outcome, Rejected
 from gateway.core.recipe.sign import Fresh, Signed
 from gateway.core.recipe.verify import Forgetful
 from gateway.core.reply import reply
-from gateway.core.route import Match, Route, make_snapshot
+from gateway.core.route import Route
 from gateway.core.signing import sign_call
+from gateway.core.snapshot import Match, make_snapshot
 from gateway.delivery.client import Client, Timeouts
 
 
@@ -93,7 +94,7 @@ class _Trial:
     response: Response | None = None
 
     def run(self, send: bool) -> None:
-        match = make_snapshot([self.route]).match(self.request.method, self.request.path)
+        match = make_snapshot([self.route]).match(self.request)
         if match is None:
             calls = ", ".join(f"{form.method} {form.path}" for form in self.route.source.receive.requests)
             fail(f"{self.route.name} does not listen to {self.request.path}, but to {calls}")
@@ -109,8 +110,7 @@ class _Trial:
         self.response = reply(self.route.source.receive.replies, self.outcome, names)
 
     def _stages(self, match: Match, message: Message, send: bool) -> Outcome:
-        if match.form is None:
-            raise CallerError.of(Reason.WRONG_METHOD, f"{self.request.method} is not a method of this call")
+        match.expect_call(self.request.method)
         self.accepted = accept(match, message, now_ns=self.now_ns, replays=Forgetful())
         calls, refused = self._encode(self.accepted)
         self.calls = [(call, sign_call(self.route.target, call.draft, self._fresh())) for call in calls]

@@ -11,8 +11,9 @@ from gateway.core.message import Message, as_map
 from gateway.core.model import DataPoint
 from gateway.core.outcome import Reason, Rejected
 from gateway.core.recipe.verify import Check, Refused, ReplayMemory, Verified, verify
-from gateway.core.route import Match, PointChanges, Route, Source
+from gateway.core.route import PointChanges, Route, Source
 from gateway.core.rules import Dropped, Rule, Violation, apply_rules
+from gateway.core.snapshot import Match
 
 ANYONE = Verified("none", None, {})
 

@@ -12,7 +12,8 @@ from gateway.core.provider import Also
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.verify import ReplayMemory, Verified
 from gateway.core.reply import reply_by
-from gateway.core.route import Match, Source
+from gateway.core.route import Source
+from gateway.core.snapshot import Match
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,18 +18,19 @@ from gateway.core.decode import Item, read_point
 from gateway.core.differences import differences
 from gateway.core.draft import Draft
 from gateway.core.encode import Call, encode
-from gateway.core.errors import CallerError, GatewayError
+from gateway.core.errors import GatewayError
 from gateway.core.fold import fold
 from gateway.core.judge import judge
 from gateway.core.message import Message
 from gateway.core.model import DataPoint, Request, Response
-from gateway.core.outcome import Code, Outcome, Reason
+from gateway.core.outcome import Code, Outcome
 from gateway.core.raw import read_raw
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.sign import Fresh, sign
 from gateway.core.recipe.verify import Check, Forgetful
 from gateway.core.reply import reply
-from gateway.core.route import Match, Route, make_snapshot
+from gateway.core.route import Route
+from gateway.core.snapshot import Match, make_snapshot
 
 _ENTROPY = bytes(range(16))
 
@@ -86,7 +87,7 @@ def case_request(case: Case, route: Route) -> Request:
 
 
 def _checks_for(draft: Draft, route: Route) -> tuple[Check, ...] | None:
-    match = make_snapshot([route]).match(draft.method, draft.path)
+    match = make_snapshot([route]).match(draft.render())
     if match is None or match.form is None or match.form.also is None:
         return route.source.checks
     return route.source.also_checks[match.form.name]
@@ -141,16 +142,15 @@ class _Run:
 
     def _accept(self) -> None:
         request = case_request(self.case, self.route)
-        match = make_snapshot([self.route]).match(request.method, request.path)
+        match = make_snapshot([self.route]).match(request)
         if match is None:
             raise Mismatch(f"request: no call of {self.route.name} has the path {request.path}")
         message = Message(request, match.form.body if match.form else "none")
         try:
-            if match.form is None:
-                raise CallerError.of(Reason.WRONG_METHOD, f"{request.method} is not a method of this call")
-            if match.form.also is not None:
+            also = match.expect_call(request.method).also
+            if also is not None:
                 moment = Moment(self.case.now_ns, _ENTROPY, "0" * 32)
-                self.answered = answer_also(match, match.form.also, message, moment, Forgetful())
+                self.answered = answer_also(match, also, message, moment, Forgetful())
                 self.outcome = Outcome(Code.OK)
                 return
             self.accepted = accept(match, message, now_ns=self.case.now_ns, replays=Forgetful())

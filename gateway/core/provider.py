@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from gateway.core.conditions import ANY_REQUEST, Conditions
 from gateway.core.expression import Expression
 from gateway.core.expression.compiler import Text
 from gateway.core.message import BodyKind
@@ -16,7 +17,8 @@ from gateway.core.rules import Rule
 class RequestMatch:
     """A call that the vendor's reporters make. `path` has a `{name}` for each segment that it captures.
 
-    `also` is set for a call that carries no data points and is answered here.
+    `match` tells it from other calls of that method and path. `also` is set for a call that carries no data points and
+    is answered here.
     """
 
     name: str
@@ -25,6 +27,7 @@ class RequestMatch:
     body: BodyKind
     input: Expression | None
     also: "Also | None" = None
+    match: Conditions = ANY_REQUEST
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from gateway.core.outcome import Reason
 from gateway.core.recipe.carriers import read_slots
 from gateway.core.recipe.variations import cause_of_refusal
 from gateway.core.recipe.verify import Refused
-from gateway.core.route import Match
+from gateway.core.snapshot import Match
 
 _WORTH_ASKING = (Reason.BAD_SIGNATURE, Reason.STALE)
 

@@ -4,11 +4,20 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from gateway.core.conditions import Conditions
 from gateway.core.expression.compiler import KeyPath
 from gateway.core.outcome import Code, Reason
 from gateway.core.provider import Also, ErrorRow, Level, PointField, Receive, Refusal, Replies, RequestMatch, Shape
 from gateway.core.suggest import nearest
-from gateway.specs.models import ReceiveSpec, RefusalSpec, RepliesSpec, RequestSpec, ShapeSpec
+from gateway.specs.models import (
+    MatchSpec,
+    ReceiveSpec,
+    RefusalSpec,
+    RepliesSpec,
+    RequestSpec,
+    RouteMatchSpec,
+    ShapeSpec,
+)
 from gateway.specs.parts import OUTCOME, REQUEST, WHO, Parts
 
 _ROW_KEYS = frozenset({"when", "status", "headers", "json", "text"})
@@ -39,12 +48,15 @@ def _check_apart(parts: Parts, spec: ReceiveSpec, at: KeyPath) -> None:
     calls: dict[tuple[str, ...], RequestSpec] = {("request",): spec.request} if spec.request else {}
     calls |= {("requests", name): form for name, form in spec.requests.items()}
     calls |= {("also", name): call.request for name, call in spec.also.items()}
-    first: dict[tuple[str, str], str] = {}
+    seen: list[tuple[str, tuple[str, str], Conditions]] = []
     for path, form in calls.items():
-        name = path[-1]
-        other = first.setdefault((form.method, re.sub(r"\{\w+\}", "{}", form.path)), name)
-        if other != name:
-            parts.document.error((*at, *path), f"{form.method} {form.path} is the call {other!r} already")
+        call, conditions = (form.method, re.sub(r"\{\w+\}", "{}", form.path)), build_conditions(form.match)
+        for other, earlier, theirs in seen:
+            if earlier == call and (conditions == theirs or conditions.sharpen(theirs)):
+                what = f"{form.method} {form.path} is the call {other!r} already"
+                parts.document.error((*at, *path), what, "the first that fits counts: tell them apart by `match`")
+                break
+        seen.append((path[-1], call, conditions))
 
 
 def _reads(parts: Parts, spec: ReceiveSpec) -> frozenset[str]:
@@ -83,7 +95,8 @@ def _requests(parts: Parts, spec: ReceiveSpec, at: KeyPath) -> tuple[RequestMatc
             parts.document.error((*form_at, "path"), "the path captures one name twice")
         names = REQUEST | WHO
         input_ = None if form.input is None else parts.compiler.expression(form.input, names, (*form_at, "input"))
-        built.append(RequestMatch(name, form.method, form.path, form.body, input_))
+        conditions = build_conditions(form.match)
+        built.append(RequestMatch(name, form.method, form.path, form.body, input_, match=conditions))
     return tuple(built)
 
 
@@ -104,7 +117,7 @@ def _also(parts: Parts, spec: ReceiveSpec, at: KeyPath) -> list[RequestMatch]:
         verify = parts.named_recipes(call.verify, (*here, "verify"))
         reply = _shapes(parts, call.reply, names, (*here, "reply"))
         also = Also(verify, call.issues, call.ends, call.lifetime_s, reply)
-        calls.append(RequestMatch(name, form.method, form.path, form.body, None, also))
+        calls.append(RequestMatch(name, form.method, form.path, form.body, None, also, build_conditions(form.match)))
     return calls
 
 
@@ -185,6 +198,23 @@ def _row(parts: Parts, row: dict[str, Any], names: Collection[str], at: KeyPath)
         None if headers is None else parts.headers(headers, names, (*at, "headers")),
         parts.optional(row.get("json"), names, (*at, "json")),
         None if text is None else parts.compiler.text(str(text), names, (*at, "text")),
+    )
+
+
+def build_conditions(spec: MatchSpec) -> Conditions:
+    """Return what a request must have, by subject."""
+    tests: dict[str, list[str] | None] = {"host": spec.host, "type": spec.type}
+    tests |= {f"header.{name.lower()}": patterns for name, patterns in spec.headers.items()}
+    tests |= {f"query.{name}": patterns for name, patterns in spec.query.items()}
+    if isinstance(spec, RouteMatchSpec):
+        tests["key"] = spec.key
+    caseless = ("host", "type")
+    return Conditions(
+        {
+            subject: tuple(pattern.lower() if subject in caseless else pattern for pattern in patterns)
+            for subject, patterns in tests.items()
+            if patterns is not None
+        }
     )
 
 

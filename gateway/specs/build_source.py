@@ -11,6 +11,7 @@ from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.verify import Check
 from gateway.core.route import Network, Source
 from gateway.core.suggest import nearest
+from gateway.specs.build_receive import build_conditions
 from gateway.specs.models import SourceSpec
 from gateway.specs.route_parts import RouteParts, check_chars, serves, to_credential
 
@@ -47,6 +48,8 @@ def build_source(parts: RouteParts, spec: SourceSpec) -> Source | None:
             name: _checks(spec, call.verify, provider) if call.verify else None for name, call in also.items()
         },
         networks=None if spec.from_ is None else _networks(parts, spec.from_),
+        match=build_conditions(spec.match),
+        path=spec.path,
         public_url=None if spec.public_url is None else parts.url(spec.public_url, (*AT, "public_url")),
         hide_unknown_keys=spec.hide_unknown_keys,
         max_body_bytes=spec.max_body_bytes,

@@ -1,7 +1,6 @@
 """From folders and the environment to one checked set of specs. The only place that reads spec files or variables."""
 
 import os
-import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -11,7 +10,8 @@ from gateway.core.case import Case
 from gateway.core.provider import Provider
 from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.vector import Vector
-from gateway.core.route import Route, Snapshot, make_snapshot
+from gateway.core.route import Route
+from gateway.core.snapshot import Snapshot, make_snapshot, overlap
 from gateway.core.suggest import nearest
 from gateway.specs.build_provider import build_provider
 from gateway.specs.build_recipe import build_recipe
@@ -25,7 +25,6 @@ from gateway.specs.watch import Watch
 from gateway.specs.yaml_reader import MAX_BYTES, parse
 
 KINDS = ("recipe", "provider", "route")
-_CAPTURED = re.compile(r"\{\w+\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,14 +206,13 @@ class _Loader:
 
     def _check_ambiguity(self, documents: list[Document]) -> None:
         """Two routes that listen to the same call cannot be told apart."""
-        first: dict[tuple[str, str], str] = {}
-        for document in documents:
-            route = self.specs.routes.get(document.name)
-            for form in route.source.receive.requests if route else ():
-                other = first.setdefault((form.method, _CAPTURED.sub("{}", form.path)), document.name)
-                if other != document.name:
-                    what = f"{form.method} {form.path} belongs to the route {other!r} already"
-                    document.error(("receive", "provider"), what, "a call can go to one route only")
+        routes = self.specs.routes
+        for document, earlier in ((each, documents[:at]) for at, each in enumerate(documents) if each.name in routes):
+            for other in (each for each in earlier if each.name in routes):
+                form = overlap(routes[other.name], routes[document.name])
+                if form is not None:
+                    what = f"{form.method} {form.path} belongs to the route {other.name!r} already"
+                    document.error(("receive", "provider"), what, "tell them apart by `match` or `path`")
 
 
 def _read_secret_file(path: str) -> str | None:

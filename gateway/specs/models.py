@@ -47,9 +47,24 @@ class RefusalSpec(Model):
     text: str
 
 
+Patterns = Annotated[list[str], Field(min_length=1), BeforeValidator(listed)]
+
+
+class MatchSpec(Model):
+    host: Patterns | None = None
+    headers: dict[str, Patterns] = {}
+    query: dict[str, Patterns] = {}
+    type: Patterns | None = None
+
+
+class RouteMatchSpec(MatchSpec):
+    key: Patterns | None = None
+
+
 class RequestSpec(Model):
     method: Annotated[str, Field(pattern="^[A-Z]+$")]
     path: Annotated[str, Field(pattern="^/")]
+    match: MatchSpec = MatchSpec()
     body: Literal["json", "form", "text", "none"] = "none"
     input: Tree = None
 
@@ -171,6 +186,8 @@ class SourceSpec(Model):
     given: dict[MemberName, Any] = {}
     rules: dict[PointFieldName, RuleSpec] = {}
     from_: Annotated[list[str] | None, Field(alias="from")] = None
+    match: RouteMatchSpec = RouteMatchSpec()
+    path: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)*$")] = ""
     public_url: str | None = None
     hide_unknown_keys: bool = False
     max_body_bytes: Count = 1_048_576

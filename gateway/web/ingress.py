@@ -20,7 +20,8 @@ from gateway.core.outcome import Code, Outcome, Reason, failure
 from gateway.core.recipe.verify import Refused, ReplayMemory
 from gateway.core.refusal import likely_cause
 from gateway.core.reply import reply
-from gateway.core.route import Match, Route, Snapshot
+from gateway.core.route import Route
+from gateway.core.snapshot import Match, Snapshot, by_key
 from gateway.telemetry import Telemetry
 from gateway.web.server import Incoming
 
@@ -62,46 +63,49 @@ class Ingress:
     async def __call__(self, incoming: Incoming) -> Response:
         started = time.monotonic()
         request_id = uuid4().hex
-        match = self._snapshot().match(incoming.method, incoming.target.partition("?")[0])
+        match = self._snapshot().match(Request(incoming.method, incoming.target, incoming.headers))
         if match is None:
             outcome = incoming.problem or failure(Reason.UNKNOWN_CALL, "no route has this path")
             outcome = replace(outcome, request_id=request_id)
             _log(incoming, None, outcome, started)
             return reply(None, outcome, {})
-        outcome, response, cause = await self._answer(match, incoming, request_id)
+        match, outcome, response, cause = await self._answer(match, incoming, request_id)
         self._telemetry.report(match.route.name, outcome, time.monotonic() - started)
         line = _log(incoming, match, outcome, started, cause)
         if not outcome.ok:
             self._refused.append({"time": round(time.time(), 3), **line})
         return response
 
-    async def _answer(self, match: Match, incoming: Incoming, request_id: str) -> tuple[Outcome, Response, str | None]:
-        """Return what became of a request, the reply, and the likely cause of a refused signature."""
-        route = match.route
+    async def _answer(
+        self, match: Match, incoming: Incoming, request_id: str
+    ) -> tuple[Match, Outcome, Response, str | None]:
+        """Return whose request it was, what became of it, the reply, and the likely cause of a refused signature."""
+        counted = match.route
         message = _message(match, incoming, b"")
         error: Exception | None = None
         names: Mapping[str, Any] | None = None
-        self._count(route, 1)
+        self._count(counted, 1)
         try:
             self._check(match, incoming)
-            body = await incoming.read_body(
-                max_bytes=route.source.max_body_bytes, timeout_s=route.source.read_timeout_s
-            )
+            source = match.route.source
+            body = await incoming.read_body(max_bytes=source.max_body_bytes, timeout_s=source.read_timeout_s)
+            match = by_key(match, _message(match, incoming, body))
             message = _message(match, incoming, body)
             if match.form is not None and match.form.also is not None:
                 moment = Moment(time.time_ns(), os.urandom(16), request_id)
                 response = answer_also(match, match.form.also, message, moment, self._replays, peer=incoming.peer)
-                return Outcome(Code.OK, request_id=request_id), response, None
+                return match, Outcome(Code.OK, request_id=request_id), response, None
             accepted = accept(match, message, now_ns=time.time_ns(), replays=self._replays, peer=incoming.peer)
             names = accepted.names
-            outcome = await self._deliver(route, accepted, request_id)
+            outcome = await self._deliver(match.route, accepted, request_id)
         except GatewayError as problem:
             error, outcome = problem, problem.outcome
         except Exception as bug:
-            log.exception("bug", route=route.name, request_id=request_id)
+            log.exception("bug", route=match.route.name, request_id=request_id)
             error, outcome = bug, failure(Reason.INTERNAL, "an internal error")
         finally:
-            self._count(route, -1)
+            self._count(counted, -1)
+        route = match.route
         if not isinstance(error, CallerError):
             # What the caller's own words are in is not masked: they could be guesses at the secrets.
             outcome = mask(outcome, route.secrets)
@@ -109,7 +113,7 @@ class Ingress:
         told = _hidden(route, outcome)
         names = names if names is not None else reply_names(match, message, error)
         response = reply(route.source.receive.replies, told, names)
-        return outcome, response, self._cause(match, message, error)
+        return match, outcome, response, self._cause(match, message, error)
 
     def _cause(self, match: Match, message: Message, error: Exception | None) -> str | None:
         """Ask for the cause of a refusal at most once a second: whoever sends nonsense must not make it costly."""
@@ -123,10 +127,9 @@ class Ingress:
     def _check(self, match: Match, incoming: Incoming) -> None:
         if incoming.problem is not None:
             raise CallerError(incoming.problem)
-        if not match.route.source.admits(incoming.peer):
+        if not any(each.route.source.admits(incoming.peer) for each in (match, *match.others)):
             raise CallerError.of(Reason.NOT_ALLOWED, "reports may not come from this address")
-        if match.form is None:
-            raise CallerError.of(Reason.WRONG_METHOD, f"{incoming.method} is not a method of this call")
+        match.expect_call(incoming.method)
         if self._in_flight[match.route.name] > self._max_in_flight:
             raise CallerError.of(Reason.OVERLOADED, "too many reports at once", retry_after_s=1)
 

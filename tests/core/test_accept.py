@@ -11,8 +11,9 @@ from gateway.core.message import Message
 from gateway.core.model import DataPoint, Request
 from gateway.core.outcome import Reason
 from gateway.core.recipe.verify import Refused
-from gateway.core.route import Match, PointChanges, Route, make_snapshot
+from gateway.core.route import PointChanges, Route
 from gateway.core.rules import Rule, Violation
+from gateway.core.snapshot import Match, make_snapshot
 from tests.built import stand_in
 
 NOW = 1_700_000_000_000_000_000
@@ -47,7 +48,7 @@ def changes(keep: str | None = None, **fields: str) -> PointChanges:
 
 
 def matched(route: Route, request: Request) -> tuple[Match, Message]:
-    match = make_snapshot([route]).match(request.method, request.path)
+    match = make_snapshot([route]).match(request)
     assert match is not None
     return match, Message(request, match.form.body if match.form else "none")
 

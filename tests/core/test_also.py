@@ -14,7 +14,8 @@ from gateway.core.model import Request, Secret
 from gateway.core.outcome import Reason
 from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.verify import Check
-from gateway.core.route import Route, make_snapshot
+from gateway.core.route import Route
+from gateway.core.snapshot import make_snapshot
 from tests.built import recipe, stand_in
 
 NS = 1_000_000_000
@@ -90,9 +91,10 @@ def answered(
     peer: str | None = None,
 ) -> tuple[int, str]:
     """Return status and body of the answer. Raises CallerError."""
-    match = make_snapshot([route]).match(method, path)
+    request = Request(method, path, headers)
+    match = make_snapshot([route]).match(request)
     assert match is not None and match.form is not None and match.form.also is not None
-    message = Message(Request(method, path, headers), match.form.body)
+    message = Message(request, match.form.body)
     moment = Moment(now_ns, bytes(16), "an-id")
     response = answer_also(match, match.form.also, message, moment, memory or Memory(), peer=peer)
     return response.status, response.body.decode()

@@ -11,7 +11,7 @@ from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.variations import UNKNOWN_CAUSE
 from gateway.core.recipe.verify import Check, Refused
 from gateway.core.refusal import likely_cause
-from gateway.core.route import Match
+from gateway.core.snapshot import Match
 from tests.built import recipe, stand_in
 
 SIGNED = recipe("""

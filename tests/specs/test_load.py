@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from gateway.core.case import run_case
+from gateway.core.model import Request
 from gateway.specs.load import Specs, load
 
 SESSION = """\
@@ -74,7 +75,7 @@ def test_specs_lie_anywhere_below_the_folder_several_in_a_file_if_need_be(tmp_pa
 def test_snapshot_finds_the_routes(tmp_path: Path):
     specs, _ = loaded(tmp_path, {"a.yaml": ALL}, {"OUT": "out"})
 
-    match = specs.snapshot.match("POST", "/acme")
+    match = specs.snapshot.match(Request("POST", "/acme"))
 
     assert match is not None
     assert match.route is specs.routes["a"]
@@ -118,7 +119,7 @@ def test_routes_must_be_told_apart(tmp_path: Path, path: str, other: str, are_to
 
     _, found = loaded(tmp_path, {"a.yaml": "---\n".join([ROUTE, route, first, second, SESSION])}, {"OUT": "out"})
 
-    what = f"POST {other} belongs to the route 'a' already; a call can go to one route only"
+    what = f"POST {other} belongs to the route 'a' already; tell them apart by `match` or `path`"
     assert found == ([] if are_told_apart else [f"a.yaml:6:21: receive.provider: {what}"])
 
 

@@ -4,7 +4,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.app import Gateway, Settings
-from gateway.core.route import make_snapshot
+from gateway.core.snapshot import make_snapshot
 from gateway.telemetry import Telemetry
 from gateway.web.probes import Probes
 from gateway.web.server import listen
