@@ -24,6 +24,7 @@ from gateway.commands.printing import (
     response_json,
 )
 from gateway.core.accept import ANYONE, Accepted, accept, reply_names
+from gateway.core.blame import blame
 from gateway.core.encode import Call, encode
 from gateway.core.errors import GatewayError
 from gateway.core.fold import fold, mask
@@ -149,7 +150,7 @@ class _Trial:
             self.answers.append(None)
             return error.outcome
         self.answers.append(answer)
-        return judge(target.send, answer, {"call_id": call.call_id, "given": target.given}).outcome
+        return blame(call, judge(target.send, answer, {"call_id": call.call_id, "given": target.given}))
 
     def show(self, send: bool) -> None:
         if self.accepted is not None:

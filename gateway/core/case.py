@@ -6,9 +6,11 @@ from typing import Any
 
 from gateway.core.accept import ANYONE, Accepted, accept, reply_names
 from gateway.core.also import Moment, answer_also
+from gateway.core.blame import blame
 from gateway.core.case_parts import (
     Mismatch,
     draft_parts,
+    judged_parts,
     outcome_parts,
     response_parts,
     stated_outcome,
@@ -20,7 +22,7 @@ from gateway.core.draft import Draft
 from gateway.core.encode import Call, encode
 from gateway.core.errors import GatewayError
 from gateway.core.fold import fold
-from gateway.core.judge import judge
+from gateway.core.judge import Judged, judge
 from gateway.core.message import Message
 from gateway.core.model import DataPoint, Request, Response
 from gateway.core.outcome import Code, Outcome
@@ -123,7 +125,7 @@ class _Run:
         self.accepted: Accepted | None = None
         self.outcome: Outcome | None = None
         self.answered: Response | None = None
-        self.poll: str | None = None
+        self.judged: Judged | None = None
         self.calls: tuple[Call, ...] = ()
 
     def differences(self) -> Iterator[str]:
@@ -207,28 +209,27 @@ class _Run:
                 self.outcome = fold(self.accepted, ())
             return
         names = {"call_id": _ENTROPY.hex(), "given": self.route.target.given}
-        judged = judge(self.route.target.send, stated_response(self.case.answer), names)
-        self.poll = judged.poll
-        if self.case.request is not None:
+        self.judged = judge(self.route.target.send, stated_response(self.case.answer), names)
+        if self.case.request is not None or self.case.points is not None:
             calls = self.calls or self._encode()
-            self.outcome = fold(self._accepted(), [(call, judged.outcome) for call in calls])
+            self.outcome = fold(self._accepted(), [(call, blame(call, self.judged)) for call in calls])
         else:
-            self.outcome = judged.outcome
+            self.outcome = self.judged.outcome
 
     def _outcome(self, expected: Mapping[str, Any]) -> Iterator[str]:
         if self.outcome is None:
             self.outcome = stated_outcome(expected)
             self.names |= {name: expected[name] for name in ("recipe", "key", "request") if name in expected}
             return
-        made = outcome_parts(self.outcome) | ({"poll": self.poll} if self.poll else {})
-        yield from differences(dict(expected), made, "outcome")
+        told = judged_parts(self.judged) if self.judged and self.accepted is None else outcome_parts(self.outcome)
+        yield from differences(dict(expected), told, "outcome")
 
     def _reply(self, expected: Mapping[str, Any]) -> Iterator[str]:
         outcome = replace(self.outcome or Outcome(Code.OK), request_id="0" * 32)
         if self.case.request is None and self.case.answer is not None:
             # No report stands behind the answer: what a report of one data point would be told.
             lone = Item(0, None, DataPoint("metric", self.case.now_ns))
-            call = Call("", Draft("POST", "http", "", ""), (lone,), 0)
+            call = Call("", Draft("POST", "http", "", ""), (lone,), (None,), 0)
             outcome = replace(fold(Accepted(ANYONE, (lone,)), [(call, outcome)]), request_id="0" * 32)
         made = self.answered or reply(self.route.source.receive.replies, outcome, self.names)
         yield from differences(dict(expected), response_parts(made), "reply")

@@ -5,6 +5,7 @@ from typing import Any
 
 from gateway.core.draft import Draft
 from gateway.core.json import read_json, write_json
+from gateway.core.judge import Judged
 from gateway.core.message import as_map
 from gateway.core.model import Response
 from gateway.core.outcome import CODE_OF, Code, Outcome, Reason, Rejected
@@ -58,6 +59,12 @@ def outcome_parts(outcome: Outcome) -> dict[str, Any]:
             for each in outcome.rejected
         ],
     }
+
+
+def judged_parts(judged: Judged) -> dict[str, Any]:
+    """Return an answer's own outcome, the items as it names them, and where to poll."""
+    named = [{"index": each.index, "same": each.same, "message": each.message} for each in judged.named]
+    return outcome_parts(judged.outcome) | {"rejected": named, "poll": judged.poll}
 
 
 def stated_outcome(stated: Mapping[str, Any]) -> Outcome:

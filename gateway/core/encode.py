@@ -18,11 +18,15 @@ from gateway.core.route import Target
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One upstream call, not yet signed, and the items that travel in it. `call_id` stays the same for each retry."""
+    """One upstream call, not yet signed, and the items that travel in it, each with the form that was built of it.
+
+    `call_id` stays the same for each retry.
+    """
 
     call_id: str
     draft: Draft
     items: tuple[Item, ...]
+    forms: tuple[Any, ...]
     group: int
 
 
@@ -70,7 +74,8 @@ def _encode(
             call_id = new_call_id()
             draft = _draft(target, {**shared, "call_id": call_id}, chunk)
             if limits.bytes is None or size_of(draft) <= limits.bytes:
-                calls.append(Call(call_id, draft, tuple(item for item, _ in chunk), group))
+                travelling, forms = zip(*chunk, strict=True)
+                calls.append(Call(call_id, draft, travelling, forms, group))
             elif len(chunk) > 1:
                 middle = len(chunk) // 2
                 todo[:0] = [chunk[:middle], chunk[middle:]]

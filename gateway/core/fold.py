@@ -67,8 +67,9 @@ def _holds(call: Call, rejected: Rejected) -> bool:
     return any(item.index == rejected.index for item in call.items)
 
 
-def _rejected_by(call: Call, outcome: Outcome) -> list[Rejected]:
-    if outcome.ok:
-        return []
+def _rejected_by(call: Call, outcome: Outcome) -> Sequence[Rejected]:
+    """Return the items that the outcome names, else all of a call that failed."""
+    if outcome.ok or outcome.rejected:
+        return outcome.rejected
     reason = outcome.reason or Reason.INTERNAL
     return [Rejected(item.index, reason, outcome.message, item.item) for item in call.items]

@@ -7,7 +7,7 @@ from gateway.core.expression import EvaluationError
 from gateway.core.json import read_json
 from gateway.core.model import Response
 from gateway.core.outcome import Code, Outcome, Reason, failure
-from gateway.core.provider import OutcomeRule, Send
+from gateway.core.provider import OutcomeRule, RejectedRule, Send
 
 MAX_MESSAGE_CHARS = 500
 
@@ -45,11 +45,24 @@ _TOLD = {
 
 
 @dataclass(frozen=True, slots=True)
+class Named:
+    """An item that an answer names as refused: by its index in the call, or by what its form holds."""
+
+    index: int | None
+    same: Any
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Judged:
-    """The outcome in B's own terms. `poll` is the path that will tell more, where the answer was not the last word."""
+    """The outcome in B's own terms. `poll` is the path that will tell more, where the answer was not the last word.
+
+    `named` are the items that were refused, where the answer names them.
+    """
 
     outcome: Outcome
     poll: str | None = None
+    named: tuple[Named, ...] = ()
 
 
 def judge(send: Send, answer: Response, names: dict[str, Any]) -> Judged:
@@ -95,9 +108,21 @@ def _judge(rule: OutcomeRule, answer: Response, names: dict[str, Any]) -> Judged
             return Judged(failure(Reason.UPSTREAM_GARBLED, "the answer names nothing to poll"))
         return Judged(Outcome(Code.UNIMPLEMENTED, Reason.UPSTREAM_REFUSED, "polling is not built yet"), path)
     code = rule.code if rule.of is None else _code_of(rule, rule.of(names))
-    if code is None:
-        return Judged(_by_status(answer, message))
-    return Judged(_outcome(code, message, answer))
+    outcome = _by_status(answer, message) if code is None else _outcome(code, message, answer)
+    return Judged(outcome, named=() if rule.rejected is None else _named(rule.rejected, names))
+
+
+def _named(rule: RejectedRule, names: dict[str, Any]) -> tuple[Named, ...]:
+    found = rule.each(names)
+    return tuple(_one_named(rule, element) for element in found) if isinstance(found, list) else ()
+
+
+def _one_named(rule: RejectedRule, element: Any) -> Named:
+    index = None if rule.index is None else rule.index(element)
+    if rule.index is not None and (not isinstance(index, int) or isinstance(index, bool)):
+        index = -1  # it names no item of the call
+    same = None if rule.same is None else rule.same(element)
+    return Named(index, same, _message(rule.message(element)) if rule.message is not None else "")
 
 
 def _code_of(rule: OutcomeRule, value: Any) -> Code | None:

@@ -138,6 +138,19 @@ class CallForm:
 
 
 @dataclass(frozen=True, slots=True)
+class RejectedRule:
+    """Where an answer names the items that were refused: `each` gives a list, whose elements the others see.
+
+    `index` counts the items of the call from 0; `same` is what the item's form holds.
+    """
+
+    each: Expression
+    index: Expression | None
+    same: Expression | None
+    message: Expression | None
+
+
+@dataclass(frozen=True, slots=True)
 class OutcomeRule:
     """One rule that judges an answer: the first whose `status` and `when` hold counts.
 
@@ -152,6 +165,7 @@ class OutcomeRule:
     prefixes: tuple[tuple[str, Code], ...]
     poll: Expression | None
     message: Expression | None
+    rejected: RejectedRule | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from uuid import uuid4
 
 from gateway.core.accept import Accepted
+from gateway.core.blame import blame
 from gateway.core.draft import Draft
 from gateway.core.encode import Call, encode
 from gateway.core.errors import GatewayError, UpstreamError
@@ -87,7 +88,7 @@ class Direct:
         timeouts = Timeouts(connect_s=target.connect_timeout_s, total_s=self._left_s(target, end))
         signed = _sign_now(target, call.draft.with_header("X-Request-Id", request_id), session)
         answer = await self._sender.send(signed.request, timeouts=timeouts)
-        return judge(target.send, answer, {"call_id": call.call_id, "given": target.given}).outcome
+        return blame(call, judge(target.send, answer, {"call_id": call.call_id, "given": target.given}))
 
     def _left_s(self, target: Target, end: float) -> float:
         left_s = end - time.monotonic()

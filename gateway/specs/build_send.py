@@ -6,8 +6,8 @@ from collections.abc import Collection
 from gateway.core.encode import path_segment
 from gateway.core.expression.compiler import KeyPath
 from gateway.core.outcome import Code
-from gateway.core.provider import CallForm, Login, OutcomeRule, Send
-from gateway.specs.models import CallSpec, LoginSpec, OutcomeRuleSpec, SendSpec
+from gateway.core.provider import CallForm, Login, OutcomeRule, RejectedRule, Send
+from gateway.specs.models import CallSpec, LoginSpec, OutcomeRuleSpec, RejectedSpec, SendSpec
 from gateway.specs.parts import ANSWER, POINT, Parts
 
 _PATH = re.compile(r"/[!\"$->@-~]*")  # printable ASCII, neither `?` nor `#`
@@ -98,4 +98,16 @@ def _outcome(parts: Parts, spec: OutcomeRuleSpec, at: KeyPath) -> OutcomeRule:
         tuple(sorted(prefixes, key=lambda prefix: -len(prefix[0]))),
         parts.optional(spec.poll, ANSWER, (*at, "poll")),
         parts.optional(spec.message, ANSWER, (*at, "message")),
+        None if spec.rejected is None else _rejected(parts, spec.rejected, (*at, "rejected")),
+    )
+
+
+def _rejected(parts: Parts, spec: RejectedSpec, at: KeyPath) -> RejectedRule:
+    if (spec.index is None) == (spec.same is None):
+        parts.document.error(at, "the items that were refused are known by `index` or by `same`")
+    return RejectedRule(
+        parts.compiler.expression(spec.each, ANSWER, (*at, "each")),
+        parts.optional(spec.index, None, (*at, "index")),
+        parts.optional(spec.same, None, (*at, "same")),
+        parts.optional(spec.message, None, (*at, "message")),
     )

@@ -118,6 +118,13 @@ class CallSpec(Model):
     sign: Annotated[list[str], BeforeValidator(listed)] | None = None
 
 
+class RejectedSpec(Model):
+    each: Tree
+    index: Tree = None
+    same: Tree = None
+    message: Tree = None
+
+
 class OutcomeRuleSpec(Model):
     status: Annotated[list[int], BeforeValidator(listed)] = []
     when: Tree = None
@@ -126,6 +133,7 @@ class OutcomeRuleSpec(Model):
     codes: dict[Code, list[StrictStr | StrictInt]] = {}
     poll: Tree = None
     message: Tree = None
+    rejected: RejectedSpec | None = None
 
 
 class LoginSpec(Model):

@@ -38,7 +38,7 @@ class Parts:
                 self.document.error((*at, name), "a header holds no line break")
         return tuple((name, self.compiler.text(str(value), names, (*at, name))) for name, value in headers.items())
 
-    def optional(self, source: Any, names: Collection[str], at: KeyPath) -> Expression | None:
+    def optional(self, source: Any, names: Collection[str] | None, at: KeyPath) -> Expression | None:
         return None if source is None else self.compiler.expression(source, names, at)
 
     def named_recipes(self, names: Sequence[str], at: KeyPath) -> tuple[Recipe, ...]:

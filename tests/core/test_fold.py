@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -28,7 +29,10 @@ def folded(
     dropped: int = 0,
     refused: list[int] | None = None,
 ) -> Outcome:
-    results = [(Call("id", Draft("POST", "http", "h", "/"), tuple(map(item, at)), 0), outcome) for at, outcome in calls]
+    results = [
+        (Call("id", Draft("POST", "http", "h", "/"), tuple(map(item, at)), (None,) * len(at), 0), outcome)
+        for at, outcome in calls
+    ]
     travelling = [*(each for call, _ in results for each in call.items), *map(item, refused or ())]
     bad = tuple(Rejected(index, Reason.BAD_FIELD, "bad", {"n": index}) for index in rejected or ())
     large = [Rejected(index, TOO_LARGE, "large", {"n": index}) for index in refused or ()]
@@ -53,6 +57,11 @@ def summary(outcome: Outcome) -> tuple[Any, ...]:
         ),
         pytest.param(
             folded(([0], OK), ([1], REFUSED)), (Code.INVALID_ARGUMENT, Reason.PARTIAL, 1, [1]), id="one of two refused"
+        ),
+        pytest.param(
+            folded(([0, 1, 2], replace(REFUSED, rejected=(Rejected(1, Reason.UPSTREAM_REFUSED, "old"),)))),
+            (Code.INVALID_ARGUMENT, Reason.PARTIAL, 2, [1]),
+            id="one of a call refused by name",
         ),
         pytest.param(
             folded(([0], REFUSED), ([1], DOWN)),

@@ -172,3 +172,31 @@ def test_reporter_is_told_what_is_its_own_fault(code: Code, heard: Code):
     outcome: Any = told(Outcome(code, Reason.UPSTREAM_AUTH, "m"))
 
     assert outcome == Outcome(heard, Reason.UPSTREAM_AUTH, "m")
+
+
+def test_answer_names_the_items_that_were_refused():
+    rules = "[{code: INVALID_ARGUMENT, rejected: {each: body.errors, same: '{m: metric}', message: why}}]"
+    body = {"errors": [{"metric": "a", "why": "old"}, {"metric": "b"}]}
+
+    named = judged(rules, body=write_json(body)).named
+
+    assert [(each.index, each.same, each.message) for each in named] == [
+        (None, {"m": "a"}, "old"),
+        (None, {"m": "b"}, ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("index", "read"),
+    [pytest.param(2, 2, id="index"), pytest.param("2", -1, id="text"), pytest.param(True, -1, id="true")],
+)
+def test_index_that_is_no_integer_names_no_item(index: Any, read: int):
+    rules = "[{code: INVALID_ARGUMENT, rejected: {each: body, index: '@'}}]"
+
+    assert [each.index for each in judged(rules, body=write_json([index])).named] == [read]
+
+
+def test_answer_without_a_list_names_nothing():
+    rules = "[{code: INVALID_ARGUMENT, rejected: {each: body.errors, index: '@'}}]"
+
+    assert judged(rules, body=b'{"errors": "all"}').named == ()

@@ -1,0 +1,62 @@
+"""Which of a call's data points an upstream refused, where its answer names them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from gateway.core.encode import Call
+from gateway.core.judge import Judged, Named
+from gateway.core.outcome import Code, Outcome, Reason, Rejected, failure
+
+
+def blame(call: Call, judged: Judged) -> Outcome:
+    """Return the outcome of a call with the items that were refused, by the reporter's own indices.
+
+    An outcome that names none stands for all of them. So does one that names an item which is not in the call: it
+    cannot be told any more which were taken.
+    """
+    if not judged.named:
+        return judged.outcome
+    outcome = judged.outcome
+    if outcome.code is Code.OK:
+        outcome = failure(Reason.UPSTREAM_REFUSED, judged.named[0].message)
+    positions = _positions(call, judged.named)
+    if positions is None:
+        return outcome
+    rejected = tuple(
+        Rejected(call.items[at].index, Reason.UPSTREAM_REFUSED, each.message or outcome.message, call.items[at].item)
+        for at, each in sorted(zip(positions, judged.named, strict=True), key=lambda pair: pair[0])
+    )
+    return replace(outcome, rejected=rejected, accepted=len(call.items) - len(rejected))
+
+
+def _positions(call: Call, named: Sequence[Named]) -> list[int] | None:
+    """Return where in the call each named item is; None where one is not there, or is named twice."""
+    free = set(range(len(call.items)))
+    found = []
+    for each in named:
+        at = each.index if each.index is not None else _alike(call, each.same, free)
+        if at not in free:
+            return None
+        free.remove(at)
+        found.append(at)
+    return found
+
+
+def _alike(call: Call, same: Any, free: set[int]) -> int:
+    return next((at for at in sorted(free) if _holds(call.forms[at], same)), -1)
+
+
+def _holds(form: Any, stated: Any) -> bool:
+    """Tell whether a form has what is stated of it; null is not stated. Vendors write numbers as text, and back."""
+    if isinstance(stated, Mapping):
+        return isinstance(form, Mapping) and all(
+            value is None or _holds(form.get(name), value) for name, value in stated.items()
+        )
+    if isinstance(stated, list):
+        return (
+            isinstance(form, list)
+            and len(form) == len(stated)
+            and all(_holds(one, other) for one, other in zip(form, stated, strict=True))
+        )
+    return bool(form == stated) or (form is not None and str(form) == str(stated))

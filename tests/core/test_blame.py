@@ -1,0 +1,89 @@
+from typing import Any
+
+import pytest
+
+from gateway.core.blame import blame
+from gateway.core.decode import Item
+from gateway.core.draft import Draft
+from gateway.core.encode import Call
+from gateway.core.judge import Judged, Named
+from gateway.core.model import DataPoint
+from gateway.core.outcome import Code, Outcome, Reason, failure
+
+FORMS: tuple[Any, ...] = (
+    {"metric": "a", "at": 1700000000, "tags": {"host": "x"}},
+    {"metric": "b", "at": 1700000000, "tags": {"host": "x"}},
+    {"metric": "b", "at": 1700000000, "tags": {"host": "x"}},
+    {"metric": "c", "at": 1.5, "tags": ["x", "y"]},
+)
+REFUSED = failure(Reason.UPSTREAM_REFUSED, "some were refused")
+
+
+def call() -> Call:
+    """Return a call whose items are every second one of the reporter's."""
+    items = tuple(Item(at * 2, f"item {at * 2}", DataPoint("m", 0)) for at in range(len(FORMS)))
+    return Call("id", Draft("POST", "http", "h", "/"), items, FORMS, 0)
+
+
+def blamed(*named: Named, outcome: Outcome = REFUSED) -> list[int]:
+    return [each.index for each in blame(call(), Judged(outcome, named=named)).rejected]
+
+
+@pytest.mark.parametrize(
+    ("same", "indices"),
+    [
+        pytest.param({"metric": "a"}, [0], id="one member"),
+        pytest.param({"metric": "a", "tags": {"host": "x"}}, [0], id="a map within"),
+        pytest.param({"metric": "a", "at": "1700000000"}, [0], id="number as text"),
+        pytest.param({"metric": "a", "unit": None}, [0], id="null says nothing"),
+        pytest.param({"at": 1.5, "tags": ["x", "y"]}, [6], id="a list"),
+        pytest.param({"metric": "b"}, [2], id="the first of two alike"),
+    ],
+)
+def test_item_is_known_by_what_its_form_holds(same: Any, indices: list[int]):
+    assert blamed(Named(None, same, "")) == indices
+
+
+def test_two_that_are_alike_are_two_items():
+    assert blamed(Named(None, {"metric": "b"}, ""), Named(None, {"metric": "b"}, "")) == [2, 4]
+
+
+def test_item_is_known_by_its_index_in_the_call():
+    assert blamed(Named(3, None, ""), Named(0, None, "")) == [0, 6]
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        pytest.param((Named(4, None, ""),), id="index past the end"),
+        pytest.param((Named(-1, None, ""),), id="index below zero"),
+        pytest.param((Named(1, None, ""), Named(1, None, "")), id="index twice"),
+        pytest.param((Named(None, {"metric": "z"}, ""),), id="nothing alike"),
+        pytest.param((Named(None, {"metric": "a"}, ""), Named(None, {"metric": "a"}, "")), id="one thing twice"),
+        pytest.param((Named(None, {"tags": {"host": "x", "zone": "y"}}, ""),), id="more than any form has"),
+        pytest.param((Named(None, {"tags": ["x"]}, ""),), id="shorter list"),
+        pytest.param((Named(0, None, ""), Named(9, None, "")), id="one of two is not there"),
+    ],
+)
+def test_item_that_is_not_in_the_call_condemns_the_whole_call(named: tuple[Named, ...]):
+    assert blame(call(), Judged(REFUSED, named=named)) == REFUSED
+
+
+def test_refused_item_has_its_own_words_and_what_the_reporter_sent():
+    outcome = blame(call(), Judged(REFUSED, named=(Named(1, None, "too old"), Named(2, None, ""))))
+
+    assert [(each.item, each.message) for each in outcome.rejected] == [
+        ("item 2", "too old"),
+        ("item 4", "some were refused"),
+    ]
+    assert outcome.accepted == 2
+
+
+def test_success_that_names_refused_items_is_none():
+    outcome = blame(call(), Judged(Outcome(Code.OK), named=(Named(0, None, "bad"),)))
+
+    assert (outcome.code, outcome.reason, outcome.accepted) == (Code.INVALID_ARGUMENT, Reason.UPSTREAM_REFUSED, 3)
+
+
+def test_outcome_that_names_nothing_stays():
+    assert blame(call(), Judged(REFUSED)) is REFUSED
