@@ -28,6 +28,12 @@ class Telemetry:
             ["route", "result"],
             registry=self.registry,
         )
+        self._ignored = Counter(
+            "gateway_ignored_members",
+            "Members of accepted reports that no mapping reads.",
+            ["route"],
+            registry=self.registry,
+        )
         self._report_seconds = Histogram(
             "gateway_report_seconds",
             "From a report's head to its reply.",
@@ -51,6 +57,9 @@ class Telemetry:
         self._points.labels(route, "accepted").inc(outcome.accepted)
         self._points.labels(route, "rejected").inc(len(outcome.rejected))
         self._report_seconds.labels(route).observe(seconds)
+
+    def ignored(self, route: str, members: int) -> None:
+        self._ignored.labels(route).inc(members)
 
     def upstream(self, route: str, outcome: Outcome, seconds: float) -> None:
         self._upstream_seconds.labels(route, outcome.code).observe(seconds)

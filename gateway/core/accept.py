@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from gateway.core.decode import FIELD_READERS, Item, decode, refuse, refused_whole
+from gateway.core.decode import FIELD_READERS, Item, count_ignored, decode, refuse, refused_whole
 from gateway.core.errors import CallerError
 from gateway.core.expression import EvaluationError
 from gateway.core.message import Message, as_map
@@ -22,7 +22,7 @@ ANYONE = Verified("none", None, {})
 class Accepted:
     """A report that was accepted: who sent it, its data points, the items refused, and how many were dropped.
 
-    `names` are what expressions about the request see.
+    `names` are what expressions about the request see, `ignored` counts the members of it that nobody reads.
     """
 
     who: Verified
@@ -30,6 +30,7 @@ class Accepted:
     rejected: tuple[Rejected, ...] = ()
     dropped: int = 0
     names: Mapping[str, Any] = field(default_factory=dict)
+    ignored: int = 0
 
 
 def accept(match: Match, message: Message, *, now_ns: int, replays: ReplayMemory, peer: str | None = None) -> Accepted:
@@ -42,11 +43,13 @@ def accept(match: Match, message: Message, *, now_ns: int, replays: ReplayMemory
     names = request_names(match, message, who)
     refuse(source.receive.refuse, names)
     items, rejected = decode(source.receive, names, now_ns=now_ns)
+    raw = [item.item for item in items] + [each.item for each in rejected]
+    ignored = count_ignored(source.receive, names["body"], raw)
     items, refused, dropped = _change(match.route, items, now_ns)
     rejected = sorted([*rejected, *refused], key=lambda each: each.index)
     if rejected and (source.receive.partial == "whole" or (not items and not dropped)):
         raise CallerError(refused_whole(rejected))
-    return Accepted(who, tuple(items), tuple(rejected), dropped, names)
+    return Accepted(who, tuple(items), tuple(rejected), dropped, names, ignored)
 
 
 def identify(

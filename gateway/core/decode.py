@@ -1,7 +1,7 @@
 """From a verified request to data points, item by item."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any
@@ -59,6 +59,15 @@ def decode(receive: Receive, names: Names, *, now_ns: int) -> tuple[list[Item], 
         words = _in_caller_words(receive.each[0].source) or "the list of items"
         raise CallerError.of(Reason.MISSING_FIELD, f"{words} is empty")
     return items, rejected
+
+
+def count_ignored(receive: Receive, body: Any, items: Iterable[Any]) -> int:
+    """Return how many members of the body and of its items nobody reads: they are let pass, and do not go on."""
+    known = receive.known
+    count = len(body.keys() - known["body"]) if isinstance(body, dict) and "body" in known else 0
+    if "item" in known:
+        count += sum(len(item.keys() - known["item"]) for item in items if isinstance(item, dict))
+    return count
 
 
 def refused_whole(rejected: list[Rejected]) -> Outcome:

@@ -1,7 +1,7 @@
 """What a provider file is once it is loaded: one vendor's metric API, in both roles. Fields are named as YAML keys."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from gateway.core.conditions import ANY_REQUEST, Conditions
@@ -107,7 +107,8 @@ class Also:
 class Receive:
     """The role of the vendor: what its reporters send, and what they are answered.
 
-    `reads` are the parts of a request that its expressions read: `body`, `query`, `header.NAME`.
+    `reads` are the parts of a request that its expressions read: `body`, `query`, `header.NAME`. `known` are the
+    members of `body` and of `item` that anything reads; one of both that is read as a whole is not there.
     """
 
     requests: tuple[RequestMatch, ...]
@@ -120,6 +121,7 @@ class Receive:
     partial: Literal["whole", "point"]
     replies: Replies | None
     reads: frozenset[str] = frozenset()
+    known: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ def build_receive(parts: Parts, spec: ReceiveSpec) -> Receive:
         point=_point(parts, spec, item, (*at, "point")),
         empty_ok=spec.empty == "ok",
         partial=spec.partial,
+        known=_known(parts, spec),
         reads=_reads(parts, spec),  # before the replies: what they repeat to the reporter decides nothing
         replies=None if spec.replies is None else _replies(parts, spec.replies, (*at, "replies")),
     )
@@ -68,6 +69,21 @@ def _reads(parts: Parts, spec: ReceiveSpec) -> frozenset[str]:
     chains = [chain for chain in parts.compiler.read if chain[0] == "headers" and len(chain) > 1]
     headers = {f"header.{chain[1].replace('_', '-')}" for chain in chains}
     return frozenset((has_body if "body" in read else set()) | ({"query"} & read) | headers)
+
+
+def _known(parts: Parts, spec: ReceiveSpec) -> dict[str, frozenset[str]]:
+    """Return the members of `body` and `item` that expressions or recipes read, unless one of both is read whole."""
+    carriers = [
+        carrier
+        for name in spec.verify
+        for carrier in (parts.recipes[name].carriers if name in parts.recipes else ())
+        if carrier.place in ("form", "json", "param")
+    ]
+    known = {"body": {carrier.name.partition(".")[0] for carrier in carriers}, "item": set[str]()}
+    for root, *path in parts.compiler.read:
+        if root in known and path:
+            known[root].add(path[0])
+    return {root: frozenset(names) for root, names in known.items() if (root,) not in parts.compiler.read}
 
 
 def _levels(parts: Parts, spec: ReceiveSpec, at: KeyPath) -> tuple[Level, ...]:

@@ -97,6 +97,7 @@ class Ingress:
                 return match, Outcome(Code.OK, request_id=request_id), response, None
             accepted = accept(match, message, now_ns=time.time_ns(), replays=self._replays, peer=incoming.peer)
             names = accepted.names
+            self._telemetry.ignored(match.route.name, accepted.ignored)
             outcome = await self._deliver(match.route, accepted, request_id)
         except GatewayError as problem:
             error, outcome = problem, problem.outcome

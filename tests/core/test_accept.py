@@ -99,6 +99,23 @@ def test_route_whose_checks_fit_no_credential_takes_reports_of_nobody():
         accept(match, message, now_ns=NOW, replays=Unseen())
 
 
+@pytest.mark.parametrize(
+    ("more", "read", "count"),
+    [
+        pytest.param({}, "item.m", 0, id="nothing unknown"),
+        pytest.param({"tags": [], "note": "x"}, "item.m", 2, id="two members of the body"),
+        pytest.param(
+            {"items": [{"m": "a", "v": 1, "w": 2}, 5, {"m": "b", "v": 1, "w": 2}]}, "item.m", 2, id="of items"
+        ),
+        pytest.param({"items": [{"m": "a", "v": 1, "w": 2}]}, "item.m || to_json(item)", 0, id="item read as a whole"),
+    ],
+)
+def test_members_that_nobody_reads_are_counted(more: dict[str, Any], read: str, count: int):
+    route = stand_in(ACME.replace("item.m,", f"{read},").replace("partial: whole", "partial: point"))
+
+    assert accepted({"m": "a", "v": 1}, route=route, **more).ignored == count
+
+
 def test_refuse_comes_before_the_items_are_read():
     route = stand_in(ACME)
     route = replace(route, source=replace(route.source, given={"zone": "b"}))

@@ -9,7 +9,7 @@ from gateway.telemetry import Telemetry
 from gateway.web.probes import Probes
 from gateway.web.server import listen
 from tests.caller import call, exchange
-from tests.gateway_under_test import TARGET, Running, raw_report, running
+from tests.gateway_under_test import TARGET, Running, datum, raw_report, running
 
 
 @pytest.mark.parametrize(("path", "body"), [("/healthz", b"ok\n"), ("/readyz", b"ready\n"), ("/healthz?x=1", b"ok\n")])
@@ -66,6 +66,12 @@ async def test_label_values_come_from_specs_and_not_from_callers(gateway: Runnin
     await gateway.send(raw_report(session="OAuth unheard-of"))
 
     assert "unheard-of" not in (await gateway.probe("/metrics")).text
+
+
+async def test_members_that_no_mapping_reads_are_counted(gateway: Running) -> None:
+    await gateway.send(raw_report(datum(colour="red", shape="round")))
+
+    assert 'gateway_ignored_members_total{route="zstack-to-tencent"} 2.0' in (await gateway.probe("/metrics")).text
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
