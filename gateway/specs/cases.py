@@ -10,7 +10,6 @@ from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.verify import Check
 from gateway.core.route import Route, Source, Target
-from gateway.specs.diagnostic import Diagnostics
 from gateway.specs.document import Document
 from gateway.specs.models import CaseSpec
 from gateway.specs.nodes import ListNode, to_python
@@ -35,11 +34,6 @@ def read_cases(document: Document) -> Iterator[tuple[Case, dict[str, str]]]:
             spec.reply,
         )
         yield case, spec.env
-
-
-def case_document(document: Document) -> Document:
-    """Return the document anew: what is wrong with it under a case's environment was said once already."""
-    return Document(document.kind, document.name, document.node, Diagnostics())
 
 
 def stand_in_route(provider: Provider) -> Route:

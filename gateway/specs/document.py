@@ -34,6 +34,10 @@ class Document:
     unset: set[Mark] = field(default_factory=set)
     errors: int = 0
 
+    def anew(self, diagnostics: Diagnostics) -> "Document":
+        """Return the document as it was read; what is found in it from now on goes there."""
+        return Document(self.kind, self.name, self.node, diagnostics, self.shipped)
+
     def error(self, path: Path, what: str, hint: str = "", *, at_key: bool = False) -> None:
         mark = key_mark(self.node, path) if at_key else mark_of(self.node, path)
         self.errors += 1

@@ -1,9 +1,8 @@
-"""From folders and the environment to one checked set of specs. The only place that reads spec files or variables."""
+"""From folders and the environment to one checked set of specs. The only place that reads variables and secrets."""
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 
 from gateway.core.case import Case
@@ -16,15 +15,13 @@ from gateway.core.suggest import nearest
 from gateway.specs.build_provider import build_provider
 from gateway.specs.build_recipe import build_recipe
 from gateway.specs.build_route import build_route
-from gateway.specs.cases import case_document, read_cases, stand_in_route
+from gateway.specs.cases import read_cases, stand_in_route
 from gateway.specs.diagnostic import Diagnostics, Mark
 from gateway.specs.document import Document
-from gateway.specs.nodes import MapNode, Scalar
+from gateway.specs.files import KINDS, read_folder
+from gateway.specs.shipped import shipped
 from gateway.specs.substitute import Substitution
 from gateway.specs.watch import Watch
-from gateway.specs.yaml_reader import MAX_BYTES, parse
-
-KINDS = ("recipe", "provider", "route")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,23 +67,11 @@ def load(
     """
     specs = Specs(Diagnostics())
     loader = _Loader(specs, folder, os.environ if environ is None else environ, only, trials, strict_environment)
-    shipped = files("gateway")
-    documents = [
-        document
-        for kind in ("recipes", "providers")
-        for path in sorted(Path(str(shipped / kind)).glob("*.yaml"))
-        for document in loader.documents(path, shipped=True)
-    ]
-    own = [document for path in _spec_files(folder) for document in loader.documents(path)] if folder else []
-    loader.build(documents, own)
+    for finding in shipped().found:
+        specs.diagnostics.add(finding)
+    own = read_folder(folder, specs.diagnostics) if folder else []
+    loader.build([document.anew(specs.diagnostics) for document in shipped().documents], own)
     return specs
-
-
-def _spec_files(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise NotADirectoryError(f"{folder} is not a folder")
-    found = [path for pattern in ("*.yaml", "*.yml") for path in folder.rglob(pattern)]
-    return sorted(path for path in found if path.is_file())
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,33 +83,11 @@ class _Loader:
     trials: bool
     strict_environment: bool
 
-    def documents(self, path: Path, *, shipped: bool = False) -> Iterator[Document]:
-        file = str(path.relative_to(path.parents[2])) if shipped else str(path)
-        with path.open("rb") as stream:
-            text = stream.read(MAX_BYTES + 1)
-        for node in parse(text, file, self.specs.diagnostics):
-            document = self._document(node, shipped)
-            if document is not None:
-                yield document
-
-    def _document(self, node: object, shipped: bool) -> Document | None:
-        diagnostics = self.specs.diagnostics
-        if not isinstance(node, MapNode) or not node.entries:
-            mark = getattr(node, "mark", Mark("", 1, 1))
-            diagnostics.error(mark, "", "a document is a map that begins with recipe:, provider: or route:")
-            return None
-        kind, name = next(iter(node.entries.items()))
-        if kind not in KINDS:
-            hint = nearest(kind, KINDS)
-            diagnostics.error(node.key_marks[kind], "", f"a document cannot begin with {kind!r}", hint)
-            return None
-        text = name.text if isinstance(name, Scalar) else ""
-        return Document(kind, text, node, diagnostics, shipped)
-
-    def build(self, shipped: list[Document], own: list[Document]) -> None:
-        documents = self._chosen(shipped, own)
+    def build(self, package: list[Document], own: list[Document]) -> None:
+        documents = self._chosen(package, own)
         for document in documents["recipe"]:
-            built = build_recipe(document)
+            built = shipped().recipes.get(document.name) if document.shipped else None
+            built = built or build_recipe(document)
             if built is not None:
                 self.specs.recipes[document.name], vectors = built
                 self.specs.vectors += [(built[0], vector) for vector in vectors]
@@ -143,9 +106,9 @@ class _Loader:
             known = nearest(name, [each.name for each in documents["route"]])
             self.specs.diagnostics.error(Mark(str(self.folder or ""), 1, 1), "", f"no route is named {name!r}", known)
 
-    def _chosen(self, shipped: list[Document], own: list[Document]) -> dict[str, list[Document]]:
+    def _chosen(self, package: list[Document], own: list[Document]) -> dict[str, list[Document]]:
         chosen: dict[str, dict[str, Document]] = {kind: {} for kind in KINDS}
-        for document in shipped:
+        for document in package:
             chosen[document.kind][document.name] = document
         for document in own:
             other = chosen[document.kind].get(document.name)
@@ -158,6 +121,9 @@ class _Loader:
         return {kind: list(by_name.values()) for kind, by_name in chosen.items()}
 
     def _provider(self, document: Document) -> None:
+        if document.shipped and not self.trials and (same := shipped().provider(document.name, self.specs.recipes)):
+            self.specs.providers[document.name] = same
+            return
         watch = self.specs.watch.for_document(document) if self.trials else None
         built = build_provider(document, self.specs.recipes, watch)
         if built is None:
@@ -183,7 +149,7 @@ class _Loader:
                 self._route_trial(document, case, environ)
 
     def _route_trial(self, document: Document, case: Case, environ: Mapping[str, str]) -> None:
-        under = case_document(document)
+        under = document.anew(Diagnostics())
         values = self._substitution(under, environ).to_python(document.node)
         built = build_route(under, values, self.specs.providers, self.specs.watch.for_document(document))
         if built is not None:

@@ -62,6 +62,13 @@ def test_shipped_specs_load_without_a_word():
     assert specs.routes == {}
 
 
+def test_shipped_specs_are_built_once(tmp_path: Path):
+    first, (second, _) = load(None, {}), loaded(tmp_path, {"own.yaml": ALL}, {"OUT": "out"})
+
+    assert second.recipes["zstack-session"] is first.recipes["zstack-session"]
+    assert second.providers["zstack"] is first.providers["zstack"]
+
+
 def test_specs_lie_anywhere_below_the_folder_several_in_a_file_if_need_be(tmp_path: Path):
     files = {"a.yaml": ROUTE, "deep/er/b.yml": f"{ACME}---\n{SESSION}", "notes.txt": "no: [yaml"}
 
@@ -89,6 +96,16 @@ def test_spec_of_a_shipped_name_takes_its_place_as_a_whole(tmp_path: Path):
     assert found == ["own.yaml:1:9: note: recipe: replaces the shipped recipe 'zstack-session'"]
     assert specs.providers["zstack"].receive is not None
     assert specs.providers["zstack"].receive.verify[0].carriers[0].name == "x-session"
+
+
+def test_shipped_specs_are_as_before_after_a_load_that_replaced_one(tmp_path: Path):
+    text = SESSION.replace("acme-session", "zstack-session").replace("authorization", "x-session")
+    loaded(tmp_path, {"own.yaml": text})
+
+    provider = load(None, {}).providers["zstack"]
+
+    assert provider.receive is not None
+    assert provider.receive.verify[0].carriers[0].name == "authorization"
 
 
 def test_name_may_be_taken_once(tmp_path: Path):

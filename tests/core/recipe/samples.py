@@ -38,7 +38,7 @@ few = settings(
 
 NS = 1_000_000_000
 NOW_NS = 1_760_000_000 * NS
-FRAMING = {"host", "content-length", "content-encoding", "transfer-encoding"}
+FRAMING = frozenset({"host", "content-length", "content-encoding", "transfer-encoding"})
 
 
 class Memory:
@@ -117,6 +117,7 @@ def signed(
     return Call(recipe, replace(request, scheme=draft.scheme), draft.body_kind, credential, given, now_ns)
 
 
+@cache
 def plain_call(
     name: str, *, method: str = "POST", path: str = "/v1/a%20b", query: Any = (("q", "1"),), **pinned: str
 ) -> Call:
@@ -164,9 +165,9 @@ def signed_header_names(recipe: Recipe) -> set[str]:
     return {name for slot in lists for must in slot.must for name in must}
 
 
-def names_in(recipe: Recipe, *places: str) -> set[str]:
+def names_in(recipe: Recipe, *places: str) -> frozenset[str]:
     """Return the names, in lower case, under which the recipe has slots there."""
-    return {carrier.name.lower() for carrier in recipe.carriers if carrier.place in places}
+    return frozenset(carrier.name.lower() for carrier in recipe.carriers if carrier.place in places)
 
 
 # Neither control characters, which HTTP has no place for, nor halves of characters, which UTF-8 has none for.
@@ -188,53 +189,51 @@ _JSON = st.recursive(
 )
 
 
+_METHODS = st.sampled_from(["GET", "POST", "PUT", "DELETE"]) | st.text("ABCXYZ", min_size=1, max_size=8)
+_SCHEMES = st.sampled_from(["http", "https"])
+_HOSTS = st.sampled_from(["metrics.example", "Metrics.example:8080", "[::1]:80", "é.example"])
+_PATHS = st.lists(_SEGMENTS, max_size=4).map(lambda segments: "/" + "/".join(segments))
+_CONTENT_TYPES = st.sampled_from(["application/json", "TEXT/plain; charset=utf-8"])
+_MOMENTS = st.integers(1_000_000_000 * NS, 4_000_000_000 * NS)
+_RAW = st.text() | st.binary(max_size=50)
+
+
 @st.composite
 def calls(draw: st.DrawFn, recipe: Recipe) -> Call:
     """Draw a call that the recipe signed: any method, path, query, headers and body, at any time."""
     credential = draw(_credentials(recipe))
-    return signed(draw(_drafts(recipe)), recipe, credential, draw(_given(recipe)), draw(_moments()))
-
-
-def _moments() -> st.SearchStrategy[int]:
-    return st.integers(1_000_000_000 * NS, 4_000_000_000 * NS)
+    return signed(draw(_drafts(recipe)), recipe, credential, draw(_given(recipe)), draw(_MOMENTS))
 
 
 @st.composite
 def _drafts(draw: st.DrawFn, recipe: Recipe) -> Draft:
     kind = draw(st.sampled_from(body_kinds(recipe)))
     return Draft(
-        draw(st.sampled_from(["GET", "POST", "PUT", "DELETE"]) | st.text("ABCXYZ", min_size=1, max_size=8)),
-        draw(st.sampled_from(["http", "https"])),
-        draw(st.sampled_from(["metrics.example", "Metrics.example:8080", "[::1]:80", "é.example"])),
-        "/" + "/".join(draw(st.lists(_SEGMENTS, max_size=4))),
-        tuple(draw(st.lists(_pairs(names_in(recipe, "query", "param")), max_size=4))),
+        draw(_METHODS),
+        draw(_SCHEMES),
+        draw(_HOSTS),
+        draw(_PATHS),
+        draw(_pairs(names_in(recipe, "query", "param"))),
         draw(_headers(recipe, kind)),
         kind,
         draw(_bodies(recipe, kind)),
     )
 
 
-def _pairs(taken: set[str]) -> st.SearchStrategy[tuple[str, str]]:
-    return st.tuples(_TEXT.filter(lambda name: name.lower() not in taken), _TEXT)
-
-
 @st.composite
 def _headers(draw: st.DrawFn, recipe: Recipe, kind: BodyKind) -> tuple[tuple[str, str], ...]:
-    taken = FRAMING | {"content-type"} | names_in(recipe, "header")
-    names = _HEADER_NAMES.filter(lambda name: name.lower() not in taken)
-    headers = draw(st.lists(st.tuples(names, _HEADER_VALUES), max_size=4))
+    headers = draw(_other_headers(FRAMING | {"content-type"} | names_in(recipe, "header")))
     if draw(st.booleans()) or (kind == "none" and "content-type" in signed_header_names(recipe)):
-        headers.append(("Content-Type", draw(st.sampled_from(["application/json", "TEXT/plain; charset=utf-8"]))))
-    return tuple(headers)
+        return (*headers, ("Content-Type", draw(_CONTENT_TYPES)))
+    return headers
 
 
 def _bodies(recipe: Recipe, kind: BodyKind) -> st.SearchStrategy[Any]:
     if kind == "json":
-        taken = {name.partition(".")[0] for name in names_in(recipe, "json", "param")}
-        return st.dictionaries(_TEXT.filter(lambda name: name.lower() not in taken), _JSON, max_size=4)
+        return _objects(frozenset(name.partition(".")[0] for name in names_in(recipe, "json", "param")))
     if kind == "form":
-        return st.lists(_pairs(names_in(recipe, "form", "param")), max_size=4).map(tuple)
-    return st.text() | st.binary(max_size=50) if kind == "text" else st.none()
+        return _pairs(names_in(recipe, "form", "param"))
+    return _RAW if kind == "text" else st.none()
 
 
 @st.composite
@@ -256,6 +255,25 @@ def _given(draw: st.DrawFn, recipe: Recipe) -> dict[str, str]:
     return given
 
 
+# A strategy costs more to make than to draw from, so that each is made once.
+@cache
+def _pairs(taken: frozenset[str]) -> st.SearchStrategy[tuple[tuple[str, str], ...]]:
+    names = _TEXT.filter(lambda name: name.lower() not in taken)
+    return st.lists(st.tuples(names, _TEXT), max_size=4).map(tuple)
+
+
+@cache
+def _other_headers(taken: frozenset[str]) -> st.SearchStrategy[tuple[tuple[str, str], ...]]:
+    names = _HEADER_NAMES.filter(lambda name: name.lower() not in taken)
+    return st.lists(st.tuples(names, _HEADER_VALUES), max_size=4).map(tuple)
+
+
+@cache
+def _objects(taken: frozenset[str]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.dictionaries(_TEXT.filter(lambda name: name.lower() not in taken), _JSON, max_size=4)
+
+
+@cache
 def _fitting(pattern: str) -> st.SearchStrategy[str]:
     # A quotation mark opens a quoted value wherever it stands among parameters; no vendor's key holds one.
     printable = st.characters(exclude_categories=("Cc", "Cs"), exclude_characters='"')

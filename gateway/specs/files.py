@@ -1,0 +1,43 @@
+"""Finds the files of specs, and the documents in them. What the documents say is not looked at here."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from gateway.core.suggest import nearest
+from gateway.specs.diagnostic import Diagnostics
+from gateway.specs.document import Document
+from gateway.specs.nodes import MapNode, Node, Scalar
+from gateway.specs.yaml_reader import MAX_BYTES, parse
+
+KINDS = ("recipe", "provider", "route")
+
+
+def read_folder(folder: Path, diagnostics: Diagnostics) -> list[Document]:
+    """Return the documents of all files below the folder. Raises OSError when it cannot be read."""
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is not a folder")
+    found = [path for pattern in ("*.yaml", "*.yml") for path in folder.rglob(pattern)]
+    paths = sorted(path for path in found if path.is_file())
+    return [document for path in paths for document in read_file(path, str(path), diagnostics)]
+
+
+def read_file(path: Path, name: str, diagnostics: Diagnostics, *, shipped: bool = False) -> Iterator[Document]:
+    """Yield the documents of one file, which the findings call by that name."""
+    with path.open("rb") as stream:
+        text = stream.read(MAX_BYTES + 1)
+    for node in parse(text, name, diagnostics):
+        document = _document(node, diagnostics, shipped)
+        if document is not None:
+            yield document
+
+
+def _document(node: Node, diagnostics: Diagnostics, shipped: bool) -> Document | None:
+    if not isinstance(node, MapNode) or not node.entries:
+        diagnostics.error(node.mark, "", "a document is a map that begins with recipe:, provider: or route:")
+        return None
+    kind, name = next(iter(node.entries.items()))
+    if kind not in KINDS:
+        hint = nearest(kind, KINDS)
+        diagnostics.error(node.key_marks[kind], "", f"a document cannot begin with {kind!r}", hint)
+        return None
+    return Document(kind, name.text if isinstance(name, Scalar) else "", node, diagnostics, shipped)

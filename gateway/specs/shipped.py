@@ -1,0 +1,68 @@
+"""The specs of the package itself: read and compiled once in a process, for its files do not change while it runs."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from importlib.resources import files
+from pathlib import Path
+from typing import TypeVar
+
+from gateway.core.provider import Provider
+from gateway.core.recipe.model import Recipe
+from gateway.core.recipe.vector import Vector
+from gateway.specs.build_provider import build_provider
+from gateway.specs.build_recipe import build_recipe
+from gateway.specs.diagnostic import Diagnostic, Diagnostics
+from gateway.specs.document import Document
+from gateway.specs.files import read_file
+
+B = TypeVar("B")
+
+
+@dataclass(frozen=True, slots=True)
+class Shipped:
+    """Shipped specs as read, what was found on the way, and those built of which there is nothing to say.
+
+    One with a finding is built anew by each load, which then says what it found.
+    """
+
+    documents: tuple[Document, ...]
+    found: tuple[Diagnostic, ...]
+    recipes: Mapping[str, tuple[Recipe, list[Vector]]]
+    providers: Mapping[str, Provider]
+
+    def provider(self, name: str, recipes: Mapping[str, Recipe]) -> Provider | None:
+        """Return the provider as it was built, unless one of these recipes has taken the place of a shipped one."""
+        as_shipped = all(recipes.get(each) is recipe for each, (recipe, _) in self.recipes.items())
+        return self.providers.get(name) if as_shipped else None
+
+
+@cache
+def shipped() -> Shipped:
+    package, diagnostics = Path(str(files("gateway"))), Diagnostics()
+    documents = [
+        document
+        for kind in ("recipes", "providers")
+        for path in sorted((package / kind).glob("*.yaml"))
+        for document in read_file(path, str(path.relative_to(package.parent)), diagnostics, shipped=True)
+    ]
+    recipes = _without_a_word(documents, "recipe", build_recipe)
+    by_name = {name: recipe for name, (recipe, _) in recipes.items()}
+    providers = _without_a_word(documents, "provider", partial(build_provider, recipes=by_name))
+    return Shipped(
+        tuple(documents),
+        tuple(diagnostics),
+        recipes,
+        {name: provider for name, (provider, _) in providers.items()},
+    )
+
+
+def _without_a_word(documents: list[Document], kind: str, build: Callable[[Document], B | None]) -> dict[str, B]:
+    """Return what the documents of a kind are built to, by name, where that finds nothing."""
+    built = {}
+    for document in documents:
+        diagnostics = Diagnostics()
+        result = build(document.anew(diagnostics)) if document.kind == kind else None
+        if result is not None and not len(diagnostics):
+            built[document.name] = result
+    return built
