@@ -99,7 +99,7 @@ class _Trial:
         if match is None:
             calls = ", ".join(f"{form.method} {form.path}" for form in self.route.source.receive.requests)
             fail(f"{self.route.name} does not listen to {self.request.path}, but to {calls}")
-        message = Message(self.request, match.form.body if match.form else "none")
+        message = match.read(self.request)
         error: Exception | None = None
         try:
             self.outcome = self._stages(match, message, send)

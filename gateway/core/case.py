@@ -147,7 +147,7 @@ class _Run:
         match = make_snapshot([self.route]).match(request)
         if match is None:
             raise Mismatch(f"request: no call of {self.route.name} has the path {request.path}")
-        message = Message(request, match.form.body if match.form else "none")
+        message = match.read(request)
         try:
             also = match.expect_call(request.method).also
             if also is not None:

@@ -1,6 +1,7 @@
 """A received request and what it says. Each part is read at most once, and only when a stage asks for it."""
 
 import zlib
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 from urllib.parse import parse_qsl
@@ -13,22 +14,32 @@ from gateway.core.outcome import Reason
 BodyKind = Literal["json", "form", "text", "none"]
 Pairs = list[tuple[str, str]]
 
-MAX_INFLATED_BYTES = 8_388_608
-MAX_PARAMETERS = 10_000
 MAX_GZIP_MEMBERS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """How much of a request is read: bytes of the inflated body, and parameters of a query, a form or signed JSON."""
+
+    inflated_bytes: int = 8_388_608
+    parameters: int = 2_000
+
+
+USUAL = Caps()
+UNCAPPED = Caps(2**62, 2**62)
 
 
 class Message:
     """A request together with its parsed parts. `body_kind` says how its body is to be read."""
 
-    def __init__(self, request: Request, body_kind: BodyKind, *, max_inflated_bytes: int = MAX_INFLATED_BYTES) -> None:
+    def __init__(self, request: Request, body_kind: BodyKind, caps: Caps = USUAL) -> None:
         self.request = request
         self.body_kind = body_kind
-        self._max_inflated_bytes = max_inflated_bytes
+        self.caps = caps
 
     def as_sent_to(self, url: PublicUrl) -> "Message":
         """Return the message as its client sees it, behind whose back a proxy changed URL and Host."""
-        return Message(self.request.at(url), self.body_kind, max_inflated_bytes=self._max_inflated_bytes)
+        return Message(self.request.at(url), self.body_kind, self.caps)
 
     @cached_property
     def content(self) -> bytes:
@@ -41,7 +52,7 @@ class Message:
         encodings = [encoding for encoding in encodings if encoding not in ("", "identity")]
         if len(encodings) > 1:
             raise CallerError.of(Reason.BAD_HEADER, "more than one Content-Encoding")
-        return inflate(self.request.body, encodings[0], self._max_inflated_bytes) if encodings else self.request.body
+        return inflate(self.request.body, encodings[0], self.caps.inflated_bytes) if encodings else self.request.body
 
     @cached_property
     def body(self) -> Any:
@@ -54,16 +65,16 @@ class Message:
 
     @cached_property
     def form(self) -> Pairs:
-        return _parameters(self._text())
+        return self._parameters(self._text())
 
     @cached_property
     def query(self) -> Pairs:
-        return _parameters(self.request.query)
+        return self._parameters(self.request.query)
 
     @cached_property
     def bound_query(self) -> Pairs:
         """The query's pairs that have an equals sign."""
-        return _parameters("&".join(part for part in self.request.query.split("&") if "=" in part))
+        return self._parameters("&".join(part for part in self.request.query.split("&") if "=" in part))
 
     @cached_property
     def headers(self) -> dict[str, str]:
@@ -104,6 +115,17 @@ class Message:
             return self.content.decode("utf-8")
         except UnicodeDecodeError as error:
             raise CallerError.of(Reason.NOT_PARSED, "the body is not UTF-8") from error
+
+    def _parameters(self, text: str) -> Pairs:
+        try:
+            return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=self.caps.parameters)
+        except UnicodeDecodeError as error:
+            raise CallerError.of(Reason.NOT_PARSED, "a parameter is not UTF-8") from error
+        except ValueError:
+            raise self.too_many() from None
+
+    def too_many(self) -> CallerError:
+        return CallerError.of(Reason.NOT_PARSED, f"more than {self.caps.parameters} parameters")
 
 
 def guess_body_kind(request: Request) -> BodyKind:
@@ -163,12 +185,3 @@ def _inflate(data: bytes, bits: int, max_bytes: int) -> bytes:
         if not data:
             return out
     raise zlib.error("too many members")
-
-
-def _parameters(text: str) -> Pairs:
-    try:
-        return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MAX_PARAMETERS)
-    except UnicodeDecodeError as error:
-        raise CallerError.of(Reason.NOT_PARSED, "a parameter is not UTF-8") from error
-    except ValueError as error:
-        raise CallerError.of(Reason.NOT_PARSED, f"more than {MAX_PARAMETERS} parameters") from error

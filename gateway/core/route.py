@@ -7,6 +7,7 @@ from typing import Any
 
 from gateway.core.conditions import ANY_REQUEST, Conditions
 from gateway.core.expression import Expression
+from gateway.core.message import USUAL, Caps
 from gateway.core.model import PublicUrl, Secret
 from gateway.core.provider import CallForm, Login, Provider, Receive, Send
 from gateway.core.recipe.keyring import Credential
@@ -24,7 +25,8 @@ class Source:
     `also_checks` are those of the calls without data points, by the call's name, None where nobody is asked. `pins` are
     the `given` that the route states: what a path captures under such a name has to equal it. `match` is what a request
     must have to be this route's, and `path` what stands before the provider's own paths. `networks`, where not None,
-    are those that reports may come from. `public_url` is what reporters sign who come through a proxy.
+    are those that reports may come from. `public_url` is what reporters sign who come through a proxy. `caps` are those
+    of a report.
     """
 
     provider: Provider
@@ -40,6 +42,7 @@ class Source:
     public_url: PublicUrl | None = None
     hide_unknown_keys: bool = False
     max_body_bytes: int = 1_048_576
+    caps: Caps = USUAL
     read_timeout_s: float = 10
 
     def admits(self, peer: str) -> bool:

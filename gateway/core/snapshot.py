@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 from gateway.core.conditions import KEY, Conditions, fits
 from gateway.core.errors import CallerError
-from gateway.core.message import Message
+from gateway.core.message import Caps, Message
 from gateway.core.model import Request
 from gateway.core.outcome import Reason
 from gateway.core.provider import RequestMatch
@@ -31,6 +31,13 @@ class Match:
     captured: Mapping[str, str]
     knows_method: bool = True
     others: "tuple[Match, ...]" = ()
+
+    def read(self, request: Request) -> Message:
+        """Return the request as this call reads it."""
+        source = self.route.source
+        if self.form is None:
+            return Message(request, "none")
+        return Message(request, self.form.body, Caps(source.max_body_bytes) if self.form.also else source.caps)
 
     def expect_call(self, method: str) -> RequestMatch:
         """Return the form of call. Raises CallerError: WRONG_METHOD or UNKNOWN_CALL."""

@@ -5,6 +5,7 @@ from ipaddress import ip_network
 
 from gateway.core.expression.compiler import KeyPath
 from gateway.core.issued import make_accounts
+from gateway.core.message import USUAL, Caps
 from gateway.core.provider import Provider, Receive
 from gateway.core.recipe.keyring import MAX_SECRETS_PER_KEY, Credential, make_keyring
 from gateway.core.recipe.model import Recipe
@@ -53,6 +54,7 @@ def build_source(parts: RouteParts, spec: SourceSpec) -> Source | None:
         public_url=None if spec.public_url is None else parts.url(spec.public_url, (*AT, "public_url")),
         hide_unknown_keys=spec.hide_unknown_keys,
         max_body_bytes=spec.max_body_bytes,
+        caps=_caps(spec, checks or ()),
         read_timeout_s=spec.read_timeout_s,
     )
 
@@ -108,6 +110,11 @@ def _checks(spec: SourceSpec, recipes: Iterable[Recipe], provider: Provider) -> 
         if fitting or accounts:
             checks.append(Check(recipe, make_keyring(fitting), pins, accounts))
     return tuple(checks)
+
+
+def _caps(spec: SourceSpec, checks: Iterable[Check]) -> Caps:
+    """Return what may be read of a report: a small one must not become a large one before it is verified."""
+    return Caps(spec.max_body_bytes) if any(check.recipe.parses_body for check in checks) else USUAL
 
 
 def _accounts(spec: SourceSpec, recipe: Recipe, provider: Provider) -> Iterable[Credential]:

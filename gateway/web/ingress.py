@@ -141,7 +141,7 @@ class Ingress:
 
 def _message(match: Match, incoming: Incoming, body: bytes) -> Message:
     request = Request(incoming.method, incoming.target, incoming.headers, body, incoming.scheme)
-    return Message(request, match.form.body if match.form else "none")
+    return match.read(request)
 
 
 def _hidden(route: Route, outcome: Outcome) -> Outcome:

@@ -9,7 +9,7 @@ from gateway.core.accept import identify
 from gateway.core.also import Moment, answer_also
 from gateway.core.errors import CallerError
 from gateway.core.issued import make_accounts
-from gateway.core.message import Message
+from gateway.core.message import Caps, Message
 from gateway.core.model import Request, Secret
 from gateway.core.outcome import Reason
 from gateway.core.recipe.keyring import Credential, make_keyring
@@ -183,6 +183,13 @@ def test_session_that_is_nobodys_is_logged_out_without_being_remembered(token: s
 
     assert answered("DELETE", f"/sessions/{token}", memory=memory, now_ns=now_ns) == (200, "{}")
     assert memory.remembered == {}
+
+
+def test_call_without_points_may_inflate_to_what_a_body_may_have_on_the_wire():
+    match = make_snapshot([ROUTE]).match(Request("POST", "/login"))
+
+    assert match is not None
+    assert match.read(Request("POST", "/login")).caps == Caps(ROUTE.source.max_body_bytes)
 
 
 def test_call_that_issues_nothing_is_only_answered():

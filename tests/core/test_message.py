@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from gateway.core.errors import CallerError
-from gateway.core.message import BodyKind, Message, inflate
-from gateway.core.model import Request
+from gateway.core.message import BodyKind, Caps, Message, inflate
+from gateway.core.model import PublicUrl, Request
 from gateway.core.outcome import Reason
 
 
@@ -102,7 +102,7 @@ def test_body_is_read_by_its_kind(kind: BodyKind, body: bytes, value: Any):
         pytest.param("text", b"\xff", "the body is not UTF-8", id="text"),
         pytest.param("form", b"\xff", "the body is not UTF-8", id="form"),
         pytest.param("form", b"a=%ff", "a parameter is not UTF-8", id="parameter"),
-        pytest.param("form", b"a&" * 10_001, "more than 10000 parameters", id="many"),
+        pytest.param("form", b"a&" * 2001, "more than 2000 parameters", id="many"),
     ],
 )
 def test_body_that_cannot_be_read_is_not_parsed(kind: BodyKind, body: bytes, words: str):
@@ -110,6 +110,18 @@ def test_body_that_cannot_be_read_is_not_parsed(kind: BodyKind, body: bytes, wor
         _ = received(body, kind).body
 
     assert caught.value.outcome.reason is Reason.NOT_PARSED
+
+
+@pytest.mark.parametrize("part", ["query", "bound_query"])
+def test_query_of_too_many_parameters_is_not_parsed(part: str):
+    with pytest.raises(CallerError, match="more than 2000 parameters"):
+        getattr(received(target="/?" + "&".join(["a=1"] * 2001)), part)
+
+
+def test_proxied_message_has_the_same_caps():
+    message = Message(Request("POST", "/", (), b""), "none", Caps(inflated_bytes=7))
+
+    assert message.as_sent_to(PublicUrl("https", "h", "")).caps == Caps(inflated_bytes=7)
 
 
 def test_query_keeps_repeats_blanks_and_order():

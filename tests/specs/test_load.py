@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from gateway.core.case import run_case
+from gateway.core.message import USUAL, Caps
 from gateway.core.model import Request
 from gateway.specs.load import Specs, load
 
@@ -234,6 +235,25 @@ def test_recipe_that_signs_with_rsa_needs_a_package(tmp_path: Path, monkeypatch:
 
     what = "acme-session signs with RSA, and the package for that is not installed; pip install 'metric-gateway[rsa]'"
     assert found == [f"a.yaml:3:18: send.provider: {what}"]
+
+
+@pytest.mark.parametrize(
+    ("carrier", "caps"),
+    [
+        pytest.param('header: authorization, value: "{session}"', USUAL, id="header"),
+        pytest.param('query: session, value: "{session}"', USUAL, id="query"),
+        pytest.param('json: session, value: "{session}"', Caps(1_048_576), id="json"),
+        pytest.param('param: session, value: "{session}"', Caps(1_048_576), id="param"),
+    ],
+)
+def test_body_that_is_read_before_it_is_verified_inflates_no_further_than_the_wire_allows(
+    tmp_path: Path, carrier: str, caps: Caps
+):
+    files = {"a.yaml": ALL.replace('header: authorization, value: "{session}"', carrier)}
+
+    specs, _ = loaded(tmp_path, files, {"OUT": "out"})
+
+    assert specs.routes["a"].source.caps == caps
 
 
 def test_folder_that_is_missing_is_an_error_of_the_system(tmp_path: Path):

@@ -216,6 +216,13 @@ class Recipe:
         return next((slot for slot in self.slots.values() if isinstance(slot, SignatureSlot)), None)
 
     @property
+    def parses_body(self) -> bool:
+        """Tell whether a body has to be inflated and parsed before anything about it is verified."""
+        places = {carrier.place for carrier in self.carriers}
+        sources = {source for step in self.steps.values() if isinstance(step, Pairs) for source in step.sources}
+        return bool((places | sources) & {"json", "form", "param"})
+
+    @property
     def needs_key(self) -> bool:
         return any(isinstance(slot, KeySlot) for slot in self.slots.values())
 

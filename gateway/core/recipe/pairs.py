@@ -4,9 +4,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from gateway.core.errors import CallerError
 from gateway.core.json import write_number
 from gateway.core.message import Message
 from gateway.core.model import Request
+from gateway.core.outcome import Reason
 from gateway.core.recipe.filters import to_text
 from gateway.core.recipe.template import Reference, Template, Values
 
@@ -113,8 +115,22 @@ def _single(source: Source, step: Pairs, message: Message, values: Values) -> It
     if source == "form":
         return message.form if message.body_kind == "form" else ()
     if source == "json":
-        return _flattened(message.body if message.body_kind == "json" else {}, "", step.first_index)
+        return _leaves(step, message)
     return ((name, to_text(template.value(values))) for name, template in step.slots.items())
+
+
+def _leaves(step: Pairs, message: Message) -> Sequence[tuple[str, str]]:
+    """Return the members of a JSON body. A long name counts anew for each member below it."""
+    leaves: list[tuple[str, str]] = []
+    chars = 0
+    for name, value in _flattened(message.body if message.body_kind == "json" else {}, "", step.first_index):
+        leaves.append((name, value))
+        chars += len(name) + len(value)
+        if len(leaves) > message.caps.parameters:
+            raise message.too_many()
+        if chars > message.caps.inflated_bytes:
+            raise CallerError.of(Reason.TOO_LARGE, "the names and values to sign are larger than a body may be")
+    return leaves
 
 
 def _flattened(value: Any, path: str, first_index: int) -> Iterator[tuple[str, str]]:

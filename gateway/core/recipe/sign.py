@@ -6,7 +6,7 @@ from typing import Self
 
 from gateway.core.draft import Draft
 from gateway.core.errors import SpecError
-from gateway.core.message import Message
+from gateway.core.message import UNCAPPED, Message
 from gateway.core.model import Request
 from gateway.core.outcome import Reason
 from gateway.core.recipe.carriers import write_slots
@@ -75,7 +75,7 @@ def _sign(draft: Draft, recipe: Recipe, credential: Credential, given: Mapping[s
     secret = credential.secret.reveal()
     draft = _write(recipe, draft, slots)
     for kind in (DerivedSlot, ChosenSlot, SignatureSlot):
-        message = Message(draft.render(), draft.body_kind)
+        message = Message(draft.render(), draft.body_kind, UNCAPPED)
         scope = Scope(recipe, message, slots, secret)
         for name, slot in recipe.slots.items():
             if isinstance(slot, kind) and name not in slots:

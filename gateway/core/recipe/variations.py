@@ -27,7 +27,7 @@ def cause_of_refusal(
     if _fits(recipe, message, slots, secrets):
         return _cause_of_time(recipe, slots, now_ns) or "the signature is right: another rule refuses the request"
     for sentence, request in _variations(message.request):
-        if _fits(recipe, Message(request, message.body_kind), slots, secrets):
+        if _fits(recipe, Message(request, message.body_kind, message.caps), slots, secrets):
             return sentence
     return UNKNOWN_CAUSE
 

@@ -1,6 +1,7 @@
 import pytest
 
-from gateway.core.message import BodyKind, Message
+from gateway.core.errors import CallerError
+from gateway.core.message import BodyKind, Caps, Message
 from gateway.core.model import Request
 from gateway.core.recipe.evaluate import evaluate
 from gateway.core.recipe.filters import to_text
@@ -51,6 +52,27 @@ def test_pairs_have_this_canonical_text(options: str, text: str):
 
 def test_names_are_sorted_after_they_are_encoded():
     assert canonical("from: query, key: percent", "%C3%A4=1&z=2&%5B=3") == "%5B=3&%C3%A4=1&z=2"
+
+
+def members(body: bytes, caps: Caps) -> str:
+    message = Message(Request("POST", "/", (), body), "json", caps)
+    return to_text(evaluate(recipe(RECIPE.format(options="from: json")), message, {"key": "K"}, "s").steps["pairs"])
+
+
+def test_json_within_its_caps_is_signed_member_by_member():
+    assert members(b'{"a": [1, {"b": 2}]}', Caps(10, 2)) == "a.0=1&a.1.b=2"
+
+
+@pytest.mark.parametrize(
+    ("caps", "words"),
+    [
+        pytest.param(Caps(10, 1), "more than 1 parameters", id="many"),
+        pytest.param(Caps(9, 2), "the names and values to sign are larger than a body may be", id="long"),
+    ],
+)
+def test_json_that_would_become_large_is_refused_before_it_is_encoded(caps: Caps, words: str):
+    with pytest.raises(CallerError, match=words):
+        members(b'{"a": [1, {"b": 2}]}', caps)
 
 
 def test_body_of_another_kind_has_no_part_in_the_query():

@@ -149,6 +149,15 @@ def test_nonce_is_made_of_the_entropy(low: int | None, high: int | None, entropy
     assert make_nonce(NonceSlot("n", "", low, high), entropy) == nonce
 
 
+def test_form_of_our_own_may_have_any_number_of_fields():
+    fields = tuple((f"field{number}", "1") for number in range(3000))
+    draft = Draft("POST", "http", "h", "/", body_kind="form", body=fields)
+
+    signed = sign(draft, SHIPPED["tencent-v1"], Credential(Secret("s"), "K"), {}, FRESH)
+
+    assert "field2999=1" in str(signed.evaluation.string_to_sign)
+
+
 def test_call_without_a_recipe_goes_as_it_is():
     target = stand_in("{provider: acme, send: {item: metric, request: {method: GET, path: /}}}").target
     draft = Draft("GET", "http", "h", "/")
