@@ -43,8 +43,11 @@ def table(found: dict[str, list[Protection]]) -> list[str]:
     """Return the lines of a Markdown table."""
     lines = [f"| recipe | {' | '.join(PARTS)} |", f"|---|{'---|' * len(PARTS)}"]
     for name, parts in found.items():
-        lines.append(f"| `{name}` | {' | '.join('yes' if each.protected else '**no**' for each in parts)} |")
+        lines.append(f"| `{name}` | {' | '.join(_WORDS[each.protected] for each in parts)} |")
     return lines
+
+
+_WORDS = {True: "yes", False: "**no**", None: "-"}
 
 
 def _found(recipe: Recipe) -> list[Protection]:

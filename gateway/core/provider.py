@@ -107,8 +107,9 @@ class Also:
 class Receive:
     """The role of the vendor: what its reporters send, and what they are answered.
 
-    `reads` are the parts of a request that its expressions read: `body`, `query`, `header.NAME`. `known` are the
-    members of `body` and of `item` that anything reads; one of both that is read as a whole is not there.
+    `reads` are the parts of a request that its expressions read: `query`, `header.NAME`, and a body by its kinds.
+    `known` are the members of `body` and of `item` that anything reads; one of both that is read as a whole is not
+    there.
     """
 
     requests: tuple[RequestMatch, ...]

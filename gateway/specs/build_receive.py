@@ -63,12 +63,11 @@ def _check_apart(parts: Parts, spec: ReceiveSpec, at: KeyPath) -> None:
 def _reads(parts: Parts, spec: ReceiveSpec) -> frozenset[str]:
     """Return the parts of a request that the expressions compiled so far read."""
     forms = [spec.request, *spec.requests.values()]
-    kinds = {form.body for form in forms if form is not None}
-    has_body = {"body"} if kinds != {"none"} else set()
+    kinds = {form.body for form in forms if form is not None and form.body != "none"}
     read = {chain[0] for chain in parts.compiler.read}
     chains = [chain for chain in parts.compiler.read if chain[0] == "headers" and len(chain) > 1]
     headers = {f"header.{chain[1].replace('_', '-')}" for chain in chains}
-    return frozenset((has_body if "body" in read else set()) | ({"query"} & read) | headers)
+    return frozenset((kinds if "body" in read else set()) | ({"query"} & read) | headers)
 
 
 def _known(parts: Parts, spec: ReceiveSpec) -> dict[str, frozenset[str]]:

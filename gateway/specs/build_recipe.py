@@ -180,10 +180,11 @@ def _replay(
 
 
 def _place_of(carrier: Carrier) -> set[str]:
-    """Return the part of a request that a carrier sits in."""
+    """Return the parts of a request that a carrier may sit in."""
     if carrier.place == "header":
         return {f"header.{carrier.name.lower()}"}
-    return {"query": {"query"}, "param": {"query", "body"}}.get(carrier.place, {"body"})
+    in_body = {"param": {"query", "form", "json", "body"}, "form": {"form", "body"}, "json": {"json", "body"}}
+    return in_body.get(carrier.place, {"query"})
 
 
 def _names_in(spec: Any) -> set[str]:

@@ -129,9 +129,10 @@ def _accounts(spec: SourceSpec, recipe: Recipe, provider: Provider) -> Iterable[
 def _warn_of_unsigned(parts: RouteParts, receive: Receive, checks: Iterable[Check]) -> None:
     """Warn of what the mapping reads and a signature does not cover: on the way, anyone could change it."""
     for check in checks:
-        unsigned = sorted(receive.reads - check.recipe.signed)
+        unsigned = check.recipe.leaves_unsigned(receive.reads)
         if unsigned:
-            what = f"{check.recipe.name} does not sign {', '.join(unsigned)}, which the provider reads"
+            names = ", ".join(sorted(f"{part} body" if part in ("json", "form", "text") else part for part in unsigned))
+            what = f"{check.recipe.name} does not sign {names}, which the provider reads"
             parts.document.warning((*AT, "provider"), what, "name the reporters' networks: from: [10.0.0.0/8]")
 
 

@@ -256,6 +256,24 @@ def test_body_that_is_read_before_it_is_verified_inflates_no_further_than_the_wi
     assert specs.routes["a"].source.caps == caps
 
 
+@pytest.mark.parametrize(
+    ("kind", "warned"),
+    [
+        pytest.param("form", False, id="form"),
+        pytest.param("json", True, id="json"),
+        pytest.param("text", True, id="text"),
+    ],
+)
+def test_scheme_that_signs_fields_of_a_form_leaves_any_other_body_open(tmp_path: Path, kind: str, warned: bool):
+    acme = ACME.replace("body: json", f"body: {kind}").replace("acme-session", "aliyun-rpc-v1")
+    route = ROUTE.replace(", from: [10.0.0.0/8]", "").replace("{secret:", "{key: k, secret:")
+
+    _, found = loaded(tmp_path, {"a.yaml": f"{route}---\n{acme}"}, {"OUT": "out"})
+
+    said = f"aliyun-rpc-v1 does not sign {kind} body, which the provider reads"
+    assert [said in message for message in found] == [True] * warned
+
+
 def test_folder_that_is_missing_is_an_error_of_the_system(tmp_path: Path):
     with pytest.raises(NotADirectoryError):
         load(tmp_path / "nowhere", {})

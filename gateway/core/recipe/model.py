@@ -1,6 +1,6 @@
 """What a recipe is once it is loaded. `times.py` reads and writes moments, `forms.py` what carriers hold."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Literal
 
@@ -198,8 +198,8 @@ class Recipe:
 
     `accept` lists other bindings of `host`, `path` or steps that a verifier may try. `replay` names the slots whose
     values may occur together only once. `masked` are the slots and steps that a secret flows into. `signed` are the
-    parts of a request that the signature covers whatever the client chooses: `body`, `query`, `path`, `host`,
-    `method`, `scheme`, and `header.NAME`.
+    parts of a request that the signature covers whatever the client chooses: `query`, `path`, `host`, `method`,
+    `scheme`, `header.NAME`, the bytes of a `body`, and the members of a body that is a `form` or `json`.
     """
 
     name: str
@@ -214,6 +214,10 @@ class Recipe:
     @property
     def signature(self) -> SignatureSlot | None:
         return next((slot for slot in self.slots.values() if isinstance(slot, SignatureSlot)), None)
+
+    def leaves_unsigned(self, parts: Set[str]) -> Set[str]:
+        """Return those of the parts that the signature does not cover; a body is told by its kind."""
+        return parts - self.signed - ({"json", "form", "text"} if "body" in self.signed else set())
 
     @property
     def parses_body(self) -> bool:

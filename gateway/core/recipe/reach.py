@@ -91,8 +91,7 @@ def _signed_by_name(slots: Mapping[str, Slot], steps: Mapping[str, Step]) -> set
     for name in names:
         step, slot = steps.get(name), slots.get(name)
         if isinstance(step, Pairs):
-            parts |= {source for source in step.sources if source == "query"}
-            parts |= {"body" for source in step.sources if source in ("form", "json")}
+            parts |= {"query", "form", "json"} & set(step.sources)
             parts |= {f"header.{header}" for header in step.choose.names}
         if isinstance(slot, ChosenSlot):
             parts |= _always_signed(slot, slots)

@@ -32,7 +32,7 @@ def _changes(call: Call) -> Iterator[st.SearchStrategy[Call]]:
     if covers_bytes(call.recipe):
         yield st.binary(max_size=20).filter(lambda body: body != request.body).map(lambda body: call.changed(body=body))
         yield _with_letter(request.body.decode("latin-1")).map(lambda text: call.changed(body=text.encode("latin-1")))
-    elif "body" in covered and call.body_kind == "form":
+    elif "form" in covered and call.body_kind == "form":
         yield _changed_parameters(request.body.decode()).map(lambda form: call.changed(body=form.encode()))
     for name in sorted(_covered_headers(call)):
         value = request.header(name) or ""

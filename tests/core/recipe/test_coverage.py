@@ -4,6 +4,8 @@ from gateway.core.recipe.coverage import PARTS, coverage
 from tests.built import recipe
 from tests.core.recipe.vectors import RECIPES
 
+BODIES = {"json body", "form body", "text body"}
+
 
 @pytest.mark.parametrize(
     ("name", "protected"),
@@ -11,7 +13,8 @@ from tests.core.recipe.vectors import RECIPES
         pytest.param("bearer", set(), id="bearer"),
         pytest.param("tencent-receiver", {"method", "path"}, id="tencent-receiver"),
         pytest.param("scp", {"method", "path", "query", "host"}, id="scp"),
-        pytest.param("aws-sigv4", {"method", "path", "query", "host", "content-type", "body"}, id="aws-sigv4"),
+        pytest.param("aliyun-rpc-v1", {"method", "query", "form body"}, id="aliyun-rpc-v1"),
+        pytest.param("aws-sigv4", {"method", "path", "query", "host", "content-type", *BODIES}, id="aws-sigv4"),
     ],
 )
 def test_recipe_protects_these_parts(name: str, protected: set[str]):
@@ -22,8 +25,20 @@ def test_recipe_protects_these_parts(name: str, protected: set[str]):
 
 
 @pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        pytest.param("aliyun-rpc-v1", set(), id="none in the body"),
+        pytest.param("tencent-receiver", {"text body"}, id="parameters"),
+        pytest.param("huawei-login", {"form body", "text body"}, id="members of JSON"),
+    ],
+)
+def test_body_without_a_place_for_the_scheme_is_neither_protected_nor_not(name: str, parts: set[str]):
+    assert {each.part for each in coverage(RECIPES[name]) if each.protected is None} == parts
+
+
+@pytest.mark.parametrize(
     ("of", "protected"),
-    [("{body}", {"body"}), ("{header.x-other}", {"another header"}), ("{header.content-type}", {"content-type"})],
+    [("{body}", BODIES), ("{header.x-other}", {"another header"}), ("{header.content-type}", {"content-type"})],
     ids=["the body", "a header", "the content type"],
 )
 def test_part_that_is_signed_alone_is_protected_alone(of: str, protected: set[str]):

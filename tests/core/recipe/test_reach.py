@@ -14,6 +14,7 @@ TARGET = {"method", "path", "query"}
         pytest.param("zstack-access-key", {"method", "path"}, id="method and path"),
         pytest.param("tencent-receiver", {"method", "path"}, id="a literal in the host's place covers no host"),
         pytest.param("scp", {"method", *URL}, id="the whole URL"),
+        pytest.param("aliyun-rpc-v1", {"method", "query", "form"}, id="a form, and no other body"),
         pytest.param(
             "aws-sigv4",
             {*TARGET, "host", "body", "header.host", "header.x-amz-date"},
@@ -29,6 +30,18 @@ TARGET = {"method", "path", "query"}
 )
 def test_recipe_signs_these_parts(name: str, parts: set[str]):
     assert RECIPES[name].signed == parts
+
+
+@pytest.mark.parametrize(
+    ("name", "unsigned"),
+    [
+        pytest.param("aws-sigv4", set(), id="the bytes of any body"),
+        pytest.param("aliyun-rpc-v1", {"json", "text"}, id="a form"),
+        pytest.param("tencent-receiver", {"form", "json", "query", "text"}, id="parameters by name"),
+    ],
+)
+def test_recipe_leaves_these_parts_unsigned(name: str, unsigned: set[str]):
+    assert RECIPES[name].leaves_unsigned({"form", "json", "query", "text"}) == unsigned
 
 
 @pytest.mark.parametrize(

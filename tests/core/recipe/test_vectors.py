@@ -186,9 +186,9 @@ def _changes(known: Known) -> Iterator[tuple[str, Request]]:
         yield "query", replace(request, target=request.target + ("&" if "?" in request.target else "?") + "zz=1")
     if "host" in covered:
         yield "host", _with_header(request, "host", "elsewhere.example")
-    if "body" in covered and request.body and known.slots().get("digest") != "UNSIGNED-PAYLOAD":
-        is_form = known.vector.message.body_kind == "form"
-        yield "body", replace(request, body=request.body + (b"&zz=1" if is_form else b" "))
+    kind = known.vector.message.body_kind
+    if covered & {"body", kind} and request.body and known.slots().get("digest") != "UNSIGNED-PAYLOAD":
+        yield "body", replace(request, body=request.body + (b"&zz=1" if kind == "form" else b" "))
     for name in _listed(known):
         yield name, _with_header(request, name, f"{request.header(name)}x")
 
