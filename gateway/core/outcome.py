@@ -112,7 +112,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a report, or of one upstream call."""
+    """What became of a report, or of one upstream call. `allow` are the methods that would have been known."""
 
     code: Code
     reason: Reason | None = None
@@ -121,6 +121,7 @@ class Outcome:
     rejected: tuple[Rejected, ...] = ()
     request_id: str = ""
     retry_after_s: float | None = None
+    allow: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:

@@ -138,6 +138,8 @@ def _with_common_headers(response: Response, outcome: Outcome) -> Response:
         headers = (*headers, ("X-Request-Id", outcome.request_id))
     if outcome.retry_after_s is not None and outcome.code is not Code.OK:
         headers = (*headers, ("Retry-After", str(max(1, round(outcome.retry_after_s)))))
+    if response.status == 405 and outcome.allow:
+        headers = (*headers, ("Allow", ", ".join(outcome.allow)))  # RFC 9110, section 15.5.6
     # A line break in a value would let whoever filled it in write headers of their own.
     safe = tuple((name, " ".join(value.splitlines())) for name, value in headers)
     return replace(response, headers=safe)

@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import unquote
 
 from gateway.core.conditions import KEY, Conditions, fits
 from gateway.core.errors import CallerError
 from gateway.core.message import Caps, Message
 from gateway.core.model import Request
-from gateway.core.outcome import Reason
+from gateway.core.outcome import Reason, failure
 from gateway.core.provider import RequestMatch
 from gateway.core.recipe.carriers import read_slots
 from gateway.core.recipe.model import KeySlot
@@ -22,14 +22,15 @@ _CAPTURE = re.compile(r"\\\{([A-Za-z_]\w*)\\\}")
 class Match:
     """The route of a request, the form of call it is, and what its path captured.
 
-    `form` is None where the route has the path, and no call of that method, or none that has what the request has;
-    `knows_method` tells which. `others` are further matches, for other keys than this one's.
+    `form` is None where the route has the path, and no call of that method, or none that has what the request has; in
+    the former case `allow` are the methods that the path has. `others` are further matches, for other keys than this
+    one's.
     """
 
     route: Route
     form: RequestMatch | None
     captured: Mapping[str, str]
-    knows_method: bool = True
+    allow: tuple[str, ...] = ()
     others: "tuple[Match, ...]" = ()
 
     def read(self, request: Request) -> Message:
@@ -43,9 +44,10 @@ class Match:
         """Return the form of call. Raises CallerError: WRONG_METHOD or UNKNOWN_CALL."""
         if self.form is not None:
             return self.form
-        if self.knows_method:
+        if not self.allow:
             raise CallerError.of(Reason.UNKNOWN_CALL, "no call that is known here looks like this one")
-        raise CallerError.of(Reason.WRONG_METHOD, f"{method} is not a method of this call")
+        refused = failure(Reason.WRONG_METHOD, f"{method} is not a method of this call")
+        raise CallerError(replace(refused, allow=self.allow))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,22 +73,20 @@ class Snapshot:
 
     def match(self, request: Request) -> Match | None:
         """Find the route by the head of a request; None when no route has its path."""
-        unfit: Match | None = None
+        unfit: list[tuple[str, Match]] = []
         found: list[Match] = []
         for listening, captured in self._candidates(request):
             route, form = listening.route, listening.form
             if any(route.source.pins.get(name, value) != value for name, value in captured.items()):
                 continue
-            if form.method != request.method:
-                unfit = unfit or Match(route, None, captured, knows_method=False)
-            elif not listening.conditions.hold(request):
-                unfit = unfit if unfit and unfit.knows_method else Match(route, None, captured)
-            else:
-                found.append(Match(route, form, captured))
-                if KEY not in route.source.match.tests:
-                    break
+            if form.method != request.method or not listening.conditions.hold(request):
+                unfit.append((form.method, Match(route, None, captured)))
+                continue
+            found.append(Match(route, form, captured))
+            if KEY not in route.source.match.tests:
+                break
         if not found:
-            return unfit
+            return _unfit(request.method, unfit)
         first, *others = found
         return Match(first.route, first.form, first.captured, others=tuple(others)) if others else first
 
@@ -103,6 +103,14 @@ class Snapshot:
             match = listening.pattern.fullmatch(path) if listening.pattern else None
             if match:
                 yield listening, {name: unquote(value) for name, value in match.groupdict().items()}
+
+
+def _unfit(method: str, unfit: Sequence[tuple[str, Match]]) -> Match | None:
+    """Of calls that have the path and do not fit, return the first of that method, else the first of all."""
+    of_method = [match for known, match in unfit if known == method]
+    if of_method or not unfit:
+        return next(iter(of_method), None)
+    return replace(unfit[0][1], allow=tuple(sorted({known for known, _ in unfit})))
 
 
 def by_key(match: Match, message: Message) -> Match:

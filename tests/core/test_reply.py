@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -183,6 +184,15 @@ def test_reply_carries_this_header(outcome: Outcome, header: tuple[str, str]):
 
 def test_success_never_asks_to_retry():
     assert replied(Outcome(Code.OK, retry_after_s=5), "{ok: {}, error: {}}").headers == ()
+
+
+@pytest.mark.parametrize(("status", "allowed"), [(405, ["GET, POST"]), (200, []), (404, [])])
+def test_status_405_goes_with_the_methods_of_the_path(status: int, allowed: list[str]):
+    outcome = replace(failure(Reason.WRONG_METHOD, "m"), allow=("GET", "POST"))
+
+    headers = replied(outcome, f"{{ok: {{}}, error: {{status: {status}}}}}").headers
+
+    assert [value for name, value in headers if name == "Allow"] == allowed
 
 
 def test_content_type_of_a_shape_is_the_only_one():

@@ -113,6 +113,32 @@ def test_calls_of_one_path_are_told_apart(query: str, headers: Headers, form: st
 
 
 @pytest.mark.parametrize(
+    ("call", "allow"),
+    [
+        pytest.param("PATCH /a/b", ("POST", "PUT"), id="two of one route"),
+        pytest.param("PATCH /c", ("DELETE", "GET"), id="of two routes"),
+        pytest.param("PATCH /a/x", ("GET", "POST"), id="of paths that capture"),
+        pytest.param("GET /c", (), id="none where the method is known"),
+    ],
+)
+def test_wrong_method_is_told_those_of_the_path(call: str, allow: tuple[str, ...]):
+    match = make_snapshot(ROUTES).match(Request(*call.split()))
+
+    assert match is not None
+    assert match.allow == allow
+
+
+def test_refusal_of_a_wrong_method_names_the_others():
+    match = make_snapshot(ROUTES).match(Request("PATCH", "/c"))
+    assert match is not None
+
+    with pytest.raises(CallerError) as caught:
+        match.expect_call("PATCH")
+
+    assert caught.value.outcome.allow == ("DELETE", "GET")
+
+
+@pytest.mark.parametrize(
     ("request_", "reason"),
     [
         pytest.param(Request("POST", "/"), Reason.UNKNOWN_CALL, id="no call looks like it"),

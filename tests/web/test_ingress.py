@@ -51,7 +51,15 @@ def check_common(reply: Reply, content_type: str) -> None:
     names = [name for name, _ in reply.headers]
     assert reply.header("content-type") == content_type
     assert re.fullmatch("[0-9a-f]{32}", reply.header("x-request-id") or "")
-    assert set(names) <= {"content-type", "x-request-id", "date", "content-length", "connection", "retry-after"}
+    assert set(names) <= {
+        "content-type",
+        "x-request-id",
+        "date",
+        "content-length",
+        "connection",
+        "retry-after",
+        "allow",
+    }
     assert len(names) == len(set(names))
 
 
@@ -437,6 +445,7 @@ async def test_another_method_is_refused_in_dialect(gateway: Running, method: st
     reply = await gateway.send(raw_report(method=method))
 
     check_plain_text(reply, 405, f"{method} is not a method of this call")
+    assert reply.header("allow") == "POST"
     assert gateway.upstream.received == []
 
 

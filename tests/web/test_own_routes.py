@@ -265,6 +265,7 @@ async def test_a_wrong_method_has_the_vendors_own_code(signed: Path) -> None:
         reply = await gateway.send(raw_report("{}", method="PUT", target="/v2/index.php"))
 
     assert told(reply) == 1000
+    assert reply.header("allow") is None
 
 
 async def test_an_answer_to_poll_is_a_failure_for_now(signed: Path) -> None:
