@@ -1,4 +1,4 @@
-"""A command of ours in a process of its own, for `demo`. It ends when the block that runs it does."""
+"""A command of ours in a process of its own, for `demo`. It ends when the block that runs it does, or we do."""
 
 import asyncio
 import sys
@@ -27,9 +27,9 @@ class Child:
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             # -P: a folder named gateway where the person stands is not the program.
-            *("-P", "-m", "gateway", *self._arguments),
+            *("-P", "-m", "gateway.tied", *self._arguments),
             env=self._environ,
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.PIPE,  # closed when this process ends, however it does
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             limit=_MAX_LINE_BYTES,

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.delivery.upstream import Upstream, hangs
-from tests.processes import ROOT, Command, command
+from tests.processes import ROOT, START_S, Command, command
 from tests.terminal import run
 
 ROUTES = ("--routes", str(ROOT / "routes.d"))
@@ -32,7 +32,15 @@ def children_of(pid: int) -> list[int]:
 
 
 def alive(pids: list[int]) -> list[int]:
-    return [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+    return [pid for pid in pids if _state(pid) not in ("", "Z")]
+
+
+def _state(pid: int) -> str:
+    """Return the letter of a process's state: `Z` where it has ended and nobody has asked how."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return ""
 
 
 async def line_with(demo: Command, text: str) -> str:
@@ -103,6 +111,15 @@ async def test_no_child_survives_a_signal_and_no_traceback_is_shown(number: int,
         left = alive(children)
 
     assert (code, demo.log, left) == (expected, [], [])
+
+
+async def test_no_child_survives_a_demo_that_is_killed() -> None:
+    async with running() as (demo, _, children):
+        demo.signal(signal.SIGKILL)
+        await demo.end()
+        async with asyncio.timeout(START_S):
+            while alive(children):
+                await asyncio.sleep(0.01)
 
 
 async def test_no_child_survives_a_signal_during_the_start() -> None:
