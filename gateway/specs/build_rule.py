@@ -48,5 +48,6 @@ def _pattern(source: str | None, document: Document, at: KeyPath) -> re.Pattern[
     try:
         return None if source is None else re.compile(source)
     except re.error as error:
-        document.error(at, f"{source!r} is not a pattern: {error}")
+        detail = "" if document.has_variable(at) else f": {error}"
+        document.error(at, f"{source!r} is not a pattern{detail}")
         return None

@@ -24,6 +24,7 @@ class Document:
     """One YAML document. `kind` is `recipe`, `provider` or `route`, `name` its value.
 
     Findings at a mark in `unset` are left out: they would only repeat that an environment variable is missing.
+    `replaced` has each text with variables as written, and what they made of it: no finding shows the latter.
     """
 
     kind: str
@@ -32,6 +33,7 @@ class Document:
     diagnostics: Diagnostics
     shipped: bool = False
     unset: set[Mark] = field(default_factory=set)
+    replaced: dict[Mark, tuple[str, str]] = field(default_factory=dict)
     errors: int = 0
 
     def anew(self, diagnostics: Diagnostics) -> "Document":
@@ -42,17 +44,32 @@ class Document:
         mark = key_mark(self.node, path) if at_key else mark_of(self.node, path)
         self.errors += 1
         if mark not in self.unset:
-            self.diagnostics.error(mark, format_path(path[:-1] if at_key else path), what, hint)
+            self.diagnostics.error(mark, format_path(path[:-1] if at_key else path), self._as_written(what), hint)
 
     def warning(self, path: Path, what: str, hint: str = "") -> None:
-        self.diagnostics.warning(mark_of(self.node, path), format_path(path), what, hint)
+        self.diagnostics.warning(mark_of(self.node, path), format_path(path), self._as_written(what), hint)
 
     def note(self, path: Path, what: str, hint: str = "") -> None:
         self.diagnostics.note(mark_of(self.node, path), format_path(path), what, hint)
 
     def problems(self, problems: Iterable[Problem]) -> None:
         for problem in problems:
-            self.error(problem.path, problem.what, problem.hint)
+            if self.has_variable(problem.path):
+                what = (
+                    f"{_seen(self.node, problem.path)} is no expression for this place once its variables are replaced"
+                )
+                self.error(problem.path, what)
+            else:
+                self.error(problem.path, problem.what, problem.hint)
+
+    def has_variable(self, path: Path) -> bool:
+        """Tell whether variables were replaced in the value: what is found in it may then not be quoted in part."""
+        return mark_of(self.node, path) in self.replaced
+
+    def _as_written(self, what: str) -> str:
+        for written, value in self.replaced.values():
+            what = what.replace(repr(value), repr(written)) if value else what
+        return what
 
     def read(self, model: type[M], values: Any) -> M | None:
         """Hold the values to a model; every way in which they do not fit becomes a finding."""

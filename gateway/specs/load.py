@@ -4,6 +4,7 @@ import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from gateway.core.case import Case
 from gateway.core.provider import Provider
@@ -137,7 +138,7 @@ class _Loader:
 
     def _route(self, document: Document) -> None:
         watch = self.specs.watch.for_document(document) if self.trials else None
-        values = self._substitution(document, self.environ).to_python(document.node)
+        values = self._values(document, self.environ)
         built = build_route(document, values, self.specs.providers, watch)
         if built is None:
             return
@@ -150,12 +151,14 @@ class _Loader:
 
     def _route_trial(self, document: Document, case: Case, environ: Mapping[str, str]) -> None:
         under = document.anew(Diagnostics())
-        values = self._substitution(under, environ).to_python(document.node)
+        values = self._values(under, environ)
         built = build_route(under, values, self.specs.providers, self.specs.watch.for_document(document))
         if built is not None:
             self.specs.trials.append(Trial(document.name, case, built[0], environ))
 
-    def _substitution(self, document: Document, environ: Mapping[str, str]) -> Substitution:
+    def _values(self, document: Document, environ: Mapping[str, str]) -> Any:
+        """Return the document's plain values with its variables replaced."""
+
         def report(mark: Mark, what: str, hint: str, is_environment: bool) -> None:
             if not is_environment:
                 document.errors += 1
@@ -168,7 +171,10 @@ class _Loader:
             else:
                 document.diagnostics.warning(mark, "", what)
 
-        return Substitution(environ.get, _read_secret_file, report)
+        substitution = Substitution(environ.get, _read_secret_file, report)
+        values = substitution.to_python(document.node)
+        document.replaced = substitution.replaced
+        return values
 
     def _check_ambiguity(self, documents: list[Document]) -> None:
         """Two routes that listen to the same call cannot be told apart."""

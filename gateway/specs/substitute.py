@@ -17,12 +17,14 @@ class Substitution:
     """Replaces variables by what `variable` and `read_file` give; what they do not give is told to `report`.
 
     `report` gets the mark, what is wrong, what to do, and whether it is a matter of the environment (else of the text).
+    `replaced` has the text as written and what became of it, by mark.
     """
 
     def __init__(self, variable: LookUp, read_file: LookUp, report: Callable[[Mark, str, str, bool], None]) -> None:
         self._variable = variable
         self._read_file = read_file
         self._report = report
+        self.replaced: dict[Mark, tuple[str, str]] = {}
 
     def to_python(self, node: Node) -> Any:
         """Return the node's plain values with every variable replaced."""
@@ -31,7 +33,9 @@ class Substitution:
         if isinstance(node, ListNode):
             return [self.to_python(item) for item in node.items]
         if isinstance(node.value, str) and "${" in node.value:
-            return _VARIABLE.sub(lambda match: self._value(match, node), node.value)
+            value = _VARIABLE.sub(lambda match: self._value(match, node), node.value)
+            self.replaced[node.mark] = node.value, value
+            return value
         return node.value
 
     def _value(self, match: re.Match[str], node: Scalar) -> str:

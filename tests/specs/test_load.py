@@ -223,6 +223,30 @@ def test_no_message_shows_a_secret(tmp_path: Path, text: str):
     assert "hush" not in " ".join(found) + repr(specs)
 
 
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ('provider: "${X}"', "no provider named '${X}'"),
+        ('provider: acme, verify: ["${X}"]', "the provider has no recipe '${X}'"),
+        ('provider: acme, rules: {metric: {pattern: "a${X}"}}', "'a${X}' is not a pattern"),
+        ('provider: acme, rules: {attributes: {keys: "${X}"}}', "'${X}' is not a pattern"),
+        (
+            'provider: acme, rules: {unit: {fix: "${X}"}}',
+            "'${X}' is no expression for this place once its variables are replaced",
+        ),
+    ],
+    ids=["provider", "recipe", "pattern", "keys", "expression"],
+)
+def test_message_shows_a_variable_and_not_its_value(tmp_path: Path, written: str, said: str):
+    files = {"a.yaml": ALL.replace("provider: acme", written, 1)}
+
+    _, found = loaded(tmp_path, files, {"OUT": "out", "X": "(?P<hush-x>a"})
+
+    assert len(found) == 1
+    assert said in found[0]
+    assert "hush" not in found[0]
+
+
 def test_recipe_that_signs_with_rsa_needs_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     signature = '{kind: signature, of: "{body}", rsa: pkcs1-sha256, as: base64}'
     recipe = SESSION.replace("{session: {kind: secret}}", f"{{key: {{kind: key}}, session: {signature}}}")
