@@ -13,19 +13,23 @@ from gateway.core.snapshot import Snapshot
 from gateway.delivery.client import Client
 from gateway.delivery.direct import Direct
 from gateway.telemetry import Telemetry
+from gateway.tls import Pair
+from gateway.web.certificate import Certificate
 from gateway.web.ingress import MAX_IN_FLIGHT, Deliver, Ingress
+from gateway.web.listener import Listener, listen
 from gateway.web.probes import Probes
 from gateway.web.replays import Replays
-from gateway.web.server import HttpLimits, Listener, listen
+from gateway.web.server import HttpLimits
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Where to listen, and how to end. `admin` None leaves the admin port out."""
+    """Where to listen, and how to end. `admin` None leaves the admin port out; `tls` is for the other one only."""
 
     listen: str = "127.0.0.1:8080"
+    tls: Pair | None = None
     admin: str | None = "127.0.0.1:9091"
     grace_s: float = 25
     drain_delay_s: float = 0
@@ -45,6 +49,7 @@ class Gateway:
         self._client: Client | None = None
         self._listener: Listener | None = None
         self._admin: Listener | None = None
+        self._watching: asyncio.Task[None] | None = None
 
     @property
     def address(self) -> str:
@@ -55,7 +60,7 @@ class Gateway:
         return self._admin.address if self._admin else ""
 
     async def start(self) -> None:
-        """Listen. Raises ValueError or OSError when an address cannot be had."""
+        """Listen. Raises ValueError or OSError for an address that cannot be had, BadPem for a certificate."""
         self._client = Client()
         deliver = self._deliver or Direct(self._client, self._telemetry).deliver
         ingress = Ingress(
@@ -65,10 +70,15 @@ class Gateway:
             if self._settings.admin is not None:
                 probes = Probes(lambda: self._ready, self._telemetry, lambda: ingress.refused)
                 self._admin = await listen(probes, self._settings.admin)
-            self._listener = await listen(ingress, self._settings.listen, limits=self._settings.limits)
+            certificate = None if self._settings.tls is None else Certificate(self._settings.tls)
+            self._listener = await listen(
+                ingress, self._settings.listen, limits=self._settings.limits, certificate=certificate
+            )
         except (OSError, ValueError):
             await self._close()
             raise
+        if certificate is not None:
+            self._watching = asyncio.get_running_loop().create_task(certificate.watch())
         self._ready = True
 
     async def stop(self) -> None:
@@ -78,6 +88,9 @@ class Gateway:
         await self._close(max(0.0, self._settings.grace_s - self._settings.drain_delay_s))
 
     async def _close(self, grace_s: float = 0) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait([self._watching])
         if self._listener is not None:
             await self._listener.close(grace_s)
         if self._client is not None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -67,18 +68,18 @@ class Caller:
 
 
 @asynccontextmanager
-async def call(address: str) -> AsyncIterator[Caller]:
-    """Connect to `host:port`."""
+async def call(address: str, tls: ssl.SSLContext | None = None) -> AsyncIterator[Caller]:
+    """Connect to `host:port`, over TLS where a context is given."""
     host, _, port = address.rpartition(":")
-    reader, writer = await asyncio.open_connection(host.strip("[]"), int(port), limit=2**20)
+    reader, writer = await asyncio.open_connection(host.strip("[]"), int(port), limit=2**20, ssl=tls)
     try:
         yield Caller(reader, writer)
     finally:
         writer.close()
 
 
-async def exchange(address: str, raw: bytes) -> Reply:
+async def exchange(address: str, raw: bytes, tls: ssl.SSLContext | None = None) -> Reply:
     """Send one request on a connection of its own, and read its reply."""
-    async with call(address) as caller:
+    async with call(address, tls) as caller:
         caller.send(raw)
         return await caller.parsed()

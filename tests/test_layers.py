@@ -24,7 +24,7 @@ LAYERS = [
     {"commands"},
     {"app"},
     {"web", "delivery", "specs"},
-    {"telemetry", "logs"},
+    {"telemetry", "logs", "tls"},
     {"core"},
     {""},  # gateway itself: the version
 ]

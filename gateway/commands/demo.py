@@ -190,7 +190,8 @@ async def _exchanges(child: Child, *, failed: bool = False) -> AsyncIterator[str
 def _environ(trial: Trial) -> dict[str, str]:
     credential = trial.route.target.credential
     secret = {_SECRET: credential.secret.reveal()} if credential else {}
-    return {**os.environ, **trial.environ, **secret, "PYTHONUNBUFFERED": "1"}
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_TLS_")}
+    return {**plain, **trial.environ, **secret, "PYTHONUNBUFFERED": "1"}
 
 
 def _sink_arguments(route: Route, routes: Path) -> list[str]:

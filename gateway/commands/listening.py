@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from gateway.app import Gateway, run, run_until_signal
 from gateway.commands.options import fail, misuse, system_text
-from gateway.web.server import parse_address
+from gateway.tls import BadPem, Pair
+from gateway.web.listener import parse_address
 
 
 def check_address(address: str, option: str) -> None:
@@ -15,8 +17,18 @@ def check_address(address: str, option: str) -> None:
         misuse(f"{option}: {error}")
 
 
+def tls_pair(cert: Path | None, key: Path | None) -> Pair | None:
+    """Return the files of --tls-cert and --tls-key; without either, the gateway listens in plain HTTP."""
+    if cert is None and key is not None:
+        misuse("--tls-key: its certificate is missing; give --tls-cert too")
+    return None if cert is None else Pair(cert, key)
+
+
 def run_or_fail(gateway: Gateway, *, on_ready: Callable[[], None], addresses: Sequence[str]) -> int:
-    """Run it until a signal, and return the exit code. Raises UserError when one of the addresses cannot be had."""
+    """Run it until a signal, and return the exit code.
+
+    Raises UserError when one of the addresses cannot be had, or the certificate will not do.
+    """
     listening = False
 
     def ready() -> None:
@@ -26,6 +38,8 @@ def run_or_fail(gateway: Gateway, *, on_ready: Callable[[], None], addresses: Se
 
     try:
         return run(run_until_signal(gateway, on_ready=ready))
+    except BadPem as error:
+        fail(f"--tls-{error.part}: {error}")
     except OSError as error:
         if listening:
             raise

@@ -1,12 +1,13 @@
 """gateway serve: run the gateway until it is told to stop."""
 
+from pathlib import Path
 from typing import Annotated
 
 import structlog
 import typer
 
 from gateway.app import Gateway, Settings
-from gateway.commands.listening import check_address, run_or_fail
+from gateway.commands.listening import check_address, run_or_fail, tls_pair
 from gateway.commands.loading import load_or_fail
 from gateway.commands.options import DEFAULT_ROUTES, Routes, misuse
 from gateway.commands.printing import print_diagnostics
@@ -24,6 +25,16 @@ def serve(
     admin: Annotated[
         str, typer.Option(metavar="ADDR", envvar="GATEWAY_ADMIN", help="Where /healthz, /readyz and /metrics are.")
     ] = "127.0.0.1:9091",
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", envvar="GATEWAY_TLS_CERT", help="Listen by https: certificate and chain, in PEM form."
+        ),
+    ] = None,
+    tls_key: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", envvar="GATEWAY_TLS_KEY", help="The certificate's key, unless its file has it."),
+    ] = None,
     only: Annotated[
         list[str] | None, typer.Option("--only", metavar="ROUTE", help="Serve this route and no other; repeatable.")
     ] = None,
@@ -70,16 +81,17 @@ def serve(
         misuse(f"--log-format: {log_format!r} is not one of auto, json, text")
     check_address(listen, "--listen")
     check_address(admin, "--admin")
+    pair = tls_pair(tls_cert, tls_key)
     configure(log_level, log_format)  # type: ignore[arg-type]  # just checked
     specs = load_or_fail(routes, only=only)
     print_diagnostics(specs.diagnostics)
     snapshot = retarget(specs.snapshot, target or ())
-    settings = Settings(listen=listen, admin=admin, grace_s=grace_s, drain_delay_s=drain_delay_s)
+    settings = Settings(listen=listen, tls=pair, admin=admin, grace_s=grace_s, drain_delay_s=drain_delay_s)
     gateway = Gateway(snapshot, settings)
 
     def ready() -> None:
         names = [route.name for route in snapshot.routes]
-        log.info("listening", address=gateway.address, admin=gateway.admin_address, routes=names)
+        log.info("listening", address=gateway.address, tls=pair is not None, admin=gateway.admin_address, routes=names)
         if not names:
             log.warning("there is no route", folder=str(routes))
 

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import structlog
@@ -11,7 +12,7 @@ import typer
 
 from gateway.app import Gateway, Settings
 from gateway.commands.credentials import read_credential, serving
-from gateway.commands.listening import check_address, run_or_fail
+from gateway.commands.listening import check_address, run_or_fail, tls_pair
 from gateway.commands.loading import check_given, load_or_fail, provider_named
 from gateway.commands.options import Given, Key, SecretOption, SpecFolder, fail, misuse, read_given
 from gateway.commands.printing import point_json, print_json
@@ -32,6 +33,12 @@ log = structlog.get_logger()
 def sink(
     provider: Annotated[str, typer.Argument(metavar="PROVIDER", help="The vendor that is played.")],
     listen: Annotated[str, typer.Option(metavar="ADDR", help="Where to listen; :0 takes a free port.")] = "127.0.0.1:0",
+    tls_cert: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Listen by https: certificate and chain, in PEM form.")
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The certificate's key, unless its file has it.")
+    ] = None,
     key: Key = None,
     secret: SecretOption = None,
     given: Given = None,
@@ -49,6 +56,7 @@ def sink(
       gateway sink acme --listen 127.0.0.1:9000 --key ID --secret env:KEY
     """
     check_address(listen, "--listen")
+    pair = tls_pair(tls_cert, tls_key)
     outcome, pins = _stated(answer), read_given(given)
     credential = None if secret is None and key is None else read_credential(key, secret)
     configure("info", "auto")
@@ -65,10 +73,11 @@ def sink(
             _end_unread()
         return Outcome(Code.OK, accepted=len(accepted.items))
 
-    gateway = Gateway(make_snapshot([route]), Settings(listen=listen, admin=None, grace_s=2), deliver=deliver)
+    settings = Settings(listen=listen, tls=pair, admin=None, grace_s=2)
+    gateway = Gateway(make_snapshot([route]), settings, deliver=deliver)
 
     def ready() -> None:
-        log.info("listening", address=gateway.address)
+        log.info("listening", address=gateway.address, tls=pair is not None)
 
     raise typer.Exit(run_or_fail(gateway, on_ready=ready, addresses=[listen]))
 

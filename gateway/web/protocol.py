@@ -101,8 +101,9 @@ class Connection(web.RequestHandler):
         peer = transport.get_extra_info("peername")
         self.peer = peer[0].removeprefix("::ffff:") if isinstance(peer, tuple) else ""
         if self.transport is not None:
-            # So that writing_paused means: the kernel did not take the whole reply.
-            self.transport.set_write_buffer_limits(high=0)
+            # So that writing_paused means: the kernel did not take the whole reply. With 0, a transport of TLS would
+            # pause when nothing is left to write.
+            self.transport.set_write_buffer_limits(high=1, low=0)
         self._await_head()
 
     def connection_lost(self, exc: BaseException | None) -> None:

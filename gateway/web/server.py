@@ -5,12 +5,8 @@ It knows no route and no vendor. What aiohttp would add (error pages, a Server h
 
 import asyncio
 import logging
-import os
 import re
-import socket
-import ssl
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, cast
@@ -30,10 +26,6 @@ logger = logging.getLogger("gateway.web")
 
 # Connections beyond the limit that still get a reply; further ones are cut.
 SURPLUS_CONNECTIONS = 256
-BACKLOG = 1024
-# At shutdown, how long requests that callers have already sent may take to reach us.
-SETTLE_S = 0.05
-POLL_S = 0.01
 # How long a cancelled handler may take to clean up.
 CUT_S = 1.0
 
@@ -83,83 +75,7 @@ class Incoming:
 Handler = Callable[[Incoming], Awaitable[Response]]
 
 
-def parse_address(address: str) -> tuple[str, int]:
-    """Split `host:port`, `[::]:port` or `:port`, where the empty host is every interface.
-
-    Raises ValueError with a sentence for a person.
-    """
-    host, colon, port = address.rpartition(":")
-    bracketed = host.startswith("[") and host.endswith("]")
-    if not colon or not port.isascii() or not port.isdigit() or (":" in host and not bracketed):
-        raise ValueError(f"{address!r} is not an address; write host:port, like 127.0.0.1:8080, [::]:8080 or :8080")
-    if int(port) > 65535:
-        raise ValueError(f"{address!r} has a port above 65535")
-    return host[1:-1] if bracketed else host, int(port)
-
-
-async def listen(
-    handler: Handler,
-    address: str,
-    *,
-    limits: HttpLimits = HttpLimits(),
-    ssl_context: ssl.SSLContext | None = None,
-) -> "Listener":
-    """Serve the address until the listener is closed. Raises ValueError for no address, OSError where it is taken."""
-    host, port = parse_address(address)
-    server = _Server(handler, limits, scheme="https" if ssl_context else "http")
-    where: dict[str, Any] = {"sock": _bind_all(port)} if host in ("", "::") else {"host": host, "port": port}
-    listening = await asyncio.get_running_loop().create_server(
-        server,
-        **where,
-        backlog=BACKLOG,
-        ssl=ssl_context,
-        ssl_handshake_timeout=limits.head_timeout_s if ssl_context else None,
-    )
-    return Listener(server, listening)
-
-
-def _bind_all(port: int) -> socket.socket:
-    """Bind every interface with one socket: asyncio would take two, with two different ports for port 0."""
-    if socket.has_dualstack_ipv6():
-        return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
-    return socket.create_server(("", port))
-
-
-class Listener:
-    """A bound address and its connections. `address` is `host:port` as bound."""
-
-    def __init__(self, server: "_Server", listening: asyncio.Server) -> None:
-        self._server = server
-        self._listening = listening
-        host, port = listening.sockets[0].getsockname()[:2]
-        self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-    async def close(self, grace_s: float) -> None:
-        """Accept no more, answer every request that was sent, and return; what lasts longer than the grace is cut."""
-        loop = asyncio.get_running_loop()
-        end = loop.time() + grace_s
-        self._server.finish()
-        await self._stop_listening()
-        await asyncio.sleep(min(SETTLE_S, grace_s))
-        while self._server.close_idle() and loop.time() < end:
-            await asyncio.sleep(POLL_S)
-        await self._server.cut()
-
-    async def _stop_listening(self) -> None:
-        """Take over what the kernel has accepted up to the end: it is reset when the socket closes, unanswered."""
-        doubles = [socket.socket(fileno=os.dup(each.fileno())) for each in self._listening.sockets]
-        self._listening.close()
-        accepted = []
-        for double in doubles:
-            with double, suppress(OSError):
-                double.setblocking(False)
-                while True:
-                    accepted.append(double.accept()[0])
-        for connection in accepted:
-            await self._server.take_over(connection)
-
-
-class _Server(web.Server):
+class Server(web.Server):
     """aiohttp's low-level server, with our connections, counted."""
 
     def __init__(self, handler: Handler, limits: HttpLimits, *, scheme: str) -> None:
@@ -243,13 +159,6 @@ class _Server(web.Server):
             # Recipes sign the host next to the path: a slash in it would be taken for the path's.
             problem = failure(Reason.BAD_HEADER, "the header Host is not a host")
         return Incoming(request, self._scheme, connection.peer, problem)
-
-    async def take_over(self, connection: socket.socket) -> None:
-        """Serve a connection that was accepted elsewhere. One that has yet to shake hands has sent no request."""
-        if self._scheme == "https":
-            connection.close()
-        else:
-            await asyncio.get_running_loop().connect_accepted_socket(self, connection)
 
     def finish(self) -> None:
         """Let every reply from now on close its connection, unless a further request waits behind it."""

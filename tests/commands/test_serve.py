@@ -34,6 +34,9 @@ def variables(environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
             "--target: 'h': this is not a URL: write http://HOST[:PORT] or https://HOST[:PORT]",
         ),
         (["--routes", "/nope"], 1, "there is no folder /nope"),
+        (["--tls-key", "key.pem"], 2, "--tls-key: its certificate is missing; give --tls-cert too"),
+        (["--tls-cert", "/nope"], 1, "--tls-cert: /nope cannot be read: no such file or directory"),
+        (["--tls-cert", "README.md"], 1, "--tls-cert: README.md holds no certificate in PEM form"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

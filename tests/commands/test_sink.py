@@ -88,6 +88,8 @@ async def test_a_taken_port_is_one_line() -> None:
         (["tencent-receiver", "--secret", "env:POST_KEY"], 2, "tencent-receiver has a key id: give --key"),
         (["zstack", "--given", "region=sh"], 2, "--given: nothing here reads 'region'; none is needed"),
         (["zstack", "--routes", "/nope"], 1, "there is no folder /nope"),
+        (["zstack", "--tls-key", "key.pem"], 2, "--tls-key: its certificate is missing; give --tls-cert too"),
+        (["zstack", "--tls-cert", "/nope"], 1, "--tls-cert: /nope cannot be read: no such file or directory"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -10,8 +10,9 @@ from gateway.core.model import Request, Response
 from gateway.core.outcome import Reason
 from gateway.core.recipe.keyring import make_keyring
 from gateway.core.recipe.verify import Check, Verified, verify
+from gateway.web.listener import Listener, listen
 from gateway.web.replays import Replays
-from gateway.web.server import Incoming, Listener, listen
+from gateway.web.server import Incoming
 from tests.core.recipe.vectors import RECIPES, secret
 
 KEY = "AKIDEXAMPLE"

@@ -6,8 +6,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway.app import Gateway, Settings
 from gateway.core.snapshot import make_snapshot
 from gateway.telemetry import Telemetry
+from gateway.web.listener import listen
 from gateway.web.probes import Probes
-from gateway.web.server import listen
 from tests.caller import call, exchange
 from tests.gateway_under_test import TARGET, Running, datum, raw_report, running
 

@@ -1,0 +1,123 @@
+"""TLS contexts from PEM files: for the listener, and for calls to upstreams. What will not do is told in words.
+
+Nothing here, and nothing elsewhere, turns verification off.
+"""
+
+import os
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NoReturn
+
+# What aiohttp speaks, on either side.
+PROTOCOLS = ("http/1.1",)
+# The last is said of a key of another kind than the certificate's.
+_MISMATCH = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
+
+
+class BadPem(ValueError):
+    """A file that cannot be used. `part` is the setting that names it, `what` says why, without its path."""
+
+    def __init__(self, part: Literal["ca", "cert", "key"], file: Path, what: str) -> None:
+        # Whoever sets the key itself for its path is not to find it in a log.
+        super().__init__(f"{'the value' if '-----' in str(file) else file} {what}")
+        self.part = part
+        self.what = what
+
+
+class _Encrypted(Exception):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The files of a certificate, with what leads up to its CA, and of its key; without `key`, one file has both."""
+
+    cert: Path
+    key: Path | None = None
+
+
+def server_context(pair: Pair) -> ssl.SSLContext:
+    """Return the context of a listener that shows this certificate. Raises BadPem."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(PROTOCOLS)
+    _load_pair(context, pair)
+    return context
+
+
+def client_context(ca: Path | None, pair: Pair | None = None) -> ssl.SSLContext:
+    """Return the context of calls: `ca` is trusted in place of the system's store, `pair` is shown when asked for.
+
+    Raises BadPem.
+    """
+    context = _trusting(ca)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(PROTOCOLS)
+    if pair is not None:
+        _load_pair(context, pair)
+    return context
+
+
+def reason_of(error: ssl.SSLError) -> str:
+    """Return what went wrong in OpenSSL's words, which hold no data of the connection."""
+    reason = (error.reason or "no reason").lower().replace("_", " ")
+    if isinstance(error, ssl.SSLCertVerificationError) and error.verify_message:
+        detail = error.verify_message.rstrip(".")
+        return f"{reason}: {detail[:1].lower()}{detail[1:]}"
+    return reason
+
+
+def _trusting(ca: Path | None) -> ssl.SSLContext:
+    if ca is None:
+        return ssl.create_default_context()
+    if b"CERTIFICATE-----" not in _read("ca", ca):
+        raise BadPem("ca", ca, "holds no certificate in PEM form")
+    try:
+        context = ssl.create_default_context(cafile=ca)
+    except ssl.SSLError as error:
+        what = reason_of(error) if error.reason else "it is damaged"
+        raise BadPem("ca", ca, f"cannot be used: {what}") from None
+    # Python 3.13 made these two the default, and the older ones should not differ: what the file names is trusted, be
+    # it a root or not. Of the second only the lack of an identifier shows, which many a private CA leaves out.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return context
+
+
+def _load_pair(context: ssl.SSLContext, pair: Pair) -> None:
+    if b"CERTIFICATE-----" not in _read("cert", pair.cert):
+        raise BadPem("cert", pair.cert, "holds no certificate in PEM form")
+    if pair.key is None and b"PRIVATE KEY-----" not in _read("cert", pair.cert):
+        raise BadPem("cert", pair.cert, "holds no private key, and no file with the key is named")
+    if pair.key is not None and b"PRIVATE KEY-----" not in _read("key", pair.key):
+        raise BadPem("key", pair.key, "holds no private key in PEM form")
+    part: Literal["cert", "key"] = "cert" if pair.key is None else "key"
+    key = pair.key or pair.cert
+    try:
+        # Without a password, OpenSSL would ask for one at the terminal.
+        context.load_cert_chain(pair.cert, pair.key, password=_refuse)
+    except _Encrypted:
+        raise BadPem(part, key, "holds an encrypted key: write it without a passphrase") from None
+    except ssl.SSLError as error:
+        if error.reason in _MISMATCH:
+            raise BadPem(part, key, "is not the key of the certificate") from None
+        what = reason_of(error) if error.reason else "it or its key is damaged"
+        raise BadPem("cert", pair.cert, f"cannot be used: {what}") from None
+    except OSError as error:
+        raise BadPem("cert", pair.cert, f"cannot be read: {_system_text(error)}") from None
+
+
+def _read(part: Literal["ca", "cert", "key"], file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a path with a null byte
+        raise BadPem(part, file, f"cannot be read: {_system_text(error)}") from None
+
+
+def _refuse() -> NoReturn:
+    raise _Encrypted
+
+
+def _system_text(error: Exception) -> str:
+    return os.strerror(error.errno).lower() if isinstance(error, OSError) and error.errno else str(error)

@@ -1,0 +1,57 @@
+"""The certificate that a listener shows, read anew when its files change."""
+
+import asyncio
+import os
+import ssl
+from pathlib import Path
+
+import structlog
+
+from gateway.tls import BadPem, Pair, server_context
+
+# Files are looked at rather than watched: mounts of containers and networks report no events, and an event of a
+# symlink's target, which is what a mounted Kubernetes secret changes, comes from a folder that is not the file's own.
+LOOK_EVERY_S = 1.0
+log = structlog.get_logger()
+
+
+class Certificate:
+    """What the next handshake shows is in `context`; connections that have shaken hands keep theirs."""
+
+    def __init__(self, pair: Pair) -> None:
+        """Raises BadPem."""
+        self._pair = pair
+        self._stamps = self._look()
+        self.context: ssl.SSLContext = server_context(pair)
+
+    async def watch(self) -> None:
+        """Keep it fresh, for ever."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Take the files as they are now, where they have changed. A pair that will not do leaves all as it was."""
+        # Looked at first: a file that changes while it is read is read once more.
+        stamps = self._look()
+        if stamps == self._stamps:
+            return
+        self._stamps = stamps
+        try:
+            self.context = server_context(self._pair)
+        except BadPem as error:
+            log.error("certificate not reloaded", problem=str(error))
+        else:
+            log.info("certificate reloaded", file=str(self._pair.cert))
+
+    def _look(self) -> list[tuple[int, ...] | None]:
+        return [_stamp(file) for file in (self._pair.cert, self._pair.key) if file is not None]
+
+
+def _stamp(file: Path) -> tuple[int, ...] | None:
+    """Return what differs once another file stands there or the same one was written, symlinks followed."""
+    try:
+        status = os.stat(file)
+    except OSError:
+        return None
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)

@@ -1,0 +1,100 @@
+"""A bound address, from its opening to its end."""
+
+import asyncio
+import socket
+
+from gateway.web.acceptors import BACKLOG, Acceptor, PlainAcceptor, TlsAcceptor
+from gateway.web.certificate import Certificate
+from gateway.web.server import Handler, HttpLimits, Server
+
+# At shutdown, how long requests that callers have already sent may take to reach us.
+SETTLE_S = 0.05
+POLL_S = 0.01
+
+DEFAULTS = HttpLimits()
+
+
+def parse_address(address: str) -> tuple[str, int]:
+    """Split `host:port`, `[::]:port` or `:port`, where the empty host is every interface.
+
+    Raises ValueError with a sentence for a person.
+    """
+    host, colon, port = address.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not colon or not port.isascii() or not port.isdigit() or (":" in host and not bracketed):
+        raise ValueError(f"{address!r} is not an address; write host:port, like 127.0.0.1:8080, [::]:8080 or :8080")
+    if int(port) > 65535:
+        raise ValueError(f"{address!r} has a port above 65535")
+    return host[1:-1] if bracketed else host, int(port)
+
+
+async def listen(
+    handler: Handler,
+    address: str,
+    *,
+    limits: HttpLimits = DEFAULTS,
+    certificate: Certificate | None = None,
+) -> "Listener":
+    """Serve the address until the listener is closed, over TLS where there is a certificate.
+
+    Raises ValueError for no address, OSError where it is taken.
+    """
+    sockets = await _bind(*parse_address(address))
+    server = Server(handler, limits, scheme="https" if certificate else "http")
+    acceptor: Acceptor
+    if certificate is None:
+        acceptor = await PlainAcceptor.open(server, sockets)
+    else:
+        acceptor = TlsAcceptor(
+            server,
+            sockets,
+            certificate,
+            max_handshakes=limits.max_connections,
+            handshake_timeout_s=limits.head_timeout_s,
+        )
+    return Listener(server, acceptor, sockets[0].getsockname())
+
+
+class Listener:
+    """A bound address and its connections. `address` is `host:port` as bound."""
+
+    def __init__(self, server: Server, acceptor: Acceptor, bound: tuple[str, int]) -> None:
+        self._server = server
+        self._acceptor = acceptor
+        host, port = bound[:2]
+        self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    async def close(self, grace_s: float) -> None:
+        """Accept no more, answer every request that was sent, and return; what lasts longer than the grace is cut."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + grace_s
+        self._server.finish()
+        await self._acceptor.close()
+        await asyncio.sleep(min(SETTLE_S, grace_s))
+        await self._acceptor.cut()
+        while self._server.close_idle() and loop.time() < end:
+            await asyncio.sleep(POLL_S)
+        await self._server.cut()
+
+
+async def _bind(host: str, port: int) -> list[socket.socket]:
+    if host in ("", "::"):
+        return [_bind_all(port)]
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    bound: list[socket.socket] = []
+    try:
+        for family, _, _, _, place in dict.fromkeys(found):
+            bound.append(socket.create_server(place, family=family, backlog=BACKLOG))
+    except OSError:
+        for each in bound:
+            each.close()
+        raise
+    return bound
+
+
+def _bind_all(port: int) -> socket.socket:
+    """Bind every interface with one socket: two would have two different ports for port 0."""
+    if socket.has_dualstack_ipv6():
+        family = socket.AF_INET6
+        return socket.create_server(("", port), family=family, backlog=BACKLOG, dualstack_ipv6=True)
+    return socket.create_server(("", port), backlog=BACKLOG)
