@@ -63,8 +63,7 @@ def reason_of(error: ssl.SSLError) -> str:
     """Return what went wrong in OpenSSL's words, which hold no data of the connection."""
     reason = (error.reason or "no reason").lower().replace("_", " ")
     if isinstance(error, ssl.SSLCertVerificationError) and error.verify_message:
-        detail = error.verify_message.rstrip(".")
-        return f"{reason}: {detail[:1].lower()}{detail[1:]}"
+        return f"{reason}: {error.verify_message.rstrip('.')}"
     return reason
 
 

@@ -67,7 +67,7 @@ class Authority:
 
     def guard(self, cert: Path, key: Path, *, clients: bool = False) -> ssl.SSLContext:
         """Return the context of a server, which with `clients` asks for a certificate of this CA."""
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=self.file)
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=self.file if clients else None)
         context.load_cert_chain(cert, key)
         context.verify_mode = ssl.CERT_REQUIRED if clients else ssl.CERT_NONE
         return context

@@ -13,7 +13,9 @@ import pytest
 from gateway.app import Gateway, Settings
 from gateway.core.snapshot import make_snapshot
 from gateway.specs.load import load
+from gateway.tls import Pair
 from tests.caller import Reply
+from tests.certificates import Authority
 from tests.delivery.upstream import Behaviour, Upstream, answers
 from tests.gateway_under_test import datum, raw_report, running
 
@@ -160,15 +162,27 @@ async def test_the_gateway_logs_in_to_a_gateway_that_plays_the_vendor(tmp_path: 
     assert (reply.status, reply.text) == (200, "{}")
 
 
+async def test_the_gateway_logs_in_over_the_tls_of_its_target(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    folder = routes(tmp_path, SENDS.replace("send: {", f"send: {{tls: {{ca: {authority.file}}}, "))
+    async with (
+        playing_the_vendor(tmp_path, Pair(*authority.issue("vendor"))) as vendor,
+        running(routes=folder, environ={"UPSTREAM": vendor}) as gateway,
+    ):
+        reply = await gateway.send(REPORT)
+
+    assert (reply.status, reply.text) == (200, "{}")
+
+
 @asynccontextmanager
-async def playing_the_vendor(folder: Path) -> AsyncIterator[str]:
+async def playing_the_vendor(folder: Path, tls: Pair | None = None) -> AsyncIterator[str]:
     async with Upstream(TAKES) as upstream:
         specs = load(routes(folder, RECEIVES, "vendor"), {"UPSTREAM": upstream.url})
         snapshot = make_snapshot(list(specs.routes.values()))
-        gateway = Gateway(snapshot, Settings(listen="127.0.0.1:0", admin=None, grace_s=0))
+        gateway = Gateway(snapshot, Settings(listen="127.0.0.1:0", tls=tls, admin=None, grace_s=0))
         await gateway.start()
         try:
-            yield f"http://{gateway.address}"
+            yield f"{'https' if tls else 'http'}://{gateway.address}"
         finally:
             await gateway.stop()
 

@@ -5,6 +5,8 @@ import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from dataclasses import replace
+from pathlib import Path
+from ssl import SSLContext
 from typing import Annotated
 from uuid import uuid4
 
@@ -41,11 +43,15 @@ from gateway.delivery.client import Client
 from gateway.delivery.direct import Direct
 from gateway.specs.cases import stand_in_route
 from gateway.telemetry import Telemetry
+from gateway.tls import BadPem, client_context
 
 
 def report(
     provider: Annotated[str, typer.Argument(metavar="PROVIDER", help="The vendor whose reporter is played.")],
-    url: Annotated[str, typer.Option("--url", metavar="BASE", help="Where to report: http://HOST:PORT.")],
+    url: Annotated[str, typer.Option("--url", metavar="BASE", help="Where to report: http[s]://HOST:PORT.")],
+    ca: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Trust these CAs, in PEM form, and not the system's.")
+    ] = None,
     key: Key = None,
     secret: SecretOption = None,
     given: Given = None,
@@ -72,7 +78,7 @@ def report(
     base, stated = base_url(url, "--url"), read_given(given)
     credential = None if secret is None and key is None else read_credential(key, secret)
     played = provider_named(load_or_fail(routes), provider)
-    route = _route(played, base, credential, stated, timeout_s)
+    route = _route(played, base, credential, stated, timeout_s, tls=_trust(ca, base))
     raise typer.Exit(asyncio.run(_print(route, list(_items(points)), count, json)))
 
 
@@ -104,12 +110,25 @@ async def _outcomes(route: Route, items: list[Item], count: int) -> AsyncGenerat
         await client.close()
 
 
+def _trust(ca: Path | None, base: PublicUrl) -> SSLContext | None:
+    if ca is None:
+        return None
+    if base.scheme != "https":
+        misuse("--ca: there is nothing to trust, as --url is not https")
+    try:
+        return client_context(ca)
+    except BadPem as error:
+        fail(f"--ca: {error}")
+
+
 def _route(
     provider: Provider,
     base: PublicUrl,
     credential: Credential | None,
     given: dict[str, str],
     timeout_s: float,
+    *,
+    tls: SSLContext | None,
 ) -> Route:
     if provider.send is None:
         fail(f"{provider.name} has no `send`: its reporters cannot be played")
@@ -130,6 +149,7 @@ def _route(
         given={**provider.given, **given},
         rules=(),
         timeout_s=timeout_s,
+        tls=tls,
     )
     return replace(stand_in_route(provider), target=target)
 

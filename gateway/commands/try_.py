@@ -145,7 +145,7 @@ class _Trial:
         target = self.route.target
         timeouts = Timeouts(connect_s=target.connect_timeout_s, total_s=target.timeout_s)
         try:
-            answer = await client.send(signed.request, timeouts=timeouts)
+            answer = await client.send(signed.request, timeouts=timeouts, tls=target.tls)
         except GatewayError as error:
             self.answers.append(None)
             return error.outcome

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address
+from ssl import SSLContext
 from typing import Any
 
 from gateway.core.conditions import ANY_REQUEST, Conditions
@@ -60,7 +61,8 @@ class Source:
 class Target:
     """The sending side of a route. `base_path` is what its URL has before the path of a call.
 
-    With a `login`, `credential` is what logs in, and `recipe` carries the session that it gives.
+    With a `login`, `credential` is what logs in, and `recipe` carries the session that it gives. `tls` is for whoever
+    connects; None stands for what the system trusts.
     """
 
     provider: Provider
@@ -76,6 +78,7 @@ class Target:
     login: Login | None = None
     connect_timeout_s: float = 2
     timeout_s: float = 5
+    tls: SSLContext | None = None
 
 
 @dataclass(frozen=True, slots=True)

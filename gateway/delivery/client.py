@@ -22,6 +22,7 @@ from yarl import URL
 from gateway.core.errors import GatewayError, SpecError, UpstreamError
 from gateway.core.model import Headers, Request, Response
 from gateway.core.outcome import Reason
+from gateway.tls import reason_of
 
 CONNECT_AGAIN_AFTER_S = (0.05, 0.2)
 # Common servers close idle connections after 5 s; a request sent into that moment would be lost.
@@ -41,7 +42,7 @@ class Timeouts:
 class Sender(Protocol):
     """Whatever sends one request and returns its answer; see `Client.send` for what it raises."""
 
-    async def send(self, request: Request, *, timeouts: Timeouts) -> Response: ...
+    async def send(self, request: Request, *, timeouts: Timeouts, tls: ssl.SSLContext | None = None) -> Response: ...
 
 
 class Client:
@@ -69,14 +70,15 @@ class Client:
         # switch for that. The upstream may have acted on the first one.
         self._session._retry_connection = False
 
-    async def send(self, request: Request, *, timeouts: Timeouts) -> Response:
+    async def send(self, request: Request, *, timeouts: Timeouts, tls: ssl.SSLContext | None = None) -> Response:
         """Send the request to its own URL and return the whole answer, whatever its status.
 
+        Without `tls`, what the system trusts is trusted. Connections are shared where it is the same object.
         Raises UpstreamError when there is none, and SpecError when the request cannot stand on the wire.
         """
         try:
             async with asyncio.timeout(timeouts.total_s) as deadline:
-                return await self._connect_and_exchange(request, timeouts, deadline)
+                return await self._connect_and_exchange(request, timeouts, tls, deadline)
         except (aiohttp.ClientError, OSError, ValueError, zlib.error) as error:
             # Not `from error`: aiohttp's texts hold the URL and the headers, and a traceback would show them.
             raise _translated(error, request, timeouts) from None
@@ -84,20 +86,22 @@ class Client:
     async def close(self) -> None:
         await self._session.close()
 
-    async def _connect_and_exchange(self, request: Request, timeouts: Timeouts, deadline: asyncio.Timeout) -> Response:
+    async def _connect_and_exchange(
+        self, request: Request, timeouts: Timeouts, tls: ssl.SSLContext | None, deadline: asyncio.Timeout
+    ) -> Response:
         """Try again where no connection came about: ClientConnectorError comes before the first byte only."""
         for pause_s in CONNECT_AGAIN_AFTER_S:
             try:
-                return await self._exchange(request, timeouts)
+                return await self._exchange(request, timeouts, tls)
             except aiohttp.ClientSSLError:
                 raise
             except aiohttp.ClientConnectorError:
                 if _has_passed(deadline, in_s=pause_s):
                     raise
                 await asyncio.sleep(pause_s)
-        return await self._exchange(request, timeouts)
+        return await self._exchange(request, timeouts, tls)
 
-    async def _exchange(self, request: Request, timeouts: Timeouts) -> Response:
+    async def _exchange(self, request: Request, timeouts: Timeouts, tls: ssl.SSLContext | None) -> Response:
         async with self._session.request(
             request.method,
             _url(request),
@@ -105,6 +109,7 @@ class Client:
             data=_payload(request.body),
             allow_redirects=False,
             timeout=aiohttp.ClientTimeout(total=None, connect=timeouts.connect_s),
+            ssl=tls or True,
         ) as answer:
             body = await self._body(answer.content, request)
             headers = tuple((_text(name), _text(value)) for name, value in answer.raw_headers)
@@ -227,7 +232,7 @@ def _translated(error: Exception, request: Request, timeouts: Timeouts) -> Gatew
 
 def _system_text(error: OSError) -> str:
     if isinstance(error.__cause__, ssl.SSLError):
-        return f"TLS failed ({error.__cause__.reason or 'no reason'})"
+        return f"TLS failed ({reason_of(error.__cause__)})"
     if error.errno:
         # Not `strerror`: aiohttp writes the URL into some, and with it a signature in the query.
         return os.strerror(error.errno).lower()

@@ -87,7 +87,7 @@ class Direct:
     ) -> Outcome:
         timeouts = Timeouts(connect_s=target.connect_timeout_s, total_s=self._left_s(target, end))
         signed = _sign_now(target, call.draft.with_header("X-Request-Id", request_id), session)
-        answer = await self._sender.send(signed.request, timeouts=timeouts)
+        answer = await self._sender.send(signed.request, timeouts=timeouts, tls=target.tls)
         return blame(call, judge(target.send, answer, {"call_id": call.call_id, "given": target.given}))
 
     def _left_s(self, target: Target, end: float) -> float:

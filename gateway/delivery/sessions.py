@@ -82,7 +82,8 @@ class Sessions:
 
     async def _log_in(self, target: Target, login: Login, left_s: float) -> Secret:
         request = _request(target, login)
-        answer = await self._sender.send(request, timeouts=Timeouts(connect_s=target.connect_timeout_s, total_s=left_s))
+        timeouts = Timeouts(connect_s=target.connect_timeout_s, total_s=left_s)
+        answer = await self._sender.send(request, timeouts=timeouts, tls=target.tls)
         try:
             token = login.token(_names(answer))
         except EvaluationError:

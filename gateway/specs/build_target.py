@@ -11,6 +11,7 @@ from gateway.core.provider import CallForm, Login, Provider, Send
 from gateway.core.recipe.model import Recipe
 from gateway.core.route import Target
 from gateway.core.suggest import nearest
+from gateway.specs.build_tls import build_tls
 from gateway.specs.models import CredentialSpec, TargetSpec
 from gateway.specs.route_parts import RouteParts, check_chars, serves, to_credential
 
@@ -53,6 +54,7 @@ def build_target(parts: RouteParts, spec: TargetSpec, timeout_s: float) -> Targe
         login=login,
         connect_timeout_s=spec.connect_timeout_s,
         timeout_s=timeout_s,
+        tls=None if spec.tls is None else build_tls(parts.document, spec.tls, url),
     )
 
 

@@ -24,7 +24,8 @@ class Document:
     """One YAML document. `kind` is `recipe`, `provider` or `route`, `name` its value.
 
     Findings at a mark in `unset` are left out: they would only repeat that an environment variable is missing.
-    `replaced` has each text with variables as written, and what they made of it: no finding shows the latter.
+    `replaced` has each text with variables as written, and what they made of it: no finding shows the latter. What
+    depends on where the spec is read is an error where `strict`, else a warning.
     """
 
     kind: str
@@ -35,6 +36,7 @@ class Document:
     unset: set[Mark] = field(default_factory=set)
     replaced: dict[Mark, tuple[str, str]] = field(default_factory=dict)
     errors: int = 0
+    strict: bool = True
 
     def anew(self, diagnostics: Diagnostics) -> "Document":
         """Return the document as it was read; what is found in it from now on goes there."""
@@ -45,6 +47,17 @@ class Document:
         self.errors += 1
         if mark not in self.unset:
             self.diagnostics.error(mark, format_path(path[:-1] if at_key else path), self._as_written(what), hint)
+
+    def environmental(self, path: Path, what: str, hint: str = "") -> None:
+        """Report what is wrong here, and perhaps not where the spec is served."""
+        if self.strict:
+            self.error(path, what, hint)
+        elif mark_of(self.node, path) not in self.unset:
+            self.warning(path, what, hint)
+
+    def written(self, path: Path) -> str:
+        """Show a value as it was written; what a variable was replaced by is never shown."""
+        return _seen(self.node, path)
 
     def warning(self, path: Path, what: str, hint: str = "") -> None:
         self.diagnostics.warning(mark_of(self.node, path), format_path(path), self._as_written(what), hint)

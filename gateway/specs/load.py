@@ -138,6 +138,7 @@ class _Loader:
 
     def _route(self, document: Document) -> None:
         watch = self.specs.watch.for_document(document) if self.trials else None
+        document.strict = self.strict_environment
         values = self._values(document, self.environ)
         built = build_route(document, values, self.specs.providers, watch)
         if built is None:
@@ -151,6 +152,7 @@ class _Loader:
 
     def _route_trial(self, document: Document, case: Case, environ: Mapping[str, str]) -> None:
         under = document.anew(Diagnostics())
+        under.strict = False
         values = self._values(under, environ)
         built = build_route(under, values, self.specs.providers, self.specs.watch.for_document(document))
         if built is not None:

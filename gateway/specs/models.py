@@ -202,6 +202,12 @@ class SourceSpec(Model):
     read_timeout_s: Positive = 10
 
 
+class TlsSpec(Model):
+    ca: str | None = Field(None, min_length=1)
+    cert: str | None = Field(None, min_length=1)
+    key: str | None = Field(None, min_length=1)
+
+
 class TargetSpec(Model):
     provider: str
     url: str | None = None
@@ -211,6 +217,7 @@ class TargetSpec(Model):
     sign: str | None = None
     rules: dict[PointFieldName, RuleSpec] = {}
     connect_timeout_s: Positive = 2
+    tls: TlsSpec | None = None
 
 
 class PointsSpec(Model):

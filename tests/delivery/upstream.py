@@ -3,6 +3,7 @@
 import asyncio
 import re
 import socket
+import ssl
 import struct
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -20,12 +21,15 @@ class Upstream:
     With `at_once=True` it calls it once for each connection instead, before anything is read.
     """
 
-    def __init__(self, behaviour: Behaviour, *, at_once: bool = False, port: int = 0) -> None:
+    def __init__(
+        self, behaviour: Behaviour, *, at_once: bool = False, port: int = 0, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.received: list[bytes] = []
         self.connections = 0
         self._behaviour = behaviour
         self._at_once = at_once
         self._port = port
+        self._tls = tls
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -34,10 +38,10 @@ class Upstream:
 
     @property
     def url(self) -> str:
-        return f"http://{self.host}"
+        return f"{'https' if self._tls else 'http'}://{self.host}"
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port, ssl=self._tls)
         self._port = self._server.sockets[0].getsockname()[1]
         return self
 

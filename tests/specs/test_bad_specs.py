@@ -27,7 +27,18 @@ SOURCES = [
     *(GATEWAY / "core" / "recipe" / name for name in ("carriers.py", "forms.py", "template.py")),
     *(GATEWAY / "core" / "expression" / name for name in ("check.py", "compiler.py")),
 ]
-SPOKEN_BY = {"error", "warning", "note", "report", "_report", "_or_report", "_problem", "RecipeError", "ValueError"}
+SPOKEN_BY = {
+    "error",
+    "environmental",
+    "warning",
+    "note",
+    "report",
+    "_report",
+    "_or_report",
+    "_problem",
+    "RecipeError",
+    "ValueError",
+}
 ELSEWHERE = {
     "no case ever gives this a value": "test_load.py",
     "the … … has no cases": "test_load.py",
