@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -76,6 +77,12 @@ async def call(address: str, tls: ssl.SSLContext | None = None) -> AsyncIterator
         yield Caller(reader, writer)
     finally:
         writer.close()
+
+
+def hold(address: str, tls: ssl.SSLContext) -> ssl.SSLSocket:
+    """Connect over TLS as a program does that keeps its connection and reads nothing. It blocks: run it in a thread."""
+    host, _, port = address.rpartition(":")
+    return tls.wrap_socket(socket.create_connection((host, int(port))), server_hostname=host)
 
 
 async def exchange(address: str, raw: bytes, tls: ssl.SSLContext | None = None) -> Reply:

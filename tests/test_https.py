@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.caller import call, exchange
+from tests.caller import call, exchange, hold
 from tests.certificates import Authority
 from tests.delivery.upstream import Upstream, hangs
 from tests.gateway_under_test import ENVIRON, ROUTES, SESSION, raw_report, says
@@ -110,14 +110,11 @@ async def test_sigterm_answers_every_report_that_was_sent(authority: Authority, 
 
 
 async def test_an_idle_connection_does_not_hold_the_end(authority: Authority, routes: Path) -> None:
-    async with (
-        Upstream(hangs) as upstream,
-        serving(authority, ROUTES, upstream) as (gateway, address),
-        call(address, authority.trust()),
-    ):
-        gateway.signal(signal.SIGTERM)
-        async with asyncio.timeout(10):
-            code, _ = await gateway.end()
+    async with Upstream(hangs) as upstream, serving(authority, ROUTES, upstream) as (gateway, address):
+        with await asyncio.to_thread(hold, address, authority.trust()):
+            gateway.signal(signal.SIGTERM)
+            async with asyncio.timeout(10):
+                code, _ = await gateway.end()
 
     assert code == 0
 
