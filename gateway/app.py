@@ -12,6 +12,7 @@ import structlog
 from gateway.core.snapshot import Snapshot
 from gateway.delivery.client import Client
 from gateway.delivery.direct import Direct
+from gateway.delivery.exchange import Exchange
 from gateway.telemetry import Telemetry
 from gateway.tls import Pair
 from gateway.web.certificate import Certificate
@@ -62,7 +63,7 @@ class Gateway:
     async def start(self) -> None:
         """Listen. Raises ValueError or OSError for an address that cannot be had, BadPem for a certificate."""
         self._client = Client()
-        deliver = self._deliver or Direct(self._client, self._telemetry).deliver
+        deliver = self._deliver or Direct(Exchange(self._client, self._telemetry)).deliver
         ingress = Ingress(
             lambda: self._snapshot, deliver, Replays(), self._telemetry, max_in_flight=self._settings.max_in_flight
         )

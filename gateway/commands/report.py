@@ -41,6 +41,7 @@ from gateway.core.recipe.model import Recipe
 from gateway.core.route import Route, Target
 from gateway.delivery.client import Client
 from gateway.delivery.direct import Direct
+from gateway.delivery.exchange import Exchange
 from gateway.specs.cases import stand_in_route
 from gateway.telemetry import Telemetry
 from gateway.tls import BadPem, client_context
@@ -98,7 +99,7 @@ async def _print(route: Route, items: list[Item], count: int, json: bool) -> int
 
 async def _outcomes(route: Route, items: list[Item], count: int) -> AsyncGenerator[Outcome]:
     client = Client()
-    direct = Direct(client, Telemetry())
+    direct = Direct(Exchange(client, Telemetry()))
     try:
         for _ in range(count):
             try:

@@ -24,22 +24,24 @@ from gateway.commands.printing import (
     response_json,
 )
 from gateway.core.accept import ANYONE, Accepted, accept, reply_names
-from gateway.core.blame import blame
-from gateway.core.encode import Call, encode
+from gateway.core.encode import encode
 from gateway.core.errors import GatewayError
 from gateway.core.fold import fold, mask
-from gateway.core.judge import judge
 from gateway.core.masking import masked
 from gateway.core.message import Message
-from gateway.core.model import Request, Response
-from gateway.core.outcome import Code, Outcome, Rejected
+from gateway.core.model import Request, Response, Secret
+from gateway.core.outcome import Code, Outcome
 from gateway.core.recipe.sign import Fresh, Signed
 from gateway.core.recipe.verify import Forgetful
 from gateway.core.reply import reply
 from gateway.core.route import Route
 from gateway.core.signing import sign_call
 from gateway.core.snapshot import Match, make_snapshot
-from gateway.delivery.client import Client, Timeouts
+from gateway.delivery.client import Client
+from gateway.delivery.courier import What
+from gateway.delivery.direct import Direct
+from gateway.delivery.exchange import Exchange
+from gateway.telemetry import Telemetry
 
 
 def try_(
@@ -69,7 +71,7 @@ def try_(
     trial = _Trial(specs.routes[route], report, clock)
     trial.run(send)
     if json:
-        print_json(trial.as_json())
+        print_json(trial.as_json(send))
     else:
         trial.show(send)
     raise typer.Exit(0 if trial.outcome.ok else 1)
@@ -81,6 +83,29 @@ def _environ(routes: Path, route: str) -> dict[str, str]:
     return {**environ, **os.environ}
 
 
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A call that went out, or would; `answer` is None where none came."""
+
+    what: What
+    signed: Signed
+    answer: Response | None
+
+
+@dataclass(slots=True)
+class _Witness:
+    """Remembers each call, and what must be masked beside the route's own secrets: a session, for one."""
+
+    calls: list[_Sent] = field(default_factory=list)
+    secrets: list[Secret] = field(default_factory=list)
+
+    def sent(self, what: What, signed: Signed, answer: Response | None) -> None:
+        self.calls.append(_Sent(what, signed, answer))
+
+    def learned(self, secret: Secret) -> None:
+        self.secrets.append(secret)
+
+
 @dataclass(slots=True)
 class _Trial:
     """One request on its way, and what each stage made of it."""
@@ -89,8 +114,7 @@ class _Trial:
     request: Request
     now_ns: int
     accepted: Accepted | None = None
-    calls: list[tuple[Call, Signed]] = field(default_factory=list)
-    answers: list[Response | None] = field(default_factory=list)
+    witness: _Witness = field(default_factory=_Witness)
     outcome: Outcome = field(default_factory=lambda: Outcome(Code.OK))
     response: Response | None = None
 
@@ -100,27 +124,36 @@ class _Trial:
             calls = ", ".join(f"{form.method} {form.path}" for form in self.route.source.receive.requests)
             fail(f"{self.route.name} does not listen to {self.request.path}, but to {calls}")
         message = match.read(self.request)
+        request_id = uuid4().hex
         error: Exception | None = None
         try:
-            self.outcome = self._stages(match, message, send)
+            self.accepted = self._accept(match, message)
+            deliver = self._send(self.accepted, request_id) if send else self._plan(self.accepted)
+            self.outcome = asyncio.run(deliver)
         except GatewayError as problem:
             error, self.outcome = problem, problem.outcome
-        masked = mask(self.outcome, self.route.secrets)
-        self.outcome = replace(masked, request_id=uuid4().hex)
+        self.outcome = replace(mask(self.outcome, self.secrets), request_id=request_id)
         names = reply_names(match, message, error)
         self.response = reply(self.route.source.receive.replies, self.outcome, names)
 
-    def _stages(self, match: Match, message: Message, send: bool) -> Outcome:
-        match.expect_call(self.request.method)
-        self.accepted = accept(match, message, now_ns=self.now_ns, replays=Forgetful())
-        calls, refused = self._encode(self.accepted)
-        self.calls = [(call, sign_call(self.route.target, call.draft, self._fresh())) for call in calls]
-        if not send:
-            return fold(self.accepted, [], refused)
-        results = asyncio.run(self._send())
-        return fold(self.accepted, results, refused)
+    @property
+    def secrets(self) -> list[Secret]:
+        return [*self.route.secrets, *self.witness.secrets]
 
-    def _encode(self, accepted: Accepted) -> tuple[tuple[Call, ...], tuple[Rejected, ...]]:
+    def _accept(self, match: Match, message: Message) -> Accepted:
+        match.expect_call(self.request.method)
+        return accept(match, message, now_ns=self.now_ns, replays=Forgetful())
+
+    async def _send(self, accepted: Accepted, request_id: str) -> Outcome:
+        client = Client()
+        try:
+            direct = Direct(Exchange(client, Telemetry(), self.witness))
+            return await direct.deliver(self.route, accepted, request_id)
+        finally:
+            await client.close()
+
+    async def _plan(self, accepted: Accepted) -> Outcome:
+        """Make the calls without sending them; the outcome is that of an upstream that takes everything."""
         target = self.route.target
         encoded = encode(
             target,
@@ -129,47 +162,33 @@ class _Trial:
             new_call_id=lambda: uuid4().hex,
             size_of=lambda draft: len(sign_call(target, draft, self._fresh()).request.body),
         )
-        return encoded.calls, encoded.rejected
+        for call in encoded.calls:
+            self.witness.sent("call", sign_call(target, call.draft, self._fresh()), None)
+        return fold(accepted, [], encoded.rejected)
 
     def _fresh(self) -> Fresh:
         return Fresh(self.now_ns, os.urandom(16))
 
-    async def _send(self) -> list[tuple[Call, Outcome]]:
-        client = Client()
-        try:
-            return [(call, await self._exchange(client, call, signed)) for call, signed in self.calls]
-        finally:
-            await client.close()
-
-    async def _exchange(self, client: Client, call: Call, signed: Signed) -> Outcome:
-        target = self.route.target
-        timeouts = Timeouts(connect_s=target.connect_timeout_s, total_s=target.timeout_s)
-        try:
-            answer = await client.send(signed.request, timeouts=timeouts, tls=target.tls)
-        except GatewayError as error:
-            self.answers.append(None)
-            return error.outcome
-        self.answers.append(answer)
-        return blame(call, judge(target.send, answer, {"call_id": call.call_id, "given": target.given}))
-
     def show(self, send: bool) -> None:
         if self.accepted is not None:
             self._show_accepted(self.accepted)
-        for number, (_, signed) in enumerate(self.calls, 1):
-            heading(f"call {number} of {len(self.calls)} to {self._masked(signed.request.url.partition('?')[0])}")
-            if signed.evaluation.string_to_sign:
-                line("string to sign: " + self._string_to_sign(signed))
-            line(request_text(signed.request, self.route.secrets))
+        calls = self.witness.calls
+        for number, sent in enumerate(calls, 1):
+            url = sent.signed.request.url.partition("?")[0]
+            heading(f"{sent.what} {number} of {len(calls)} to {self._masked(url)}")
+            if sent.signed.evaluation.string_to_sign:
+                line("string to sign: " + self._string_to_sign(sent.signed))
+            line(request_text(sent.signed.request, self.secrets))
             if send:
-                self._show_answer(self.answers[number - 1])
-        if self.calls and not send:
+                self._show_answer(sent.answer)
+        if calls and not send:
             warn("nothing was sent; the reply is that of an upstream that takes everything (--send sends)")
         heading(f"outcome: {self.outcome.code} {self.outcome.reason or ''}".rstrip())
         if self.outcome.message:
             line(self.outcome.message)
         heading("reply")
         if self.response is not None:
-            print_response(self.response, self.route.secrets)
+            print_response(self.response, self.secrets)
 
     def _show_accepted(self, accepted: Accepted) -> None:
         key = f", key {accepted.who.key}" if accepted.who.key else ""
@@ -185,16 +204,15 @@ class _Trial:
     def _show_answer(self, answer: Response | None) -> None:
         heading("answer" if answer else "no answer")
         if answer:
-            print_response(answer, self.route.secrets)
+            print_response(answer, self.secrets)
 
     def _string_to_sign(self, signed: Signed) -> str:
-        recipe = self.route.target.recipe
-        return self._masked(string_to_sign(recipe, signed.evaluation)) if recipe else ""
+        return self._masked(string_to_sign(signed.recipe, signed.evaluation)) if signed.recipe else ""
 
     def _masked(self, text: str) -> str:
-        return masked(text, self.route.secrets)
+        return masked(text, self.secrets)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self, send: bool) -> dict[str, Any]:
         accepted = self.accepted
         return {
             "route": self.route.name,
@@ -202,18 +220,17 @@ class _Trial:
             "key": accepted.who.key if accepted else None,
             "points": [point_json(item.point) for item in accepted.items] if accepted else [],
             "dropped": accepted.dropped if accepted else 0,
-            "calls": [self._call_json(number) for number in range(len(self.calls))],
+            "calls": [self._call_json(sent, send) for sent in self.witness.calls],
             "outcome": outcome_json(self.outcome),
-            "reply": response_json(self.response, self.route.secrets) if self.response else None,
+            "reply": response_json(self.response, self.secrets) if self.response else None,
         }
 
-    def _call_json(self, number: int) -> dict[str, Any]:
-        _, signed = self.calls[number]
+    def _call_json(self, sent: _Sent, send: bool) -> dict[str, Any]:
         call: dict[str, Any] = {
-            "request": request_text(signed.request, self.route.secrets),
-            "string_to_sign": self._string_to_sign(signed) or None,
+            "what": sent.what,
+            "request": request_text(sent.signed.request, self.secrets),
+            "string_to_sign": self._string_to_sign(sent.signed) or None,
         }
-        if self.answers:
-            answer = self.answers[number]
-            call["answer"] = response_json(answer, self.route.secrets) if answer else None
+        if send:
+            call["answer"] = response_json(sent.answer, self.secrets) if sent.answer else None
         return call

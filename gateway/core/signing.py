@@ -3,6 +3,7 @@
 from gateway.core.draft import Draft
 from gateway.core.model import Secret
 from gateway.core.recipe.keyring import Credential
+from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.sign import Fresh, Signed, sign
 from gateway.core.route import Target
 
@@ -11,12 +12,21 @@ NO_SESSION = Secret("0" * 32)
 
 
 def sign_call(target: Target, draft: Draft, fresh: Fresh, session: Secret | None = None) -> Signed:
-    """Sign a call; without a recipe it goes as it is. `session` is what logging in gave, for a target with a login.
+    """Sign a report by the target's own recipe. Raises SpecError."""
+    return sign_by(target.recipe, target, draft, fresh, session)
 
-    Raises SpecError.
+
+def sign_by(recipe: Recipe | None, target: Target, draft: Draft, fresh: Fresh, session: Secret | None = None) -> Signed:
+    """Sign any call to a target; without a recipe it goes as it is. Raises SpecError.
+
+    `session` is what logging in gave, for a recipe that carries one.
     """
-    if target.recipe is None or target.credential is None:
+    if recipe is None or target.credential is None:
         return Signed.unsigned(draft)
-    credential = target.credential if target.login is None else Credential(session or NO_SESSION)
+    credential = Credential(session or NO_SESSION) if carries_session(target, recipe) else target.credential
     given = {name: str(value) for name, value in target.given.items()}
-    return sign(draft, target.recipe, credential, given, fresh)
+    return sign(draft, recipe, credential, given, fresh)
+
+
+def carries_session(target: Target, recipe: Recipe | None) -> bool:
+    return target.login is not None and recipe is target.login.for_recipe

@@ -13,14 +13,16 @@ from gateway.core.encode import fill_in
 from gateway.core.errors import SpecError, UpstreamError
 from gateway.core.expression import EvaluationError
 from gateway.core.json import read_json
-from gateway.core.model import PublicUrl, Request, Response, Secret
+from gateway.core.model import PublicUrl, Response, Secret
 from gateway.core.outcome import Outcome, Reason
 from gateway.core.provider import Login
 from gateway.core.recipe.keyring import digest_of
-from gateway.core.recipe.sign import Fresh, sign
+from gateway.core.recipe.sign import Signed
 from gateway.core.route import Target
+from gateway.core.signing import sign_by
 from gateway.core.url import split_url
-from gateway.delivery.client import Sender, Timeouts
+from gateway.delivery.courier import Courier, fresh
+from gateway.delivery.deadline import Deadline
 
 MAX_SESSIONS = 10_000
 # A session is renewed before its end: in between lie a clock that differs, and a call that takes its time.
@@ -46,28 +48,28 @@ class _Session:
 class Sessions:
     """Logs in where a target wants a session, and keeps what it got. Lives across reloads."""
 
-    def __init__(self, sender: Sender) -> None:
-        self._sender = sender
+    def __init__(self, courier: Courier) -> None:
+        self._courier = courier
         self._sessions: LRUCache[tuple[str, ...], _Session] = LRUCache(MAX_SESSIONS)
 
-    async def token_for(self, target: Target, login: Login, left_s: float) -> Secret:
+    async def token_for(self, target: Target, login: Login, deadline: Deadline) -> Secret:
         """Return a live token. However many wait for one, one logs in. Raises UpstreamError or SpecError."""
         session = self._sessions.setdefault(_identity(target, login), _Session(asyncio.Lock()))
         try:
-            async with asyncio.timeout(left_s), session.lock:
+            async with asyncio.timeout(deadline.left_s()), session.lock:
                 if session.token is None or time.monotonic() >= session.renew_at:
-                    await self._renew(session, target, login, left_s)
+                    await self._renew(session, target, login, deadline)
                 assert session.token is not None
                 return session.token
         except TimeoutError:
             raise UpstreamError.of(Reason.UPSTREAM_TIMEOUT, "logging in took too long") from None
 
-    async def _renew(self, session: _Session, target: Target, login: Login, left_s: float) -> None:
+    async def _renew(self, session: _Session, target: Target, login: Login, deadline: Deadline) -> None:
         session.token = None
         if session.failure is not None and time.monotonic() < session.retry_at:
             raise UpstreamError(session.failure)
         try:
-            session.token = await self._log_in(target, login, left_s)
+            session.token = await self._log_in(target, login, deadline)
         except UpstreamError as error:
             session.failure, session.retry_at = error.outcome, time.monotonic() + RETRY_AFTER_S
             raise
@@ -80,18 +82,19 @@ class Sessions:
         if session is not None and session.token == token:
             session.token = None
 
-    async def _log_in(self, target: Target, login: Login, left_s: float) -> Secret:
-        request = _request(target, login)
-        timeouts = Timeouts(connect_s=target.connect_timeout_s, total_s=left_s)
-        answer = await self._sender.send(request, timeouts=timeouts, tls=target.tls)
+    async def _log_in(self, target: Target, login: Login, deadline: Deadline) -> Secret:
+        signed = _signed(target, login)
+        # It may be a mere hash of the password, which is as good as the password.
+        self._courier.watcher.learned(Secret(signed.evaluation.signature))
+        answer = await self._courier.send("login", target, signed, deadline)
         try:
             token = login.token(_names(answer))
         except EvaluationError:
             token = None
         if not 200 <= answer.status <= 299 or not isinstance(token, str) or not token:
-            raise UpstreamError.of(
-                Reason.UPSTREAM_AUTH, f"logging in to {request.host} failed (status {answer.status})"
-            )
+            where = signed.request.host
+            raise UpstreamError.of(Reason.UPSTREAM_AUTH, f"logging in to {where} failed (status {answer.status})")
+        self._courier.watcher.learned(Secret(token))
         return Secret(token)
 
 
@@ -102,8 +105,7 @@ def _identity(target: Target, login: Login) -> tuple[str, ...]:
     return (url, login.sign.name, target.credential.key or "", secret)
 
 
-def _request(target: Target, login: Login) -> Request:
-    assert target.credential is not None
+def _signed(target: Target, login: Login) -> Signed:
     names: dict[str, Any] = {"given": target.given, "now_ns": time.time_ns(), "call_id": uuid4().hex}
     url = PublicUrl(target.scheme, target.host, target.base_path)
     try:
@@ -112,8 +114,7 @@ def _request(target: Target, login: Login) -> Request:
         draft = fill_in(login.form, url, names | {"items": [], "points": []})
     except (EvaluationError, ValueError) as error:
         raise SpecError.of(Reason.INTERNAL, f"{target.provider.name}: logging in: {error}") from error
-    given = {name: str(value) for name, value in target.given.items()}
-    return sign(draft, login.sign, target.credential, given, Fresh(time.time_ns(), uuid4().bytes)).request
+    return sign_by(login.sign, target, draft, fresh())
 
 
 def _names(answer: Response) -> Mapping[str, Any]:

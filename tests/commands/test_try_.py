@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands.requests import ENVIRON, REPORT, SESSION
-from tests.delivery.upstream import Behaviour, Upstream, answers, resets
+from tests.delivery.upstream import Behaviour, Upstream, answers, in_turn, resets
 from tests.terminal import Ended, run
 
 POINT = {
@@ -223,3 +223,33 @@ def test_what_is_no_request_is_one_line(data: bytes, said: str) -> None:
 
     assert (ended.code, ended.output) == (1, "")
     assert ended.complaint.startswith(f"gateway: --request: standard input: {said}")
+
+
+async def test_a_login_is_shown_as_it_went_out_without_what_it_holds_and_gives(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    route = """
+route: back
+receive: {provider: zstack, credentials: [{secret: "${ZSTACK_SESSION}"}]}
+send: {provider: zstack, url: "${UPSTREAM}", credential: {key: admin, secret: a password, recipe: zstack-session}}
+"""
+    (tmp_path / "back.yaml").write_text(route)
+    logged_in = answers(body=b'{"inventory": {"uuid": "5e55100000000000000000000000000d"}}')
+
+    async with Upstream(in_turn(logged_in, answers(body=b"{}"))) as upstream:
+        monkeypatch.setenv("UPSTREAM", upstream.url)
+        ended = await asyncio.to_thread(
+            run, "try", "back", "--request", "-", "--routes", tmp_path, "--send", stdin=REPORT
+        )
+
+    headings = [line for line in ended.output.splitlines() if line.startswith("── ")]
+    assert ended.code == 0
+    assert headings[2:6] == [
+        f"── login 1 of 2 to {upstream.url}/zstack/v1/accounts/login",
+        "── answer",
+        f"── call 2 of 2 to {upstream.url}/zstack/v1/zwatch/metrics",
+        "── answer",
+    ]
+    assert "authorization: OAuth ***" in ended.output
+    assert '"inventory": {"uuid": "***"}' in ended.output
+    assert '"logInByAccount":{"accountName":"admin","password":"***"}' in ended.output

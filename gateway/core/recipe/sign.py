@@ -47,10 +47,11 @@ class Fresh:
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """A request ready to be sent, and how its signature came about."""
+    """A request ready to be sent, and how its signature came about; `recipe` is None where it has none."""
 
     request: Request
     evaluation: Evaluation
+    recipe: Recipe | None = None
 
     @classmethod
     def unsigned(cls, draft: Draft) -> Self:
@@ -81,9 +82,8 @@ def _sign(draft: Draft, recipe: Recipe, credential: Credential, given: Mapping[s
             if isinstance(slot, kind) and name not in slots:
                 slots[name] = fresh.pinned[name] if name in fresh.pinned else _computed(slot, scope)
         draft = _write(recipe, draft, slots)
-    return Signed(
-        draft.render(), evaluation_of(scope, slots.get(recipe.signature.name, "") if recipe.signature else "")
-    )
+    signature = slots.get(recipe.signature.name, "") if recipe.signature else ""
+    return Signed(draft.render(), evaluation_of(scope, signature), recipe)
 
 
 def _bound(recipe: Recipe, credential: Credential, given: Mapping[str, str], fresh: Fresh) -> dict[str, str]:
