@@ -16,7 +16,7 @@ from gateway.specs.load import load
 from gateway.tls import Pair
 from tests.caller import Reply
 from tests.certificates import Authority
-from tests.delivery.upstream import Behaviour, Upstream, answers
+from tests.delivery.upstream import Behaviour, Upstream, answers, in_turn
 from tests.gateway_under_test import datum, raw_report, running
 
 PASSWORD = "a password"
@@ -139,6 +139,56 @@ async def test_a_session_that_the_upstream_ended_is_renewed_and_the_report_arriv
 
     assert reply.status == 200
     assert upstream.logins == 2
+
+
+async def test_a_session_that_ends_while_a_job_runs_is_renewed_and_the_report_not_repeated(tmp_path: Path) -> None:
+    provider = """
+provider: zstack
+receive:
+  request: {method: POST, path: /zstack/v1/zwatch/metrics, body: json}
+  verify: [zstack-session]
+  each: {item: body.params.data}
+  point: {metric: item.metricName, value: item.value}
+send:
+  item: metric
+  request: {method: POST, path: /in, json: items}
+  sign: zstack-session
+  login:
+    for: zstack-session
+    request: {method: PUT, path: /zstack/v1/accounts/login, json: {}}
+    sign: zstack-login
+    token: body.inventory.uuid
+    lifetime_s: 60
+  poll: {every_s: 0.05}
+  outcome:
+    - {when: body.location, poll: body.location}
+    - {status: 503, code: UNAUTHENTICATED}
+"""
+    logged_in = [answers(body=b'{"inventory": {"uuid": "%032x"}}' % number) for number in (1, 2)]
+    job, ended = answers(body=b'{"location": "/jobs/1"}'), answers(503)
+    folder = routes(tmp_path, provider + "---" + SENDS)
+    async with running(in_turn(logged_in[0], job, ended, logged_in[1], job, answers(204)), routes=folder) as gateway:
+        await gateway.send(REPORT)
+
+    asked = [raw.split(b" HTTP/")[0] for raw in gateway.upstream.received]
+    assert asked == [
+        b"PUT /zstack/v1/accounts/login",
+        b"POST /in",
+        b"GET /jobs/1",
+        b"PUT /zstack/v1/accounts/login",
+        b"GET /jobs/1",
+        b"GET /jobs/1",
+    ]
+    assert [b"%032x" % number in gateway.upstream.received[-1] for number in (1, 2)] == [False, True]
+
+
+async def test_a_session_that_the_upstream_quotes_is_masked(tmp_path: Path) -> None:
+    logged_in = answers(body=b'{"inventory": {"uuid": "5e55100000000000000000000000000d"}}')
+    quoted = answers(503, b'{"error": {"code": "SYS.1006", "details": "no 5e55100000000000000000000000000d here"}}')
+    async with running(in_turn(logged_in, quoted), routes=routes(tmp_path, SENDS)) as gateway:
+        reply = await gateway.send(REPORT)
+
+    assert '"details":"no *** here"' in reply.text
 
 
 async def test_a_login_that_fails_is_told_as_an_outage_and_not_repeated_by_each_who_waits(tmp_path: Path) -> None:

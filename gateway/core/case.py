@@ -209,7 +209,7 @@ class _Run:
                 self.outcome = fold(self.accepted, ())
             return
         names = {"call_id": _ENTROPY.hex(), "given": self.route.target.given}
-        self.judged = judge(self.route.target.send, stated_response(self.case.answer), names)
+        self.judged = judge(self.route.target.send.outcome, stated_response(self.case.answer), names)
         if self.case.request is not None or self.case.points is not None:
             calls = self.calls or self._encode()
             self.outcome = fold(self._accepted(), [(call, blame(call, self.judged)) for call in calls])

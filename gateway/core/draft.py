@@ -20,7 +20,8 @@ _CONTENT_TYPE = {
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A call to `scheme://host` + `path`. `path` is percent-encoded, `query` and form fields are not.
+    """A call to `scheme://host` + `path`. `path` is percent-encoded and may end in a query; `query` and form fields are
+    not encoded.
 
     `body` is a JSON value, a tuple of form fields, text, or None, as `body_kind` says; bytes stay as they are.
     """
@@ -57,7 +58,8 @@ class Draft:
 
     def render(self) -> Request:
         """Return the request as it goes on the wire; nothing is added to it afterwards. Raises SpecError."""
-        target = self.path + (f"?{urlencode(self.query, quote_via=quote, safe='')}" if self.query else "")
+        query = urlencode(self.query, quote_via=quote, safe="")
+        target = self.path + ("&" if "?" in self.path else "?") + query if query else self.path
         headers = (("Host", self.host), *self.headers)
         if self.body_kind in _CONTENT_TYPE and not any(name.lower() == "content-type" for name, _ in headers):
             headers = (*headers, ("Content-Type", _CONTENT_TYPE[self.body_kind]))

@@ -1,5 +1,7 @@
 """What an upstream's answer means, by the provider's `outcome` rules, and what the reporter is told of it."""
 
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -7,9 +9,10 @@ from gateway.core.expression import EvaluationError
 from gateway.core.json import read_json
 from gateway.core.model import Response
 from gateway.core.outcome import Code, Outcome, Reason, failure
-from gateway.core.provider import OutcomeRule, RejectedRule, Send
+from gateway.core.provider import OutcomeRule, RejectedRule
 
 MAX_MESSAGE_CHARS = 500
+_POLLED = re.compile(r'/[!"$-~]{0,4000}')  # path and query: printable ASCII, no `#`
 
 _CODE_OF_STATUS = {
     401: Code.UNAUTHENTICATED,
@@ -55,7 +58,8 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The outcome in B's own terms. `poll` is the path that will tell more, where the answer was not the last word.
+    """The outcome in B's own terms. Where the answer was not the last word, `poll` is the path that tells more, and the
+    outcome what holds as long as it has not.
 
     `named` are the items that were refused, where the answer names them.
     """
@@ -65,16 +69,21 @@ class Judged:
     named: tuple[Named, ...] = ()
 
 
-def judge(send: Send, answer: Response, names: dict[str, Any]) -> Judged:
-    """Judge an answer; `names` adds `call_id` and `given` to what rules see."""
-    names = names | _answer_names(answer)
+def judge(
+    rules: Sequence[OutcomeRule], answer: Response, names: Mapping[str, Any], polled: str | None = None
+) -> Judged:
+    """Judge an answer; `names` adds `call_id` and `given` to what rules see.
+
+    `polled` is the path that gave this answer; it is polled again where a rule says to poll and names no other.
+    """
+    names = {**names, **_answer_names(answer)}
     try:
-        for rule in send.outcome:
+        for rule in rules:
             if _holds(rule, answer.status, names):
-                return _judge(rule, answer, names)
+                return _judge(rule, answer, names, polled)
     except EvaluationError as error:
         return Judged(failure(Reason.UPSTREAM_GARBLED, f"the answer cannot be judged: {error}"))
-    if not send.outcome and 200 <= answer.status <= 299:
+    if not rules and 200 <= answer.status <= 299:
         return Judged(Outcome(Code.OK))
     return Judged(_by_status(answer, ""))
 
@@ -100,13 +109,13 @@ def _holds(rule: OutcomeRule, status: int, names: dict[str, Any]) -> bool:
     return rule.when is None or bool(rule.when(names))
 
 
-def _judge(rule: OutcomeRule, answer: Response, names: dict[str, Any]) -> Judged:
+def _judge(rule: OutcomeRule, answer: Response, names: dict[str, Any], polled: str | None) -> Judged:
     message = _message(rule.message(names)) if rule.message is not None else ""
     if rule.poll is not None:
-        path = rule.poll(names)
-        if not isinstance(path, str):
-            return Judged(failure(Reason.UPSTREAM_GARBLED, "the answer names nothing to poll"))
-        return Judged(Outcome(Code.UNIMPLEMENTED, Reason.UPSTREAM_REFUSED, "polling is not built yet"), path)
+        path = rule.poll(names) or polled
+        if not isinstance(path, str) or not _POLLED.fullmatch(path):
+            return Judged(failure(Reason.UPSTREAM_GARBLED, "the answer names no path to poll"))
+        return Judged(failure(Reason.UPSTREAM_TIMEOUT, message or "the upstream has not finished"), path)
     code = rule.code if rule.of is None else _code_of(rule, rule.of(names))
     outcome = _by_status(answer, message) if code is None else _outcome(code, message, answer)
     return Judged(outcome, named=() if rule.rejected is None else _named(rule.rejected, names))

@@ -184,6 +184,14 @@ class Login:
 
 
 @dataclass(frozen=True, slots=True)
+class Poll:
+    """How to ask after a call whose answer was not the last word. `sign`: a recipe, the call's own, or none."""
+
+    every_s: float
+    sign: Recipe | Literal["own", "none"]
+
+
+@dataclass(frozen=True, slots=True)
 class Send:
     """The role of the vendor's reporter: how data points become calls, and what the answers mean."""
 
@@ -192,6 +200,7 @@ class Send:
     requests: tuple[CallForm, ...]
     outcome: tuple[OutcomeRule, ...]
     login: Login | None = None
+    poll: Poll | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from gateway.core.route import Target
 from gateway.delivery.client import Sender, Timeouts
 from gateway.delivery.deadline import Deadline
 
-What = Literal["call", "login"]
+What = Literal["call", "login", "poll"]
 
 
 class Watcher(Protocol):

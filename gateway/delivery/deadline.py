@@ -21,8 +21,10 @@ class Deadline:
 
     def left_s(self) -> float:
         """Return the seconds that are left. Raises UpstreamError when there are none."""
-        left_s = self.end - time.monotonic()
-        if left_s <= 0:
+        if self.comes_within(0):
             what = f"no time was left of the {self.timeout_s:g} s of this route"
             raise UpstreamError.of(Reason.UPSTREAM_TIMEOUT, what)
-        return left_s
+        return self.end - time.monotonic()
+
+    def comes_within(self, seconds: float) -> bool:
+        return self.end - time.monotonic() <= seconds

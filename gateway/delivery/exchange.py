@@ -1,35 +1,55 @@
-"""One call's whole conversation with its upstream: log in, sign, send, judge, mask, count. The one place for all of it.
+"""One call's whole conversation with its upstream: log in, sign, send, poll, judge, mask, count. The one place for it.
 
 Which calls there are, and what becomes of the report, is not decided here.
 """
 
+import asyncio
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from gateway.core.blame import blame
+from gateway.core.draft import Draft
 from gateway.core.encode import Call
-from gateway.core.errors import GatewayError
+from gateway.core.errors import GatewayError, UpstreamError
 from gateway.core.fold import mask
 from gateway.core.judge import Judged, judge
-from gateway.core.model import Secret
-from gateway.core.outcome import Code, Outcome
+from gateway.core.model import Response, Secret
+from gateway.core.outcome import Code, Outcome, Reason
+from gateway.core.poll import poll_draft, poll_recipe
+from gateway.core.provider import OutcomeRule
+from gateway.core.recipe.model import Recipe
 from gateway.core.route import Route, Target
-from gateway.core.signing import sign_call
+from gateway.core.signing import carries_session, sign_by
 from gateway.delivery.client import Sender
-from gateway.delivery.courier import Courier, Watcher, fresh
+from gateway.delivery.courier import Courier, Watcher, What, fresh
 from gateway.delivery.deadline import Deadline
 from gateway.delivery.sessions import Sessions
 from gateway.telemetry import Telemetry
 
+# A question after a call changes nothing: it is asked again where it may not have arrived.
+ASKED_AGAIN = frozenset({Reason.UPSTREAM_DOWN, Reason.UPSTREAM_TIMEOUT})
+
 
 @dataclass(frozen=True, slots=True)
 class _Errand:
-    """What stays the same through a conversation."""
+    """What stays the same through a conversation. `sessions` collects those that it used, to be masked."""
 
     target: Target
-    call: Call
     request_id: str
     deadline: Deadline
+    sessions: list[Secret] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """One call of a conversation, not yet signed, and how its answer is judged."""
+
+    what: What
+    draft: Draft
+    recipe: Recipe | None
+    judge: Callable[[Response], Judged]
 
 
 class Exchange:
@@ -43,31 +63,54 @@ class Exchange:
     async def run(self, route: Route, call: Call, request_id: str, deadline: Deadline) -> Outcome:
         """Return what became of a call, in the upstream's own terms."""
         started = time.monotonic()
+        errand = _Errand(route.target, request_id, deadline)
         try:
-            outcome = await self._converse(_Errand(route.target, call, request_id, deadline))
+            rules = route.target.send.outcome
+            outcome = blame(call, await self._settle(errand, "call", call.call_id, call.draft, rules))
         except GatewayError as error:
             outcome = error.outcome
         self._telemetry.upstream(route.name, outcome, time.monotonic() - started)
-        return outcome
+        return mask(outcome, errand.sessions)
 
-    async def _converse(self, errand: _Errand) -> Outcome:
-        return blame(errand.call, await self._ask(errand))
+    async def _settle(
+        self, errand: _Errand, what: What, call_id: str, draft: Draft, rules: Sequence[OutcomeRule]
+    ) -> Judged:
+        """Send a call, and ask after it until an answer is the last word."""
+        verdict = partial(judge, rules, names={"call_id": call_id, "given": errand.target.given})
+        judged = await self._ask(errand, _Question(what, draft, errand.target.recipe, verdict))
+        while judged.poll is not None:
+            judged = await self._poll(errand, verdict, judged)
+        return judged
 
-    async def _ask(self, errand: _Errand) -> Judged:
-        """Send a call and judge its answer; where the session that it carried had ended, log in anew and repeat it."""
+    async def _poll(self, errand: _Errand, verdict: partial[Judged], judged: Judged) -> Judged:
+        """Ask once more after a pause; where the deadline would pass meanwhile, the outcome so far stands."""
+        target, path = errand.target, judged.poll
+        if path is None or target.send.poll is None or errand.deadline.comes_within(target.send.poll.every_s):
+            return replace(judged, poll=None)
+        await asyncio.sleep(target.send.poll.every_s)
+        question = _Question("poll", poll_draft(target, path), poll_recipe(target), partial(verdict, polled=path))
+        try:
+            return await self._ask(errand, question)
+        except UpstreamError as error:
+            if error.outcome.reason not in ASKED_AGAIN:
+                raise
+            return judged
+
+    async def _ask(self, errand: _Errand, question: _Question) -> Judged:
+        """Send one call and judge its answer; where the session in it had ended, log in anew and send it once more."""
         target, login = errand.target, errand.target.login
-        if login is None:
-            return await self._ask_once(errand, None)
+        if login is None or not carries_session(target, question.recipe):
+            return await self._ask_once(errand, question, None)
         token = await self._sessions.token_for(target, login, errand.deadline)
-        judged = await self._ask_once(errand, token)
+        judged = await self._ask_once(errand, question, token)
         if judged.outcome.code is Code.UNAUTHENTICATED:
             self._sessions.drop(target, login, token)
             token = await self._sessions.token_for(target, login, errand.deadline)
-            judged = await self._ask_once(errand, token)
-        return replace(judged, outcome=mask(judged.outcome, [token]))
+            judged = await self._ask_once(errand, question, token)
+        return judged
 
-    async def _ask_once(self, errand: _Errand, session: Secret | None) -> Judged:
-        target, call = errand.target, errand.call
-        signed = sign_call(target, call.draft.with_header("X-Request-Id", errand.request_id), fresh(), session)
-        answer = await self._courier.send("call", target, signed, errand.deadline)
-        return judge(target.send, answer, {"call_id": call.call_id, "given": target.given})
+    async def _ask_once(self, errand: _Errand, question: _Question, session: Secret | None) -> Judged:
+        errand.sessions.extend([session] if session else [])
+        draft = question.draft.with_header("X-Request-Id", errand.request_id)
+        signed = sign_by(question.recipe, errand.target, draft, fresh(), session)
+        return question.judge(await self._courier.send(question.what, errand.target, signed, errand.deadline))

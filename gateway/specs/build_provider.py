@@ -83,8 +83,9 @@ def _recipes_of(provider: Provider) -> list[Recipe]:
         recipes += provider.receive.verify
         recipes += [recipe for form in provider.receive.requests if form.also for recipe in form.also.verify]
     if provider.send is not None:
+        login, poll = provider.send.login, provider.send.poll
         recipes += [recipe for form in provider.send.requests for recipe in form.sign]
-        recipes += [provider.send.login.sign] if provider.send.login else []
+        recipes += [each for each in (login and login.sign, poll and poll.sign) if isinstance(each, Recipe)]
     return recipes
 
 

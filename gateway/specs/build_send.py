@@ -5,10 +5,10 @@ from collections.abc import Collection
 
 from gateway.core.encode import path_segment
 from gateway.core.expression.compiler import KeyPath
-from gateway.core.outcome import Code
-from gateway.core.provider import CallForm, Login, OutcomeRule, RejectedRule, Send
-from gateway.specs.models import CallSpec, LoginSpec, OutcomeRuleSpec, RejectedSpec, SendSpec
-from gateway.specs.parts import ANSWER, POINT, Parts
+from gateway.core.provider import CallForm, Login, Poll, Send
+from gateway.specs.build_outcome import build_outcome
+from gateway.specs.models import CallSpec, LoginSpec, SendSpec
+from gateway.specs.parts import POINT, Parts
 
 _PATH = re.compile(r"/[!\"$->@-~]*")  # printable ASCII, neither `?` nor `#`
 
@@ -35,9 +35,24 @@ def build_send(parts: Parts, spec: SendSpec) -> Send:
             for name, form in forms.items()
             if form is not None
         ),
-        tuple(_outcome(parts, rule, (*at, "outcome", index)) for index, rule in enumerate(spec.outcome)),
+        build_outcome(parts, spec.outcome, (*at, "outcome")),
         None if spec.login is None else _login(parts, spec.login, spec, (*at, "login")),
+        _poll(parts, spec, (*at, "poll")),
     )
+
+
+def _poll(parts: Parts, spec: SendSpec, at: KeyPath) -> Poll | None:
+    rules = [("send", "outcome", index, "poll") for index, rule in enumerate(spec.outcome) if rule.poll is not None]
+    if spec.poll is None:
+        for rule in rules:
+            parts.document.error(rule, "nothing says how to poll", "say how often: send.poll: {every_s: 1}")
+        return None
+    if not rules:
+        parts.document.error(at, "no rule of `outcome` has a `poll`: nothing says what to poll", "leave it out")
+    if spec.poll.sign in (None, "none"):
+        return Poll(spec.poll.every_s, "own" if spec.poll.sign is None else "none")
+    recipes = parts.named_recipes([spec.poll.sign], (*at, "sign"))
+    return Poll(spec.poll.every_s, recipes[0]) if recipes else None
 
 
 def _login(parts: Parts, spec: LoginSpec, send: SendSpec, at: KeyPath) -> Login | None:
@@ -73,41 +88,4 @@ def _call(parts: Parts, name: str, spec: CallSpec, send: SendSpec, names: Collec
         parts.optional(spec.form, names, (*at, "form")),
         None if spec.text is None else parts.compiler.text(spec.text, names, (*at, "text")),
         parts.named_recipes(sign, sign_at),
-    )
-
-
-def _outcome(parts: Parts, spec: OutcomeRuleSpec, at: KeyPath) -> OutcomeRule:
-    if sum(each is not None for each in (spec.code, spec.of, spec.poll)) > 1:
-        parts.document.error(at, "a rule has one of `code`, `of` and `poll`")
-    if bool(spec.codes) != (spec.of is not None):
-        parts.document.error(at, "`of` and `codes` belong together")
-    exact: dict[str, Code] = {}
-    prefixes: list[tuple[str, Code]] = []
-    for code, words in spec.codes.items():
-        for word in map(str, words):
-            if word.endswith("*"):
-                prefixes.append((word[:-1], code))
-            elif exact.setdefault(word, code) is not code:
-                parts.document.error((*at, "codes", code), f"{word!r} stands under {exact[word]} too")
-    return OutcomeRule(
-        frozenset(spec.status),
-        parts.optional(spec.when, ANSWER, (*at, "when")),
-        spec.code,
-        parts.optional(spec.of, ANSWER, (*at, "of")),
-        exact,
-        tuple(sorted(prefixes, key=lambda prefix: -len(prefix[0]))),
-        parts.optional(spec.poll, ANSWER, (*at, "poll")),
-        parts.optional(spec.message, ANSWER, (*at, "message")),
-        None if spec.rejected is None else _rejected(parts, spec.rejected, (*at, "rejected")),
-    )
-
-
-def _rejected(parts: Parts, spec: RejectedSpec, at: KeyPath) -> RejectedRule:
-    if (spec.index is None) == (spec.same is None):
-        parts.document.error(at, "the items that were refused are known by `index` or by `same`")
-    return RejectedRule(
-        parts.compiler.expression(spec.each, ANSWER, (*at, "each")),
-        parts.optional(spec.index, None, (*at, "index")),
-        parts.optional(spec.same, None, (*at, "same")),
-        parts.optional(spec.message, None, (*at, "message")),
     )

@@ -7,7 +7,7 @@ from typing import Any
 from gateway.core.expression import EvaluationError
 from gateway.core.expression.compiler import KeyPath
 from gateway.core.model import PublicUrl
-from gateway.core.provider import CallForm, Login, Provider, Send
+from gateway.core.provider import CallForm, Login, Poll, Provider, Send
 from gateway.core.recipe.model import Recipe
 from gateway.core.route import Target
 from gateway.core.suggest import nearest
@@ -35,7 +35,11 @@ def build_target(parts: RouteParts, spec: TargetSpec, timeout_s: float) -> Targe
     if chosen is None or url is None:
         return None
     form, recipe = chosen
-    parts.check_given(spec.given, provider, [*form.sign, *([login.sign] if login else [])], AT)
+    poll = provider.send.poll
+    others = [each for each in (login and login.sign, poll and poll.sign) if isinstance(each, Recipe)]
+    parts.check_given(spec.given, provider, [*form.sign, *others], AT)
+    if poll is not None:
+        _check_poll(parts, spec.credential, poll, login, timeout_s)
     if recipe is not None:
         _check_rsa(parts, recipe)
         if spec.credential is not None:
@@ -120,6 +124,16 @@ def _url(parts: RouteParts, spec: TargetSpec, provider: Provider, given: Mapping
         parts.document.error(AT, "'url' is missing, and the provider has none")
         return None
     return parts.url(url, (*AT, "url"))
+
+
+def _check_poll(
+    parts: RouteParts, credential: CredentialSpec | None, poll: Poll, login: Login | None, timeout_s: float
+) -> None:
+    if poll.every_s >= timeout_s:
+        what = f"a delivery of {timeout_s:g} s is too short to poll every {poll.every_s:g} s"
+        parts.document.error(("delivery",), what, "raise `timeout_s`")
+    if isinstance(poll.sign, Recipe) and credential is not None and not _fits(credential, poll.sign, login):
+        parts.unserved(credential, [poll.sign], (*AT, "credential"))
 
 
 def _check_rsa(parts: RouteParts, recipe: Recipe) -> None:

@@ -145,6 +145,11 @@ class LoginSpec(Model):
     lifetime_s: Positive
 
 
+class PollSpec(Model):
+    every_s: Annotated[float, Field(ge=0.05)]
+    sign: str | None = None
+
+
 class SendSpec(Model):
     url: str | None = None
     one_per: list[PointFieldName] | dict[MemberName, Tree] = []
@@ -153,6 +158,7 @@ class SendSpec(Model):
     requests: dict[Name, CallSpec] = {}
     sign: Annotated[list[str], BeforeValidator(listed)] = []
     login: LoginSpec | None = None
+    poll: PollSpec | None = None
     outcome: list[OutcomeRuleSpec] = []
 
 

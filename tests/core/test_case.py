@@ -24,6 +24,7 @@ send:
     post: {method: POST, path: /out, json: {items: items}}
     get: {method: GET, path: /out, query: {n: length(items)}}
   sign: session
+  poll: {every_s: 1}
   outcome: [{status: 202, poll: body.at}, {when: body.ok, code: OK}, {message: body.why}]
 """)
 ONE = {"json": {"items": [{"ns": "n", "m": "cpu", "v": 1}]}}

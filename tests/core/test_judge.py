@@ -15,12 +15,13 @@ OF = """
 """
 
 
-def judged(rules: str, status: int = 200, body: bytes = b"", **headers: str) -> Judged:
-    text = f"provider: acme\nsend:\n  item: metric\n  request: {{method: POST, path: /}}\n  outcome: {rules}"
+def judged(rules: str, status: int = 200, body: bytes = b"", polled: str | None = None, **headers: str) -> Judged:
+    poll = "poll: {every_s: 1}" if "poll:" in rules else ""
+    text = f"provider: acme\nsend:\n  item: metric\n  request: {{method: POST, path: /}}\n  outcome: {rules}\n  {poll}"
     send = provider(text).send
     assert send is not None
     fields = tuple((name.replace("_", "-"), value) for name, value in headers.items())
-    return judge(send, Response(status, fields, body), {"call_id": "id1", "given": {"zone": "a"}})
+    return judge(send.outcome, Response(status, fields, body), {"call_id": "id1", "given": {"zone": "a"}}, polled)
 
 
 @pytest.mark.parametrize(
@@ -132,17 +133,42 @@ def test_retry_after_is_read_in_seconds(value: str, seconds: float | None):
     assert judged("[]", 503, Retry_After=value).outcome.retry_after_s == seconds
 
 
-def test_polling_is_not_built_yet():
-    result = judged("[{status: 202, poll: body.location}]", 202, b'{"location": "/jobs/1"}')
+POLL = "[{status: 202, poll: body.location, message: body.state}]"
 
-    assert (result.outcome.code, result.outcome.message) == (Code.UNIMPLEMENTED, "polling is not built yet")
-    assert result.poll == "/jobs/1"
+
+def test_answer_that_names_a_path_to_poll_is_a_timeout_as_long_as_no_more_is_known():
+    result = judged(POLL, 202, b'{"location": "/jobs/1?a=b"}')
+
+    assert result.poll == "/jobs/1?a=b"
+    assert (result.outcome.reason, result.outcome.message) == (Reason.UPSTREAM_TIMEOUT, "the upstream has not finished")
+
+
+def test_answer_that_is_not_the_last_word_may_say_why():
+    assert judged(POLL, 202, b'{"location": "/jobs/1", "state": "queued"}').outcome.message == "queued"
+
+
+@pytest.mark.parametrize(
+    ("body", "path"),
+    [(b"", "/jobs/1"), (b"{}", "/jobs/1"), (b'{"location": "/jobs/2"}', "/jobs/2")],
+    ids=["no body", "no path", "another path"],
+)
+def test_path_that_was_polled_is_polled_again_where_the_answer_names_no_other(body: bytes, path: str):
+    assert judged(POLL, 202, body, polled="/jobs/1").poll == path
+
+
+@pytest.mark.parametrize(
+    "location", ["http://h/jobs", "//h\\u0020/jobs", "jobs", "", "/a#b", "/\\u00e9", "/" + "a" * 4001]
+)
+def test_what_is_no_path_of_a_request_is_not_polled(location: str):
+    result = judged(POLL, 202, b'{"location": "%s"}' % location.encode())
+
+    assert (result.poll, result.outcome.message) == (None, "the answer names no path to poll")
 
 
 @pytest.mark.parametrize(
     ("rules", "words"),
     [
-        pytest.param("[{status: 200, poll: body.location}]", "the answer names nothing to poll", id="no path"),
+        pytest.param("[{status: 200, poll: body.location}]", "the answer names no path to poll", id="no path"),
         pytest.param("[{when: length(status), code: OK}]", "the answer cannot be judged: length(status)", id="failing"),
     ],
 )

@@ -268,14 +268,6 @@ async def test_a_wrong_method_has_the_vendors_own_code(signed: Path) -> None:
     assert reply.header("allow") is None
 
 
-async def test_an_answer_to_poll_is_a_failure_for_now(signed: Path) -> None:
-    accepted = answers(202, b'{"location":"http://10.0.0.5/zstack/v1/api-jobs/5f3e"}')
-    async with running(accepted, routes=signed) as gateway:
-        reply = await gateway.send(raw_post(parameters()))
-
-    assert (told(reply), reply.json["message"]) == (1003, "polling is not built yet")
-
-
 # Nobody to verify.
 
 
