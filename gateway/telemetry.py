@@ -43,7 +43,7 @@ class Telemetry:
         )
         self._upstream_seconds = Histogram(
             "gateway_upstream_seconds",
-            "From sending a call to its whole answer.",
+            "From sending a call to its last answer, with what goes before and after it: login, declaration, polls.",
             ["route", "code"],
             buckets=_BUCKETS,
             registry=self.registry,

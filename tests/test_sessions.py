@@ -34,6 +34,39 @@ receive: {provider: zstack, credentials: [{secret: "0000000000000000000000000000
 send: {provider: zstack, url: "${UPSTREAM}", credential: {key: admin, secret: a password, recipe: zstack-session}}
 """
 
+# The vendor's provider, cut short, for what a test adds to it.
+LOGS_IN = """
+provider: zstack
+receive:
+  request: {method: POST, path: /zstack/v1/zwatch/metrics, body: json}
+  verify: [zstack-session]
+  each: {item: body.params.data}
+  point: {metric: item.metricName, value: item.value}
+send:
+  item: metric
+  request: {method: POST, path: /in, json: items}
+  sign: zstack-session
+  login:
+    for: zstack-session
+    request: {method: PUT, path: /zstack/v1/accounts/login, json: {}}
+    sign: zstack-login
+    token: body.inventory.uuid
+    lifetime_s: 60
+"""
+POLLS = """\
+  poll: {every_s: 0.05}
+  outcome:
+    - {when: body.location, poll: body.location}
+    - {status: 503, code: UNAUTHENTICATED}
+"""
+DECLARES = """\
+  declare:
+    once_per: [metric]
+    item: metric
+    request: {method: POST, path: /meta, json: items}
+    outcome: [{message: text}]
+"""
+
 
 def login(password: str = HASHED, member: str = "logInByAccount") -> bytes:
     body = json.dumps({member: {"accountName": "admin", "password": password}})
@@ -142,31 +175,9 @@ async def test_a_session_that_the_upstream_ended_is_renewed_and_the_report_arriv
 
 
 async def test_a_session_that_ends_while_a_job_runs_is_renewed_and_the_report_not_repeated(tmp_path: Path) -> None:
-    provider = """
-provider: zstack
-receive:
-  request: {method: POST, path: /zstack/v1/zwatch/metrics, body: json}
-  verify: [zstack-session]
-  each: {item: body.params.data}
-  point: {metric: item.metricName, value: item.value}
-send:
-  item: metric
-  request: {method: POST, path: /in, json: items}
-  sign: zstack-session
-  login:
-    for: zstack-session
-    request: {method: PUT, path: /zstack/v1/accounts/login, json: {}}
-    sign: zstack-login
-    token: body.inventory.uuid
-    lifetime_s: 60
-  poll: {every_s: 0.05}
-  outcome:
-    - {when: body.location, poll: body.location}
-    - {status: 503, code: UNAUTHENTICATED}
-"""
     logged_in = [answers(body=b'{"inventory": {"uuid": "%032x"}}' % number) for number in (1, 2)]
     job, ended = answers(body=b'{"location": "/jobs/1"}'), answers(503)
-    folder = routes(tmp_path, provider + "---" + SENDS)
+    folder = routes(tmp_path, LOGS_IN + POLLS + "---" + SENDS)
     async with running(in_turn(logged_in[0], job, ended, logged_in[1], job, answers(204)), routes=folder) as gateway:
         await gateway.send(REPORT)
 
@@ -189,6 +200,18 @@ async def test_a_session_that_the_upstream_quotes_is_masked(tmp_path: Path) -> N
         reply = await gateway.send(REPORT)
 
     assert '"details":"no *** here"' in reply.text
+
+
+async def test_a_session_that_is_quoted_in_the_answer_to_a_declaration_is_masked_for_all_who_wait(
+    tmp_path: Path,
+) -> None:
+    token = b"5e55100000000000000000000000000d"
+    logged_in = answers(body=b'{"inventory": {"uuid": "%s"}}' % token)
+    folder = routes(tmp_path, LOGS_IN + DECLARES + "---" + SENDS)
+    async with running(in_turn(logged_in, answers(400, token + b" may not")), routes=folder) as gateway:
+        replies = await asyncio.gather(*(gateway.send(REPORT) for _ in range(5)))
+
+    assert all("*** may not" in reply.text for reply in replies)
 
 
 async def test_a_login_that_fails_is_told_as_an_outage_and_not_repeated_by_each_who_waits(tmp_path: Path) -> None:

@@ -24,6 +24,8 @@ from gateway.commands.printing import (
     response_json,
 )
 from gateway.core.accept import ANYONE, Accepted, accept, reply_names
+from gateway.core.declare import first_calls
+from gateway.core.draft import Draft
 from gateway.core.encode import encode
 from gateway.core.errors import GatewayError
 from gateway.core.fold import fold, mask
@@ -48,7 +50,7 @@ def try_(
     route: Annotated[str, typer.Argument(metavar="ROUTE", help="The route's name.")],
     request: RequestFile,
     routes: Routes = DEFAULT_ROUTES,
-    send: Annotated[bool, typer.Option("--send", help="Really send, and show what the upstream answers.")] = False,
+    send: Annotated[bool, typer.Option("--send", help="Really send, at the real time, and show each answer.")] = False,
     at: At = None,
     case: Annotated[
         bool, typer.Option("--case", help="Take variables that are not set from the route's first case.")
@@ -81,6 +83,10 @@ def _environ(routes: Path, route: str) -> dict[str, str]:
     specs = load_or_fail(routes, trials=True, strict_environment=False)
     environ = next((trial.environ for trial in specs.trials if trial.owner == route), {})
     return {**environ, **os.environ}
+
+
+def _new_id() -> str:
+    return uuid4().hex
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +130,7 @@ class _Trial:
             calls = ", ".join(f"{form.method} {form.path}" for form in self.route.source.receive.requests)
             fail(f"{self.route.name} does not listen to {self.request.path}, but to {calls}")
         message = match.read(self.request)
-        request_id = uuid4().hex
+        request_id = _new_id()
         error: Exception | None = None
         try:
             self.accepted = self._accept(match, message)
@@ -155,19 +161,20 @@ class _Trial:
     async def _plan(self, accepted: Accepted) -> Outcome:
         """Make the calls without sending them; the outcome is that of an upstream that takes everything."""
         target = self.route.target
-        encoded = encode(
-            target,
-            accepted.items,
-            now_ns=self.now_ns,
-            new_call_id=lambda: uuid4().hex,
-            size_of=lambda draft: len(sign_call(target, draft, self._fresh()).request.body),
-        )
-        for call in encoded.calls:
-            self.witness.sent("call", sign_call(target, call.draft, self._fresh()), None)
+        now_ns, size_of = self.now_ns, self._size
+        encoded = encode(target, accepted.items, now_ns=now_ns, new_call_id=_new_id, size_of=size_of)
+        before = first_calls(target, encoded.calls, now_ns=now_ns, new_call_id=_new_id, size_of=size_of)
+        for call, declaring in before:
+            for each in declaring:
+                self.witness.sent("declare", self._signed(each.draft), None)
+            self.witness.sent("call", self._signed(call.draft), None)
         return fold(accepted, [], encoded.rejected)
 
-    def _fresh(self) -> Fresh:
-        return Fresh(self.now_ns, os.urandom(16))
+    def _size(self, draft: Draft) -> int:
+        return len(self._signed(draft).request.body)
+
+    def _signed(self, draft: Draft) -> Signed:
+        return sign_call(self.route.target, draft, Fresh(self.now_ns, os.urandom(16)))
 
     def show(self, send: bool) -> None:
         if self.accepted is not None:

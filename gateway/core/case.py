@@ -16,6 +16,7 @@ from gateway.core.case_parts import (
     stated_outcome,
     stated_response,
 )
+from gateway.core.declare import first_calls
 from gateway.core.decode import Item, read_point
 from gateway.core.differences import differences
 from gateway.core.draft import Draft
@@ -45,6 +46,7 @@ class Case:
     now_ns: int
     request: str | Mapping[str, Any] | None = None
     points: list[dict[str, Any]] | None = None
+    declares: list[dict[str, Any]] | None = None
     sends: list[dict[str, Any]] | None = None
     answer: Mapping[str, Any] | None = None
     outcome: Mapping[str, Any] | None = None
@@ -110,6 +112,10 @@ def _credential(check: Check) -> Credential:
     return Credential(next(iter(check.keyring.by_digest.values())))
 
 
+def _size(draft: Draft) -> int:
+    return len(draft.render().body)
+
+
 def _header(parts: Mapping[str, Any], wanted: str) -> str | None:
     return next((value for name, value in parts.get("headers", {}).items() if name.lower() == wanted), None)
 
@@ -134,6 +140,8 @@ class _Run:
             self._accept()
         if case.points is not None:
             yield from self._points(case.points)
+        if case.declares is not None:
+            yield from self._declares(case.declares)
         if case.sends is not None:
             yield from self._sends(case.sends)
         self._judge()
@@ -176,6 +184,20 @@ class _Run:
         made = [item.point.as_mapping() for item in self._accepted().items]
         yield from differences(expected, made, "points")
 
+    def _declares(self, expected: list[dict[str, Any]]) -> Iterator[str]:
+        calls = first_calls(
+            self.route.target,
+            self._encode(),
+            now_ns=self.case.now_ns,
+            new_call_id=lambda: _ENTROPY.hex(),
+            size_of=_size,
+        )
+        try:
+            made = [draft_parts(declaring.draft) for _, before in calls for declaring in before]
+        except GatewayError as error:
+            raise Mismatch(f"declares: {error.outcome.message}") from error
+        yield from differences(expected, made, "declares")
+
     def _sends(self, expected: list[dict[str, Any]]) -> Iterator[str]:
         wanted = expected[0].get("request") if expected else None
         if wanted is not None:
@@ -191,7 +213,7 @@ class _Run:
                 self._accepted().items,
                 now_ns=self.case.now_ns,
                 new_call_id=lambda: _ENTROPY.hex(),
-                size_of=lambda draft: len(draft.render().body),
+                size_of=_size,
             ).calls
         except GatewayError as error:
             raise Mismatch(f"sends: {error.outcome.message}") from error

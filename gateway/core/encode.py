@@ -1,7 +1,9 @@
 """From data points to the calls of the target's vendor: group, build, measure, halve."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -9,10 +11,11 @@ from gateway.core.decode import Item
 from gateway.core.draft import Draft
 from gateway.core.errors import SpecError
 from gateway.core.expression import EvaluationError
+from gateway.core.fitting import fitting
 from gateway.core.json import write_json, write_number
 from gateway.core.model import PublicUrl
 from gateway.core.outcome import Reason, Rejected
-from gateway.core.provider import CallForm
+from gateway.core.provider import CallForm, Provider
 from gateway.core.route import Target
 
 
@@ -51,10 +54,17 @@ def encode(
     `size_of` gives the bytes of a call's body as it will be sent, its signature in place. Raises SpecError where the
     provider's expressions fail.
     """
-    try:
+    with told_as_fault_of(target.provider):
         return _encode(target, items, now_ns, new_call_id, size_of)
+
+
+@contextmanager
+def told_as_fault_of(provider: Provider) -> Iterator[None]:
+    """Raise SpecError where the provider's expressions fail."""
+    try:
+        yield
     except (EvaluationError, ValueError) as error:
-        raise SpecError.of(Reason.INTERNAL, f"{target.provider.name}: {error}") from error
+        raise SpecError.of(Reason.INTERNAL, f"{provider.name}: {error}") from error
 
 
 def _encode(
@@ -68,19 +78,15 @@ def _encode(
     calls: list[Call] = []
     rejected: list[Rejected] = []
     for group, (shared, members) in enumerate(_groups(target, items, now_ns)):
-        todo = list(_chunks(members, limits.points or len(members)))
-        while todo:
-            chunk = todo.pop(0)
-            call_id = new_call_id()
-            draft = _draft(target, {**shared, "call_id": call_id}, chunk)
-            if limits.bytes is None or size_of(draft) <= limits.bytes:
-                travelling, forms = zip(*chunk, strict=True)
-                calls.append(Call(call_id, draft, travelling, forms, group))
-            elif len(chunk) > 1:
-                middle = len(chunk) // 2
-                todo[:0] = [chunk[:middle], chunk[middle:]]
-            else:
-                lone = chunk[0][0]
+        build = partial(_draft, target, shared)
+        for chunk in _chunks(members, limits.points or len(members)):
+            made = fitting(chunk, build, max_bytes=limits.bytes, size_of=size_of, new_call_id=new_call_id)
+            for call_id, draft, part in made:
+                travelling, forms = zip(*part, strict=True)
+                if draft is not None:
+                    calls.append(Call(call_id, draft, travelling, forms, group))
+                    continue
+                (lone,) = travelling
                 message = f"one data point takes more than the {limits.bytes} bytes of a call"
                 rejected.append(Rejected(lone.index, Reason.TOO_LARGE, message, lone.item))
     return Encoded(tuple(calls), tuple(rejected))
@@ -94,11 +100,16 @@ def _groups(target: Target, items: Sequence[Item], now_ns: int) -> list[tuple[di
     groups: dict[bytes, tuple[dict[str, Any], list[Form]]] = {}
     for item in items:
         names = {**item.point.as_mapping(), "given": target.given, "now_ns": now_ns}
-        shared = {name: expression(names) for name, expression in target.send.one_per.items()}
+        shared = shared_values(target, names)
         form = target.send.item({**names, **shared})
         common = {"given": target.given, "now_ns": now_ns, **shared}
         groups.setdefault(write_json(list(shared.values())), (common, []))[1].append((item, form))
     return list(groups.values())
+
+
+def shared_values(target: Target, names: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the `one_per` values of a data point: those that travel together share them."""
+    return {name: expression(names) for name, expression in target.send.one_per.items()}
 
 
 def _chunks(forms: Sequence[Form], size: int) -> Iterator[Sequence[Form]]:
@@ -106,10 +117,9 @@ def _chunks(forms: Sequence[Form], size: int) -> Iterator[Sequence[Form]]:
         yield forms[start : start + size]
 
 
-def _draft(target: Target, shared: Mapping[str, Any], chunk: Sequence[Form]) -> Draft:
+def _draft(target: Target, shared: Mapping[str, Any], call_id: str, chunk: Sequence[Form]) -> Draft:
     items, points = [built for _, built in chunk], [item.point.as_mapping() for item, _ in chunk]
-    url = PublicUrl(target.scheme, target.host, target.base_path)
-    return fill_in(target.form, url, {**shared, "items": items, "points": points})
+    return fill_in(target.form, target.url, {**shared, "call_id": call_id, "items": items, "points": points})
 
 
 def fill_in(form: CallForm, url: PublicUrl, names: Mapping[str, Any]) -> Draft:

@@ -184,6 +184,18 @@ class Login:
 
 
 @dataclass(frozen=True, slots=True)
+class Declare:
+    """What is declared before the first data point of each combination of `once_per` values: `item` builds one
+    declaration, `request` carries them, `outcome` judges its answer.
+    """
+
+    once_per: Expression
+    item: Expression
+    request: CallForm
+    outcome: tuple[OutcomeRule, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Poll:
     """How to ask after a call whose answer was not the last word. `sign`: a recipe, the call's own, or none."""
 
@@ -201,6 +213,7 @@ class Send:
     outcome: tuple[OutcomeRule, ...]
     login: Login | None = None
     poll: Poll | None = None
+    declare: Declare | None = None
 
 
 @dataclass(frozen=True, slots=True)

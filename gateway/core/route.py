@@ -11,7 +11,7 @@ from gateway.core.expression import Expression
 from gateway.core.message import USUAL, Caps
 from gateway.core.model import PublicUrl, Secret
 from gateway.core.provider import CallForm, Login, Provider, Receive, Send
-from gateway.core.recipe.keyring import Credential
+from gateway.core.recipe.keyring import Credential, digest_of
 from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.verify import Check
 from gateway.core.rules import Rule
@@ -79,6 +79,18 @@ class Target:
     connect_timeout_s: float = 2
     timeout_s: float = 5
     tls: SSLContext | None = None
+
+    @property
+    def url(self) -> PublicUrl:
+        return PublicUrl(self.scheme, self.host, self.base_path)
+
+    @property
+    def account(self) -> tuple[str, ...]:
+        """Where and as whom the upstream knows us: what it keeps for one account, it does not for another."""
+        where = f"{self.scheme}://{self.host}{self.base_path}"
+        if self.credential is None:
+            return (where,)
+        return (where, self.credential.key or "", digest_of(self.credential.secret.reveal()).hex())
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,15 @@ import os
 import time
 from typing import Literal, Protocol
 
+from gateway.core.draft import Draft
 from gateway.core.model import Response, Secret
 from gateway.core.recipe.sign import Fresh, Signed
 from gateway.core.route import Target
+from gateway.core.signing import sign_call
 from gateway.delivery.client import Sender, Timeouts
 from gateway.delivery.deadline import Deadline
 
-What = Literal["call", "login", "poll"]
+What = Literal["call", "declare", "login", "poll"]
 
 
 class Watcher(Protocol):
@@ -45,6 +47,11 @@ class Courier:
             return answer
         finally:
             self.watcher.sent(what, signed, answer)
+
+
+def signed_size(target: Target, draft: Draft) -> int:
+    """Return the bytes of a body as it will be sent, its signature in place."""
+    return len(sign_call(target, draft, fresh()).request.body)
 
 
 def fresh() -> Fresh:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from functools import partial
 from uuid import uuid4
 
 from gateway.core.accept import Accepted
@@ -10,8 +11,7 @@ from gateway.core.encode import Call, encode
 from gateway.core.fold import fold
 from gateway.core.outcome import Outcome
 from gateway.core.route import Route
-from gateway.core.signing import sign_call
-from gateway.delivery.courier import fresh
+from gateway.delivery.courier import signed_size
 from gateway.delivery.deadline import Deadline
 from gateway.delivery.exchange import Exchange
 
@@ -31,7 +31,7 @@ class Direct:
             accepted.items,
             now_ns=time.time_ns(),
             new_call_id=lambda: uuid4().hex,
-            size_of=lambda draft: len(sign_call(target, draft, fresh()).request.body),
+            size_of=partial(signed_size, target),
         )
         groups: dict[int, list[Call]] = {}
         for call in encoded.calls:

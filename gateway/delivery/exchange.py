@@ -1,15 +1,16 @@
-"""One call's whole conversation with its upstream: log in, sign, send, poll, judge, mask, count. The one place for it.
+"""One call's whole conversation with its upstream: log in, declare, sign, send, poll, judge, mask, count.
 
 Which calls there are, and what becomes of the report, is not decided here.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 from gateway.core.blame import blame
+from gateway.core.declare import Declaring, combinations
 from gateway.core.draft import Draft
 from gateway.core.encode import Call
 from gateway.core.errors import GatewayError, UpstreamError
@@ -25,9 +26,12 @@ from gateway.core.signing import carries_session, sign_by
 from gateway.delivery.client import Sender
 from gateway.delivery.courier import Courier, Watcher, What, fresh
 from gateway.delivery.deadline import Deadline
+from gateway.delivery.declarations import Declarations
 from gateway.delivery.sessions import Sessions
 from gateway.telemetry import Telemetry
 
+# So answers who does not know any more what was declared, and who was sent what is wrong.
+FORGOTTEN = frozenset({Code.INVALID_ARGUMENT, Code.NOT_FOUND})
 # A question after a call changes nothing: it is asked again where it may not have arrived.
 ASKED_AGAIN = frozenset({Reason.UPSTREAM_DOWN, Reason.UPSTREAM_TIMEOUT})
 
@@ -53,11 +57,12 @@ class _Question:
 
 
 class Exchange:
-    """Holds conversations with upstreams, and what they share: sessions. Lives across reloads."""
+    """Holds conversations with upstreams, and what they share: sessions, declarations. Lives across reloads."""
 
     def __init__(self, sender: Sender, telemetry: Telemetry, watcher: Watcher | None = None) -> None:
         self._courier = Courier(sender, watcher)
         self._sessions = Sessions(self._courier)
+        self._declarations = Declarations()
         self._telemetry = telemetry
 
     async def run(self, route: Route, call: Call, request_id: str, deadline: Deadline) -> Outcome:
@@ -65,12 +70,41 @@ class Exchange:
         started = time.monotonic()
         errand = _Errand(route.target, request_id, deadline)
         try:
-            rules = route.target.send.outcome
-            outcome = blame(call, await self._settle(errand, "call", call.call_id, call.draft, rules))
+            outcome = await self._report(errand, call)
         except GatewayError as error:
             outcome = error.outcome
         self._telemetry.upstream(route.name, outcome, time.monotonic() - started)
         return mask(outcome, errand.sessions)
+
+    async def _report(self, errand: _Errand, call: Call) -> Outcome:
+        """Declare what the call needs, and send it; both once more where it is refused: B may have forgotten."""
+        declared = await self._declare(errand, call)
+        outcome = await self._send(errand, call)
+        if outcome.code not in FORGOTTEN or not declared:
+            return outcome
+        self._declarations.forget(errand.target, declared)
+        if outcome.rejected:
+            return outcome  # the other points were taken, and would be taken twice
+        await self._declare(errand, call)
+        return await self._send(errand, call)
+
+    async def _declare(self, errand: _Errand, call: Call) -> Mapping[bytes, int]:
+        declare = errand.target.send.declare
+        if declare is None:
+            return {}
+        rules = declare.outcome
+
+        async def send(declaring: Declaring) -> Outcome:
+            judged = await self._settle(errand, "declare", declaring.call_id, declaring.draft, rules)
+            # Others who wait for it are told the same, and know nothing of this session.
+            return mask(judged.outcome, errand.sessions)
+
+        needed = combinations(errand.target, call.items)
+        return await self._declarations.declare(errand.target, needed, send, errand.deadline)
+
+    async def _send(self, errand: _Errand, call: Call) -> Outcome:
+        rules = errand.target.send.outcome
+        return blame(call, await self._settle(errand, "call", call.call_id, call.draft, rules))
 
     async def _settle(
         self, errand: _Errand, what: What, call_id: str, draft: Draft, rules: Sequence[OutcomeRule]

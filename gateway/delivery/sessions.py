@@ -13,10 +13,9 @@ from gateway.core.encode import fill_in
 from gateway.core.errors import SpecError, UpstreamError
 from gateway.core.expression import EvaluationError
 from gateway.core.json import read_json
-from gateway.core.model import PublicUrl, Response, Secret
+from gateway.core.model import Response, Secret
 from gateway.core.outcome import Outcome, Reason
 from gateway.core.provider import Login
-from gateway.core.recipe.keyring import digest_of
 from gateway.core.recipe.sign import Signed
 from gateway.core.route import Target
 from gateway.core.signing import sign_by
@@ -99,19 +98,14 @@ class Sessions:
 
 
 def _identity(target: Target, login: Login) -> tuple[str, ...]:
-    assert target.credential is not None
-    secret = digest_of(target.credential.secret.reveal()).hex()
-    url = f"{target.scheme}://{target.host}{target.base_path}"
-    return (url, login.sign.name, target.credential.key or "", secret)
+    return (*target.account, login.sign.name)
 
 
 def _signed(target: Target, login: Login) -> Signed:
-    names: dict[str, Any] = {"given": target.given, "now_ns": time.time_ns(), "call_id": uuid4().hex}
-    url = PublicUrl(target.scheme, target.host, target.base_path)
+    names = {"given": target.given, "now_ns": time.time_ns(), "call_id": uuid4().hex}
     try:
-        if login.url is not None:
-            url = split_url(login.url({"given": target.given}) or "")
-        draft = fill_in(login.form, url, names | {"items": [], "points": []})
+        url = target.url if login.url is None else split_url(login.url({"given": target.given}) or "")
+        draft = fill_in(login.form, url, names)
     except (EvaluationError, ValueError) as error:
         raise SpecError.of(Reason.INTERNAL, f"{target.provider.name}: logging in: {error}") from error
     return sign_by(login.sign, target, draft, fresh())

@@ -5,9 +5,9 @@ from collections.abc import Collection
 
 from gateway.core.encode import path_segment
 from gateway.core.expression.compiler import KeyPath
-from gateway.core.provider import CallForm, Login, Poll, Send
+from gateway.core.provider import CallForm, Declare, Login, Poll, Send
 from gateway.specs.build_outcome import build_outcome
-from gateway.specs.models import CallSpec, LoginSpec, SendSpec
+from gateway.specs.models import CallSpec, DeclareSpec, LoginSpec, OutcomeRuleSpec, SendSpec
 from gateway.specs.parts import POINT, Parts
 
 _PATH = re.compile(r"/[!\"$->@-~]*")  # printable ASCII, neither `?` nor `#`
@@ -24,6 +24,7 @@ def build_send(parts: Parts, spec: SendSpec) -> Send:
         for name, source in named.items()
     }
     names = {"given", "now_ns", *one_per}
+    of_call = names | {"items", "points", "call_id"}
     forms = {**spec.requests, "request": spec.request} if spec.request else dict(spec.requests)
     if bool(spec.request) == bool(spec.requests):
         parts.document.error(at, "`send` has either `request` or `requests`")
@@ -31,18 +32,29 @@ def build_send(parts: Parts, spec: SendSpec) -> Send:
         one_per,
         parts.compiler.expression(spec.item, POINT | names, (*at, "item")),
         tuple(
-            _call(parts, name, form, spec, names, (*at, "request") if form is spec.request else (*at, "requests", name))
+            _call(
+                parts, name, form, spec, of_call, (*at, "request") if form is spec.request else (*at, "requests", name)
+            )
             for name, form in forms.items()
             if form is not None
         ),
         build_outcome(parts, spec.outcome, (*at, "outcome")),
         None if spec.login is None else _login(parts, spec.login, spec, (*at, "login")),
         _poll(parts, spec, (*at, "poll")),
+        None if spec.declare is None else _declare(parts, spec.declare, spec, names, (*at, "declare")),
     )
 
 
 def _poll(parts: Parts, spec: SendSpec, at: KeyPath) -> Poll | None:
-    rules = [("send", "outcome", index, "poll") for index, rule in enumerate(spec.outcome) if rule.poll is not None]
+    lists: dict[KeyPath, list[OutcomeRuleSpec]] = {("send", "outcome"): spec.outcome}
+    if spec.declare is not None:
+        lists["send", "declare", "outcome"] = spec.declare.outcome
+    rules: list[KeyPath] = [
+        (*place, index, "poll")
+        for place, outcome in lists.items()
+        for index, rule in enumerate(outcome)
+        if rule.poll is not None
+    ]
     if spec.poll is None:
         for rule in rules:
             parts.document.error(rule, "nothing says how to poll", "say how often: send.poll: {every_s: 1}")
@@ -55,10 +67,24 @@ def _poll(parts: Parts, spec: SendSpec, at: KeyPath) -> Poll | None:
     return Poll(spec.poll.every_s, recipes[0]) if recipes else None
 
 
+def _declare(parts: Parts, spec: DeclareSpec, send: SendSpec, names: Collection[str], at: KeyPath) -> Declare:
+    if spec.request.sign is not None:
+        parts.document.error((*at, "request", "sign"), "a declaration is signed as the report is", "leave it out")
+    for index, rule in enumerate(spec.outcome):
+        if rule.rejected is not None:
+            parts.document.error((*at, "outcome", index, "rejected"), "a declaration is taken or refused as a whole")
+    return Declare(
+        parts.compiler.expression(spec.once_per, POINT | {"given"}, (*at, "once_per")),
+        parts.compiler.expression(spec.item, POINT | {*names}, (*at, "item")),
+        _call(parts, "declare", spec.request, send, {*names, "items", "call_id"}, (*at, "request")),
+        build_outcome(parts, spec.outcome, (*at, "outcome")),
+    )
+
+
 def _login(parts: Parts, spec: LoginSpec, send: SendSpec, at: KeyPath) -> Login | None:
     for_recipe = parts.named_recipes([spec.for_], (*at, "for"))
     sign = parts.named_recipes([spec.sign], (*at, "sign"))
-    form = _call(parts, "login", spec.request, send, {"given", "now_ns"}, (*at, "request"))
+    form = _call(parts, "login", spec.request, send, {"given", "now_ns", "call_id"}, (*at, "request"))
     url = None if spec.url is None else parts.compiler.text(spec.url, {"given"}, (*at, "url"), escape=path_segment)
     token = parts.compiler.expression(spec.token, {"body", "headers"}, (*at, "token"))
     if for_recipe and for_recipe[0].needs_key:
@@ -67,7 +93,6 @@ def _login(parts: Parts, spec: LoginSpec, send: SendSpec, at: KeyPath) -> Login 
 
 
 def _call(parts: Parts, name: str, spec: CallSpec, send: SendSpec, names: Collection[str], at: KeyPath) -> CallForm:
-    names = {*names, "items", "points", "call_id"}
     bodies = [body for body in (spec.json_, spec.form, spec.text) if body is not None]
     if len(bodies) > 1:
         parts.document.error(at, "a request has one of `json`, `form` and `text`")

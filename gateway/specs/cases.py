@@ -28,6 +28,7 @@ def read_cases(document: Document) -> Iterator[tuple[Case, dict[str, str]]]:
             int(spec.now * 1_000_000_000),
             spec.request,
             spec.points,
+            spec.declares,
             spec.sends,
             spec.answer,
             spec.outcome,

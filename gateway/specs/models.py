@@ -145,6 +145,13 @@ class LoginSpec(Model):
     lifetime_s: Positive
 
 
+class DeclareSpec(Model):
+    once_per: list[Tree] = Field(min_length=1)
+    item: Tree
+    request: CallSpec
+    outcome: list[OutcomeRuleSpec] = []
+
+
 class PollSpec(Model):
     every_s: Annotated[float, Field(ge=0.05)]
     sign: str | None = None
@@ -159,6 +166,7 @@ class SendSpec(Model):
     sign: Annotated[list[str], BeforeValidator(listed)] = []
     login: LoginSpec | None = None
     poll: PollSpec | None = None
+    declare: DeclareSpec | None = None
     outcome: list[OutcomeRuleSpec] = []
 
 
@@ -168,6 +176,7 @@ class CaseSpec(Model):
     env: dict[str, str] = {}
     request: str | dict[str, Any] | None = None
     points: list[dict[str, Any]] | None = None
+    declares: list[dict[str, Any]] | None = None
     sends: list[dict[str, Any]] | None = None
     answer: dict[str, Any] | None = None
     outcome: dict[str, Any] | None = None

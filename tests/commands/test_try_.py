@@ -253,3 +253,47 @@ send: {provider: zstack, url: "${UPSTREAM}", credential: {key: admin, secret: a 
     assert "authorization: OAuth ***" in ended.output
     assert '"inventory": {"uuid": "***"}' in ended.output
     assert '"logInByAccount":{"accountName":"admin","password":"***"}' in ended.output
+
+
+DECLARES = """
+provider: acme
+send:
+  item: metric
+  request: {method: POST, path: /in, json: items}
+  sign: zstack-session
+  poll: {every_s: 0.05, sign: none}
+  declare: {once_per: [metric], item: metric, request: {method: POST, path: /meta, json: items}}
+  outcome: [{status: 202, poll: body.job}, {status: 200, code: OK}]
+---
+route: out
+receive: {provider: zstack, credentials: [{secret: "${ZSTACK_SESSION}"}], from: [10.0.0.0/8]}
+send: {provider: acme, url: "${UPSTREAM}", credential: {secret: "${ZSTACK_SESSION}"}}
+"""
+
+
+def calls_of(ended: Ended) -> list[tuple[str, str]]:
+    return [(call["what"], call["request"].partition(" HTTP/")[0]) for call in ended.json["calls"]]
+
+
+def test_what_would_be_declared_is_shown_before_the_call_that_needs_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("UPSTREAM", "http://h")
+    (tmp_path / "out.yaml").write_text(DECLARES)
+
+    ended = run("try", "out", "--request", "-", "--routes", tmp_path, "--json", stdin=REPORT)
+
+    assert calls_of(ended) == [("declare", "POST /meta"), ("call", "POST /in")]
+
+
+async def test_declarations_and_polls_that_went_out_are_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "out.yaml").write_text(DECLARES)
+
+    async with Upstream(in_turn(answers(200), answers(202, b'{"job": "/jobs/1"}'), answers(200))) as upstream:
+        monkeypatch.setenv("UPSTREAM", upstream.url)
+        ended = await asyncio.to_thread(
+            run, "try", "out", "--request", "-", "--routes", tmp_path, "--send", "--json", stdin=REPORT
+        )
+
+    assert calls_of(ended) == [("declare", "POST /meta"), ("call", "POST /in"), ("poll", "GET /jobs/1")]
+    assert [call["answer"]["status"] for call in ended.json["calls"]] == [200, 202, 200]

@@ -120,6 +120,37 @@ def test_case_fails_with_what_differs(parts: dict[str, Any], found: list[str]):
     assert run(**parts) == found
 
 
+DECLARES = stand_in("""
+provider: acme
+limits: {points: 1}
+send:
+  one_per: [namespace]
+  item: metric
+  request: {method: POST, path: /in, json: items}
+  declare:
+    once_per: [namespace, metric]
+    item: {name: metric}
+    request: {method: POST, path: "/meta/{namespace}", json: items}
+""")
+
+
+@pytest.mark.parametrize(
+    ("declares", "found"),
+    [
+        pytest.param([{"path": "/meta/n", "json": [{"name": "a"}]}, {"path": "/meta/o"}], [], id="what is needed"),
+        pytest.param([{}], ["declares: expected 1 items, got 2 items"], id="too few"),
+        pytest.param(
+            [{"json": [{"name": "b"}]}, {}], ['declares[0].json[0].name: expected "b", got "a"'], id="another name"
+        ),
+    ],
+)
+def test_declares_are_held_against_the_calls_to_an_upstream_that_was_told_nothing(declares: Any, found: list[str]):
+    points = [{"metric": "a", "namespace": namespace, "value": 1} for namespace in ("n", "n", "o")]
+    sends = [{"json": ["a"]}] * 3
+
+    assert run_case(Case("a", NOW, points=points, declares=declares, sends=sends), DECLARES) == found
+
+
 def test_request_of_a_case_in_parts_is_signed():
     request = case_request(Case("a", NOW, request=ONE | {"headers": {"Host": "h", "X-A": 1}}), ACME)
 

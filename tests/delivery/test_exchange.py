@@ -1,22 +1,11 @@
-"""Whole conversations with an upstream, over real sockets."""
+"""Conversations with an upstream that asks to be polled, over real sockets."""
 
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import replace
 
 import pytest
 
-from gateway.core.accept import ANYONE, Accepted
-from gateway.core.decode import Item
-from gateway.core.model import DataPoint
 from gateway.core.outcome import Code, Outcome, Reason
-from gateway.core.route import Route
-from gateway.delivery.client import Client
-from gateway.delivery.direct import Direct
-from gateway.delivery.exchange import Exchange
-from gateway.telemetry import Telemetry
-from tests.built import stand_in
+from tests.delivery.reporting import reporting
 from tests.delivery.upstream import Behaviour, Upstream, answers, garbage, in_turn, nothing, resets
 
 POLLS = """
@@ -36,35 +25,6 @@ send:
 
 def job(path: str, status: int = 202) -> Behaviour:
     return answers(status, b'{"job": "%s"}' % path.encode())
-
-
-class Reporting:
-    """Reports data points to an upstream, all of them in the same process."""
-
-    def __init__(self, route: Route, upstream: Upstream, client: Client) -> None:
-        self.upstream = upstream
-        self._route = replace(route, target=replace(route.target, host=upstream.host))
-        self._direct = Direct(Exchange(client, Telemetry()))
-
-    async def report(self, *metrics: str, timeout_s: float = 2) -> Outcome:
-        items = [Item(index, None, DataPoint(metric, 1, value=1)) for index, metric in enumerate(metrics or ("cpu",))]
-        route = replace(self._route, target=replace(self._route.target, timeout_s=timeout_s))
-        return await self._direct.deliver(route, Accepted(ANYONE, tuple(items)), "request-1")
-
-    @property
-    def asked(self) -> list[str]:
-        """Method and target of each request that the upstream got."""
-        return [raw.partition(b" HTTP/")[0].decode() for raw in self.upstream.received]
-
-
-@asynccontextmanager
-async def reporting(provider: str, behaviour: Behaviour) -> AsyncIterator[Reporting]:
-    async with Upstream(behaviour) as upstream:
-        client = Client()
-        try:
-            yield Reporting(stand_in(provider), upstream, client)
-        finally:
-            await client.close()
 
 
 async def test_a_call_is_asked_after_until_it_is_done() -> None:
@@ -128,6 +88,14 @@ async def test_a_host_that_an_answer_names_is_never_asked() -> None:
     assert other.received == []
 
 
+async def test_a_path_that_looks_like_a_host_is_a_path() -> None:
+    async with reporting(POLLS, in_turn(job("//other.example/jobs"), answers(200))) as acme:
+        outcome = await acme.report()
+
+    assert outcome.ok
+    assert acme.asked == ["POST /in", "GET //other.example/jobs"]
+
+
 @pytest.mark.parametrize("named", ["http://other.example/jobs/1", "jobs/1", "/jobs/ 1", "/jobs#1", "/jöbs", "/" * 4002])
 async def test_what_is_no_path_is_not_asked(named: str) -> None:
     async with reporting(POLLS, job(named)) as acme:
@@ -152,6 +120,13 @@ async def test_a_question_that_was_answered_in_no_http_is_not_asked_again() -> N
 
     assert outcome.reason is Reason.UPSTREAM_GARBLED
     assert len(acme.asked) == 2
+
+
+async def test_a_report_that_is_refused_is_not_sent_again() -> None:
+    async with reporting(POLLS, answers(400)) as acme:
+        await acme.report()
+
+    assert acme.asked == ["POST /in"]
 
 
 async def test_a_report_that_got_lost_is_not_sent_again() -> None:

@@ -1,0 +1,272 @@
+"""Conversations with an upstream that wants each metric declared first, over real sockets."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from gateway.core.declare import Declaring, combinations
+from gateway.core.decode import Item
+from gateway.core.model import DataPoint
+from gateway.core.outcome import Code, Outcome, Reason
+from gateway.delivery.deadline import Deadline
+from gateway.delivery.declarations import Declarations
+from tests.built import stand_in
+from tests.delivery.reporting import Reporting, reporting
+from tests.delivery.upstream import Behaviour, answers, in_turn
+
+DECLARES = """
+provider: acme
+needs: [project]
+send:
+  item: metric
+  request: {method: POST, path: "/{given.project}", json: items}
+  sign: session
+  poll: {every_s: 0.05}
+  declare:
+    once_per: [metric]
+    item: metric
+    request: {method: POST, path: /meta, json: items}
+    outcome: [{status: 202, poll: body.job}, {status: [200, 409], code: OK}, {message: body.why}]
+  outcome: [{status: 200, code: OK}, {message: body.why, rejected: {each: body.bad, index: "@"}}]
+"""
+TAKEN, REFUSED = answers(200), answers(400, b'{"why": "not so"}')
+DECLARE, REPORT = "POST /meta", "POST /project"
+
+
+class Vendor:
+    """An upstream that takes metrics which were declared, and can be slow, or refuse one, or forget them all."""
+
+    def __init__(self, *, delay_s: float = 0, refuses: str = "", code: int = 400) -> None:
+        self.declared: set[str] = set()
+        self.received: list[bytes] = []  # those of the `Upstream` that behaves so
+        self._delay_s = delay_s
+        self._refuses = refuses
+        self._unknown = answers(code, b'{"why": "unknown metric"}')
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head, _, body = self.received[-1].partition(b"\r\n\r\n")
+        await (await self._answer(head, set(json.loads(body))))(reader, writer)
+
+    async def _answer(self, head: bytes, metrics: set[str]) -> Behaviour:
+        if b" /meta " not in head:
+            return TAKEN if metrics <= self.declared else self._unknown
+        await asyncio.sleep(self._delay_s)
+        if self._refuses in metrics:
+            return REFUSED
+        self.declared |= metrics
+        return TAKEN
+
+
+@asynccontextmanager
+async def reporting_to(vendor: Vendor) -> AsyncIterator[Reporting]:
+    async with reporting(DECLARES, vendor) as acme:
+        vendor.received = acme.upstream.received
+        yield acme
+
+
+def bodies(acme: Reporting) -> list[Any]:
+    return [json.loads(raw.partition(b"\r\n\r\n")[2]) for raw in acme.upstream.received]
+
+
+async def test_what_is_new_is_declared_before_it_is_reported_and_once() -> None:
+    async with reporting(DECLARES, TAKEN) as acme:
+        outcomes = [await acme.report(*metrics) for metrics in (["cpu"], ["cpu"], ["cpu", "mem", "mem"])]
+
+    assert all(outcome.ok for outcome in outcomes)
+    assert acme.asked == [DECLARE, REPORT, REPORT, DECLARE, REPORT]
+    assert bodies(acme) == [["cpu"], ["cpu"], ["cpu"], ["mem"], ["cpu", "mem", "mem"]]
+
+
+async def test_a_declaration_is_signed_as_the_report_is_and_has_our_request_id() -> None:
+    async with reporting(DECLARES, TAKEN) as acme:
+        await acme.report()
+
+    declaration = acme.upstream.received[0].decode()
+    assert "\r\nauthorization: case-secret\r\n" in declaration
+    assert "\r\nX-Request-Id: request-1\r\n" in declaration
+
+
+async def test_many_reports_of_one_new_metric_make_one_declaration() -> None:
+    vendor = Vendor(delay_s=0.1)
+    async with reporting_to(vendor) as acme:
+        outcomes = await asyncio.gather(*(acme.report() for _ in range(20)))
+
+    assert all(outcome.ok for outcome in outcomes)
+    assert acme.asked.count(DECLARE) == 1
+
+
+@pytest.mark.parametrize("code", [400, 404])
+async def test_an_upstream_that_forgot_is_told_again_and_the_report_arrives(code: int) -> None:
+    vendor = Vendor(code=code)
+    async with reporting_to(vendor) as acme:
+        await acme.report()
+        vendor.declared.clear()
+        outcome = await acme.report()
+
+    assert outcome.ok
+    assert acme.asked == [DECLARE, REPORT, REPORT, DECLARE, REPORT]
+
+
+async def test_many_reports_to_an_upstream_that_forgot_declare_it_once_more() -> None:
+    vendor = Vendor(delay_s=0.1)
+    async with reporting_to(vendor) as acme:
+        await acme.report()
+        vendor.declared.clear()
+        outcomes = await asyncio.gather(*(acme.report() for _ in range(20)))
+
+    assert all(outcome.ok for outcome in outcomes)
+    assert acme.asked.count(DECLARE) == 2
+
+
+async def test_a_report_that_is_refused_again_is_not_repeated_again() -> None:
+    behaviour = in_turn(TAKEN, REFUSED, TAKEN, REFUSED)
+    async with reporting(DECLARES, behaviour) as acme:
+        outcome = await acme.report()
+
+    assert (outcome.reason, outcome.message) == (Reason.UPSTREAM_REFUSED, "not so")
+    assert acme.asked == [DECLARE, REPORT, DECLARE, REPORT]
+
+
+async def test_a_report_that_was_taken_in_part_is_not_repeated() -> None:
+    behaviour = in_turn(TAKEN, answers(400, b'{"why": "not so", "bad": [1]}'), TAKEN)
+    async with reporting(DECLARES, behaviour) as acme:
+        outcome = await acme.report("cpu", "mem")
+        await acme.report("mem")
+
+    assert (outcome.reason, outcome.accepted) == (Reason.PARTIAL, 1)
+    assert acme.asked == [DECLARE, REPORT, DECLARE, REPORT]
+
+
+async def test_a_declaration_that_is_refused_fails_the_report_and_is_tried_again_by_the_next() -> None:
+    async with reporting(DECLARES, in_turn(REFUSED, TAKEN)) as acme:
+        first, second = await acme.report(), await acme.report()
+
+    assert (first.code, first.reason) == (Code.INVALID_ARGUMENT, Reason.UPSTREAM_REFUSED)
+    assert first.message == "declaring: not so"
+    assert second.ok
+    assert acme.asked == [DECLARE, DECLARE, REPORT]
+
+
+async def test_a_declaration_that_is_refused_fails_all_who_wait_for_it() -> None:
+    vendor = Vendor(delay_s=0.1, refuses="cpu")
+    async with reporting_to(vendor) as acme:
+        outcomes = await asyncio.gather(*(acme.report() for _ in range(20)))
+
+    assert {outcome.message for outcome in outcomes} == {"declaring: not so"}
+    assert acme.asked == [DECLARE]
+
+
+async def test_a_declaration_that_is_refused_harms_no_report_that_needs_less() -> None:
+    vendor = Vendor(delay_s=0.1, refuses="cpu")
+    async with reporting_to(vendor) as acme:
+        both, less = await asyncio.gather(acme.report("cpu", "mem"), acme.report("mem"))
+
+    assert (both.ok, less.ok) == (False, True)
+
+
+async def test_a_slow_declaration_ends_with_the_deadline_of_each_who_waits() -> None:
+    vendor = Vendor(delay_s=1)
+    async with reporting_to(vendor) as acme:
+        started = time.monotonic()
+        outcomes = await asyncio.gather(acme.report(timeout_s=0.2), acme.report(timeout_s=0.1))
+
+    assert [outcome.reason for outcome in outcomes] == [Reason.UPSTREAM_TIMEOUT] * 2
+    assert time.monotonic() - started < 0.5
+    assert REPORT not in acme.asked
+
+
+async def test_who_waits_longer_than_the_one_who_declares_declares_for_itself() -> None:
+    vendor = Vendor(delay_s=0.2)
+    async with reporting_to(vendor) as acme:
+        hasty, patient = await asyncio.gather(acme.report(timeout_s=0.1), acme.report(timeout_s=1))
+
+    assert (hasty.ok, patient.ok) == (False, True)
+
+
+async def test_what_was_declared_in_one_project_is_new_to_another() -> None:
+    async with reporting(DECLARES, TAKEN) as acme:
+        await acme.report(given={"project": "a"})
+        await acme.report(given={"project": "b"})
+
+    assert acme.asked == [DECLARE, "POST /a", DECLARE, "POST /b"]
+
+
+async def test_a_declaration_that_is_a_job_is_polled() -> None:
+    job = answers(202, b'{"job": "/jobs/1"}')
+    async with reporting(DECLARES, in_turn(job, job, TAKEN)) as acme:
+        outcome = await acme.report()
+
+    assert outcome.ok
+    assert acme.asked == [DECLARE, "GET /jobs/1", "GET /jobs/1", REPORT]
+
+
+LARGER = DECLARES.replace("    item: metric", "    item: {m: metric}")
+
+
+async def test_declarations_that_are_too_many_bytes_go_in_several_calls() -> None:
+    async with reporting(LARGER.replace("send:", "limits: {bytes: 14}\nsend:"), TAKEN) as acme:
+        outcome = await acme.report("aaa", "bbb")
+
+    assert outcome.ok
+    assert bodies(acme) == [[{"m": "aaa"}], [{"m": "bbb"}], ["aaa", "bbb"]]
+
+
+async def test_a_declaration_that_no_call_can_carry_is_too_large() -> None:
+    async with reporting(LARGER.replace("send:", "limits: {bytes: 12}\nsend:"), TAKEN) as acme:
+        outcome = await acme.report("aaa")
+
+    assert (outcome.reason, outcome.message) == (
+        Reason.TOO_LARGE,
+        "one declaration takes more than the 12 bytes of a call",
+    )
+    assert acme.asked == []
+
+
+async def test_who_declares_a_job_and_gives_up_leaves_the_time_of_others_to_them() -> None:
+    job = answers(202, b'{"job": "/jobs/1"}')
+    async with reporting(DECLARES, in_turn(job, job, TAKEN)) as acme:
+        hasty, patient = await asyncio.gather(acme.report(timeout_s=0.08), acme.report(timeout_s=1))
+
+    assert (hasty.reason, patient.ok) == (Reason.UPSTREAM_TIMEOUT, True)
+
+
+class Told:
+    """What `Declarations` sent, by metric."""
+
+    def __init__(self, max_declared: int = 10) -> None:
+        self.sent: list[str] = []
+        self.declarations = Declarations(max_declared=max_declared)
+        self.target = stand_in(DECLARES).target
+
+    async def declare(self, metric: str) -> Mapping[bytes, int]:
+        needed = combinations(self.target, [Item(0, None, DataPoint(metric, 1, value=1))])
+        return await self.declarations.declare(self.target, needed, self._send, Deadline.after(1))
+
+    async def _send(self, declaring: Declaring) -> Outcome:
+        self.sent += declaring.draft.body
+        return Outcome(Code.OK)
+
+
+async def test_memory_of_what_was_declared_is_bounded() -> None:
+    told = Told(max_declared=2)
+
+    for metric in ("a", "b", "a", "c", "a", "b"):
+        await told.declare(metric)
+
+    assert told.sent == ["a", "b", "c", "b"]
+
+
+async def test_what_was_declared_anew_meanwhile_is_not_forgotten() -> None:
+    told = Told()
+
+    first = await told.declare("a")
+    for _ in range(2):  # two reports that were refused after that declaration
+        told.declarations.forget(told.target, first)
+        await told.declare("a")
+
+    assert told.sent == ["a", "a"]
