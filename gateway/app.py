@@ -13,10 +13,11 @@ from gateway.core.snapshot import Snapshot
 from gateway.delivery.client import Client
 from gateway.delivery.direct import Direct
 from gateway.delivery.exchange import Exchange
+from gateway.delivery.relays import Relays
 from gateway.telemetry import Telemetry
 from gateway.tls import Pair
 from gateway.web.certificate import Certificate
-from gateway.web.ingress import MAX_IN_FLIGHT, Deliver, Ingress
+from gateway.web.ingress import MAX_IN_FLIGHT, Deliver, Ingress, PassOn
 from gateway.web.listener import Listener, listen
 from gateway.web.probes import Probes
 from gateway.web.replays import Replays
@@ -39,12 +40,21 @@ class Settings:
 
 
 class Gateway:
-    """A running gateway. `deliver` takes the place of direct delivery, where data points are to go elsewhere."""
+    """A running gateway. `deliver` takes the place of direct delivery, where data points are to go elsewhere, and
+    `pass_on` that of passing on calls that are no reports."""
 
-    def __init__(self, snapshot: Snapshot, settings: Settings, *, deliver: Deliver | None = None) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        settings: Settings,
+        *,
+        deliver: Deliver | None = None,
+        pass_on: PassOn | None = None,
+    ) -> None:
         self._snapshot = snapshot
         self._settings = settings
         self._deliver = deliver
+        self._pass_on = pass_on
         self._telemetry = Telemetry()
         self._ready = False
         self._client: Client | None = None
@@ -63,9 +73,14 @@ class Gateway:
     async def start(self) -> None:
         """Listen. Raises ValueError or OSError for an address that cannot be had, BadPem for a certificate."""
         self._client = Client()
-        deliver = self._deliver or Direct(Exchange(self._client, self._telemetry)).deliver
+        exchange = Exchange(self._client, self._telemetry)
         ingress = Ingress(
-            lambda: self._snapshot, deliver, Replays(), self._telemetry, max_in_flight=self._settings.max_in_flight
+            lambda: self._snapshot,
+            self._deliver or Direct(exchange).deliver,
+            self._pass_on or Relays(self._client, exchange.sessions, self._telemetry).pass_on,
+            Replays(),
+            self._telemetry,
+            max_in_flight=self._settings.max_in_flight,
         )
         try:
             if self._settings.admin is not None:

@@ -261,3 +261,64 @@ async def playing_the_vendor(folder: Path, tls: Pair | None = None) -> AsyncIter
 
 
 TAKES: Behaviour = answers(body=b'{"code":0}')
+
+
+# The calls of a relay carry a session too.
+
+RELAYS = """
+provider: passing
+relay: true
+receive: {request: {method: POST, path: /passing, body: json}, verify: [zstack-session]}
+send:
+  request: {method: POST, path: /passed, json: body}
+  sign: [zstack-session]
+  login:
+    for: zstack-session
+    request: {method: PUT, path: /zstack/v1/accounts/login, json: {logInByAccount: {}}}
+    sign: zstack-login
+    token: body.inventory.uuid
+    lifetime_s: 60
+---
+route: passing
+receive: {provider: passing, from: [127.0.0.1/32], credentials: [{secret: theirs}]}
+send: {provider: passing, url: "${UPSTREAM}", credential: {key: admin, secret: a password}}
+"""
+
+
+class Unauthorized(LoggingIn):
+    """Answers 401, as most do, where the session has ended."""
+
+    async def _answer(self, head: bytes, body: bytes) -> tuple[int, Any]:
+        status, content = await super()._answer(head, body)
+        return (401, {"ended": True}) if status == 503 else (status, content)
+
+
+async def test_a_session_that_has_ended_is_renewed_before_the_answer_is_passed_on(tmp_path: Path) -> None:
+    upstream = Unauthorized()
+    call = raw_report("{}", session="OAuth theirs", target="/passing")
+    async with running(upstream, routes=routes(tmp_path, RELAYS)) as gateway:
+        upstream.received = gateway.upstream.received
+        first = await gateway.send(call)
+        upstream.token = "ended"
+        second = await gateway.send(call)
+
+    assert [(reply.status, reply.text) for reply in (first, second)] == [(200, "{}"), (200, "{}")]
+    assert upstream.logins == 2
+
+
+class Forbidding(LoggingIn):
+    """Lets everyone log in, and nobody do anything."""
+
+    async def _answer(self, head: bytes, body: bytes) -> tuple[int, Any]:
+        status, content = await super()._answer(head, body)
+        return (status, content) if b"/login " in head else (401, {"theirs": 1})
+
+
+async def test_a_session_is_renewed_once_and_then_the_refusal_is_passed_on(tmp_path: Path) -> None:
+    upstream = Forbidding()
+    async with running(upstream, routes=routes(tmp_path, RELAYS)) as gateway:
+        upstream.received = gateway.upstream.received
+        reply = await gateway.send(raw_report("{}", session="OAuth theirs", target="/passing"))
+
+    assert (reply.status, reply.json) == (401, {"theirs": 1})
+    assert upstream.logins == 2

@@ -69,7 +69,8 @@ def _trial(routes: Path, wanted: str | None) -> Trial:
     if wanted is not None and wanted not in specs.routes:
         fail(f"no route is named {wanted!r}; {nearest(wanted, specs.routes)}")
     for trial in specs.trials:
-        if trial.owner in specs.routes and trial.case.request is not None and wanted in (None, trial.owner):
+        is_shown = trial.case.request is not None and not trial.route.is_relay
+        if trial.owner in specs.routes and is_shown and wanted in (None, trial.owner):
             return trial
     fail(f"{wanted or routes} has no case with a request to show")
 

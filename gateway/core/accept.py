@@ -38,18 +38,30 @@ def accept(match: Match, message: Message, *, now_ns: int, replays: ReplayMemory
 
     `peer` is the address that it came from; None leaves the route's networks unchecked.
     """
+    receive = match.route.source.receive
+    who, names = admit(match, message, now_ns=now_ns, replays=replays, peer=peer)
+    items, rejected = decode(receive, names, now_ns=now_ns)
+    raw = [item.item for item in items] + [each.item for each in rejected]
+    ignored = count_ignored(receive, names["body"], raw)
+    items, refused, dropped = _change(match.route, items, now_ns)
+    rejected = sorted([*rejected, *refused], key=lambda each: each.index)
+    if rejected and (receive.partial == "whole" or (not items and not dropped)):
+        raise CallerError(refused_whole(rejected))
+    return Accepted(who, tuple(items), tuple(rejected), dropped, names, ignored)
+
+
+def admit(
+    match: Match, message: Message, *, now_ns: int, replays: ReplayMemory, peer: str | None = None
+) -> tuple[Verified, dict[str, Any]]:
+    """Verify a request, read it, and hold it to what the provider refuses. Raises CallerError.
+
+    Returns who sent it, and the names that expressions about it see.
+    """
     source = match.route.source
     who = identify(source, source.checks, message, now_ns=now_ns, replays=replays, peer=peer)
     names = request_names(match, message, who)
     refuse(source.receive.refuse, names)
-    items, rejected = decode(source.receive, names, now_ns=now_ns)
-    raw = [item.item for item in items] + [each.item for each in rejected]
-    ignored = count_ignored(source.receive, names["body"], raw)
-    items, refused, dropped = _change(match.route, items, now_ns)
-    rejected = sorted([*rejected, *refused], key=lambda each: each.index)
-    if rejected and (source.receive.partial == "whole" or (not items and not dropped)):
-        raise CallerError(refused_whole(rejected))
-    return Accepted(who, tuple(items), tuple(rejected), dropped, names, ignored)
+    return who, names
 
 
 def identify(

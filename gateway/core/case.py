@@ -31,6 +31,7 @@ from gateway.core.raw import read_raw
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.sign import Fresh, sign
 from gateway.core.recipe.verify import Check, Forgetful
+from gateway.core.relay import Relayed, outcome_of, passed_headers, relay
 from gateway.core.reply import reply
 from gateway.core.route import Route
 from gateway.core.snapshot import Match, make_snapshot
@@ -124,11 +125,13 @@ class _Run:
     """The state of one run: what the stages have made so far."""
 
     def __init__(self, case: Case, route: Route) -> None:
+        wanted = case.sends[0].get("request") if case.sends else None
         self.case = case
-        self.route = route
+        self.route = route if wanted is None else _calling_by(route, wanted)
         self.names: dict[str, Any] = {"body": None, "query": {}, "headers": {}, "given": dict(route.source.given)}
         self.names |= {"request": route.source.receive.requests[0].name, "recipe": None, "key": None}
         self.accepted: Accepted | None = None
+        self.relayed: Relayed | None = None
         self.outcome: Outcome | None = None
         self.answered: Response | None = None
         self.judged: Judged | None = None
@@ -163,7 +166,11 @@ class _Run:
                 self.answered = answer_also(match, also, message, moment, Forgetful())
                 self.outcome = Outcome(Code.OK)
                 return
-            self.accepted = accept(match, message, now_ns=self.case.now_ns, replays=Forgetful())
+            if self.route.is_relay:
+                now_ns, call_id = self.case.now_ns, _ENTROPY.hex()
+                self.relayed = relay(match, message, now_ns=now_ns, call_id=call_id, replays=Forgetful())
+            else:
+                self.accepted = accept(match, message, now_ns=self.case.now_ns, replays=Forgetful())
             self._see(match, message, None)
         except GatewayError as error:
             self.outcome = error.outcome
@@ -199,12 +206,14 @@ class _Run:
         yield from differences(expected, made, "declares")
 
     def _sends(self, expected: list[dict[str, Any]]) -> Iterator[str]:
-        wanted = expected[0].get("request") if expected else None
-        if wanted is not None:
-            self.route = _calling_by(self.route, wanted)
-        self.calls = self._encode()
         named = {"request": self.route.target.form.name}
-        yield from differences(expected, [named | draft_parts(call.draft) for call in self.calls], "sends")
+        yield from differences(expected, [named | draft_parts(draft) for draft in self._drafts()], "sends")
+
+    def _drafts(self) -> list[Draft]:
+        if self.relayed is not None:
+            return [self.relayed.draft]
+        self.calls = self._encode()
+        return [call.draft for call in self.calls]
 
     def _encode(self) -> tuple[Call, ...]:
         try:
@@ -226,6 +235,9 @@ class _Run:
 
     def _judge(self) -> None:
         """Judge the answer, else take it that every call succeeds."""
+        if self.route.is_relay:
+            self._pass_on()
+            return
         if self.case.answer is None:
             if self.accepted is not None and self.outcome is None:
                 self.outcome = fold(self.accepted, ())
@@ -237,6 +249,13 @@ class _Run:
             self.outcome = fold(self._accepted(), [(call, blame(call, self.judged)) for call in calls])
         else:
             self.outcome = self.judged.outcome
+
+    def _pass_on(self) -> None:
+        """Pass on the answer; where none is stated, an empty one to a request that was not refused."""
+        if self.relayed is not None or self.case.answer is not None:
+            answer = stated_response(self.case.answer or {})
+            self.outcome = outcome_of(self.route.target, answer.status, answer.headers)
+            self.answered = replace(answer, headers=passed_headers(answer.headers, "0" * 32))
 
     def _outcome(self, expected: Mapping[str, Any]) -> Iterator[str]:
         if self.outcome is None:

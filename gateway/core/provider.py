@@ -107,9 +107,9 @@ class Also:
 class Receive:
     """The role of the vendor: what its reporters send, and what they are answered.
 
-    `reads` are the parts of a request that its expressions read: `query`, `header.NAME`, and a body by its kinds.
-    `known` are the members of `body` and of `item` that anything reads; one of both that is read as a whole is not
-    there.
+    That of a relay has neither `each` nor `point`: its requests hold no data points. `reads` are the parts of a request
+    that its expressions read: `query`, `header.NAME`, and a body by its kinds. `known` are the members of `body` and of
+    `item` that anything reads; one of both that is read as a whole is not there.
     """
 
     requests: tuple[RequestMatch, ...]
@@ -205,7 +205,10 @@ class Poll:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """The role of the vendor's reporter: how data points become calls, and what the answers mean."""
+    """The role of the vendor's reporter: how data points become calls, and what the answers mean.
+
+    That of a relay has only `requests` and `login`: its answers are passed on, whatever they mean.
+    """
 
     one_per: Mapping[str, Expression]
     item: Expression
@@ -226,7 +229,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """One vendor's metric API. `needs` are the `given` names that a route must fill in to send."""
+    """One vendor's metric API. `needs` are the `given` names that a route must fill in to send.
+
+    With `relay` its calls are no reports: a request becomes a request, and the answer to it is passed on as it is.
+    """
 
     name: str
     title: str
@@ -237,3 +243,4 @@ class Provider:
     rules: Mapping[str, Rule]
     receive: Receive | None
     send: Send | None
+    relay: bool = False

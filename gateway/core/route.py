@@ -111,6 +111,11 @@ class Route:
     points: PointChanges = PointChanges()
 
     @property
+    def is_relay(self) -> bool:
+        """Whether its requests are passed on as requests; both of its sides are relays then."""
+        return self.source.provider.relay
+
+    @property
     def secrets(self) -> tuple[Secret, ...]:
         """Every secret of the route, for masking."""
         every = (self.source.checks, *self.source.also_checks.values())

@@ -9,6 +9,8 @@ import io
 import os
 import ssl
 import zlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 from weakref import WeakSet
@@ -28,15 +30,21 @@ CONNECT_AGAIN_AFTER_S = (0.05, 0.2)
 # Common servers close idle connections after 5 s; a request sent into that moment would be lost.
 MAX_IDLE_S = 4
 ONE_WRITE_BYTES = 1_048_576
+# What aiohttp, the system and zlib raise; `_translated` has a word of ours for each.
+_FOREIGN = (aiohttp.ClientError, OSError, ValueError, zlib.error)
 AUTO_HEADERS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
-    """`connect_s` covers one attempt to connect, `total_s` everything up to the last byte of the answer."""
+    """`connect_s` covers one attempt to connect, `total_s` everything up to the last byte of the answer.
+
+    Where the answer is streamed, `total_s` ends with its head, and `more_s` covers each wait for more of it.
+    """
 
     connect_s: float = 2
     total_s: float = 5
+    more_s: float = 5
 
 
 class Sender(Protocol):
@@ -78,31 +86,50 @@ class Client:
         """
         try:
             async with asyncio.timeout(timeouts.total_s) as deadline:
-                return await self._connect_and_exchange(request, timeouts, tls, deadline)
-        except (aiohttp.ClientError, OSError, ValueError, zlib.error) as error:
+                async with await self._connect_and_send(request, timeouts, tls, deadline) as answer:
+                    return await self._whole(answer, request)
+        except _FOREIGN as error:
             # Not `from error`: aiohttp's texts hold the URL and the headers, and a traceback would show them.
             raise _translated(error, request, timeouts) from None
+
+    @asynccontextmanager
+    async def stream(
+        self, request: Request, *, timeouts: Timeouts, tls: ssl.SSLContext | None = None
+    ) -> AsyncIterator["Answer"]:
+        """Send the request to its own URL and give the head of the answer; its body is read as it arrives.
+
+        What is left unread ends the exchange. Raises as `send`.
+        """
+        try:
+            async with asyncio.timeout(timeouts.total_s) as deadline:
+                answer = await self._connect_and_send(request, timeouts, tls, deadline)
+        except _FOREIGN as error:
+            raise _translated(error, request, timeouts) from None
+        async with answer:
+            if answer.status < 200:
+                raise _failure(request, Reason.UPSTREAM_GARBLED, "switched to another protocol unasked")
+            yield Answer(answer, request, timeouts)
 
     async def close(self) -> None:
         await self._session.close()
 
-    async def _connect_and_exchange(
+    async def _connect_and_send(
         self, request: Request, timeouts: Timeouts, tls: ssl.SSLContext | None, deadline: asyncio.Timeout
-    ) -> Response:
+    ) -> aiohttp.ClientResponse:
         """Try again where no connection came about: ClientConnectorError comes before the first byte only."""
         for pause_s in CONNECT_AGAIN_AFTER_S:
             try:
-                return await self._exchange(request, timeouts, tls)
+                return await self._send(request, timeouts, tls)
             except aiohttp.ClientSSLError:
                 raise
             except aiohttp.ClientConnectorError:
                 if _has_passed(deadline, in_s=pause_s):
                     raise
                 await asyncio.sleep(pause_s)
-        return await self._exchange(request, timeouts, tls)
+        return await self._send(request, timeouts, tls)
 
-    async def _exchange(self, request: Request, timeouts: Timeouts, tls: ssl.SSLContext | None) -> Response:
-        async with self._session.request(
+    async def _send(self, request: Request, timeouts: Timeouts, tls: ssl.SSLContext | None) -> aiohttp.ClientResponse:
+        return await self._session.request(
             request.method,
             _url(request),
             headers=request.headers,
@@ -110,14 +137,16 @@ class Client:
             allow_redirects=False,
             timeout=aiohttp.ClientTimeout(total=None, connect=timeouts.connect_s),
             ssl=tls or True,
-        ) as answer:
-            body = await self._body(answer.content, request)
-            headers = tuple((_text(name), _text(value)) for name, value in answer.raw_headers)
-            encoding = answer.headers.get("Content-Encoding", "").lower()
-            if body and encoding in ("gzip", "x-gzip", "deflate"):
-                body = self._inflated(body, encoding, request)
-                headers = _without(headers, "content-encoding", "content-length")
-            return Response(answer.status, headers, body)
+        )
+
+    async def _whole(self, answer: aiohttp.ClientResponse, request: Request) -> Response:
+        body = await self._body(answer.content, request)
+        headers = _headers(answer)
+        encoding = answer.headers.get("Content-Encoding", "").lower()
+        if body and encoding in ("gzip", "x-gzip", "deflate"):
+            body = self._inflated(body, encoding, request)
+            headers = _without(headers, "content-encoding", "content-length")
+        return Response(answer.status, headers, body)
 
     async def _body(self, content: aiohttp.StreamReader, request: Request) -> bytes:
         chunks = []
@@ -143,6 +172,29 @@ class Client:
 
     def _too_large(self, request: Request) -> UpstreamError:
         return _failure(request, Reason.UPSTREAM_GARBLED, f"the answer is over {self._max_reply_bytes} bytes")
+
+
+class Answer:
+    """The head of an answer, and what reads its body: as it comes, still compressed. `length` is None if not stated."""
+
+    def __init__(self, answer: aiohttp.ClientResponse, request: Request, timeouts: Timeouts) -> None:
+        self._content = answer.content
+        self._request = request
+        self._timeouts = timeouts
+        self.status = answer.status
+        self.headers = _headers(answer)
+        self.length = None if "Transfer-Encoding" in answer.headers else answer.content_length
+
+    async def read(self) -> bytes:
+        """Return what has arrived, or else what arrives next; nothing at the end. Raises UpstreamError."""
+        try:
+            async with asyncio.timeout(self._timeouts.more_s):
+                return await self._content.readany()
+        except TimeoutError:
+            what = f"no more of the answer within {round(self._timeouts.more_s, 3):g} s"
+            raise _failure(self._request, Reason.UPSTREAM_TIMEOUT, what) from None
+        except _FOREIGN as error:
+            raise _translated(error, self._request, self._timeouts) from None
 
 
 class _ExactRequest(aiohttp.ClientRequest):
@@ -181,6 +233,10 @@ def _payload(body: bytes) -> bytes | io.BytesIO | None:
 def _has_passed(deadline: asyncio.Timeout, *, in_s: float) -> bool:
     when = deadline.when()
     return when is not None and asyncio.get_running_loop().time() + in_s >= when
+
+
+def _headers(answer: aiohttp.ClientResponse) -> Headers:
+    return tuple((_text(name), _text(value)) for name, value in answer.raw_headers)
 
 
 def _text(raw: bytes) -> str:

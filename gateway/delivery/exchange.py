@@ -57,11 +57,11 @@ class _Question:
 
 
 class Exchange:
-    """Holds conversations with upstreams, and what they share: sessions, declarations. Lives across reloads."""
+    """Holds conversations with upstreams, and what they share: `sessions`, declarations. Lives across reloads."""
 
     def __init__(self, sender: Sender, telemetry: Telemetry, watcher: Watcher | None = None) -> None:
         self._courier = Courier(sender, watcher)
-        self._sessions = Sessions(self._courier)
+        self.sessions = Sessions(self._courier)
         self._declarations = Declarations()
         self._telemetry = telemetry
 
@@ -135,11 +135,11 @@ class Exchange:
         target, login = errand.target, errand.target.login
         if login is None or not carries_session(target, question.recipe):
             return await self._ask_once(errand, question, None)
-        token = await self._sessions.token_for(target, login, errand.deadline)
+        token = await self.sessions.token_for(target, login, errand.deadline)
         judged = await self._ask_once(errand, question, token)
         if judged.outcome.code is Code.UNAUTHENTICATED:
-            self._sessions.drop(target, login, token)
-            token = await self._sessions.token_for(target, login, errand.deadline)
+            self.sessions.drop(target, login, token)
+            token = await self.sessions.token_for(target, login, errand.deadline)
             judged = await self._ask_once(errand, question, token)
         return judged
 

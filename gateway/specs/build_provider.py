@@ -14,6 +14,7 @@ from gateway.core.suggest import nearest
 from gateway.specs.build_receive import build_receive, captures
 from gateway.specs.build_rule import build_rule
 from gateway.specs.build_send import build_send
+from gateway.specs.check_roles import check_roles
 from gateway.specs.document import Document
 from gateway.specs.models import (
     ProviderSpec,
@@ -29,6 +30,9 @@ def build_provider(
     spec = document.read(ProviderSpec, to_python(document.node))
     if spec is None:
         return None
+    check_roles(document, spec)
+    if document.errors:
+        return None
     parts = Parts(document, recipes, Compiler(on_value))
     provider = _build(parts, spec)
     _check_given(parts, spec, provider)
@@ -37,8 +41,8 @@ def build_provider(
 
 
 def _build(parts: Parts, spec: ProviderSpec) -> Provider:
-    receive = None if spec.receive is None else build_receive(parts, spec.receive)
-    send = None if spec.send is None else build_send(parts, spec.send)
+    receive = None if spec.receive is None else build_receive(parts, spec.receive, relay=spec.relay)
+    send = None if spec.send is None else build_send(parts, spec.send, relay=spec.relay)
     if receive is None and send is None:
         parts.document.error((), "a provider has `receive`, `send`, or both")
     url = spec.send.url if spec.send and spec.send.url else spec.url
@@ -56,6 +60,7 @@ def _build(parts: Parts, spec: ProviderSpec) -> Provider:
         },
         receive,
         send,
+        spec.relay,
     )
 
 

@@ -23,7 +23,7 @@ from gateway.specs.parts import OUTCOME, REQUEST, WHO, Parts
 _ROW_KEYS = frozenset({"when", "status", "headers", "json", "text"})
 
 
-def build_receive(parts: Parts, spec: ReceiveSpec) -> Receive:
+def build_receive(parts: Parts, spec: ReceiveSpec, *, relay: bool) -> Receive:
     at: KeyPath = ("receive",)
     levels = _levels(parts, spec, at)
     seen = REQUEST | WHO
@@ -39,7 +39,7 @@ def build_receive(parts: Parts, spec: ReceiveSpec) -> Receive:
         empty_ok=spec.empty == "ok",
         partial=spec.partial,
         known=_known(parts, spec),
-        reads=_reads(parts, spec),  # before the replies: what they repeat to the reporter decides nothing
+        reads=_reads(parts, spec, relay),  # before the replies: what they repeat to the reporter decides nothing
         replies=None if spec.replies is None else _replies(parts, spec.replies, (*at, "replies")),
     )
 
@@ -60,14 +60,14 @@ def _check_apart(parts: Parts, spec: ReceiveSpec, at: KeyPath) -> None:
         seen.append((path[-1], call, conditions))
 
 
-def _reads(parts: Parts, spec: ReceiveSpec) -> frozenset[str]:
-    """Return the parts of a request that the expressions compiled so far read."""
+def _reads(parts: Parts, spec: ReceiveSpec, relay: bool) -> frozenset[str]:
+    """Return the parts of a request that the expressions compiled so far read; a relay's body is passed on anyway."""
     forms = [spec.request, *spec.requests.values()]
     kinds = {form.body for form in forms if form is not None and form.body != "none"}
     read = {chain[0] for chain in parts.compiler.read}
     chains = [chain for chain in parts.compiler.read if chain[0] == "headers" and len(chain) > 1]
     headers = {f"header.{chain[1].replace('_', '-')}" for chain in chains}
-    return frozenset((kinds if "body" in read else set()) | ({"query"} & read) | headers)
+    return frozenset((kinds if relay or "body" in read else set()) | ({"query"} & read) | headers)
 
 
 def _known(parts: Parts, spec: ReceiveSpec) -> dict[str, frozenset[str]]:
@@ -92,7 +92,7 @@ def _levels(parts: Parts, spec: ReceiveSpec, at: KeyPath) -> tuple[Level, ...]:
         expression = parts.compiler.expression(source, names, (*at, "each", name))
         levels.append(Level(name, expression, source if isinstance(source, str) else ""))
         names |= {name}
-    if levels[-1].name != "item":
+    if levels and levels[-1].name != "item":
         parts.document.error((*at, "each", levels[-1].name), "the last level of `each` is named `item`")
     return tuple(levels)
 
@@ -137,9 +137,6 @@ def _also(parts: Parts, spec: ReceiveSpec, at: KeyPath) -> list[RequestMatch]:
 
 
 def _point(parts: Parts, spec: ReceiveSpec, names: Collection[str], at: KeyPath) -> tuple[PointField, ...]:
-    for needed, alternative in (("metric", "metric"), ("value", "stats")):
-        if needed not in spec.point and alternative not in spec.point:
-            parts.document.error(at, f"{needed!r} is missing")
     compiled = parts.compiler.members({str(name): source for name, source in spec.point.items()}, names, at)
     return tuple(
         PointField(name, compiled[name], source if isinstance(source, str) else "")

@@ -9,6 +9,7 @@ from gateway.core.provider import Provider
 from gateway.core.route import PointChanges, Route
 from gateway.specs.build_source import build_source
 from gateway.specs.build_target import build_target
+from gateway.specs.check_roles import check_sides
 from gateway.specs.document import Document
 from gateway.specs.models import PointsSpec, RouteSpec
 from gateway.specs.parts import POINT
@@ -32,6 +33,8 @@ def build_route(
     source = build_source(parts, spec.receive)
     target = build_target(parts, spec.send, spec.delivery.timeout_s)
     points = _points(parts, spec.points)
+    if source is not None and target is not None:
+        check_sides(document, spec, source.provider, target.provider)
     document.problems(parts.compiler.problems)
     if document.errors or source is None or target is None:
         return None

@@ -8,15 +8,16 @@ from gateway.core.expression.compiler import KeyPath
 from gateway.core.provider import CallForm, Declare, Login, Poll, Send
 from gateway.specs.build_outcome import build_outcome
 from gateway.specs.models import CallSpec, DeclareSpec, LoginSpec, OutcomeRuleSpec, SendSpec
-from gateway.specs.parts import POINT, Parts
+from gateway.specs.parts import POINT, REQUEST, Parts
 
 _PATH = re.compile(r"/[!\"$->@-~]*")  # printable ASCII, neither `?` nor `#`
 
 
 _FRAMING = {"host", "content-length", "transfer-encoding", "connection"}
+_CALL = frozenset({"given", "now_ns", "call_id"})  # what every call sees
 
 
-def build_send(parts: Parts, spec: SendSpec) -> Send:
+def build_send(parts: Parts, spec: SendSpec, *, relay: bool) -> Send:
     at: KeyPath = ("send",)
     named = {name: name for name in spec.one_per} if isinstance(spec.one_per, list) else spec.one_per
     one_per = {
@@ -24,7 +25,7 @@ def build_send(parts: Parts, spec: SendSpec) -> Send:
         for name, source in named.items()
     }
     names = {"given", "now_ns", *one_per}
-    of_call = names | {"items", "points", "call_id"}
+    seen = {*REQUEST, *_CALL} if relay else {*names, *_CALL, "items", "points"}
     forms = {**spec.requests, "request": spec.request} if spec.request else dict(spec.requests)
     if bool(spec.request) == bool(spec.requests):
         parts.document.error(at, "`send` has either `request` or `requests`")
@@ -32,9 +33,7 @@ def build_send(parts: Parts, spec: SendSpec) -> Send:
         one_per,
         parts.compiler.expression(spec.item, POINT | names, (*at, "item")),
         tuple(
-            _call(
-                parts, name, form, spec, of_call, (*at, "request") if form is spec.request else (*at, "requests", name)
-            )
+            _call(parts, name, form, spec, seen, (*at, "request") if form is spec.request else (*at, "requests", name))
             for name, form in forms.items()
             if form is not None
         ),
@@ -76,7 +75,7 @@ def _declare(parts: Parts, spec: DeclareSpec, send: SendSpec, names: Collection[
     return Declare(
         parts.compiler.expression(spec.once_per, POINT | {"given"}, (*at, "once_per")),
         parts.compiler.expression(spec.item, POINT | {*names}, (*at, "item")),
-        _call(parts, "declare", spec.request, send, {*names, "items", "call_id"}, (*at, "request")),
+        _call(parts, "declare", spec.request, send, {*names, *_CALL, "items"}, (*at, "request")),
         build_outcome(parts, spec.outcome, (*at, "outcome")),
     )
 
@@ -84,7 +83,7 @@ def _declare(parts: Parts, spec: DeclareSpec, send: SendSpec, names: Collection[
 def _login(parts: Parts, spec: LoginSpec, send: SendSpec, at: KeyPath) -> Login | None:
     for_recipe = parts.named_recipes([spec.for_], (*at, "for"))
     sign = parts.named_recipes([spec.sign], (*at, "sign"))
-    form = _call(parts, "login", spec.request, send, {"given", "now_ns", "call_id"}, (*at, "request"))
+    form = _call(parts, "login", spec.request, send, _CALL, (*at, "request"))
     url = None if spec.url is None else parts.compiler.text(spec.url, {"given"}, (*at, "url"), escape=path_segment)
     token = parts.compiler.expression(spec.token, {"body", "headers"}, (*at, "token"))
     if for_recipe and for_recipe[0].needs_key:

@@ -78,7 +78,7 @@ class ShapeSpec(Model):
 
 
 class RepliesSpec(Model):
-    ok: Annotated[list[ShapeSpec], BeforeValidator(listed)]
+    ok: Annotated[list[ShapeSpec], BeforeValidator(listed)] = []
     partial: Annotated[list[ShapeSpec], BeforeValidator(listed)] = []
     error: Annotated[list[ShapeSpec], BeforeValidator(listed)]
     errors: dict[str, Annotated[list[dict[str, Any]], BeforeValidator(listed)]] = {}
@@ -99,8 +99,8 @@ class ReceiveSpec(Model):
     verify: list[str] = Field(min_length=1)
     refuse: list[RefusalSpec] = []
     reject: list[RefusalSpec] = []
-    each: dict[MemberName, Tree] = Field(min_length=1)
-    point: dict[PointFieldName, Tree]
+    each: dict[MemberName, Tree] = Field({}, min_length=1)
+    point: dict[PointFieldName, Tree] = {}
     empty: Literal["ok"] | None = None
     partial: Literal["whole", "point"] = "whole"
     also: dict[Name, AlsoSpec] = {}
@@ -160,7 +160,7 @@ class PollSpec(Model):
 class SendSpec(Model):
     url: str | None = None
     one_per: list[PointFieldName] | dict[MemberName, Tree] = []
-    item: Tree
+    item: Tree = None
     request: CallSpec | None = None
     requests: dict[Name, CallSpec] = {}
     sign: Annotated[list[str], BeforeValidator(listed)] = []
@@ -186,6 +186,7 @@ class CaseSpec(Model):
 class ProviderSpec(Model):
     provider: Name
     title: str = ""
+    relay: bool = False
     needs: list[MemberName] = []
     given: dict[MemberName, Any] = {}
     url: str | None = None

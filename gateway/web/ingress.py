@@ -4,28 +4,50 @@ import os
 import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 from uuid import uuid4
 
 import structlog
 
 from gateway.core.accept import Accepted, accept, reply_names
 from gateway.core.also import Moment, answer_also
-from gateway.core.errors import CallerError, GatewayError
+from gateway.core.errors import CallerError, GatewayError, UpstreamError
 from gateway.core.fold import mask
 from gateway.core.message import Message
-from gateway.core.model import Request, Response
+from gateway.core.model import Headers, Request, Response
 from gateway.core.outcome import Code, Outcome, Reason, failure
 from gateway.core.recipe.verify import Refused, ReplayMemory
 from gateway.core.refusal import likely_cause
+from gateway.core.relay import Relayed, outcome_of, passed_headers, relay
 from gateway.core.reply import reply
 from gateway.core.route import Route
 from gateway.core.snapshot import Match, Snapshot, by_key
 from gateway.telemetry import Telemetry
+from gateway.web.protocol import CallerGone
 from gateway.web.server import Incoming
 
 Deliver = Callable[[Route, Accepted, str], Awaitable[Outcome]]
+
+
+class Answer(Protocol):
+    """An upstream's answer whose body is read as it arrives; `read` gives nothing at its end, and raises UpstreamError
+    where it breaks off. `length` is None where it was not stated."""
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def headers(self) -> Headers: ...
+
+    @property
+    def length(self) -> int | None: ...
+
+    async def read(self) -> bytes: ...
+
+
+PassOn = Callable[[Route, Relayed, str], AbstractAsyncContextManager[Answer]]
 
 MAX_IN_FLIGHT = 512
 CAUSE_EVERY_S = 1.0
@@ -35,12 +57,14 @@ log = structlog.get_logger()
 
 
 class Ingress:
-    """Answers every request: `snapshot` gives the routes, `deliver` what became of the data points of a report."""
+    """Answers every request: `snapshot` gives the routes, `deliver` what became of the data points of a report,
+    `pass_on` the answer to a call that is no report."""
 
     def __init__(
         self,
         snapshot: Callable[[], Snapshot],
         deliver: Deliver,
+        pass_on: PassOn,
         replays: ReplayMemory,
         telemetry: Telemetry,
         *,
@@ -48,6 +72,7 @@ class Ingress:
     ) -> None:
         self._snapshot = snapshot
         self._deliver = deliver
+        self._relay = pass_on
         self._replays = replays
         self._telemetry = telemetry
         self._max_in_flight = max_in_flight
@@ -60,7 +85,7 @@ class Ingress:
         """The lines of the last reports that were refused, the newest first, as the log has them."""
         return list(reversed(self._refused))
 
-    async def __call__(self, incoming: Incoming) -> Response:
+    async def __call__(self, incoming: Incoming) -> Response | None:
         started = time.monotonic()
         request_id = uuid4().hex
         match = self._snapshot().match(Request(incoming.method, incoming.target, incoming.headers))
@@ -78,8 +103,9 @@ class Ingress:
 
     async def _answer(
         self, match: Match, incoming: Incoming, request_id: str
-    ) -> tuple[Match, Outcome, Response, str | None]:
-        """Return whose request it was, what became of it, the reply, and the likely cause of a refused signature."""
+    ) -> tuple[Match, Outcome, Response | None, str | None]:
+        """Return whose request it was, what became of it, the reply unless it was passed on, and the likely cause of a
+        refused signature."""
         counted = match.route
         message = _message(match, incoming, b"")
         error: Exception | None = None
@@ -95,6 +121,11 @@ class Ingress:
                 moment = Moment(time.time_ns(), os.urandom(16), request_id)
                 response = answer_also(match, match.form.also, message, moment, self._replays, peer=incoming.peer)
                 return match, Outcome(Code.OK, request_id=request_id), response, None
+            if match.route.is_relay:
+                relayed = self._relay(match, message, incoming.peer)
+                names = relayed.names
+                outcome = await self._pass_on(match.route, relayed, incoming, request_id)
+                return match, replace(outcome, request_id=request_id), None, None
             accepted = accept(match, message, now_ns=time.time_ns(), replays=self._replays, peer=incoming.peer)
             names = accepted.names
             self._telemetry.ignored(match.route.name, accepted.ignored)
@@ -115,6 +146,28 @@ class Ingress:
         names = names if names is not None else reply_names(match, message, error)
         response = reply(route.source.receive.replies, told, names)
         return match, outcome, response, self._cause(match, message, error)
+
+    def _relay(self, match: Match, message: Message, peer: str) -> Relayed:
+        now_ns, call_id = time.time_ns(), uuid4().hex
+        return relay(match, message, now_ns=now_ns, call_id=call_id, replays=self._replays, peer=peer)
+
+    async def _pass_on(self, route: Route, relayed: Relayed, incoming: Incoming, request_id: str) -> Outcome:
+        """Reply with the upstream's answer as it arrives, and return what it meant. Raises GatewayError without one."""
+        outcome: Outcome | None = None
+        try:
+            async with self._relay(route, relayed, request_id) as answer:
+                outcome = outcome_of(route.target, answer.status, answer.headers)
+                headers = passed_headers(answer.headers, request_id)
+                async with incoming.outgoing.stream(answer.status, headers, answer.length) as write:
+                    while data := await answer.read():
+                        await write(data)
+                return outcome
+        except UpstreamError as error:
+            if outcome is None:
+                raise
+            return error.outcome
+        except CallerGone:
+            return replace(outcome or Outcome(Code.OK), message="the caller hung up before it had the whole answer")
 
     def _cause(self, match: Match, message: Message, error: Exception | None) -> str | None:
         """Ask for the cause of a refusal at most once a second: whoever sends nonsense must not make it costly."""

@@ -3,7 +3,10 @@ that reach the caller. What a request means is not known here.
 """
 
 import asyncio
-from collections.abc import Awaitable
+import socket
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 
 from aiohttp import EMPTY_PAYLOAD, StreamReader, web
 
@@ -22,9 +25,15 @@ READ_BUFFER_BYTES = 65536
 SMALL_REST_BYTES = 65536
 # How long a caller may go on sending once it has its reply (nginx: lingering_timeout 5s).
 LINGER_S = 5.0
+# SO_LINGER of 0 s: closing sends a reset, where the end of a connection could pass for the end of a reply.
+_AT_ONCE = struct.pack("ii", 1, 0)
 
 HEAD_TOO_LONG = refusal(400, Reason.NOT_PARSED, f"the head of the request is over {MAX_LINE_BYTES} bytes")
 HEAD_TOO_SLOW = refusal(408, Reason.TOO_SLOW, "the head of the request did not arrive in time")
+
+
+class CallerGone(Exception):
+    """The caller has hung up, or reads no more, before its reply was complete."""
 
 
 class Answered(web.StreamResponse):
@@ -63,6 +72,7 @@ class Connection(web.RequestHandler):
         "_head_bytes",
         "_head_timeout_s",
         "_head_timer",
+        "_on_lost",
         "busy",
         "finishing",
         "peer",
@@ -91,6 +101,7 @@ class Connection(web.RequestHandler):
         self._eof = False
         self._deaf = False
         self._gone: asyncio.Future[None] | None = None
+        self._on_lost: Callable[[], object] | None = None
         self.busy = False
         self.finishing = False
         self.surplus = False
@@ -111,6 +122,8 @@ class Connection(web.RequestHandler):
         self._break_body()
         if self._gone is not None and not self._gone.done():
             self._gone.set_result(None)
+        if self._on_lost is not None:
+            self._on_lost()
         super().connection_lost(exc)
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's own annotation is bool | None
@@ -204,12 +217,9 @@ class Connection(web.RequestHandler):
         return rest <= SMALL_REST_BYTES and content.exception() is None and not awaits_continue(request)
 
     async def reply(self, request: web.BaseRequest, data: bytes, *, stays: bool) -> bool:
-        """Write a whole reply, see to what is left of the request's body, and tell whether the connection stays."""
-        if self.transport is None or self.transport.is_closing():
-            return False
-        self.transport.write(data)
-        if self.writing_paused and not await _in_time(self.keepalive_timeout, request.writer.drain()):
-            self.cut()
+        """Write a whole reply, or the rest of one, see to what is left of the request's body, and tell whether the
+        connection stays."""
+        if not await self.write(request, data):
             return False
         if request.content.is_eof():
             return stays
@@ -217,6 +227,34 @@ class Connection(web.RequestHandler):
             return True
         await self.linger()
         return False
+
+    async def write(self, request: web.BaseRequest, data: bytes) -> bool:
+        """Write, and wait until the kernel has all of it; False where the caller has gone, or reads no more."""
+        if self.transport is None or self.transport.is_closing():
+            return False
+        self.transport.write(data)
+        if self.writing_paused and not await _in_time(self.keepalive_timeout, request.writer.drain()):
+            self.cut()
+            return False
+        return True
+
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[None]:
+        """Run what is only for this caller. Raises CallerGone in its place once the connection is lost."""
+        task = asyncio.current_task()
+        assert task is not None
+        if self.transport is None:
+            raise CallerGone
+        self._on_lost = task.cancel
+        try:
+            yield
+        except asyncio.CancelledError:
+            # As asyncio.timeout does: a cancellation from elsewhere, at shutdown, goes its way.
+            if self.transport is None and task.uncancel() == 0:
+                raise CallerGone from None
+            raise
+        finally:
+            self._on_lost = None
 
     # The end.
 
@@ -237,6 +275,14 @@ class Connection(web.RequestHandler):
     def cut(self) -> None:
         """Close at once, whatever is still to be written."""
         if self.transport is not None:
+            self.transport.abort()
+
+    def reset(self) -> None:
+        """Close so that the caller sees a reply to be broken, even one that only the end of the connection ends."""
+        if self.transport is not None:
+            socket_ = self.transport.get_extra_info("socket")
+            with suppress(OSError):
+                socket_.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
             self.transport.abort()
 
     def _turn_deaf(self) -> None:

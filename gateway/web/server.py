@@ -19,6 +19,7 @@ from yarl import URL
 from gateway.core.model import Headers, Response
 from gateway.core.outcome import Outcome, Reason, failure
 from gateway.web.body import read_body
+from gateway.web.outgoing import Outgoing
 from gateway.web.protocol import ENDED, KEPT, Connection
 from gateway.web.wire import NOT_HTTP, refusal, to_wire
 
@@ -50,13 +51,17 @@ class Incoming:
     """One request whose head has been read.
 
     `target` and `headers` are as on the wire, an absolute target reduced to path and query. `problem` is an outcome
-    to answer with at once, in the words of whoever the request was for. `peer` is the caller's IP, or ''.
+    to answer with at once, in the words of whoever the request was for. `peer` is the caller's IP, or ''. `outgoing`
+    writes a reply that is not there as a whole.
     """
 
-    __slots__ = ("_request", "headers", "method", "peer", "problem", "scheme", "target")
+    __slots__ = ("_request", "headers", "method", "outgoing", "peer", "problem", "scheme", "target")
 
-    def __init__(self, request: web.BaseRequest, scheme: str, peer: str, problem: Outcome | None) -> None:
+    def __init__(
+        self, request: web.BaseRequest, outgoing: Outgoing, scheme: str, peer: str, problem: Outcome | None
+    ) -> None:
         self._request = request
+        self.outgoing = outgoing
         self.method: str = request.method
         self.target: str = _origin_form(request.raw_path)
         self.headers: Headers = tuple([(_text(name), _text(value)) for name, value in request.raw_headers])
@@ -72,7 +77,8 @@ class Incoming:
         return await read_body(self._request, max_bytes=max_bytes, timeout_s=timeout_s)
 
 
-Handler = Callable[[Incoming], Awaitable[Response]]
+# None says that `outgoing` has written the reply.
+Handler = Callable[[Incoming], Awaitable[Response | None]]
 
 
 class Server(web.Server):
@@ -136,12 +142,15 @@ class Server(web.Server):
             connection.busy = False
 
     async def _answer(self, request: web.BaseRequest, connection: Connection) -> tuple[bytes, bool]:
-        """Return the reply's bytes, and whether the connection may stay open after them."""
+        """Return the reply's bytes, none where it is written, and whether the connection may stay open after them."""
         minor, method = int(request.version >= (1, 1)), request.method
         if not request.raw_path:
             return to_wire(NOT_HTTP), False
         try:
-            response = await self._handler(self._incoming(request, connection))
+            incoming = self._incoming(request, connection)
+            response = await self._handler(incoming)
+            if response is None:
+                return b"", incoming.outgoing.stays
             stays = connection.outlives(request)
             return to_wire(response, minor=minor, keep_alive=stays, method=method), stays
         except Exception:
@@ -158,7 +167,7 @@ class Server(web.Server):
         elif not _HOST.fullmatch(request.headers.get("Host", "")):
             # Recipes sign the host next to the path: a slash in it would be taken for the path's.
             problem = failure(Reason.BAD_HEADER, "the header Host is not a host")
-        return Incoming(request, self._scheme, connection.peer, problem)
+        return Incoming(request, Outgoing(request, connection), self._scheme, connection.peer, problem)
 
     def finish(self) -> None:
         """Let every reply from now on close its connection, unless a further request waits behind it."""

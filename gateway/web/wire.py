@@ -1,4 +1,4 @@
-"""A reply as bytes: status line, headers, framing, body."""
+"""A reply as bytes: status line, headers, framing, body; and a reply whose body is yet to come."""
 
 import json
 import time
@@ -6,7 +6,7 @@ from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
 
-from gateway.core.model import Response
+from gateway.core.model import Headers, Response
 from gateway.core.outcome import CODE_OF, Reason
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
@@ -27,14 +27,36 @@ def to_wire(response: Response, *, minor: int = 1, keep_alive: bool = False, met
 
     Raises ValueError for a control character in a header (response splitting).
     """
-    lines = [f"HTTP/1.{minor} {response.status} {_REASONS.get(response.status, '')}"]
-    lines += [f"{name}: {value}" for name, value in response.headers if name.lower() not in _FRAMING]
+    lines = _head(response.status, response.headers, minor)
     lines.append(f"Date: {_date(int(time.time()))}")
-    if response.status >= 200 and response.status not in (204, 304):
+    if has_length(response.status):
         lines.append(f"Content-Length: {len(response.body)}")
         body = b"" if method == "HEAD" else response.body
     else:
         body = b""
+    return _joined(lines, minor, keep_alive) + body
+
+
+def to_wire_head(status: int, headers: Headers, framing: str | None, *, minor: int, keep_alive: bool) -> bytes:
+    """Return the head of a reply whose body follows as `framing`, a header, says. Raises ValueError as `to_wire`."""
+    lines = _head(status, headers, minor)
+    if not any(name.lower() == "date" for name, _ in headers):
+        lines.append(f"Date: {_date(int(time.time()))}")
+    lines += [framing] if framing is not None else []
+    return _joined(lines, minor, keep_alive)
+
+
+def has_length(status: int) -> bool:
+    """Tell whether replies of this status have a length (RFC 9110, section 8.6)."""
+    return status >= 200 and status not in (204, 304)
+
+
+def _head(status: int, headers: Headers, minor: int) -> list[str]:
+    lines = [f"HTTP/1.{minor} {status} {_REASONS.get(status, '')}"]
+    return lines + [f"{name}: {value}" for name, value in headers if name.lower() not in _FRAMING]
+
+
+def _joined(lines: list[str], minor: int, keep_alive: bool) -> bytes:
     if not keep_alive:
         lines.append("Connection: close")
     elif minor == 0:
@@ -42,7 +64,7 @@ def to_wire(response: Response, *, minor: int = 1, keep_alive: bool = False, met
     head = "\r\n".join(lines)
     if head.count("\r") != len(lines) - 1 or head.count("\n") != len(lines) - 1 or "\0" in head:
         raise ValueError("a reply header holds a control character")
-    return head.encode("utf-8", "surrogateescape") + b"\r\n\r\n" + body
+    return head.encode("utf-8", "surrogateescape") + b"\r\n\r\n"
 
 
 @lru_cache(maxsize=2)

@@ -173,3 +173,83 @@ def test_request_of_a_route_without_checks_goes_unsigned():
 def test_raw_request_that_cannot_be_read_is_a_mismatch():
     with pytest.raises(Mismatch, match="request: line 1"):
         case_request(Case("a", NOW, request="?"), ACME)
+
+
+# The calls of a relay.
+
+RELAY = stand_in("""
+provider: acme-image
+relay: true
+receive:
+  request: {method: POST, path: /in, body: json}
+  verify: [session]
+  refuse: [{when: "!(body.start)", reason: MISSING_FIELD, text: start is missing}]
+  replies: {error: {status: 400, json: {why: message, by: recipe}}}
+send:
+  requests:
+    post: {method: POST, path: /out, json: {from: body.start}}
+    get: {method: GET, path: /out, query: {from: body.start}}
+  sign: session
+""")
+CALL = {"json": {"start": 1}}
+
+
+def pass_on(**parts: Any) -> list[str]:
+    return run_case(Case("a case", NOW, **parts), RELAY)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        pytest.param({"request": CALL, "sends": [{"method": "POST", "path": "/out", "json": {"from": 1}}]}, id="sends"),
+        pytest.param({"request": CALL, "sends": [{"request": "get", "query": {"from": "1"}}]}, id="other call"),
+        pytest.param(
+            {"request": CALL, "outcome": {"code": "OK", "accepted": 0}, "reply": {"status": 200, "text": ""}},
+            id="an empty answer where none is stated",
+        ),
+        pytest.param(
+            {
+                "request": CALL,
+                "answer": {"status": 404, "text": "none", "headers": {"X-A": 1, "Keep-Alive": "timeout=5"}},
+                "outcome": {"code": "NOT_FOUND", "reason": "UPSTREAM_REFUSED"},
+                "reply": {"status": 404, "text": "none", "headers": {"x-a": "1", "keep-alive": None}},
+            },
+            id="any answer",
+        ),
+        pytest.param(
+            {"answer": {"text": "x"}, "outcome": {"code": "OK"}, "reply": {"text": "x"}}, id="an answer alone"
+        ),
+        pytest.param(
+            {
+                "request": {"json": {}},
+                "outcome": {"reason": "MISSING_FIELD"},
+                "reply": {"status": 400, "json": {"why": "start is missing"}},
+            },
+            id="refused",
+        ),
+        pytest.param(
+            {"outcome": {"reason": "UPSTREAM_DOWN", "recipe": "session"}, "reply": {"json": {"by": "session"}}},
+            id="from an outcome",
+        ),
+    ],
+)
+def test_a_case_of_a_relay_that_holds_passes(parts: dict[str, Any]):
+    assert pass_on(**parts) == []
+
+
+@pytest.mark.parametrize(
+    ("parts", "differs"),
+    [
+        ({"request": CALL, "sends": [{"json": {"from": 2}}]}, ["sends[0].json.from: expected 2, got 1"]),
+        ({"request": CALL, "sends": []}, ["sends: expected 0 items, got 1 items"]),
+        ({"request": CALL, "reply": {"status": 201}}, ["reply.status: expected 201, got 200"]),
+        ({"request": CALL, "answer": {"text": "x"}, "reply": {"text": "y"}}, ['reply.text: expected "y", got "x"']),
+    ],
+    ids=["sends", "none sent", "status", "text"],
+)
+def test_a_case_of_a_relay_that_does_not_hold_says_what_differs(parts: dict[str, Any], differs: list[str]):
+    assert pass_on(**parts) == differs
+
+
+def test_a_case_of_a_refused_call_sends_nothing():
+    assert pass_on(request={"json": {}}, sends=[{}]) == ["request: refused, MISSING_FIELD: start is missing"]

@@ -662,3 +662,69 @@ async def test_many_requests_at_once_all_get_their_own_answer(client: Client) ->
         answers_in_order = await asyncio.gather(*sending)
 
     assert [answer.body.decode() for answer in answers_in_order] == targets
+
+
+# Answers that are streamed
+
+
+async def test_stream_gives_the_head_before_the_body_has_come(client: Client) -> None:
+    go_on = asyncio.Event()
+
+    async def waits(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nX-A: 1\r\nContent-Length: 5\r\n\r\n")
+        await go_on.wait()
+        writer.write(b"hello")
+
+    async with Upstream(waits) as upstream, client.stream(request_to(upstream.host), timeouts=LONG) as answer:
+        head = (answer.status, answer.headers, answer.length)
+        go_on.set()
+        body = await answer.read()
+        end = await answer.read()
+
+    assert head == (200, (("X-A", "1"), ("Content-Length", "5")), 5)
+    assert (body, end) == (b"hello", b"")
+
+
+async def test_stream_does_not_inflate(client: Client) -> None:
+    squeezed = gzip.compress(b"hello")
+    behaviour = answers(200, squeezed, (("Content-Encoding", "gzip"),))
+    async with Upstream(behaviour) as upstream, client.stream(request_to(upstream.host), timeouts=LONG) as answer:
+        body = await answer.read()
+
+    assert body == squeezed
+    assert ("Content-Encoding", "gzip") in answer.headers
+
+
+async def test_stream_of_chunks_has_no_length(client: Client) -> None:
+    raw = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+    async with Upstream(writes(raw)) as upstream, client.stream(request_to(upstream.host), timeouts=LONG) as answer:
+        body = await answer.read()
+
+    assert (answer.length, body) == (None, b"hello")
+
+
+@pytest.mark.parametrize(("reads", "connections"), [(True, 1), (False, 2)], ids=["to its end", "not at all"])
+async def test_connection_serves_again_only_when_a_stream_was_read(
+    client: Client, reads: bool, connections: int
+) -> None:
+    async with Upstream(answers(200, bytes(300_000))) as upstream:
+        for _ in range(2):
+            async with client.stream(request_to(upstream.host), timeouts=LONG) as answer:
+                while reads and await answer.read():
+                    pass
+
+    assert upstream.connections == connections
+
+
+async def test_stream_that_hangs_before_its_head_is_a_timeout(client: Client) -> None:
+    async with Upstream(hangs) as upstream:
+        with raises(Reason.UPSTREAM_TIMEOUT, "no answer within 0.3 s"):
+            async with client.stream(request_to(upstream.host), timeouts=SHORT):
+                pass
+
+
+async def test_failure_of_who_reads_a_stream_is_not_the_upstreams(client: Client) -> None:
+    async with Upstream(answers(200, b"hello")) as upstream:
+        with pytest.raises(ConnectionResetError, match="ours"):
+            async with client.stream(request_to(upstream.host), timeouts=LONG):
+                raise ConnectionResetError("ours")

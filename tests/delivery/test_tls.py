@@ -65,6 +65,18 @@ async def test_upstream_of_a_trusted_ca_is_called_by_its_name_or_address(
     assert answer.status == 200
 
 
+async def test_streamed_answer_is_one_of_whom_is_trusted_too(client: Client, authority: Authority) -> None:
+    trusted = client_context(authority.file)
+    async with Upstream(answers(200, b"hello"), tls=authority.guard(*authority.issue("b"))) as upstream:
+        async with client.stream(to(upstream), timeouts=LONG, tls=trusted) as answer:
+            body = await answer.read()
+        with fails("TLS failed (certificate verify failed: unable to get local issuer certificate)"):
+            async with client.stream(to(upstream), timeouts=LONG):
+                pass
+
+    assert body == b"hello"
+
+
 async def test_certificate_itself_may_be_what_is_trusted(client: Client, authority: Authority) -> None:
     cert, key = authority.issue("b")
     async with Upstream(answers(), tls=authority.guard(cert, key)) as upstream:
