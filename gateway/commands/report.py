@@ -133,6 +133,8 @@ def _route(
 ) -> Route:
     if provider.send is None:
         fail(f"{provider.name} has no `send`: its reporters cannot be played")
+    if provider.relay:
+        fail(f"{provider.name} is a relay: its calls hold no data points; `gateway sign` signs one of your own")
     form, recipe = _form(provider.send, credential, provider.name)
     check_given(given, form.sign, provider)
     missing = [name for name in provider.needs if name not in given and name not in provider.given]

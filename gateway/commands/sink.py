@@ -3,24 +3,29 @@
 import os
 import signal
 import sys
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import structlog
 import typer
 
 from gateway.app import Gateway, Settings
 from gateway.commands.credentials import read_credential, serving
+from gateway.commands.file_answer import Opened, read_answer
 from gateway.commands.listening import check_address, run_or_fail, tls_pair
 from gateway.commands.loading import check_given, load_or_fail, provider_named
 from gateway.commands.options import Given, Key, SecretOption, SpecFolder, fail, misuse, read_given
 from gateway.commands.printing import point_json, print_json
 from gateway.core.accept import Accepted
+from gateway.core.errors import GatewayError
 from gateway.core.outcome import CODE_OF, Code, Outcome, Reason
 from gateway.core.provider import Provider
 from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.verify import Check
+from gateway.core.relay import Relayed
 from gateway.core.route import Route
 from gateway.core.snapshot import make_snapshot
 from gateway.core.suggest import nearest
@@ -45,11 +50,18 @@ def sink(
     answer: Annotated[
         str | None, typer.Option("--answer", metavar="CODE", help="Refuse every report with this code or reason.")
     ] = None,
+    file: Annotated[
+        str | None, typer.Option("--file", metavar="FILE", help="What the calls of a relay are answered with.")
+    ] = None,
+    media_type: Annotated[
+        str | None, typer.Option("--type", metavar="TYPE", help="Its media type; default: by the file's name.")
+    ] = None,
     routes: SpecFolder = None,
 ) -> None:
     """Play a vendor: verify reports, print data points as JSON lines.
 
-    Each report is answered in the vendor's words. Without --secret, whoever reports is believed.
+    Each report is answered in the vendor's words. Without --secret, whoever reports is believed. Of a relay's calls the
+    body is printed, and the answer is --file, or empty.
 
     \b
     Example:
@@ -59,22 +71,27 @@ def sink(
     pair = tls_pair(tls_cert, tls_key)
     outcome, pins = _stated(answer), read_given(given)
     credential = None if secret is None and key is None else read_credential(key, secret)
+    content = read_answer(file, media_type)
     configure("info", "auto")
     played = provider_named(load_or_fail(routes), provider)
+    if file is not None and not played.relay:
+        misuse(f"--file: {played.name} takes reports, and answers them in its own words")
     route = _route(played, credential, pins)
 
     async def deliver(route: Route, accepted: Accepted, request_id: str) -> Outcome:
         if outcome is not None:
             return outcome
-        try:
-            for item in accepted.items:
-                print_json(point_json(item.point))
-        except BrokenPipeError:
-            _end_unread()
+        _print([point_json(item.point) for item in accepted.items])
         return Outcome(Code.OK, accepted=len(accepted.items))
 
+    def exchange(route: Route, relayed: Relayed, request_id: str) -> AbstractAsyncContextManager[Opened]:
+        if outcome is not None:
+            raise GatewayError(outcome)
+        _print([relayed.names["body"]])
+        return content.open()
+
     settings = Settings(listen=listen, tls=pair, admin=None, grace_s=2)
-    gateway = Gateway(make_snapshot([route]), settings, deliver=deliver)
+    gateway = Gateway(make_snapshot([route]), settings, deliver=deliver, pass_on=exchange)
 
     def ready() -> None:
         log.info("listening", address=gateway.address, tls=pair is not None)
@@ -107,7 +124,11 @@ def _stated(answer: str | None) -> Outcome | None:
     misuse(f"--answer: {answer!r} is no code and no reason; {nearest(word, [*Code, *Reason])}")
 
 
-def _end_unread() -> None:
-    """End as on SIGTERM: whoever read the data points has gone."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    signal.raise_signal(signal.SIGTERM)
+def _print(values: Sequence[Any]) -> None:
+    """Print JSON lines; where whoever read them has gone, end as on SIGTERM."""
+    try:
+        for value in values:
+            print_json(value)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        signal.raise_signal(signal.SIGTERM)

@@ -9,9 +9,8 @@ from uuid import uuid4
 
 import typer
 
-from gateway.commands.explanation import string_to_sign
 from gateway.commands.loading import load_or_fail
-from gateway.commands.options import DEFAULT_ROUTES, At, Json, RequestFile, Routes, fail, read_clock, read_request, warn
+from gateway.commands.options import DEFAULT_ROUTES, At, Json, RequestFile, Routes, read_clock, read_request, warn
 from gateway.commands.printing import (
     count,
     heading,
@@ -20,16 +19,16 @@ from gateway.commands.printing import (
     point_json,
     print_json,
     print_response,
-    request_text,
     response_json,
 )
-from gateway.core.accept import ANYONE, Accepted, accept, reply_names
+from gateway.commands.relay_trial import RelayTrial
+from gateway.commands.stages import call_json, matched, show_call, show_sender
+from gateway.core.accept import Accepted, accept, reply_names
 from gateway.core.declare import first_calls
 from gateway.core.draft import Draft
 from gateway.core.encode import encode
 from gateway.core.errors import GatewayError
 from gateway.core.fold import fold, mask
-from gateway.core.masking import masked
 from gateway.core.message import Message
 from gateway.core.model import Request, Response, Secret
 from gateway.core.outcome import Code, Outcome
@@ -38,7 +37,7 @@ from gateway.core.recipe.verify import Forgetful
 from gateway.core.reply import reply
 from gateway.core.route import Route
 from gateway.core.signing import sign_call
-from gateway.core.snapshot import Match, make_snapshot
+from gateway.core.snapshot import Match
 from gateway.delivery.client import Client
 from gateway.delivery.courier import What
 from gateway.delivery.direct import Direct
@@ -70,7 +69,8 @@ def try_(
     hint = "" if case else "--case takes variables from the route's first case"
     environ = _environ(routes, route) if case else None
     specs = load_or_fail(routes, only=[route], environ=environ, hint=hint)
-    trial = _Trial(specs.routes[route], report, clock)
+    chosen = specs.routes[route]
+    trial = (RelayTrial if chosen.is_relay else _Trial)(chosen, report, clock)
     trial.run(send)
     if json:
         print_json(trial.as_json(send))
@@ -125,11 +125,7 @@ class _Trial:
     response: Response | None = None
 
     def run(self, send: bool) -> None:
-        match = make_snapshot([self.route]).match(self.request)
-        if match is None:
-            calls = ", ".join(f"{form.method} {form.path}" for form in self.route.source.receive.requests)
-            fail(f"{self.route.name} does not listen to {self.request.path}, but to {calls}")
-        message = match.read(self.request)
+        match, message = matched(self.route, self.request)
         request_id = _new_id()
         error: Exception | None = None
         try:
@@ -181,11 +177,7 @@ class _Trial:
             self._show_accepted(self.accepted)
         calls = self.witness.calls
         for number, sent in enumerate(calls, 1):
-            url = sent.signed.request.url.partition("?")[0]
-            heading(f"{sent.what} {number} of {len(calls)} to {self._masked(url)}")
-            if sent.signed.evaluation.string_to_sign:
-                line("string to sign: " + self._string_to_sign(sent.signed))
-            line(request_text(sent.signed.request, self.secrets))
+            show_call(sent.signed, self.secrets, f"{sent.what} {number} of {len(calls)}")
             if send:
                 self._show_answer(sent.answer)
         if calls and not send:
@@ -198,11 +190,7 @@ class _Trial:
             print_response(self.response, self.secrets)
 
     def _show_accepted(self, accepted: Accepted) -> None:
-        key = f", key {accepted.who.key}" if accepted.who.key else ""
-        anyone = accepted.who is ANYONE
-        heading(
-            "not verified: this route believes whoever reports" if anyone else f"verified by {accepted.who.recipe}{key}"
-        )
+        show_sender(accepted.who)
         points = count(len(accepted.items), "data point")
         heading(f"{points}, {len(accepted.rejected)} rejected, {accepted.dropped} dropped")
         for item in accepted.items:
@@ -212,12 +200,6 @@ class _Trial:
         heading("answer" if answer else "no answer")
         if answer:
             print_response(answer, self.secrets)
-
-    def _string_to_sign(self, signed: Signed) -> str:
-        return self._masked(string_to_sign(signed.recipe, signed.evaluation)) if signed.recipe else ""
-
-    def _masked(self, text: str) -> str:
-        return masked(text, self.secrets)
 
     def as_json(self, send: bool) -> dict[str, Any]:
         accepted = self.accepted
@@ -233,11 +215,7 @@ class _Trial:
         }
 
     def _call_json(self, sent: _Sent, send: bool) -> dict[str, Any]:
-        call: dict[str, Any] = {
-            "what": sent.what,
-            "request": request_text(sent.signed.request, self.secrets),
-            "string_to_sign": self._string_to_sign(sent.signed) or None,
-        }
+        call = {"what": sent.what, **call_json(sent.signed, self.secrets)}
         if send:
             call["answer"] = response_json(sent.answer, self.secrets) if sent.answer else None
         return call

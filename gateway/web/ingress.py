@@ -72,7 +72,7 @@ class Ingress:
     ) -> None:
         self._snapshot = snapshot
         self._deliver = deliver
-        self._relay = pass_on
+        self._stream = pass_on
         self._replays = replays
         self._telemetry = telemetry
         self._max_in_flight = max_in_flight
@@ -155,7 +155,7 @@ class Ingress:
         """Reply with the upstream's answer as it arrives, and return what it meant. Raises GatewayError without one."""
         outcome: Outcome | None = None
         try:
-            async with self._relay(route, relayed, request_id) as answer:
+            async with self._stream(route, relayed, request_id) as answer:
                 outcome = outcome_of(route.target, answer.status, answer.headers)
                 headers = passed_headers(answer.headers, request_id)
                 async with incoming.outgoing.stream(answer.status, headers, answer.length) as write:

@@ -117,6 +117,7 @@ def test_points_that_are_none_are_one_line(tmp_path: Path, data: bytes, said: st
         (["tencent-receiver", *OPTIONS[2:]], 2, "tencent-receiver has a key id: give --key"),
         (["tencent-receiver", *OPTIONS[:2]], 2, "--secret is missing; write env:NAME or file:PATH"),
         (["tencent-receiver"], 2, "calls to tencent-receiver are signed: give --key and --secret"),
+        (["scp-image"], 1, "scp-image is a relay: its calls hold no data points; `gateway sign` signs one of your own"),
         (["zstack"], 2, "calls to zstack are signed: give --secret"),
         (["zstack", *OPTIONS, "--ca", "x"], 2, "--ca: there is nothing to trust, as --url is not https"),
         (["zstack", *OPTIONS, "--url", "https://h", "--ca", "/nope"], 1, "--ca: /nope cannot be read: no such file"),

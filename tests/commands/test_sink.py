@@ -1,19 +1,29 @@
 """gateway sink."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from gateway.core.raw import read_raw, write_raw
+from tests.caller import Reply, exchange
 from tests.delivery.upstream import Upstream, hangs
-from tests.processes import ROOT, command
+from tests.processes import ROOT, Command, command
 from tests.terminal import Ended, run
 
 SINK = ("sink", "tencent-receiver", "--listen", "127.0.0.1:0")
 REPORT = ("report", "tencent-receiver", "--given", "region=sh", "--key", "an-id", "--secret", "env:POST_KEY")
+
+IMAGE_SINK = ("sink", "scp-image", "--listen", "127.0.0.1:0")
+IMAGE_PATH = "/v1/metrics/data/download/image"
+IMAGE = b"\x89PNG\r\n\x1a\n\x00" + bytes(range(256)) * 1000
+METRIC = {"name": "cpu", "namespace_name": "vm", "dimensions": []}
+CALL = json.dumps({"start": 1, "end": 2, "period": 60, "statistic_type": "AVG", "metrics": [METRIC]}).encode()
 
 
 async def report(address: str) -> Ended:
@@ -53,6 +63,57 @@ async def test_it_answers_as_told(answer: str, said: str) -> None:
     assert reported.output.partition(":")[0] == said
 
 
+# Relays.
+
+
+async def asked(sink: Command, body: bytes, *options: str) -> Reply:
+    """Sign a call of a relay, and send it to the sink."""
+    address = (await sink.event("listening"))["address"]
+    call = f"POST {IMAGE_PATH} HTTP/1.1\nHost: {address}\nContent-Type: application/json\n\n".encode() + body
+    arguments = ("sign", "scp", "--request", "-", "--key", "an-id", "--secret", "env:POST_KEY", *options)
+    signed = await asyncio.to_thread(run, *arguments, stdin=call)
+    return await exchange(address, write_raw(read_raw(signed.output.encode())[0]))
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "media_type"),
+    [
+        ("image.png", (), "image/png"),
+        ("image", (), "application/octet-stream"),
+        ("image.png", ("--type", "image/x-own"), "image/x-own"),
+    ],
+    ids=["guessed", "unknown", "stated"],
+)
+async def test_a_relay_is_answered_with_a_file(tmp_path: Path, name: str, more: tuple[str], media_type: str) -> None:
+    (tmp_path / name).write_bytes(IMAGE)
+    async with command(*IMAGE_SINK, "--file", str(tmp_path / name), *more) as sink:
+        reply = await asked(sink, CALL)
+        line = await sink.line()
+
+    assert (reply.status, reply.header("content-type"), reply.body) == (200, media_type, IMAGE)
+    assert json.loads(line) == json.loads(CALL)
+
+
+async def test_a_relay_is_verified_and_what_is_refused_is_not_printed() -> None:
+    async with command(*IMAGE_SINK, "--key", "an-id", "--secret", "env:KEY", environ={"KEY": "another"}) as sink:
+        reply = await asked(sink, CALL)
+        sink.signal(signal.SIGTERM)
+        _, output = await sink.end()
+
+    assert (reply.status, reply.json) == (401, {"errors": [{"detail": "the signature does not match"}]})
+    assert output == ""
+
+
+async def test_a_relay_without_a_file_is_answered_empty_or_as_told() -> None:
+    async with command(*IMAGE_SINK) as sink:
+        empty = await asked(sink, CALL)
+    async with command(*IMAGE_SINK, "--answer", "THROTTLED") as sink:
+        told = await asked(sink, CALL)
+
+    assert (empty.status, empty.body) == (200, b"")
+    assert told.status == 429
+
+
 def test_it_ends_when_nobody_reads_what_it_prints(monkeypatch: pytest.MonkeyPatch) -> None:
     ours, theirs = os.pipe()
     arguments = [sys.executable, "-m", "gateway", *SINK, "--listen", "127.0.0.1:0"]
@@ -90,6 +151,9 @@ async def test_a_taken_port_is_one_line() -> None:
         (["zstack", "--routes", "/nope"], 1, "there is no folder /nope"),
         (["zstack", "--tls-key", "key.pem"], 2, "--tls-key: its certificate is missing; give --tls-cert too"),
         (["zstack", "--tls-cert", "/nope"], 1, "--tls-cert: /nope cannot be read: no such file or directory"),
+        (["scp-image", "--file", "/nope"], 1, "--file: /nope cannot be read: no such file"),
+        (["scp-image", "--type", "image/png"], 2, "--type says what --file holds: give --file"),
+        (["zstack", "--file", "/dev/null"], 2, "--file: zstack takes reports, and answers them in its own words"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

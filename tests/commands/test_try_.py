@@ -297,3 +297,87 @@ async def test_declarations_and_polls_that_went_out_are_shown(monkeypatch: pytes
 
     assert calls_of(ended) == [("declare", "POST /meta"), ("call", "POST /in"), ("poll", "GET /jobs/1")]
     assert [call["answer"]["status"] for call in ended.json["calls"]] == [200, 202, 200]
+
+
+# Relays.
+
+RELAY = """
+route: image
+receive: {provider: scp-image, from: [127.0.0.1/32], public_url: "http://h", credentials: [{key: old, secret: theirs}]}
+send: {provider: scp-image, url: "${UPSTREAM:-http://upstream.invalid}", credential: {key: new, secret: hush-hush}}
+"""
+METRICS = '[{"name":"a","namespace_name":"n","dimensions":[]}]'
+CALL = '{"start":1,"end":2,"period":60,"statistic_type":"AVG","metrics":' + METRICS + "}"
+
+
+def try_relay(folder: Path, body: str, *more: object) -> Ended:
+    (folder / "image.yaml").write_text(RELAY)
+    head = "POST /v1/metrics/data/download/image HTTP/1.1\nHost: h\n\n"
+    options = ("--key", "old", "--secret", "theirs", "--at", "1700000000")
+    signed = run("sign", "scp", "--request", "-", *options, stdin=(head + body).encode()).output
+    more = ("--routes", folder, "--at", "1700000000", *more)
+    return run("try", "image", "--request", "-", *more, stdin=signed.rstrip("\n").encode())
+
+
+def test_the_call_of_a_relay_is_shown_with_its_string_to_sign(tmp_path: Path) -> None:
+    ended = try_relay(tmp_path, CALL)
+
+    headings = [line for line in ended.output.splitlines() if line.startswith("── ")]
+    assert ended.code == 0
+    assert headings == [
+        "── verified by scp, key old",
+        "── call to http://upstream.invalid/v1/metrics/data/download/image",
+        "── outcome: OK",
+    ]
+    assert "string to sign: POSThttp://upstream.invalid/v1/metrics/data/download/image1700000000000new" in ended.output
+    assert CALL in ended.output
+    assert "hush-hush" not in ended.output
+    assert "nothing was sent; the reply is what the upstream answers (--send sends)" in ended.errors
+
+
+def test_what_a_relay_refuses_is_shown_in_the_vendors_words(tmp_path: Path) -> None:
+    ended = try_relay(tmp_path, "{}")
+
+    assert ended.code == 1
+    assert "── outcome: INVALID_ARGUMENT MISSING_FIELD\nstart is missing\n── reply\n" in ended.output
+    assert ended.output.endswith('{"errors":[{"detail":"start is missing"}]}\n')
+    assert "── call" not in ended.output
+
+
+@pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1)])
+async def test_of_the_answer_to_a_relay_the_head_and_the_size_are_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, code: int
+) -> None:
+    async with Upstream(answers(status, bytes(70_000), (("Content-Type", "image/png"),))) as upstream:
+        monkeypatch.setenv("UPSTREAM", upstream.url)
+        ended = await asyncio.to_thread(try_relay, tmp_path, CALL, "--send")
+
+    assert ended.code == code
+    assert (
+        f"── answer, passed on with 70,000 bytes of body\nHTTP/1.1 {status}\nContent-Type: image/png\n" in ended.output
+    )
+    assert "\0" not in ended.output
+
+
+async def test_a_relay_as_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Upstream(answers(200, bytes(10))) as upstream:
+        monkeypatch.setenv("UPSTREAM", upstream.url)
+        ended = await asyncio.to_thread(try_relay, tmp_path, CALL, "--send", "--json")
+
+    shown = json.loads(ended.output)
+    [call] = shown["calls"]
+    assert (shown["recipe"], shown["key"], shown["outcome"]["code"], shown["reply"]) == ("scp", "old", "OK", None)
+    assert call["string_to_sign"].startswith("POSThttp://127.0.0.1:")
+    assert (call["answer"]["status"], call["answer"]["bytes"], call["answer"]["body"]) == (200, 10, None)
+
+
+async def test_a_relay_that_cannot_be_reached_is_told_in_the_vendors_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Upstream(resets) as upstream:
+        monkeypatch.setenv("UPSTREAM", upstream.url)
+        ended = await asyncio.to_thread(try_relay, tmp_path, CALL, "--send")
+
+    assert ended.code == 1
+    assert "── outcome: UNAVAILABLE UPSTREAM_DOWN" in ended.output
+    assert "HTTP/1.1 503" in ended.output
