@@ -1,5 +1,6 @@
 """Runs a golden exchange: each part that a case states is held against what the stages make of the parts before it."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -27,6 +28,7 @@ from gateway.core.judge import Judged, judge
 from gateway.core.message import Message
 from gateway.core.model import DataPoint, Request, Response
 from gateway.core.outcome import Code, Outcome
+from gateway.core.provider import RequestMatch
 from gateway.core.raw import read_raw
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.sign import Fresh, sign
@@ -70,25 +72,39 @@ def case_request(case: Case, route: Route) -> Request:
         except ValueError as error:
             raise Mismatch(f"request: {error}") from error
     parts = dict(case.request or {})
-    form = route.source.receive.requests[0]
+    needed = {name: name for name in route.source.provider.needs}
+    given = {name: str(value) for name, value in (needed | dict(route.source.given)).items()}
+    draft = _draft(parts, route.source.receive.requests[0], given)
+    check = _check_for(draft, route, parts.get("sign"))
+    if check is None:
+        return draft.render()
+    return sign(draft, check.recipe, _credential(check), given, Fresh(case.now_ns, _ENTROPY)).request
+
+
+def _draft(parts: Mapping[str, Any], form: RequestMatch, given: Mapping[str, str]) -> Draft:
     fields = parts.get("form", {})
     kind: Any = next((kind for kind in ("json", "form", "text") if kind in parts), "none")
-    draft = Draft(
+    return Draft(
         method=parts.get("method", form.method),
         scheme="http",
         host=_header(parts, "host") or "gateway.example",
-        path=parts.get("path", form.path),
+        path=parts.get("path") or re.sub(r"\{(\w+)\}", lambda place: given.get(place[1], place[1]), form.path),
         query=tuple(parts.get("query", {}).items()),
         headers=tuple((name, str(value)) for name, value in parts.get("headers", {}).items() if name.lower() != "host"),
         body_kind=kind,
         body=tuple(fields.items()) if kind == "form" else parts.get(kind),
     )
-    check = next(iter(_checks_for(draft, route) or ()), None)
-    if check is None:
-        return draft.render()
-    needed = {name: name for name in route.source.provider.needs}
-    given = {name: str(value) for name, value in (needed | dict(route.source.given)).items()}
-    return sign(draft, check.recipe, _credential(check), given, Fresh(case.now_ns, _ENTROPY)).request
+
+
+def _check_for(draft: Draft, route: Route, recipe: str | None) -> Check | None:
+    """Return the check of this recipe, or the first that the call has."""
+    checks = _checks_for(draft, route) or ()
+    if recipe is None:
+        return next(iter(checks), None)
+    for check in checks:
+        if check.recipe.name == recipe:
+            return check
+    raise Mismatch(f"request: no recipe is named {recipe!r}")
 
 
 def _checks_for(draft: Draft, route: Route) -> tuple[Check, ...] | None:

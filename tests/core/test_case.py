@@ -27,6 +27,17 @@ send:
   poll: {every_s: 1}
   outcome: [{status: 202, poll: body.at}, {when: body.ok, code: OK}, {message: body.why}]
 """)
+BY_TWO = """
+provider: two
+needs: [project]
+given: {region: cn}
+receive:
+  request: {method: POST, path: "/{region}/{project}"}
+  verify: [session, keyed]
+  each: {item: "[query]"}
+  point: {metric: item.m, value: item.v}
+send: {item: "{m: metric, p: given.project}", request: {method: POST, path: /, json: {items: items}}}
+"""
 ONE = {"json": {"items": [{"ns": "n", "m": "cpu", "v": 1}]}}
 RAW = 'POST /in HTTP/1.1\nAuthorization: case-secret\n\n{"items":[{"m":"cpu","v":1}]}'
 
@@ -108,6 +119,7 @@ def test_case_passes(parts: dict[str, Any]):
             id="no request",
         ),
         pytest.param({"request": {"path": "/x"}}, ["request: no call of acme has the path /x"], id="path"),
+        pytest.param({"request": {"sign": "hand"}}, ["request: no recipe is named 'hand'"], id="recipe"),
         pytest.param({"outcome": {"reason": "TIRED"}}, ["outcome: 'TIRED' is not a valid Reason"], id="reason"),
         pytest.param(
             {"request": ONE, "outcome": {"accepted": 2}, "reply": {"status": 201}},
@@ -160,6 +172,20 @@ def test_request_of_a_case_in_parts_is_signed():
         (("Host", "h"), ("X-A", "1"), ("authorization", "case-secret"), ("Content-Type", "application/json")),
         b'{"items":[{"ns":"n","m":"cpu","v":1}]}',
     )
+
+
+def test_request_of_a_case_is_signed_by_the_recipe_that_it_names():
+    route = stand_in(BY_TWO)
+
+    request = case_request(Case("a", NOW, request={"sign": "keyed"}), route)
+
+    assert request.header("authorization") == "case-key:case-secret"
+
+
+def test_path_of_a_case_holds_what_is_given_for_its_places():
+    route = stand_in(BY_TWO)
+
+    assert case_request(Case("a", NOW, request={}), route).path == "/cn/project"
 
 
 def test_request_of_a_route_without_checks_goes_unsigned():

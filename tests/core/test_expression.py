@@ -201,6 +201,9 @@ def test_list_in_text_is_an_error_of_evaluation():
         pytest.param('omit(`{"a": 1, "b": 2}`, [\'a\'])', {"b": 2}, id="omit"),
         pytest.param('unpivot(`{"a": 1, "b": "2", "c": true}`, none)', [{"name": "a", "value": 1}], id="unpivot"),
         pytest.param("unpivot(`{\"a\": 1, \"b\": 2}`, ['b', 'x'])", [{"name": "b", "value": 2}], id="unpivot of names"),
+        pytest.param(
+            'unpivot(`{"a": "1", "b": null}`, [\'a\', \'b\'])', [{"name": "a", "value": "1"}], id="unpivot text"
+        ),
         pytest.param("unpivot(none, none)", [], id="unpivot of null"),
         pytest.param(
             'pivot(`[{"t": 1, "n": "a", "v": 2}, {"t": 1, "n": "b", "v": 3}]`, \'n\', \'v\')',

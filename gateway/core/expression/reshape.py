@@ -39,10 +39,14 @@ def omit(value: Any, names: Any) -> dict[str, Any]:
 
 
 def unpivot(value: Any, names: Any) -> list[dict[str, Any]]:
-    """Turn the members that are numbers, of these names or of any, into rows {name, value}."""
+    """Turn members into rows {name, value}: those of these names that are not null, or, without names, all numbers.
+
+    What is asked for by name and is no number comes along, so that it is refused and not overlooked.
+    """
     members = _map(value)
-    wanted = members if names is None else _list(names)
-    return [{"name": name, "value": members[name]} for name in wanted if _is_number(members.get(name))]
+    if names is None:
+        return [{"name": name, "value": member} for name, member in members.items() if _is_number(member)]
+    return [{"name": name, "value": members[name]} for name in _list(names) if members.get(name) is not None]
 
 
 def pivot(rows: Any, name_member: str, value_member: str) -> list[dict[str, Any]]:
