@@ -75,10 +75,13 @@ def case_request(case: Case, route: Route) -> Request:
     needed = {name: name for name in route.source.provider.needs}
     given = {name: str(value) for name, value in (needed | dict(route.source.given)).items()}
     draft = _draft(parts, route.source.receive.requests[0], given)
-    check = _check_for(draft, route, parts.get("sign"))
-    if check is None:
-        return draft.render()
-    return sign(draft, check.recipe, _credential(check), given, Fresh(case.now_ns, _ENTROPY)).request
+    try:
+        check = _check_for(draft, route, parts.get("sign"))
+        if check is None:
+            return draft.render()
+        return sign(draft, check.recipe, _credential(check), given, Fresh(case.now_ns, _ENTROPY)).request
+    except GatewayError as error:
+        raise Mismatch(f"request: {error.outcome.message}") from error
 
 
 def _draft(parts: Mapping[str, Any], form: RequestMatch, given: Mapping[str, str]) -> Draft:

@@ -119,6 +119,11 @@ def test_case_passes(parts: dict[str, Any]):
             id="no request",
         ),
         pytest.param({"request": {"path": "/x"}}, ["request: no call of acme has the path /x"], id="path"),
+        pytest.param(
+            {"request": {"json": 2**64}},
+            ["request: the body cannot be written as JSON: Integer exceeds 64-bit range"],
+            id="unwritable",
+        ),
         pytest.param({"request": {"sign": "hand"}}, ["request: no recipe is named 'hand'"], id="recipe"),
         pytest.param({"outcome": {"reason": "TIRED"}}, ["outcome: 'TIRED' is not a valid Reason"], id="reason"),
         pytest.param(
