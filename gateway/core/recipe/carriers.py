@@ -28,9 +28,10 @@ def read_slots(recipe: Recipe, message: Message) -> dict[str, str]:
             if carrier.optional:
                 continue
             raise CallerError.of(Reason.MISSING_CREDENTIALS, f"{place_in_words(carrier)} is missing")
+        text = _cleaned(text, carrier, recipe, message)
         read = None
         if len(text) <= MAX_SLOT_CHARS and not _DANGEROUS & set(text):
-            read = carrier.form.read(_cleaned(text, carrier, recipe, message))
+            read = carrier.form.read(text)
         if read is None:
             raise CallerError.of(Reason.BAD_CREDENTIALS, f"{place_in_words(carrier)} cannot be read")
         for name, value in read.items():
@@ -91,10 +92,13 @@ def _member(body: Any, path: list[str], carrier: Carrier) -> str | None:
 def _cleaned(text: str, carrier: Carrier, recipe: Recipe, message: Message) -> str:
     """Take off the blanks around a header's value, which are none of it (RFC 9110, section 5.5).
 
-    A blank in a base64 signature of a query is the `+` that a careless client did not encode.
+    Around a signature elsewhere, a line's end is what many base64 encoders write. A blank in a signature of a query is
+    the `+` that a careless client did not encode.
     """
     if carrier.place == "header":
         return text.strip(" \t")
-    in_query = carrier.place == "query" or (carrier.place == "param" and message.body_kind == "none")
-    signs = any(isinstance(recipe.slots[name], SignatureSlot) for name in carrier.slots)
-    return text.replace(" ", "+") if in_query and signs else text
+    if not any(isinstance(recipe.slots[name], SignatureSlot) for name in carrier.slots):
+        return text
+    if carrier.place == "query" or (carrier.place == "param" and message.body_kind == "none"):
+        return text.strip("\r\n").replace(" ", "+")
+    return text.strip(" \t\r\n")

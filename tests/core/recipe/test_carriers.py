@@ -52,6 +52,18 @@ def test_header_gives_its_slots(value: str):
 
 
 @pytest.mark.parametrize(
+    "message",
+    [
+        pytest.param(posted(*OWN, body={"Signature": " ab12\n"}), id="JSON"),
+        pytest.param(posted(*OWN, form=b"Signature=ab12%0D%0A", kind="form"), id="form"),
+        pytest.param(posted(*OWN, target="/?Signature=ab12%0A", kind="none"), id="query"),
+    ],
+)
+def test_blanks_around_a_signature_are_none_of_it(message: Message):
+    assert read_slots(carrying('{param: Signature, value: "{signature}"}'), message)["signature"] == "ab12"
+
+
+@pytest.mark.parametrize(
     ("carrier", "message"),
     [
         pytest.param("query: Region", posted(*OWN, target="/?Region=sh"), id="query"),
