@@ -20,7 +20,14 @@ from tests.delivery.upstream import Behaviour, Upstream, answers
 ROUTES = Path(__file__).parents[1] / "routes.d"
 SESSION = "b86c9016b4f24953a9edefb53ca0678c"
 KEY_ID, KEY = "an-id", "the-key-of-an-id"
-ENVIRON = {"ZSTACK_SESSION": SESSION, "TENCENT_SECRET_ID": KEY_ID, "TENCENT_SECRET_KEY": KEY}
+# What the shipped routes need.
+ENVIRON = {
+    "ZSTACK_SESSION": SESSION,
+    "TENCENT_SECRET_ID": KEY_ID,
+    "TENCENT_SECRET_KEY": KEY,
+    "HUAWEI_ACCESS_KEY": "another-id",
+    "HUAWEI_SECRET_KEY": "the-key-of-another-id",
+}
 
 TARGET = "/zstack/v1/zwatch/metrics"
 SAMPLE = (

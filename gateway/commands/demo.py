@@ -35,7 +35,7 @@ _SECRET = "GATEWAY_DEMO_SECRET"
 
 
 def demo(
-    route: Annotated[str | None, typer.Argument(metavar="ROUTE", help="The route; default: the first.")] = None,
+    route: Annotated[str | None, typer.Argument(metavar="ROUTE", help="The route; default: the plainest.")] = None,
     routes: Routes = DEFAULT_ROUTES,
     port: Annotated[
         int, typer.Option("--port", min=0, max=65535, metavar="PORT", help="Where the gateway listens.")
@@ -68,11 +68,23 @@ def _trial(routes: Path, wanted: str | None) -> Trial:
     specs = load_or_fail(routes, trials=True, strict_environment=False)
     if wanted is not None and wanted not in specs.routes:
         fail(f"no route is named {wanted!r}; {nearest(wanted, specs.routes)}")
-    for trial in specs.trials:
-        is_shown = trial.case.request is not None and not trial.route.is_relay
-        if trial.owner in specs.routes and is_shown and wanted in (None, trial.owner):
-            return trial
-    fail(f"{wanted or routes} has no case with a request to show")
+    trials = [
+        trial
+        for trial in specs.trials
+        if trial.owner in specs.routes and _is_shown(trial) and wanted in (None, trial.owner)
+    ]
+    if not trials:
+        fail(f"{wanted or routes} has no case with a request to show")
+    return min(trials, key=_demands)
+
+
+def _is_shown(trial: Trial) -> bool:
+    return trial.case.request is not None and not trial.route.is_relay
+
+
+def _demands(trial: Trial) -> tuple[bool, bool]:
+    """Tell what stands in the way of posting a request to any address: a host to match, a signature over its host."""
+    return bool(trial.route.source.match.tests), not isinstance(trial.case.request, str)
 
 
 async def _until_told(main: Coroutine[Any, Any, int], *, then: int) -> int:

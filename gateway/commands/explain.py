@@ -60,7 +60,7 @@ def explain(
         misuse("--request and --expect cannot both be standard input")
     clock, pins, base = read_clock(at), read_given(given), None if url is None else base_url(url, "--url")
     credential = read_credential(key, secret)
-    chosen = recipe_named(load_or_fail(routes), recipe)
+    chosen = recipe_named(load_or_fail(routes, only=()), recipe)
     serving([chosen], credential, recipe)
     check_given(pins, [chosen])
     if expect is not None and chosen.signature is None:

@@ -78,7 +78,7 @@ def report(
     """
     base, stated = base_url(url, "--url"), read_given(given)
     credential = None if secret is None and key is None else read_credential(key, secret)
-    played = provider_named(load_or_fail(routes), provider)
+    played = provider_named(load_or_fail(routes, only=()), provider)
     route = _route(played, base, credential, stated, timeout_s, tls=_trust(ca, base))
     raise typer.Exit(asyncio.run(_print(route, list(_items(points)), count, json)))
 

@@ -55,7 +55,7 @@ def sign_(
       gateway sign acme-hmac --request report.http --key ID --secret env:KEY --given region=north
     """
     stated, credential = read_given(given), read_credential(key, secret)
-    chosen = recipe_named(load_or_fail(routes), recipe)
+    chosen = recipe_named(load_or_fail(routes, only=()), recipe)
     serving([chosen], credential, recipe)
     check_given(stated, [chosen])
     _check_needs(chosen, stated)

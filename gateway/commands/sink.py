@@ -73,7 +73,7 @@ def sink(
     credential = None if secret is None and key is None else read_credential(key, secret)
     content = read_answer(file, media_type)
     configure("info", "auto")
-    played = provider_named(load_or_fail(routes), provider)
+    played = provider_named(load_or_fail(routes, only=()), provider)
     if file is not None and not played.relay:
         misuse(f"--file: {played.name} takes reports, and answers them in its own words")
     route = _route(played, credential, pins)

@@ -10,8 +10,14 @@ POST, GET = CASES["seed-sample-post"], CASES["seed-sample-get"]
 
 SESSION = read_vectors("zstack.json")["credentials"]["session_uuid"]
 REPORT = write_raw(request_of(read_vectors("zstack.json")["cases"][0]))
-# What the shipped route needs.
-ENVIRON = {"ZSTACK_SESSION": SESSION, "TENCENT_SECRET_ID": "an-id", "TENCENT_SECRET_KEY": "the-key-of-an-id"}
+# What the shipped routes need.
+ENVIRON = {
+    "ZSTACK_SESSION": SESSION,
+    "TENCENT_SECRET_ID": "an-id",
+    "TENCENT_SECRET_KEY": "the-key-of-an-id",
+    "HUAWEI_ACCESS_KEY": "another-id",
+    "HUAWEI_SECRET_KEY": "the-key-of-another-id",
+}
 
 
 def raw(case: dict) -> bytes:

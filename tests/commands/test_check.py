@@ -38,9 +38,10 @@ cases:
 def test_the_shipped_specs_and_routes_are_sound() -> None:
     ended = run("check", "routes.d")
 
+    warnings = ended.errors.splitlines()
     assert ended.code == 0
-    assert ended.output.endswith(" passed, 0 errors, 3 warnings\n")
-    assert all("warning: the environment variable" in line for line in ended.errors.splitlines())
+    assert ended.output.endswith(f" passed, 0 errors, {len(warnings)} warnings\n")
+    assert all("warning: the environment variable" in line for line in warnings)
 
 
 def test_an_empty_folder_leaves_the_shipped_specs(tmp_path: Path) -> None:

@@ -163,6 +163,19 @@ async def test_once_works_from_another_folder_that_holds_one_named_gateway(tmp_p
     assert '── the stand-in received\n{"namespace":"MyNameSpace","metric":"UserDefinedName"' in output
 
 
+async def test_the_route_that_asks_for_no_host_comes_first(tmp_path: Path) -> None:
+    text = (ROOT / "routes.d/zstack-to-tencent.yaml").read_text()
+    hosted = text.replace("provider: zstack\n", "provider: zstack\n  match: {host: h}\n", 1)
+    (tmp_path / "a.yaml").write_text(hosted.replace("route: zstack-to-tencent", "route: a", 1))
+    (tmp_path / "b.yaml").write_text(text.replace("route: zstack-to-tencent", "route: b", 1))
+
+    async with command("demo", "--once", "--port", "0", "--routes", str(tmp_path)) as demo:
+        code, output = await demo.end()
+
+    assert (code, demo.log) == (0, [])
+    assert output.startswith("b: ")
+
+
 async def test_once_is_1_when_the_report_is_refused(tmp_path: Path) -> None:
     route = (ROOT / "routes.d/zstack-to-tencent.yaml").read_text()
     (tmp_path / "route.yaml").write_text(route.replace("Authorization: OAuth b86c", "Authorization: OAuth b86d", 1))
@@ -178,7 +191,7 @@ async def test_once_is_1_when_the_report_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["nope", *ROUTES], "no route is named 'nope'; known: zstack-to-tencent"),
+        (["nope", *ROUTES], "no route is named 'nope'; known: {known}"),
         (["--routes", "/nope"], "there is no folder /nope"),
         (["--routes", "{empty}"], "{empty} has no case with a request to show"),
     ],
@@ -188,4 +201,5 @@ def test_a_mistake_is_one_line(tmp_path: Path, arguments: list[str], said: str) 
     ended = run("demo", "--once", *[text.replace("{empty}", str(tmp_path)) for text in arguments])
 
     assert (ended.code, ended.output) == (1, "")
-    assert ended.complaint == "gateway: " + said.replace("{empty}", str(tmp_path))
+    known = ", ".join(sorted(path.stem for path in (ROOT / "routes.d").glob("*.yaml")))
+    assert ended.complaint == "gateway: " + said.replace("{empty}", str(tmp_path)).replace("{known}", known)
