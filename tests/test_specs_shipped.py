@@ -8,9 +8,12 @@ import pytest
 
 from gateway.core.case import run_case
 from gateway.core.expression.functions import FUNCTIONS
+from gateway.core.holding import hold
 from gateway.core.outcome import CODE_OF, Code, Outcome, Reason, failure
+from gateway.core.probe import own_targets
 from gateway.core.provider import Replies
 from gateway.core.reply import plain, reply
+from gateway.core.route import Target
 from gateway.specs.diagnostic import Severity
 from gateway.specs.load import Trial, load
 
@@ -23,6 +26,7 @@ DIALECTS = {
     for name, provider in SPECS.providers.items()
     if provider.receive is not None and provider.receive.replies is not None
 }
+TARGETS = [target for provider in SPECS.providers.values() for target in own_targets(provider)]
 FAILURES = [
     *(failure(reason, "what is wrong") for reason in Reason),
     *(Outcome(code, Reason.PARTIAL, "what is wrong", 1) for code in Code if code is not Code.OK),
@@ -52,6 +56,11 @@ def test_nothing_is_said_but_of_unset_variables():
     found = [each for each in SPECS.diagnostics if "is not set" not in each.what]
 
     assert [str(each) for each in found if each.severity is not Severity.NOTE] == []
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: f"{target.provider.name} {target.form.name}")
+def test_provider_reads_itself_what_it_sends(target: Target):
+    assert hold(target)
 
 
 def test_every_function_is_used_by_a_shipped_spec():

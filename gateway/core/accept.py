@@ -1,6 +1,7 @@
 """From a received request to data points that may go on: the stages of the receiving side, in their order."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from gateway.core.recipe.verify import Check, Refused, ReplayMemory, Verified, v
 from gateway.core.route import PointChanges, Route, Source
 from gateway.core.rules import Dropped, Rule, Violation, apply_rules
 from gateway.core.snapshot import Match
+from gateway.core.stats import spread
 
 ANYONE = Verified("none", None, {})
 
@@ -22,7 +24,8 @@ ANYONE = Verified("none", None, {})
 class Accepted:
     """A report that was accepted: who sent it, its data points, the items refused, and how many were dropped.
 
-    `names` are what expressions about the request see, `ignored` counts the members of it that nobody reads.
+    The data points of one item of the report share its index. `names` are what expressions about the request see,
+    `ignored` counts the members of it that nobody reads.
     """
 
     who: Verified
@@ -119,23 +122,30 @@ def _about(match: Match, who: Verified) -> dict[str, Any]:
 
 
 def _change(route: Route, items: Iterable[Item], now_ns: int) -> tuple[list[Item], list[Rejected], int]:
-    """Apply the source's rules, the route's own changes and the target's rules to each point."""
+    """Make of each item the points that go on: none where it is dropped, several where its statistics are spread."""
     kept: list[Item] = []
     rejected: list[Rejected] = []
     dropped = 0
     for item in items:
         try:
-            point = apply_rules(route.source.rules, item.point, now_ns=now_ns)
-            changed = change_point(route.points, point)
-            if changed is None:
-                dropped += 1
-                continue
-            kept.append(replace(item, point=_held(route.target.rules, changed, now_ns)))
-        except Dropped:
-            dropped += 1
+            points = list(_points(route, item.point, now_ns))
         except Violation as error:
             rejected.append(Rejected(item.index, error.reason, error.message, item.item))
+        else:
+            kept += [replace(item, point=point) for point in points]
+            dropped += not points
     return kept, rejected, dropped
+
+
+def _points(route: Route, point: DataPoint, now_ns: int) -> Iterator[DataPoint]:
+    """Apply the source's rules, the route's own changes and the target's rules. Raises Violation."""
+    try:
+        changed = change_point(route.points, apply_rules(route.source.rules, point, now_ns=now_ns))
+    except Dropped:
+        return
+    for each in spread(changed, route.points.stats, route.target.holds_stats) if changed else ():
+        with suppress(Dropped):
+            yield _held(route.target.rules, each, now_ns)
 
 
 def change_point(changes: PointChanges, point: DataPoint) -> DataPoint | None:

@@ -24,8 +24,9 @@ def fold(accepted: Accepted, results: Sequence[tuple[Call, Outcome]], refused: S
     rejected = [*accepted.rejected, *refused]
     for call, outcome in outcomes:
         rejected += _rejected_by(call, outcome)
-    rejected.sort(key=lambda each: each.index)
-    total = len(accepted.items) + len(accepted.rejected) + accepted.dropped
+    # One item of the report may have become several data points: it is counted, and told, once.
+    rejected = sorted({each.index: each for each in reversed(rejected)}.values(), key=lambda each: each.index)
+    total = len({item.index for item in accepted.items}) + len(accepted.rejected) + accepted.dropped
     taken = total - len(rejected)
     if not rejected:
         return Outcome(Code.OK, accepted=taken)

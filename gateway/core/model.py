@@ -6,6 +6,7 @@ from typing import Any
 
 Number = int | float
 Headers = tuple[tuple[str, str], ...]
+STATISTICS = ("count", "sum", "min", "max", "avg", "last")
 
 
 @dataclass(frozen=True, slots=True)

@@ -232,6 +232,7 @@ class Provider:
     """One vendor's metric API. `needs` are the `given` names that a route must fill in to send.
 
     With `relay` its calls are no reports: a request becomes a request, and the answer to it is passed on as it is.
+    `attribute_names` are the attributes that its mappings read or write by name.
     """
 
     name: str
@@ -244,3 +245,4 @@ class Provider:
     receive: Receive | None
     send: Send | None
     relay: bool = False
+    attribute_names: frozenset[str] = frozenset()

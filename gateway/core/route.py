@@ -9,7 +9,7 @@ from typing import Any
 from gateway.core.conditions import ANY_REQUEST, Conditions
 from gateway.core.expression import Expression
 from gateway.core.message import USUAL, Caps
-from gateway.core.model import PublicUrl, Secret
+from gateway.core.model import STATISTICS, PublicUrl, Secret
 from gateway.core.provider import CallForm, Login, Provider, Receive, Send
 from gateway.core.recipe.keyring import Credential, digest_of
 from gateway.core.recipe.model import Recipe
@@ -61,8 +61,8 @@ class Source:
 class Target:
     """The sending side of a route. `base_path` is what its URL has before the path of a call.
 
-    With a `login`, `credential` is what logs in, and `recipe` carries the session that it gives. `tls` is for whoever
-    connects; None stands for what the system trusts.
+    With a `login`, `credential` is what logs in, and `recipe` carries the session that it gives. `holds_stats` are the
+    statistics that its calls have a place for. `tls` is for whoever connects; None stands for what the system trusts.
     """
 
     provider: Provider
@@ -76,6 +76,7 @@ class Target:
     given: Mapping[str, Any]
     rules: tuple[Rule, ...]
     login: Login | None = None
+    holds_stats: frozenset[str] = frozenset(STATISTICS)
     connect_timeout_s: float = 2
     timeout_s: float = 5
     tls: SSLContext | None = None
@@ -95,10 +96,15 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class PointChanges:
-    """What a route does to data points between the two sides: `keep` drops, `set` computes fields anew."""
+    """What a route does to data points between the two sides: `keep` drops, `set` computes fields anew.
+
+    `stats` names the one statistic that becomes the value; `drops` the fields whose loss is accepted.
+    """
 
     keep: Expression | None = None
     set: tuple[tuple[str, Expression], ...] = ()
+    stats: str | None = None
+    drops: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

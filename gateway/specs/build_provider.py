@@ -20,7 +20,7 @@ from gateway.specs.models import (
     ProviderSpec,
 )
 from gateway.specs.nodes import to_python
-from gateway.specs.parts import Parts
+from gateway.specs.parts import Parts, attributes_read
 
 
 def build_provider(
@@ -61,7 +61,14 @@ def _build(parts: Parts, spec: ProviderSpec) -> Provider:
         receive,
         send,
         spec.relay,
+        _attribute_names(parts, spec),
     )
+
+
+def _attribute_names(parts: Parts, spec: ProviderSpec) -> frozenset[str]:
+    """Return the attributes that the mappings read or write by name."""
+    written = spec.receive.point.get("attributes") if spec.receive else None
+    return attributes_read(parts.compiler) | (written.keys() if isinstance(written, dict) else set())
 
 
 def _check_given(parts: Parts, spec: ProviderSpec, provider: Provider) -> None:

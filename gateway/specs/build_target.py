@@ -1,11 +1,13 @@
 """From the YAML of a route's `send` to its target."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
 
 from gateway.core.expression import EvaluationError
 from gateway.core.expression.compiler import KeyPath
+from gateway.core.holding import held_stats
 from gateway.core.model import PublicUrl
 from gateway.core.provider import CallForm, Login, Poll, Provider, Send
 from gateway.core.recipe.model import Recipe
@@ -44,7 +46,7 @@ def build_target(parts: RouteParts, spec: TargetSpec, timeout_s: float) -> Targe
         _check_rsa(parts, recipe)
         if spec.credential is not None:
             check_chars(parts, spec.credential, login.sign if login else recipe, (*AT, "credential"))
-    return Target(
+    target = Target(
         provider=provider,
         send=provider.send,
         form=form,
@@ -60,6 +62,7 @@ def build_target(parts: RouteParts, spec: TargetSpec, timeout_s: float) -> Targe
         timeout_s=timeout_s,
         tls=None if spec.tls is None else build_tls(parts.document, spec.tls, url),
     )
+    return replace(target, holds_stats=held_stats(target)) if provider.receive else target
 
 
 def _login(credential: CredentialSpec | None, send: Send) -> Login | None:

@@ -17,9 +17,11 @@ from gateway.specs.build_provider import build_provider
 from gateway.specs.build_recipe import build_recipe
 from gateway.specs.build_route import build_route
 from gateway.specs.cases import read_cases, stand_in_route
+from gateway.specs.check_loss import check_loss
 from gateway.specs.diagnostic import Diagnostics, Mark
 from gateway.specs.document import Document
 from gateway.specs.files import KINDS, read_folder
+from gateway.specs.parts import attributes_read
 from gateway.specs.shipped import shipped
 from gateway.specs.substitute import Substitution
 from gateway.specs.watch import Watch
@@ -72,6 +74,7 @@ def load(
         specs.diagnostics.add(finding)
     own = read_folder(folder, specs.diagnostics) if folder else []
     loader.build([document.anew(specs.diagnostics) for document in shipped().documents], own)
+    specs.watch.forget()
     return specs
 
 
@@ -144,6 +147,9 @@ class _Loader:
         if built is None:
             return
         route, compiler = built
+        check_loss(document, route, attributes_read(compiler))
+        if document.errors:
+            return
         self.specs.routes[document.name] = route
         if self.trials:
             self.specs.watch.add(document, compiler)

@@ -10,6 +10,7 @@ Tree = Any
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 MemberName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 PointFieldName = Literal["namespace", "metric", "value", "stats", "unit", "time_ns", "attributes"]
+StatisticName = Literal["count", "sum", "min", "max", "avg", "last"]
 
 
 def listed(value: Any) -> Any:

@@ -16,6 +16,7 @@ from gateway.specs.model_types import (
     PointFieldName,
     Positive,
     SecretText,
+    StatisticName,
     Tree,
     listed,
 )
@@ -239,6 +240,8 @@ class TargetSpec(Model):
 class PointsSpec(Model):
     keep: Tree = None
     set: dict[PointFieldName, Tree] = {}
+    stats: StatisticName | None = None
+    drops: list[PointFieldName] = []
 
 
 class DeliverySpec(Model):

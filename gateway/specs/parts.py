@@ -57,3 +57,8 @@ class Parts:
         for step in at:
             node = node.entries.get(step) if isinstance(node, MapNode) and isinstance(step, str) else None
         return None if node is None else to_python(node)
+
+
+def attributes_read(compiler: Compiler) -> frozenset[str]:
+    """Return the names of the attributes that a document's expressions read."""
+    return frozenset(chain[1] for chain in compiler.read if chain[0] == "attributes" and len(chain) > 1)

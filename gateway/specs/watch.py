@@ -21,6 +21,10 @@ class Watch:
     def add(self, document: Document, compiler: Compiler) -> None:
         self._watched.append((document, compiler))
 
+    def forget(self) -> None:
+        """Forget what loading itself made non-null: the probes that find out what is lost are no cases."""
+        self._seen.clear()
+
     def report(self) -> None:
         """Warn of each member that no case made non-null, in the documents that have cases."""
         for document, compiler in self._watched:

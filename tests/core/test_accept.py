@@ -192,6 +192,40 @@ def test_dropped_points_are_counted_and_refuse_nothing():
     assert (result.dropped, result.rejected) == (2, ())
 
 
+def spreading(*rules: Rule, wanted: str | None = None) -> Route:
+    route = stand_in(ACME.replace("value: item.v", "value: item.v, stats: item.s"))
+    target = replace(route.target, holds_stats=frozenset(), rules=rules)
+    return replace(route, points=PointChanges(stats=wanted), target=target)
+
+
+def test_statistics_become_points_of_their_own_where_the_target_has_no_place_for_them():
+    result = accepted({"m": "cpu", "s": {"min": 1, "max": 2}}, {"m": "mem", "v": 3}, route=spreading())
+
+    made = [(item.index, item.point.metric, item.point.value) for item in result.items]
+    assert made == [(0, "cpu.min", 1), (0, "cpu.max", 2), (1, "mem", 3)]
+
+
+def test_statistic_that_the_route_wants_becomes_the_value():
+    result = accepted({"m": "cpu", "s": {"min": 1, "max": 2}}, route=spreading(wanted="max"))
+
+    assert [(item.point.metric, item.point.value) for item in result.items] == [("cpu", 2)]
+
+
+def test_item_is_refused_whole_where_the_target_cannot_hold_one_of_its_points():
+    route = spreading(Rule("value", max=1))
+
+    with pytest.raises(CallerError, match="CANNOT_HOLD: item 0: the target cannot hold it: value 2 is more than 1"):
+        accepted({"m": "cpu", "s": {"min": 1, "max": 2}}, route=route)
+
+
+def test_item_is_dropped_only_where_each_of_its_points_is():
+    route = spreading(Rule("value", max=1, else_="drop"))
+
+    result = accepted({"m": "cpu", "s": {"min": 1, "max": 2}}, {"m": "mem", "s": {"max": 2}}, route=route)
+
+    assert ([item.point.metric for item in result.items], result.dropped) == (["cpu.min"], 1)
+
+
 def test_report_may_be_dropped_whole():
     result = accepted({"m": "cpu", "v": 1}, route=replace(stand_in(ACME), points=changes(keep="`false`")))
 

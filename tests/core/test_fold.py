@@ -124,6 +124,23 @@ def test_message_names_the_first_item_and_the_count(outcome: Outcome, message: s
     assert outcome.message == message
 
 
+def test_item_that_became_several_points_is_counted_and_told_once():
+    outcome = folded(([0, 0, 1], OK), ([0, 0], REFUSED), ([2, 2], OK), ([2], DOWN))
+
+    assert summary(outcome) == (Code.UNAVAILABLE, Reason.PARTIAL, 1, [0, 2])
+    assert outcome.message == "2 of 3 items were not taken; the first is item 0: no"
+
+
+def test_item_that_failed_in_two_calls_is_told_in_the_words_of_the_first():
+    (rejected,) = folded(([0], REFUSED), ([0], DOWN)).rejected
+
+    assert (rejected.reason, rejected.message) == (Reason.UPSTREAM_REFUSED, "no")
+
+
+def test_item_of_several_points_that_all_arrive_counts_once():
+    assert folded(([0, 0], OK), ([0], OK)).accepted == 1
+
+
 def test_items_of_a_failed_call_are_rejected_with_its_reason_and_words():
     (rejected,) = folded(([0], OK), ([1], DOWN)).rejected
 

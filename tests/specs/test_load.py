@@ -22,7 +22,7 @@ receive:
   point: {metric: item.m, value: item.v, unit: item.u}
 send:
   url: http://acme.example
-  item: {m: metric, v: value}
+  item: {m: metric, v: value, u: unit}
   request: {method: POST, path: /acme, json: items}
   sign: acme-session
 """
@@ -123,6 +123,49 @@ def test_same_name_of_another_kind_is_another_spec(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
+    ("point", "item", "held"),
+    [
+        pytest.param("stats: item.s", "s: stats", {"count", "sum", "min", "max", "avg", "last"}, id="all"),
+        pytest.param("stats: {max: item.max}", "max: stats.max", {"max"}, id="one"),
+        pytest.param("stats: item.s", "n: namespace", set(), id="read and never sent"),
+    ],
+)
+def test_target_knows_the_statistics_that_its_calls_hold(tmp_path: Path, point: str, item: str, held: set[str]):
+    acme = ACME.replace("unit: item.u", f"{point}, unit: item.u").replace("u: unit", f"u: unit, {item}")
+
+    specs, _ = loaded(tmp_path, {"a.yaml": f"{ROUTE}---\n{acme}---\n{SESSION}"}, {"OUT": "out"})
+
+    assert specs.routes["a"].target.holds_stats == held
+
+
+def test_target_that_cannot_be_read_back_is_taken_to_hold_all_statistics(tmp_path: Path):
+    mute = ACME[: ACME.index("receive:")] + ACME[ACME.index("send:") :]
+    mute = mute.replace("provider: acme", "provider: mute")
+    route = ROUTE.replace("send: {provider: acme", "send: {provider: mute")
+
+    specs, _ = loaded(tmp_path, {"a.yaml": "---\n".join([route, ACME, mute, SESSION])}, {"OUT": "out"})
+
+    assert len(specs.routes["a"].target.holds_stats) == 6
+
+
+def test_attributes_that_a_route_reads_are_stated_when_its_loss_is_computed(tmp_path: Path):
+    acme = ACME.replace("unit: item.u", "unit: item.u, attributes: item.a").replace("u: unit", "u: unit, a: attributes")
+    route = ROUTE + "points: {set: {unit: \"join('', [attributes.team])\"}}\n"
+    lossy = acme.replace("provider: acme", "provider: lossy").replace("u: unit, ", "").replace("/acme", "/lossy")
+    route = route.replace("send: {provider: acme", "send: {provider: lossy")
+
+    _, found = loaded(tmp_path, {"a.yaml": "---\n".join([route, acme, lossy, SESSION])}, {"OUT": "out"})
+
+    what = "send.provider: lossy loses unit (it does not arrive); if that will do, write `points: {drops: [unit]}`"
+    assert found == [f"a.yaml:3:18: warning: {what}"]
+
+
+def calling(received: str, sent: str) -> str:
+    """Return acme with other paths."""
+    return ACME.replace("path: /acme, body", f'path: "{received}", body').replace("/acme, json", f"{sent}, json")
+
+
+@pytest.mark.parametrize(
     ("path", "other", "are_told_apart"),
     [
         pytest.param("/acme", "/acme", False, id="the same path"),
@@ -131,8 +174,8 @@ def test_same_name_of_another_kind_is_another_spec(tmp_path: Path):
     ],
 )
 def test_routes_must_be_told_apart(tmp_path: Path, path: str, other: str, are_told_apart: bool):
-    first = ACME.replace("path: /acme, body", f'path: "{path}", body')
-    second = first.replace("provider: acme", "provider: other").replace(path, other)
+    first, second = (calling(at, at.replace("{x}", "p").replace("{y}", "p")) for at in (path, other))
+    second = second.replace("provider: acme", "provider: other")
     route = ROUTE.replace("route: a", "route: b").replace("receive: {provider: acme", "receive: {provider: other")
 
     _, found = loaded(tmp_path, {"a.yaml": "---\n".join([ROUTE, route, first, second, SESSION])}, {"OUT": "out"})
@@ -295,7 +338,7 @@ def test_scheme_that_signs_fields_of_a_form_leaves_any_other_body_open(tmp_path:
     _, found = loaded(tmp_path, {"a.yaml": f"{route}---\n{acme}"}, {"OUT": "out"})
 
     said = f"aliyun-rpc-v1 does not sign {kind} body, which the provider reads"
-    assert [said in message for message in found] == [True] * warned
+    assert [said in message for message in found if "does not sign" in message] == [True] * warned
 
 
 def test_folder_that_is_missing_is_an_error_of_the_system(tmp_path: Path):
@@ -318,14 +361,18 @@ def test_broken_recipe_is_told_once_and_not_again_by_all_that_name_it(tmp_path: 
         pytest.param("", ["a.yaml:1:1: note: the provider 'acme' has no cases"], id="no cases"),
         pytest.param(
             "cases: [{case: one, request: {json: [{m: a, v: 1}]}, sends: [{}]}]",
-            ["a.yaml:6:48: warning: receive.point.unit: no case ever gives this a value"],
+            [
+                "a.yaml:6:48: warning: receive.point.unit: no case ever gives this a value",
+                "a.yaml:9:34: warning: send.item.u: no case ever gives this a value",
+            ],
             id="a member without a value",
         ),
         pytest.param("cases: [{case: one, request: {json: [{m: a, v: 1, u: s}]}, sends: [{}]}]", [], id="all have one"),
     ],
 )
 def test_watch_says_what_no_case_makes_non_null(tmp_path: Path, cases: str, said: list[str]):
-    specs, _ = loaded(tmp_path, {"a.yaml": f"{ACME}{cases}\n---\n{SESSION}"}, trials=True)
+    files = {"a.yaml": f"{ACME}{cases}\n---\n{SESSION}", "route.yaml": ROUTE}
+    specs, _ = loaded(tmp_path, files, {"OUT": "out"}, trials=True)
 
     for trial in specs.trials:
         run_case(trial.case, trial.route)

@@ -17,6 +17,7 @@ send:
   credential: {key: k, secret: s}
   given: {region: sh}
   tls: TLS
+points: {drops: [time_ns]}
 cases:
 - case: one
   env: {URL: "http://b.example"}

@@ -1,0 +1,59 @@
+"""Holds a route to what gets lost on it: what would merge series has to be accepted in so many words."""
+
+from collections.abc import Collection, Iterable
+
+from gateway.core.expression.compiler import KeyPath
+from gateway.core.holding import carries_points
+from gateway.core.loss import IDENTITY, Lost, route_loss
+from gateway.core.probe import NotHeld
+from gateway.core.route import Route
+from gateway.specs.document import Document
+
+SEND: KeyPath = ("send", "provider")
+DROPS: KeyPath = ("points", "drops")
+SPREAD = ("stats",)  # each becomes a data point of its own, so that nothing is lost
+
+
+def check_loss(document: Document, route: Route, attribute_names: Collection[str]) -> None:
+    """Report what the route loses and does not name under `points.drops`; losing what tells series apart is an error.
+
+    `attribute_names` are the attributes that the route's own expressions read.
+    """
+    provider = route.target.provider
+    if not carries_points(provider):
+        return
+    if provider.receive is None:
+        what = f"what {provider.name} can hold is not known: it has no `receive` to read its calls with"
+        document.note(SEND, what)
+        return
+    try:
+        loss = route_loss(route, attribute_names)
+    except NotHeld as error:
+        what = f"what {provider.name} can hold is not known: its `receive` refuses what its `send` makes ({error})"
+        document.warning(SEND, what)
+        return
+    _check_lost(document, route, loss.lost)
+    for field in loss.missing:
+        what = f"every data point would be refused: {provider.name} requires {field}, and no report has it"
+        document.warning(SEND, what, f"say what it is: `points: {{set: {{{field}: …}}}}`")
+    for index, field in enumerate(route.points.drops):
+        if field not in {each.field for each in loss.lost}:
+            document.note((*DROPS, index), f"{field} is not lost on this route", "leave it out")
+
+
+def _check_lost(document: Document, route: Route, lost: Iterable[Lost]) -> None:
+    drops = route.points.drops
+    unnamed = [each for each in lost if each.field not in (*drops, *SPREAD)]
+    merging = [each for each in unnamed if each.field in IDENTITY]
+    others = [each for each in unnamed if each.field not in IDENTITY]
+    accepting = f"`points: {{drops: [{', '.join([*drops, *(each.field for each in unnamed)])}]}}`"
+    name = route.target.provider.name
+    if merging:
+        what = f"{name} loses what tells series apart: {_in_words(merging)}"
+        document.error(SEND, what, f"if they may merge, write {accepting}")
+    if others:
+        document.warning(SEND, f"{name} loses {_in_words(others)}", f"if that will do, write {accepting}")
+
+
+def _in_words(lost: Iterable[Lost]) -> str:
+    return ", ".join(f"{each.field} ({each.what})" for each in lost)
