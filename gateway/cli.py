@@ -16,6 +16,7 @@ from gateway.commands.check import check
 from gateway.commands.coverage import coverage
 from gateway.commands.demo import demo
 from gateway.commands.explain import explain
+from gateway.commands.matrix import matrix
 from gateway.commands.options import UserError, WrongUsage, complain
 from gateway.commands.report import report
 from gateway.commands.serve import serve
@@ -29,6 +30,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "try": try_,
     "explain": explain,
     "coverage": coverage,
+    "matrix": matrix,
     "sign": sign_,
     "report": report,
     "sink": sink,

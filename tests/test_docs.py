@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from gateway.cli import COMMANDS
 from gateway.commands.coverage import coverage
+from gateway.commands.matrix import matrix
 from gateway.core.expression.functions import FUNCTIONS
 from gateway.core.recipe.filters import FILTERS
 from gateway.core.recipe.vector import run_vector
@@ -93,3 +94,9 @@ def test_the_page_on_coverage_is_what_the_command_prints(capsys: pytest.CaptureF
     coverage(None)
 
     assert (ROOT / "docs/coverage.md").read_text().endswith("\n\n" + capsys.readouterr().out)
+
+
+def test_the_page_on_losses_is_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    matrix()
+
+    assert (ROOT / "docs/matrix.md").read_text().endswith("\n\n" + capsys.readouterr().out)

@@ -25,14 +25,14 @@ class Holding:
     """What arrives of a full data point.
 
     `value` is `doubles` where large integers lose digits. `unit` and `attributes` are the ones that arrive as stated,
-    or `any`; `stats` those that arrive, `time_ns` how finely.
+    or `any`; `mapped` units arrive in words of the provider's own. `stats` are those that arrive, `time_ns` how finely.
     """
 
     namespace: bool
     metric: bool
     value: Value
     stats: frozenset[str]
-    unit: Some
+    unit: Some | Literal["mapped"]
     time_ns: Resolution
     attributes: Some
 
@@ -42,13 +42,12 @@ def hold(target: Target) -> Holding:
     point = plain_point(target)
     arrived = round_trip(target, point)
     kept = [name for name, text in point.attributes.items() if arrived.attributes.get(name) == text]
-    units = frozenset(unit for unit, held in held_units(target, point).items() if unit == held)
     return Holding(
         namespace=arrived.namespace == point.namespace,
         metric=arrived.metric == point.metric,
         value=held_value(target, point),
         stats=held_stats(target),
-        unit="any" if UNITS[-1] in units else units,
+        unit=_held_unit(held_units(target, point)),
         time_ns=resolution(point.time_ns, arrived.time_ns),
         attributes="any" if NAME in kept else frozenset(kept),
     )
@@ -86,6 +85,13 @@ def held_units(target: Target, point: DataPoint) -> dict[str, str | None]:
         return {}
     sent = {unit: arrived_or_none(target, replace(point, unit=unit)) for unit in UNITS}
     return {unit: arrived.unit for unit, arrived in sent.items() if arrived is not None}
+
+
+def _held_unit(arrived: Mapping[str, str | None]) -> Some | Literal["mapped"]:
+    as_stated = frozenset(unit for unit, held in arrived.items() if unit == held)
+    if UNITS[-1] in as_stated:
+        return "any"
+    return "mapped" if not as_stated and len({held for held in arrived.values() if held}) > 1 else as_stated
 
 
 def held_value(target: Target, point: DataPoint) -> Value:

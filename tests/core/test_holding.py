@@ -25,7 +25,7 @@ ALL = frozenset(STATISTICS)
         ),
         pytest.param(
             NARROW,
-            Holding(True, True, "any", frozenset({"min", "max"}), frozenset(), "ms", "any"),
+            Holding(True, True, "any", frozenset({"min", "max"}), "mapped", "ms", "any"),
             id="narrow rules, units of its own",
         ),
     ],
@@ -43,6 +43,7 @@ def test_provider_holds(text: str, holding: Holding):
             "v: value,", "v: 'if(value > `9000`, `9007199254740992`, value)',", "value", "doubles", id="as a double"
         ),
         pytest.param("u: unit,", "u: \"if(unit == '%' || unit == 's', unit, 'x')\",", "unit", {"%", "s"}, id="units"),
+        pytest.param("u: unit,", "u: \"'NONE'\",", "unit", set(), id="one unit for all"),
         pytest.param("s: stats,", "s: 'stats.{sum: sum, max: min}',", "stats", {"sum"}, id="statistics"),
         pytest.param("t: time_ns,", "t: 'from_ms(to_ms(time_ns))',", "time_ns", "ms", id="milliseconds"),
         pytest.param("t: time_ns,", "t: 1699999980000000000,", "time_ns", "minute", id="minutes"),
