@@ -20,6 +20,7 @@ from gateway.commands.matrix import matrix
 from gateway.commands.options import UserError, WrongUsage, complain
 from gateway.commands.report import report
 from gateway.commands.serve import serve
+from gateway.commands.show import show
 from gateway.commands.sign import sign_
 from gateway.commands.sink import sink
 from gateway.commands.try_ import try_
@@ -28,6 +29,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "serve": serve,
     "check": check,
     "try": try_,
+    "show": show,
     "explain": explain,
     "coverage": coverage,
     "matrix": matrix,

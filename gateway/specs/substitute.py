@@ -10,6 +10,7 @@ from gateway.specs.nodes import ListNode, MapNode, Node, Scalar
 _VARIABLE = re.compile(r"\$(\$\{)|\$\{([^{}]*)\}")
 _NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
 
+UNSET = "unset"  # stands where a variable has no value
 LookUp = Callable[[str], str | None]
 
 
@@ -58,5 +59,5 @@ class Substitution:
     def _or_report(self, value: str | None, what: str, hint: str, node: Scalar) -> str:
         if value is None:
             self._report(node.mark, what, hint, True)
-            return "unset"
+            return UNSET
         return value

@@ -1,0 +1,121 @@
+"""What a person on call wants to know of a route, as plain data. A secret is always `***`; its key id is shown."""
+
+from collections.abc import Sequence
+
+from gateway.commands.facts import Facts, filled_in, given_words, login_words, present, received, rule_facts
+from gateway.commands.losses import lost_words
+from gateway.core.holding import carries_points
+from gateway.core.loss import route_loss
+from gateway.core.model import PublicUrl
+from gateway.core.probe import NotHeld
+from gateway.core.provider import Provider
+from gateway.core.recipe.verify import Check
+from gateway.core.route import PointChanges, Route, Source, Target
+from gateway.specs.diagnostic import Diagnostic
+
+
+def facts_of_route(route: Route, findings: Sequence[Diagnostic]) -> Facts:
+    """Return what the route is; `findings` are what its load had to say."""
+    return present(
+        {
+            "route": route.name,
+            **_source_facts(route.source),
+            **_target_facts(route.target),
+            "points": _change_words(route.points),
+            "lost": _lost_words(route),
+            "delivery": f"direct, within {route.target.timeout_s:g} s, {route.target.connect_timeout_s:g} s to connect",
+            "warnings": [str(finding) for finding in findings],
+        }
+    )
+
+
+def _source_facts(source: Source) -> Facts:
+    conditions = {subject: " or ".join(patterns) for subject, patterns in source.match.tests.items()}
+    return {
+        "from": _named(source.provider),
+        "listens_for": [received(form, source.path) for form in source.receive.requests],
+        "where": conditions,
+        "reporters": _credential_words(source),
+        "networks": ["any"] if source.networks is None else [str(network) for network in source.networks],
+        "public_url": "" if source.public_url is None else _url_text(source.public_url),
+        "pinned": dict(source.pins),
+        "takes": f"bodies of up to {source.max_body_bytes} bytes, within {source.read_timeout_s:g} s",
+        "rules_in": rule_facts(source.rules),
+    }
+
+
+def _credential_words(source: Source) -> list[str]:
+    if source.checks is None:
+        return ["whoever reaches the route"]
+    checks = {check.recipe.name: check for check in source.checks}
+    for each in source.also_checks.values():
+        checks |= {check.recipe.name: check for check in each or ()}
+    return [f"{name}: {words}" for name, check in checks.items() for words in _secrets_of(check)]
+
+
+def _secrets_of(check: Check) -> list[str]:
+    keyring = check.keyring
+    lone = [_masked_secrets(len(keyring.by_digest))] if keyring.by_digest else []
+    return [*lone, *(f"key {key}, {_masked_secrets(len(secrets))}" for key, secrets in keyring.by_key.items())]
+
+
+def _masked_secrets(number: int) -> str:
+    return "secret ***" if number == 1 else f"{number} secrets ***"
+
+
+def _target_facts(target: Target) -> Facts:
+    base = _url_text(PublicUrl(target.scheme, target.host, target.base_path))
+    path = filled_in(target.form.path, target.provider, target.given)
+    return {
+        "to": _named(target.provider),
+        "calls": f"{target.form.method} {base}{path}, request {target.form.name}",
+        "signs": _signing_words(target),
+        "logs_in": login_words(target.login, target.provider) if target.login else "",
+        "given": given_words(target.given),
+        "rules_out": rule_facts(target.rules),
+    }
+
+
+def _signing_words(target: Target) -> str:
+    recipe, credential = target.recipe, target.credential
+    if recipe is None or credential is None:
+        return "nothing"
+    key = f"key {credential.key}, " if credential.key is not None else ""
+    return f"{recipe.name}: {key}secret ***"
+
+
+def _change_words(changes: PointChanges) -> dict[str, str]:
+    return present_words(
+        {
+            "keep": "not all of them" if changes.keep is not None else "",
+            "set": ", ".join(name for name, _ in changes.set),
+            "stats": f"{changes.stats} becomes the value" if changes.stats else "",
+            "drops": ", ".join(changes.drops),
+        }
+    )
+
+
+def _lost_words(route: Route) -> dict[str, str]:
+    if not carries_points(route.target.provider):
+        return {}
+    try:
+        loss = route_loss(route)
+    except NotHeld as error:
+        return {"unknown": str(error)}
+    accepted = {name: " (accepted)" for name in route.points.drops}
+    words = {each.field: lost_words(each) + accepted.get(each.field, "") for each in loss.lost}
+    return words | {name: "is required, and never stated" for name in loss.missing} or {
+        "nothing": "all arrives as stated"
+    }
+
+
+def present_words(words: dict[str, str]) -> dict[str, str]:
+    return {name: text for name, text in words.items() if text}
+
+
+def _named(provider: Provider) -> str:
+    return provider.name if provider.title == provider.name else f"{provider.name}, {provider.title}"
+
+
+def _url_text(url: PublicUrl) -> str:
+    return f"{url.scheme}://{url.host}{url.prefix}"

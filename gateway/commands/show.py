@@ -1,0 +1,95 @@
+"""gateway show: a provider, recipe or route in the words of whoever is on call."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gateway.commands.facts import Fact, Facts, facts_of_provider, facts_of_recipe
+from gateway.commands.loading import load_specs
+from gateway.commands.options import DEFAULT_ROUTES, Json, Routes, fail
+from gateway.commands.printing import heading, line, print_diagnostics, print_json
+from gateway.commands.route_facts import facts_of_route
+from gateway.core.masking import masked
+from gateway.core.model import Secret
+from gateway.core.suggest import nearest
+from gateway.specs.diagnostic import Diagnostics, Severity
+from gateway.specs.load import Specs
+from gateway.specs.substitute import UNSET
+
+INDENT = 13
+MAX_LISTED = 100
+
+
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A route, provider or recipe.")],
+    routes: Routes = DEFAULT_ROUTES,
+    json: Json = False,
+) -> None:
+    """Show what a route, a provider or a recipe is and does.
+
+    No variable needs to be set. Secrets are shown as ***.
+
+    \b
+    Example:
+      gateway show acme-to-zeta
+    """
+    folder = None if routes == DEFAULT_ROUTES and not routes.exists() else routes  # what is shipped needs no folder
+    specs = load_specs(folder, strict_environment=False)
+    found = list(_found(specs, folder, name))
+    if not found:
+        known = {*specs.routes, *specs.providers, *specs.recipes}
+        if specs.diagnostics.has_errors:
+            print_diagnostics(specs.diagnostics)
+        fail(f"nothing that can be shown is named {name!r}; {nearest(name, known)}")
+    if json:
+        print_json(found if len(found) > 1 else found[0])
+        return
+    for facts in found:
+        _print(facts)
+
+
+def _found(specs: Specs, folder: Path | None, name: str) -> Iterator[Facts]:
+    """Yield the facts of each spec of that name: a provider often has the name of its recipe."""
+    if name in specs.routes:
+        route = specs.routes[name]
+        findings = [each for each in _of_route(folder, name) if each.severity is not Severity.NOTE]
+        yield _masked(facts_of_route(route, findings), [each for each in route.secrets if each.reveal() != UNSET])
+    if name in specs.providers:
+        yield facts_of_provider(specs.providers[name])
+    if name in specs.recipes:
+        yield facts_of_recipe(specs.recipes[name], specs.providers.values())
+
+
+def _of_route(folder: Path | None, name: str) -> Diagnostics:
+    """Return what is said when this route is loaded and no other."""
+    return load_specs(folder, only=[name], strict_environment=False).diagnostics
+
+
+def _masked(fact: Any, secrets: Iterable[Secret]) -> Any:
+    """Mask secrets wherever they might have been written a second time."""
+    secrets = list(secrets)
+    if isinstance(fact, dict):
+        return {name: _masked(value, secrets) for name, value in fact.items()}
+    return [_masked(each, secrets) for each in fact] if isinstance(fact, list) else masked(fact, secrets)
+
+
+def _print(facts: Facts) -> None:
+    (kind, name), *others = facts.items()
+    heading(f"{kind} {name}")
+    for key, fact in others:
+        label = key.replace("_", " ")
+        for text in _lines(fact):
+            line(f"{label:{INDENT}}{text}")
+            label = ""
+
+
+def _lines(fact: Fact) -> list[str]:
+    if isinstance(fact, dict):
+        width = max(map(len, fact))
+        return [f"{name:{width}}  {text}" for name, text in fact.items()]
+    if isinstance(fact, str):
+        return [fact]
+    listed = ", ".join(fact)
+    return [listed] if len(listed) < MAX_LISTED and not any("," in each for each in fact) else fact
