@@ -26,7 +26,7 @@ DIALECTS = {
     for name, provider in SPECS.providers.items()
     if provider.receive is not None and provider.receive.replies is not None
 }
-TARGETS = [target for provider in SPECS.providers.values() for target in own_targets(provider)]
+TARGETS = [target for provider in SPECS.providers.values() if not provider.relay for target in own_targets(provider)]
 FAILURES = [
     *(failure(reason, "what is wrong") for reason in Reason),
     *(Outcome(code, Reason.PARTIAL, "what is wrong", 1) for code in Code if code is not Code.OK),

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from gateway.commands.losses import holding_words
 from gateway.core.expression import EvaluationError
 from gateway.core.expression.compiler import Text
-from gateway.core.holding import carries_points, hold
+from gateway.core.holding import hold
 from gateway.core.probe import NotHeld, own_targets
 from gateway.core.provider import CallForm, Login, Provider, Receive, RequestMatch, Send
 from gateway.core.recipe.model import Carrier, GivenSlot, Recipe, TimeSlot
@@ -53,7 +53,7 @@ def _send_facts(provider: Provider, send: Send) -> Facts:
     if send.login is not None:
         facts["logs_in"] = login_words(send.login, provider)
     first: dict[str, str] = {}
-    for target in own_targets(provider) if carries_points(provider) else ():
+    for target in () if provider.relay else own_targets(provider):
         holding = _holding(target)
         if not first:
             first = facts["holds"] = holding

@@ -5,13 +5,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from gateway.core.decode import FIELD_READERS
-from gateway.core.holding import Holding, carries_points, hold
+from gateway.core.holding import Holding, hold
 from gateway.core.loss import IDENTITY, Loss, Lost, Stated, find_loss, stated_by
 from gateway.core.model import STATISTICS
 from gateway.core.probe import NotHeld, own_targets
 from gateway.core.provider import Provider
 
 UNKNOWN = "?"
+NAMED = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ def pairs_of(sources: Sequence[Provider], targets: Sequence[Provider] | None = N
         _pair(source, target)
         for source in sources
         for target in (sources if targets is None else targets)
-        if source.receive is not None and target.send is not None and carries_points(source) and carries_points(target)
+        if source.receive is not None and target.send is not None and not source.relay and not target.relay
     ]
 
 
@@ -64,7 +65,12 @@ def holding_words(holding: Holding) -> dict[str, str]:
 
 
 def _names(names: Collection[str]) -> str:
-    return names if isinstance(names, str) else ", ".join(sorted(names)) or "no"
+    """Name them, or the first few and how many more: a table has no room for a whole schema."""
+    if isinstance(names, str):
+        return names
+    known = sorted(names)
+    more = f" and {len(known) - NAMED} more" if len(known) > NAMED + 1 else ""
+    return ", ".join(known[:NAMED] if more else known) + more or "no"
 
 
 def holding_json(provider: Provider) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from gateway.commands.losses import UNKNOWN, Pair, held_by, holding_json, pair_j
 from gateway.commands.options import Json, SpecFolder, fail, misuse
 from gateway.commands.printing import heading, line, print_json
 from gateway.commands.tables import WIDTH, markdown
-from gateway.core.holding import carries_points
 from gateway.core.loss import IDENTITY
 from gateway.core.provider import Provider
 from gateway.specs.load import Specs
@@ -51,7 +50,7 @@ def matrix(
         _show_pair(_pair(specs, source, target), json)
         return
     known = sorted(specs.providers.values(), key=lambda each: each.name)
-    providers = [each for each in known if carries_points(each)]
+    providers = [each for each in known if not each.relay]
     pairs = pairs_of(providers)
     if json:
         holds = {each.name: holding_json(each) for each in providers}

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from gateway.commands.facts import Facts, filled_in, given_words, login_words, present, received, rule_facts
 from gateway.commands.losses import lost_words
-from gateway.core.holding import carries_points
 from gateway.core.loss import route_loss
 from gateway.core.model import PublicUrl
 from gateway.core.probe import NotHeld
@@ -96,7 +95,7 @@ def _change_words(changes: PointChanges) -> dict[str, str]:
 
 
 def _lost_words(route: Route) -> dict[str, str]:
-    if not carries_points(route.target.provider):
+    if route.target.provider.relay:
         return {}
     try:
         loss = route_loss(route)

@@ -105,11 +105,6 @@ def held_value(target: Target, point: DataPoint) -> Value:
     return "any" if large is None or large.value == LARGE else "doubles"
 
 
-def carries_points(provider: Provider) -> bool:
-    """Tell whether the provider's calls are reports, as far as it reads them itself: those of a relay are not."""
-    return provider.receive is None or bool(provider.receive.point)
-
-
 def fields_of(provider: Provider) -> frozenset[str]:
     """Return the fields of a data point that the provider reads from its calls."""
     return frozenset(form.name for form in provider.receive.point) if provider.receive else frozenset()

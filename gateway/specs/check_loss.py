@@ -3,7 +3,6 @@
 from collections.abc import Collection, Iterable
 
 from gateway.core.expression.compiler import KeyPath
-from gateway.core.holding import carries_points
 from gateway.core.loss import IDENTITY, Lost, route_loss
 from gateway.core.probe import NotHeld
 from gateway.core.route import Route
@@ -20,7 +19,7 @@ def check_loss(document: Document, route: Route, attribute_names: Collection[str
     `attribute_names` are the attributes that the route's own expressions read.
     """
     provider = route.target.provider
-    if not carries_points(provider):
+    if provider.relay:
         return
     if provider.receive is None:
         what = f"what {provider.name} can hold is not known: it has no `receive` to read its calls with"
