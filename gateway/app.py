@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,7 @@ import structlog
 from gateway.core.snapshot import Snapshot
 from gateway.delivery.client import Client
 from gateway.delivery.direct import Direct
+from gateway.delivery.dispatch import Dispatcher
 from gateway.delivery.exchange import Exchange
 from gateway.delivery.relays import Relays
 from gateway.telemetry import Telemetry
@@ -58,6 +60,7 @@ class Gateway:
         self._telemetry = Telemetry()
         self._ready = False
         self._client: Client | None = None
+        self._dispatcher: Dispatcher | None = None
         self._listener: Listener | None = None
         self._admin: Listener | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -74,9 +77,10 @@ class Gateway:
         """Listen. Raises ValueError or OSError for an address that cannot be had, BadPem for a certificate."""
         self._client = Client()
         exchange = Exchange(self._client, self._telemetry)
+        self._dispatcher = Dispatcher(exchange)
         ingress = Ingress(
             lambda: self._snapshot,
-            self._deliver or Direct(exchange).deliver,
+            self._deliver or Direct(self._dispatcher).deliver,
             self._pass_on or Relays(self._client, exchange.sessions, self._telemetry).pass_on,
             Replays(),
             self._telemetry,
@@ -107,8 +111,11 @@ class Gateway:
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.wait([self._watching])
+        end = time.monotonic() + grace_s
         if self._listener is not None:
             await self._listener.close(grace_s)
+        if self._dispatcher is not None:
+            await self._dispatcher.close(end - time.monotonic())
         if self._client is not None:
             await self._client.close()
         if self._admin is not None:

@@ -38,6 +38,12 @@ async def until_received(upstream: Upstream, number: int) -> None:
             await asyncio.sleep(0.01)
 
 
+async def until_in_flight(admin: str, number: int) -> None:
+    async with asyncio.timeout(10):
+        while f'reports_in_flight{{route="zstack-to-tencent"}} {number}.0' not in (await get(admin, "/metrics")).text:
+            await asyncio.sleep(0.01)
+
+
 def answers_when(event: asyncio.Event) -> Behaviour:
     """Take a report once the event is set."""
 
@@ -157,10 +163,10 @@ async def test_a_stand_in_can_be_told_to_refuse_and_the_reporter_hears_of_it() -
 
 async def test_sigterm_under_load_answers_every_report_that_was_sent() -> None:
     answer = asyncio.Event()
-    async with Upstream(answers_when(answer)) as upstream, serving(upstream) as (gateway, address, _):
+    async with Upstream(answers_when(answer)) as upstream, serving(upstream) as (gateway, address, admin):
         async with asyncio.TaskGroup() as tasks:
             replies = [tasks.create_task(exchange(address, raw_report())) for _ in range(40)]
-            await until_received(upstream, 40)
+            await until_in_flight(admin, 40)
             gateway.signal(signal.SIGTERM)
             await gateway.event("stopping")
             await asyncio.sleep(0.1)

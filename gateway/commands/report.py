@@ -41,6 +41,7 @@ from gateway.core.recipe.model import Recipe
 from gateway.core.route import Route, Target
 from gateway.delivery.client import Client
 from gateway.delivery.direct import Direct
+from gateway.delivery.dispatch import Dispatcher
 from gateway.delivery.exchange import Exchange
 from gateway.specs.cases import stand_in_route
 from gateway.telemetry import Telemetry
@@ -99,7 +100,7 @@ async def _print(route: Route, items: list[Item], count: int, json: bool) -> int
 
 async def _outcomes(route: Route, items: list[Item], count: int) -> AsyncGenerator[Outcome]:
     client = Client()
-    direct = Direct(Exchange(client, Telemetry()))
+    direct = Direct(Dispatcher(Exchange(client, Telemetry())))
     try:
         for _ in range(count):
             try:

@@ -28,6 +28,7 @@ from gateway.core.declare import first_calls
 from gateway.core.draft import Draft
 from gateway.core.encode import encode
 from gateway.core.errors import GatewayError
+from gateway.core.fitting import Encoder
 from gateway.core.fold import fold, mask
 from gateway.core.message import Message
 from gateway.core.model import Request, Response, Secret
@@ -41,6 +42,7 @@ from gateway.core.snapshot import Match
 from gateway.delivery.client import Client
 from gateway.delivery.courier import What
 from gateway.delivery.direct import Direct
+from gateway.delivery.dispatch import Dispatcher
 from gateway.delivery.exchange import Exchange
 from gateway.telemetry import Telemetry
 
@@ -149,25 +151,21 @@ class _Trial:
     async def _send(self, accepted: Accepted, request_id: str) -> Outcome:
         client = Client()
         try:
-            direct = Direct(Exchange(client, Telemetry(), self.witness))
-            return await direct.deliver(self.route, accepted, request_id)
+            dispatcher = Dispatcher(Exchange(client, Telemetry(), self.witness))
+            return await Direct(dispatcher).deliver(self.route, accepted, request_id)
         finally:
             await client.close()
 
     async def _plan(self, accepted: Accepted) -> Outcome:
         """Make the calls without sending them; the outcome is that of an upstream that takes everything."""
         target = self.route.target
-        now_ns, size_of = self.now_ns, self._size
-        encoded = encode(target, accepted.items, now_ns=now_ns, new_call_id=_new_id, size_of=size_of)
-        before = first_calls(target, encoded.calls, now_ns=now_ns, new_call_id=_new_id, size_of=size_of)
-        for call, declaring in before:
+        encoder = Encoder(self.now_ns, _new_id, lambda draft: len(self._signed(draft).request.body))
+        encoded = encode(target, accepted.items, encoder)
+        for call, declaring in first_calls(target, encoded.calls, encoder):
             for each in declaring:
                 self.witness.sent("declare", self._signed(each.draft), None)
             self.witness.sent("call", self._signed(call.draft), None)
         return fold(accepted, [], encoded.rejected)
-
-    def _size(self, draft: Draft) -> int:
-        return len(self._signed(draft).request.body)
 
     def _signed(self, draft: Draft) -> Signed:
         return sign_call(self.route.target, draft, Fresh(self.now_ns, os.urandom(16)))

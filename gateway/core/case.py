@@ -23,6 +23,7 @@ from gateway.core.differences import differences
 from gateway.core.draft import Draft
 from gateway.core.encode import Call, encode
 from gateway.core.errors import GatewayError
+from gateway.core.fitting import Encoder
 from gateway.core.fold import fold
 from gateway.core.judge import Judged, judge
 from gateway.core.message import Message
@@ -132,10 +133,6 @@ def _credential(check: Check) -> Credential:
     return Credential(next(iter(check.keyring.by_digest.values())))
 
 
-def _size(draft: Draft) -> int:
-    return len(draft.render().body)
-
-
 def _header(parts: Mapping[str, Any], wanted: str) -> str | None:
     return next((value for name, value in parts.get("headers", {}).items() if name.lower() == wanted), None)
 
@@ -211,13 +208,7 @@ class _Run:
         yield from differences(expected, made, "points")
 
     def _declares(self, expected: list[dict[str, Any]]) -> Iterator[str]:
-        calls = first_calls(
-            self.route.target,
-            self._encode(),
-            now_ns=self.case.now_ns,
-            new_call_id=lambda: _ENTROPY.hex(),
-            size_of=_size,
-        )
+        calls = first_calls(self.route.target, self._encode(), self._encoder)
         try:
             made = [draft_parts(declaring.draft) for _, before in calls for declaring in before]
         except GatewayError as error:
@@ -234,15 +225,13 @@ class _Run:
         self.calls = self._encode()
         return [call.draft for call in self.calls]
 
+    @property
+    def _encoder(self) -> Encoder:
+        return Encoder(self.case.now_ns, _ENTROPY.hex, lambda draft: len(draft.render().body))
+
     def _encode(self) -> tuple[Call, ...]:
         try:
-            return encode(
-                self.route.target,
-                self._accepted().items,
-                now_ns=self.case.now_ns,
-                new_call_id=lambda: _ENTROPY.hex(),
-                size_of=_size,
-            ).calls
+            return encode(self.route.target, self._accepted().items, self._encoder).calls
         except GatewayError as error:
             raise Mismatch(f"sends: {error.outcome.message}") from error
 
@@ -265,7 +254,7 @@ class _Run:
         self.judged = judge(self.route.target.send.outcome, stated_response(self.case.answer), names)
         if self.case.request is not None or self.case.points is not None:
             calls = self.calls or self._encode()
-            self.outcome = fold(self._accepted(), [(call, blame(call, self.judged)) for call in calls])
+            self.outcome = fold(self._accepted(), [(call.items, blame(call, self.judged)) for call in calls])
         else:
             self.outcome = self.judged.outcome
 
@@ -289,7 +278,6 @@ class _Run:
         if self.case.request is None and self.case.answer is not None:
             # No report stands behind the answer: what a report of one data point would be told.
             lone = Item(0, None, DataPoint("metric", self.case.now_ns))
-            call = Call("", Draft("POST", "http", "", ""), (lone,), (None,), 0)
-            outcome = replace(fold(Accepted(ANYONE, (lone,)), [(call, outcome)]), request_id="0" * 32)
+            outcome = replace(fold(Accepted(ANYONE, (lone,)), [((lone,), outcome)]), request_id="0" * 32)
         made = self.answered or reply(self.route.source.receive.replies, outcome, self.names)
         yield from differences(dict(expected), response_parts(made), "reply")

@@ -3,7 +3,7 @@
 What it was told already is remembered elsewhere.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
@@ -13,7 +13,7 @@ from gateway.core.decode import Item
 from gateway.core.draft import Draft
 from gateway.core.encode import Call, fill_in, shared_values, told_as_fault_of
 from gateway.core.errors import CallerError
-from gateway.core.fitting import fitting
+from gateway.core.fitting import Encoder, fitting
 from gateway.core.json import write_json
 from gateway.core.outcome import Reason
 from gateway.core.provider import CallForm
@@ -43,14 +43,7 @@ def combinations(target: Target, items: Iterable[Item]) -> dict[bytes, Item]:
     return found
 
 
-def declaring_calls(
-    target: Target,
-    new: Mapping[bytes, Item],
-    *,
-    now_ns: int,
-    new_call_id: Callable[[], str],
-    size_of: Callable[[Draft], int],
-) -> list[Declaring]:
+def declaring_calls(target: Target, new: Mapping[bytes, Item], encoder: Encoder) -> list[Declaring]:
     """Build the calls that declare these combinations, all of one group: one, unless `limits.bytes` wants more.
 
     Raises SpecError, and CallerError where a single declaration is too large.
@@ -59,31 +52,24 @@ def declaring_calls(
     if declare is None or not new:
         return []
     with told_as_fault_of(target.provider):
-        names: dict[str, Any] = {"given": target.given, "now_ns": now_ns}
+        names: dict[str, Any] = {"given": target.given, "now_ns": encoder.now_ns}
         forms = []
         for key, item in new.items():
             own = {**names, **item.point.as_mapping()}
             shared = shared_values(target, own)
             forms.append((key, declare.item({**own, **shared})))
         build = partial(_draft, target, declare.request, names | shared)
-        made = fitting(forms, build, max_bytes=max_bytes, size_of=size_of, new_call_id=new_call_id)
+        made = fitting(forms, build, encoder, max_bytes=max_bytes)
         return [_declaring(call_id, draft, part, max_bytes) for call_id, draft, part in made]
 
 
-def first_calls(
-    target: Target,
-    calls: Iterable[Call],
-    *,
-    now_ns: int,
-    new_call_id: Callable[[], str],
-    size_of: Callable[[Draft], int],
-) -> Iterator[tuple[Call, list[Declaring]]]:
+def first_calls(target: Target, calls: Iterable[Call], encoder: Encoder) -> Iterator[tuple[Call, list[Declaring]]]:
     """Yield each call with the declaring calls before it, to an upstream that was told nothing yet."""
     told: set[bytes] = set()
     for call in calls:
         new = {key: item for key, item in combinations(target, call.items).items() if key not in told}
         told |= new.keys()
-        yield call, declaring_calls(target, new, now_ns=now_ns, new_call_id=new_call_id, size_of=size_of)
+        yield call, declaring_calls(target, new, encoder)
 
 
 Form = tuple[bytes, Any]

@@ -1,6 +1,6 @@
 """From data points to the calls of the target's vendor: group, build, measure, halve."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,12 +11,25 @@ from gateway.core.decode import Item
 from gateway.core.draft import Draft
 from gateway.core.errors import SpecError
 from gateway.core.expression import EvaluationError
-from gateway.core.fitting import fitting
+from gateway.core.fitting import Encoder, fitting
 from gateway.core.json import write_json, write_number
 from gateway.core.model import PublicUrl
 from gateway.core.outcome import Reason, Rejected
 from gateway.core.provider import CallForm, Provider
 from gateway.core.route import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Items that may travel in one call, since they are alike in the `one_per` values, `shared`; and their forms.
+
+    `key` is the same for all groups of a target that may travel together.
+    """
+
+    key: bytes
+    shared: Mapping[str, Any]
+    items: tuple[Item, ...]
+    forms: tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,32 +43,55 @@ class Call:
     draft: Draft
     items: tuple[Item, ...]
     forms: tuple[Any, ...]
-    group: int
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """The calls of a report, in the order of their first items, and the items too large for any call."""
+    """The calls of a group, in the order of their first items, and the items too large for any call."""
 
     calls: tuple[Call, ...]
     rejected: tuple[Rejected, ...] = ()
 
 
-def encode(
-    target: Target,
-    items: Sequence[Item],
-    *,
-    now_ns: int,
-    new_call_id: Callable[[], str],
-    size_of: Callable[[Draft], int],
-) -> Encoded:
-    """Build the calls that carry these items.
+def encode(target: Target, items: Sequence[Item], encoder: Encoder) -> Encoded:
+    """Build the calls that carry these items. Raises SpecError where the provider's expressions fail."""
+    encoded = [encode_group(target, each, encoder) for each in group(target, items, now_ns=encoder.now_ns)]
+    calls = tuple(call for each in encoded for call in each.calls)
+    return Encoded(calls, tuple(rejected for each in encoded for rejected in each.rejected))
 
-    `size_of` gives the bytes of a call's body as it will be sent, its signature in place. Raises SpecError where the
-    provider's expressions fail.
-    """
+
+def group(target: Target, items: Sequence[Item], *, now_ns: int) -> list[Group]:
+    """Sort items by their `one_per` values, in the order in which each combination first appears. Raises SpecError."""
+    groups: dict[bytes, tuple[dict[str, Any], list[Item], list[Any]]] = {}
     with told_as_fault_of(target.provider):
-        return _encode(target, items, now_ns, new_call_id, size_of)
+        for item in items:
+            names = {**item.point.as_mapping(), "given": target.given, "now_ns": now_ns}
+            shared = shared_values(target, names)
+            key = write_json(list(shared.values()))
+            _, members, forms = groups.setdefault(key, (shared, [], []))
+            members.append(item)
+            forms.append(target.send.item({**names, **shared}))
+    return [Group(key, shared, tuple(members), tuple(forms)) for key, (shared, members, forms) in groups.items()]
+
+
+def encode_group(target: Target, members: Group, encoder: Encoder) -> Encoded:
+    """Build the calls that carry a group: as many points as one may hold, halved while it is too large."""
+    limits = target.provider.limits
+    shared = {"given": target.given, "now_ns": encoder.now_ns, **members.shared}
+    build = partial(_draft, target, shared)
+    calls: list[Call] = []
+    rejected: list[Rejected] = []
+    with told_as_fault_of(target.provider):
+        for chunk in _chunks(list(zip(members.items, members.forms, strict=True)), limits.points):
+            for call_id, draft, part in fitting(chunk, build, encoder, max_bytes=limits.bytes):
+                items, forms = zip(*part, strict=True)
+                if draft is not None:
+                    calls.append(Call(call_id, draft, items, forms))
+                    continue
+                (lone,) = items
+                message = f"one data point takes more than the {limits.bytes} bytes of a call"
+                rejected.append(Rejected(lone.index, Reason.TOO_LARGE, message, lone.item))
+    return Encoded(tuple(calls), tuple(rejected))
 
 
 @contextmanager
@@ -67,57 +103,21 @@ def told_as_fault_of(provider: Provider) -> Iterator[None]:
         raise SpecError.of(Reason.INTERNAL, f"{provider.name}: {error}") from error
 
 
-def _encode(
-    target: Target,
-    items: Sequence[Item],
-    now_ns: int,
-    new_call_id: Callable[[], str],
-    size_of: Callable[[Draft], int],
-) -> Encoded:
-    limits = target.provider.limits
-    calls: list[Call] = []
-    rejected: list[Rejected] = []
-    for group, (shared, members) in enumerate(_groups(target, items, now_ns)):
-        build = partial(_draft, target, shared)
-        for chunk in _chunks(members, limits.points or len(members)):
-            made = fitting(chunk, build, max_bytes=limits.bytes, size_of=size_of, new_call_id=new_call_id)
-            for call_id, draft, part in made:
-                travelling, forms = zip(*part, strict=True)
-                if draft is not None:
-                    calls.append(Call(call_id, draft, travelling, forms, group))
-                    continue
-                (lone,) = travelling
-                message = f"one data point takes more than the {limits.bytes} bytes of a call"
-                rejected.append(Rejected(lone.index, Reason.TOO_LARGE, message, lone.item))
-    return Encoded(tuple(calls), tuple(rejected))
-
-
-Form = tuple[Item, Any]
-
-
-def _groups(target: Target, items: Sequence[Item], now_ns: int) -> list[tuple[dict[str, Any], list[Form]]]:
-    """Sort items by their `one_per` values, in the order in which each combination first appears."""
-    groups: dict[bytes, tuple[dict[str, Any], list[Form]]] = {}
-    for item in items:
-        names = {**item.point.as_mapping(), "given": target.given, "now_ns": now_ns}
-        shared = shared_values(target, names)
-        form = target.send.item({**names, **shared})
-        common = {"given": target.given, "now_ns": now_ns, **shared}
-        groups.setdefault(write_json(list(shared.values())), (common, []))[1].append((item, form))
-    return list(groups.values())
-
-
 def shared_values(target: Target, names: Mapping[str, Any]) -> dict[str, Any]:
     """Return the `one_per` values of a data point: those that travel together share them."""
     return {name: expression(names) for name, expression in target.send.one_per.items()}
 
 
-def _chunks(forms: Sequence[Form], size: int) -> Iterator[Sequence[Form]]:
-    for start in range(0, len(forms), size):
-        yield forms[start : start + size]
+Formed = tuple[Item, Any]
 
 
-def _draft(target: Target, shared: Mapping[str, Any], call_id: str, chunk: Sequence[Form]) -> Draft:
+def _chunks(formed: Sequence[Formed], size: int | None) -> Iterator[Sequence[Formed]]:
+    size = size or len(formed) or 1
+    for start in range(0, len(formed), size):
+        yield formed[start : start + size]
+
+
+def _draft(target: Target, shared: Mapping[str, Any], call_id: str, chunk: Sequence[Formed]) -> Draft:
     items, points = [built for _, built in chunk], [item.point.as_mapping() for item, _ in chunk]
     return fill_in(target.form, target.url, {**shared, "call_id": call_id, "items": items, "points": points})
 

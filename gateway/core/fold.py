@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from gateway.core.accept import Accepted
-from gateway.core.encode import Call
+from gateway.core.decode import Item
 from gateway.core.judge import told
 from gateway.core.masking import masked
 from gateway.core.model import Secret
@@ -15,15 +15,18 @@ RETRYABLE = frozenset({Code.RESOURCE_EXHAUSTED, Code.UNAVAILABLE, Code.DEADLINE_
 MIN_SHOWN_CHARS = 3
 
 
-def fold(accepted: Accepted, results: Sequence[tuple[Call, Outcome]], refused: Sequence[Rejected] = ()) -> Outcome:
-    """Fold the outcomes of calls, in B's terms, and the items refused on the way, into what the reporter is told.
+Result = tuple[Sequence[Item], Outcome]
+
+
+def fold(accepted: Accepted, results: Sequence[Result], refused: Sequence[Rejected] = ()) -> Outcome:
+    """Fold what became of items, in B's terms, and those refused on the way, into what the reporter is told.
 
     All OK is OK; dropped points count as accepted. Otherwise a retryable code wins, else the first in point order.
     """
-    outcomes = [(call, told(outcome)) for call, outcome in results]
+    outcomes = [(items, told(outcome)) for items, outcome in results]
     rejected = [*accepted.rejected, *refused]
-    for call, outcome in outcomes:
-        rejected += _rejected_by(call, outcome)
+    for items, outcome in outcomes:
+        rejected += _rejected_by(items, outcome)
     # One item of the report may have become several data points: it is counted, and told, once.
     rejected = sorted({each.index: each for each in reversed(rejected)}.values(), key=lambda each: each.index)
     total = len({item.index for item in accepted.items}) + len(accepted.rejected) + accepted.dropped
@@ -34,7 +37,7 @@ def fold(accepted: Accepted, results: Sequence[tuple[Call, Outcome]], refused: S
     winner = next((outcome for outcome in failed if outcome.code in RETRYABLE), None)
     if winner is None:
         first = rejected[0]
-        cause = next((outcome for call, outcome in outcomes if _holds(call, first) and not outcome.ok), None)
+        cause = next((outcome for items, outcome in outcomes if _holds(items, first) and not outcome.ok), None)
         winner = cause or Outcome(CODE_OF[first.reason], first.reason, f"item {first.index}: {first.message}")
     if taken:
         first = rejected[0]
@@ -64,13 +67,13 @@ def _masked(message: str, secrets: Iterable[Secret]) -> str:
     return message
 
 
-def _holds(call: Call, rejected: Rejected) -> bool:
-    return any(item.index == rejected.index for item in call.items)
+def _holds(items: Sequence[Item], rejected: Rejected) -> bool:
+    return any(item.index == rejected.index for item in items)
 
 
-def _rejected_by(call: Call, outcome: Outcome) -> Sequence[Rejected]:
-    """Return the items that the outcome names, else all of a call that failed."""
+def _rejected_by(items: Sequence[Item], outcome: Outcome) -> Sequence[Rejected]:
+    """Return the items that the outcome names, else all of what failed."""
     if outcome.ok or outcome.rejected:
         return outcome.rejected
     reason = outcome.reason or Reason.INTERNAL
-    return [Rejected(item.index, reason, outcome.message, item.item) for item in call.items]
+    return [Rejected(item.index, reason, outcome.message, item.item) for item in items]

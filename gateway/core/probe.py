@@ -11,6 +11,7 @@ from gateway.core.accept import request_names
 from gateway.core.decode import Item, decode, refuse
 from gateway.core.encode import Call, encode
 from gateway.core.errors import GatewayError
+from gateway.core.fitting import Encoder
 from gateway.core.message import Message
 from gateway.core.model import DataPoint
 from gateway.core.provider import Provider, Receive
@@ -73,13 +74,8 @@ def round_trip(target: Target, point: DataPoint) -> DataPoint:
     try:
         held = apply_rules(target.rules, point, now_ns=NOW_NS)
         needed = {name: name for name in target.provider.needs if not target.given.get(name)}
-        calls = encode(
-            replace(target, base_path="", given={**target.given, **needed}),
-            [Item(0, None, held)],
-            now_ns=NOW_NS,
-            new_call_id=lambda: "0" * 32,
-            size_of=lambda draft: 0,
-        ).calls
+        here = replace(target, base_path="", given={**target.given, **needed})
+        calls = encode(here, [Item(0, None, held)], Encoder(NOW_NS, lambda: "0" * 32, lambda draft: 0)).calls
         return _read(target, receive, calls[0])
     except Dropped as error:
         raise NotHeld("a rule drops it") from error

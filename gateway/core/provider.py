@@ -221,10 +221,14 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one call may hold; more is split. `bytes` counts the body as sent, signature included."""
+    """What one call may hold; more is split. `bytes` counts the body as sent, signature included.
+
+    `ordered` lets one call of a group be under way at a time.
+    """
 
     points: int | None = None
     bytes: int | None = None
+    ordered: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,8 @@ class Target:
             return (where,)
         return (where, self.credential.key or "", digest_of(self.credential.secret.reveal()).hex())
 
+    coalesce: bool = True
+
 
 @dataclass(frozen=True, slots=True)
 class PointChanges:

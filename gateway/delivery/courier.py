@@ -3,8 +3,9 @@
 import os
 import time
 from typing import Literal, Protocol
+from uuid import uuid4
 
-from gateway.core.draft import Draft
+from gateway.core.fitting import Encoder
 from gateway.core.model import Response, Secret
 from gateway.core.recipe.sign import Fresh, Signed
 from gateway.core.route import Target
@@ -49,9 +50,11 @@ class Courier:
             self.watcher.sent(what, signed, answer)
 
 
-def signed_size(target: Target, draft: Draft) -> int:
-    """Return the bytes of a body as it will be sent, its signature in place."""
-    return len(sign_call(target, draft, fresh()).request.body)
+def encoder_for(target: Target) -> Encoder:
+    """Return what building calls for a target depends on at this moment."""
+    return Encoder(
+        time.time_ns(), lambda: uuid4().hex, lambda draft: len(sign_call(target, draft, fresh()).request.body)
+    )
 
 
 def fresh() -> Fresh:

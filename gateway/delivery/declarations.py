@@ -1,12 +1,9 @@
 """What upstreams were told of new combinations, kept in memory, one declaration at a time for each target."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import count
-from uuid import uuid4
 
 from cachetools import LRUCache
 
@@ -15,7 +12,7 @@ from gateway.core.decode import Item
 from gateway.core.errors import UpstreamError
 from gateway.core.outcome import Outcome, Reason
 from gateway.core.route import Target
-from gateway.delivery.courier import signed_size
+from gateway.delivery.courier import encoder_for
 from gateway.delivery.deadline import Deadline
 
 MAX_TARGETS = 1_000
@@ -77,9 +74,7 @@ class Declarations:
         failure = told.failure
         if failure is not None and failure is not before and failure.keys <= new.keys():
             raise UpstreamError(failure.outcome)
-        for call in declaring_calls(
-            target, new, now_ns=time.time_ns(), new_call_id=lambda: uuid4().hex, size_of=partial(signed_size, target)
-        ):
+        for call in declaring_calls(target, new, encoder_for(target)):
             outcome = await _outcome_of(send, call)
             if not outcome.ok:
                 # Who waits has a deadline of its own, and may still be in time.

@@ -2,52 +2,42 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
-from functools import partial
-from uuid import uuid4
 
 from gateway.core.accept import Accepted
-from gateway.core.encode import Call, encode
-from gateway.core.fold import fold
-from gateway.core.outcome import Outcome
+from gateway.core.encode import group
+from gateway.core.fold import Result, fold
+from gateway.core.outcome import Outcome, Reason, failure
 from gateway.core.route import Route
-from gateway.delivery.courier import signed_size
 from gateway.delivery.deadline import Deadline
-from gateway.delivery.exchange import Exchange
+from gateway.delivery.dispatch import Dispatcher, Parcel
+
+# A call that ends with its deadline has better words for it than we have.
+GRACE_S = 0.05
 
 
 class Direct:
-    """Encodes and sends. Calls of one group go one after the other, groups side by side."""
+    """Sends the groups of a report side by side, and waits for them until the deadline of its route."""
 
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
 
     async def deliver(self, route: Route, accepted: Accepted, request_id: str) -> Outcome:
         """Return what became of a report. Raises SpecError where the provider's expressions fail."""
         target = route.target
         deadline = Deadline.after(target.timeout_s)
-        encoded = encode(
-            target,
-            accepted.items,
-            now_ns=time.time_ns(),
-            new_call_id=lambda: uuid4().hex,
-            size_of=partial(signed_size, target),
-        )
-        groups: dict[int, list[Call]] = {}
-        for call in encoded.calls:
-            groups.setdefault(call.group, []).append(call)
-        if len(groups) == 1:
-            results = await self._one_after_the_other(route, encoded.calls, request_id, deadline)
-        else:
-            async with asyncio.TaskGroup() as tasks:
-                running = [
-                    tasks.create_task(self._one_after_the_other(route, calls, request_id, deadline))
-                    for calls in groups.values()
-                ]
-            results = [result for task in running for result in task.result()]
-        return fold(accepted, results, encoded.rejected)
+        groups = group(target, accepted.items, now_ns=time.time_ns())
+        parcels = [Parcel(each, request_id, deadline) for each in groups]
+        for parcel in parcels:
+            self._dispatcher.send(route.name, target, parcel)
+        late = failure(Reason.UPSTREAM_TIMEOUT, f"no answer within {target.timeout_s:g} s")
+        return fold(accepted, [result for parcel in parcels for result in await _results(parcel, deadline, late)])
 
-    async def _one_after_the_other(
-        self, route: Route, calls: Sequence[Call], request_id: str, deadline: Deadline
-    ) -> list[tuple[Call, Outcome]]:
-        return [(call, await self._exchange.run(route, call, request_id, deadline)) for call in calls]
+
+async def _results(parcel: Parcel, deadline: Deadline, late: Outcome) -> list[Result]:
+    """Return what became of a parcel by its deadline; its delivery goes on after that, and for whoever hangs up."""
+    try:
+        async with asyncio.timeout(max(0, deadline.end - time.monotonic()) + GRACE_S):
+            await parcel.settled.wait()
+    except TimeoutError:
+        return [*parcel.results, (parcel.left, late)]
+    return parcel.results

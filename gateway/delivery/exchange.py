@@ -21,7 +21,7 @@ from gateway.core.outcome import Code, Outcome, Reason
 from gateway.core.poll import poll_draft, poll_recipe
 from gateway.core.provider import OutcomeRule
 from gateway.core.recipe.model import Recipe
-from gateway.core.route import Route, Target
+from gateway.core.route import Target
 from gateway.core.signing import carries_session, sign_by
 from gateway.delivery.client import Sender
 from gateway.delivery.courier import Courier, Watcher, What, fresh
@@ -65,15 +65,15 @@ class Exchange:
         self._declarations = Declarations()
         self._telemetry = telemetry
 
-    async def run(self, route: Route, call: Call, request_id: str, deadline: Deadline) -> Outcome:
+    async def run(self, route: str, target: Target, call: Call, request_id: str, deadline: Deadline) -> Outcome:
         """Return what became of a call, in the upstream's own terms."""
         started = time.monotonic()
-        errand = _Errand(route.target, request_id, deadline)
+        errand = _Errand(target, request_id, deadline)
         try:
             outcome = await self._report(errand, call)
         except GatewayError as error:
             outcome = error.outcome
-        self._telemetry.upstream(route.name, outcome, time.monotonic() - started)
+        self._telemetry.upstream(route, outcome, time.monotonic() - started)
         return mask(outcome, errand.sessions)
 
     async def _report(self, errand: _Errand, call: Call) -> Outcome:

@@ -53,7 +53,7 @@ def _build(parts: Parts, spec: ProviderSpec) -> Provider:
         tuple(spec.needs),
         dict(spec.given),
         None if url is None else parts.compiler.text(url, {"given"}, url_at, escape=path_segment),
-        Limits(spec.limits.points, spec.limits.bytes),
+        Limits(spec.limits.points, spec.limits.bytes, spec.limits.ordered),
         {
             field: build_rule(field, rule, parts.compiler, parts.document, ("rules", field))
             for field, rule in spec.rules.items()

@@ -31,7 +31,7 @@ def build_route(
         return None
     parts = RouteParts(document, providers, Compiler(on_value))
     source = build_source(parts, spec.receive)
-    target = build_target(parts, spec.send, spec.delivery.timeout_s)
+    target = build_target(parts, spec.send, spec.delivery)
     points = _points(parts, spec.points)
     if source is not None and target is not None:
         check_sides(document, spec, source.provider, target.provider)

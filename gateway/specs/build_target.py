@@ -14,13 +14,13 @@ from gateway.core.recipe.model import Recipe
 from gateway.core.route import Target
 from gateway.core.suggest import nearest
 from gateway.specs.build_tls import build_tls
-from gateway.specs.models import CredentialSpec, TargetSpec
+from gateway.specs.models import CredentialSpec, DeliverySpec, TargetSpec
 from gateway.specs.route_parts import RouteParts, check_chars, serves, to_credential
 
 AT: KeyPath = ("send",)
 
 
-def build_target(parts: RouteParts, spec: TargetSpec, timeout_s: float) -> Target | None:
+def build_target(parts: RouteParts, spec: TargetSpec, delivery: DeliverySpec) -> Target | None:
     provider = parts.provider(spec.provider, AT)
     if provider is None:
         return None
@@ -41,7 +41,7 @@ def build_target(parts: RouteParts, spec: TargetSpec, timeout_s: float) -> Targe
     others = [each for each in (login and login.sign, poll and poll.sign) if isinstance(each, Recipe)]
     parts.check_given(spec.given, provider, [*form.sign, *others], AT)
     if poll is not None:
-        _check_poll(parts, spec.credential, poll, login, timeout_s)
+        _check_poll(parts, spec.credential, poll, login, delivery.timeout_s)
     if recipe is not None:
         _check_rsa(parts, recipe)
         if spec.credential is not None:
@@ -59,8 +59,9 @@ def build_target(parts: RouteParts, spec: TargetSpec, timeout_s: float) -> Targe
         rules=parts.rules(provider, spec.rules, (*AT, "rules")),
         login=login,
         connect_timeout_s=spec.connect_timeout_s,
-        timeout_s=timeout_s,
         tls=None if spec.tls is None else build_tls(parts.document, spec.tls, url),
+        timeout_s=delivery.timeout_s,
+        coalesce=delivery.coalesce,
     )
     return replace(target, holds_stats=held_stats(target)) if provider.receive else target
 

@@ -40,6 +40,7 @@ class RuleSpec(Model):
 class LimitsSpec(Model):
     points: Count | None = None
     bytes: Count | None = None
+    ordered: bool = False
 
 
 class RefusalSpec(Model):
@@ -247,6 +248,7 @@ class PointsSpec(Model):
 class DeliverySpec(Model):
     mode: Literal["direct"] = "direct"
     timeout_s: Positive = 5
+    coalesce: bool = True
 
 
 class RouteSpec(Model):

@@ -22,7 +22,7 @@ REFUSED = failure(Reason.UPSTREAM_REFUSED, "some were refused")
 def call() -> Call:
     """Return a call whose items are every second one of the reporter's."""
     items = tuple(Item(at * 2, f"item {at * 2}", DataPoint("m", 0)) for at in range(len(FORMS)))
-    return Call("id", Draft("POST", "http", "h", "/"), items, FORMS, 0)
+    return Call("id", Draft("POST", "http", "h", "/"), items, FORMS)
 
 
 def blamed(*named: Named, outcome: Outcome = REFUSED) -> list[int]:

@@ -8,6 +8,7 @@ from gateway.core.decode import Item
 from gateway.core.draft import Draft
 from gateway.core.encode import encode
 from gateway.core.errors import CallerError, SpecError
+from gateway.core.fitting import Encoder
 from gateway.core.model import DataPoint
 from gateway.core.route import Target
 from tests.built import stand_in
@@ -45,7 +46,7 @@ def size_of(draft: Draft) -> int:
 def declared(to: Target, items: list[Item]) -> list[Draft]:
     ids = count(1)
     new = combinations(to, items)
-    made = declaring_calls(to, new, now_ns=NOW, new_call_id=lambda: f"id{next(ids)}", size_of=size_of)
+    made = declaring_calls(to, new, Encoder(NOW, lambda: f"id{next(ids)}", size_of))
     assert [key for each in made for key in each.keys] == list(new)
     return [each.draft for each in made]
 
@@ -117,9 +118,9 @@ def test_what_an_author_got_wrong_is_an_error_of_the_spec(wrong: dict[str, str])
 
 def test_upstream_that_was_told_nothing_is_told_of_each_combination_before_the_first_call_that_needs_it():
     to = target(limits="{points: 1}")
-    make: Any = {"now_ns": NOW, "new_call_id": lambda: "id", "size_of": size_of}
-    calls = encode(to, points("cpu", "cpu", "mem"), **make).calls
+    encoder = Encoder(NOW, lambda: "id", size_of)
+    calls = encode(to, points("cpu", "cpu", "mem"), encoder).calls
 
-    before = [[each.draft.body["all"] for each in declaring] for _, declaring in first_calls(to, calls, **make)]
+    before = [[each.draft.body["all"] for each in declaring] for _, declaring in first_calls(to, calls, encoder)]
 
     assert before == [[["cpu"]], [], [["mem"]]]

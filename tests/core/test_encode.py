@@ -8,6 +8,7 @@ from gateway.core.decode import Item
 from gateway.core.draft import Draft
 from gateway.core.encode import Encoded, encode
 from gateway.core.errors import SpecError
+from gateway.core.fitting import Encoder
 from gateway.core.model import DataPoint, Request
 from gateway.core.outcome import Reason
 from tests.built import stand_in
@@ -26,13 +27,7 @@ def encoded(send: str, *points: DataPoint, limits: str = "{}", given: Any = None
     target = replace(target, base_path=base_path, given=given or target.given)
     items = [Item(index, None, each) for index, each in enumerate(points)]
     ids = count(1)
-    return encode(
-        target,
-        items,
-        now_ns=NOW,
-        new_call_id=lambda: f"id{next(ids)}",
-        size_of=lambda draft: len(draft.render().body),
-    )
+    return encode(target, items, Encoder(NOW, lambda: f"id{next(ids)}", lambda draft: len(draft.render().body)))
 
 
 def bodies(result: Encoded) -> list[Any]:
@@ -45,7 +40,6 @@ def test_items_are_grouped_in_the_order_in_which_each_combination_first_appears(
     result = encoded(f"one_per: [namespace]\n  item: metric\n  {CALL}", *points)
 
     assert bodies(result) == [["x", "z"], ["y"], ["w"]]
-    assert [call.group for call in result.calls] == [0, 1, 2]
     assert [[item.index for item in call.items] for call in result.calls] == [[0, 2], [1], [3]]
     assert [call.call_id for call in result.calls] == ["id1", "id2", "id3"]
 

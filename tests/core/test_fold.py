@@ -5,8 +5,6 @@ import pytest
 
 from gateway.core.accept import ANYONE, Accepted
 from gateway.core.decode import Item
-from gateway.core.draft import Draft
-from gateway.core.encode import Call
 from gateway.core.fold import fold, mask
 from gateway.core.model import DataPoint, Secret
 from gateway.core.outcome import Code, Outcome, Reason, Rejected
@@ -29,11 +27,8 @@ def folded(
     dropped: int = 0,
     refused: list[int] | None = None,
 ) -> Outcome:
-    results = [
-        (Call("id", Draft("POST", "http", "h", "/"), tuple(map(item, at)), (None,) * len(at), 0), outcome)
-        for at, outcome in calls
-    ]
-    travelling = [*(each for call, _ in results for each in call.items), *map(item, refused or ())]
+    results = [(tuple(map(item, at)), outcome) for at, outcome in calls]
+    travelling = [*(each for items, _ in results for each in items), *map(item, refused or ())]
     bad = tuple(Rejected(index, Reason.BAD_FIELD, "bad", {"n": index}) for index in rejected or ())
     large = [Rejected(index, TOO_LARGE, "large", {"n": index}) for index in refused or ()]
     return fold(Accepted(ANYONE, tuple(travelling), bad, dropped), results, large)

@@ -12,6 +12,7 @@ from gateway.core.outcome import Outcome
 from gateway.core.route import Route
 from gateway.delivery.client import Client
 from gateway.delivery.direct import Direct
+from gateway.delivery.dispatch import Dispatcher
 from gateway.delivery.exchange import Exchange
 from gateway.telemetry import Telemetry
 from tests.built import stand_in
@@ -24,7 +25,7 @@ class Reporting:
     def __init__(self, route: Route, upstream: Upstream, client: Client) -> None:
         self.upstream = upstream
         self._route = replace(route, target=replace(route.target, host=upstream.host))
-        self._direct = Direct(Exchange(client, Telemetry()))
+        self._direct = Direct(Dispatcher(Exchange(client, Telemetry())))
 
     async def report(self, *metrics: str, timeout_s: float = 2, **target: Any) -> Outcome:
         """Report a data point of each metric; `target` changes fields of the target."""

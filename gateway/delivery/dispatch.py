@@ -1,0 +1,186 @@
+"""Brings items to their targets. What waits for the same target travels together; nothing waits while nothing runs.
+
+It knows neither who waits for an outcome nor whether anybody does: see `direct.py` for reports whose reporter waits.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from gateway.core.decode import Item
+from gateway.core.encode import Call, Group, encode_group
+from gateway.core.errors import GatewayError
+from gateway.core.fold import Result
+from gateway.core.merge import UNPARTED, Merged, Share, further_calls, is_refused_whole, merge, outcome_of
+from gateway.core.outcome import Outcome, Reason, failure
+from gateway.core.route import Target
+from gateway.delivery.courier import encoder_for
+from gateway.delivery.deadline import Deadline
+from gateway.delivery.exchange import Exchange
+
+# A further call of a group starts at once while fewer than these are under way; what comes then, waits and is merged.
+MAX_CALLS_OF_A_GROUP = 4
+MAX_MERGED_POINTS = 1000
+# With less time than this left, a call would only be broken off.
+WORTH_SENDING_S = 0.01
+
+log = structlog.get_logger()
+
+
+class Parcel:
+    """Items of one report for one target, alike in their `one_per` values. `settled` is set once all have an outcome.
+
+    Without a `deadline` each call has the whole time of its target.
+    """
+
+    def __init__(self, group: Group, request_id: str, deadline: Deadline | None) -> None:
+        self.group = group
+        self.request_id = request_id
+        self.deadline = deadline
+        self.results: list[Result] = []
+        self.settled = asyncio.Event()
+        # Not by their indices: several data points may have been one item of the report.
+        self._left = {id(item): item for item in group.items}
+
+    @property
+    def left(self) -> list[Item]:
+        """The items that have no outcome yet."""
+        return list(self._left.values())
+
+    def settle(self, items: Sequence[Item], outcome: Outcome) -> None:
+        self.results.append((items, outcome))
+        for item in items:
+            self._left.pop(id(item), None)
+        if not self._left:
+            self.settled.set()
+
+
+@dataclass(slots=True)
+class _Lane:
+    """The parcels of one target that may travel together. `running` counts the batches under way."""
+
+    route: str
+    target: Target
+    most: int
+    waiting: deque[Parcel] = field(default_factory=deque)
+    running: int = 0
+
+
+class Dispatcher:
+    """Sends parcels through exchanges. It owns the tasks that do so, and outlives whoever waits for them."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._lanes: dict[Hashable, _Lane] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def send(self, route: str, target: Target, parcel: Parcel) -> None:
+        """Take a parcel on; what becomes of it, it is told."""
+        alone = None if target.coalesce else id(parcel)
+        key = (id(target), parcel.group.key, alone)
+        most = 1 if target.provider.limits.ordered else MAX_CALLS_OF_A_GROUP
+        lane = self._lanes.setdefault(key, _Lane(route, target, most))
+        lane.waiting.append(parcel)
+        self._pump(key, lane)
+
+    async def close(self, grace_s: float) -> None:
+        """Wait for what is under way, also for reporters that have hung up; what lasts longer is given up."""
+        end = time.monotonic() + grace_s
+        while self._tasks and (left_s := end - time.monotonic()) > 0:
+            await asyncio.wait(self._tasks, timeout=left_s)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _pump(self, key: Hashable, lane: _Lane) -> None:
+        while lane.running < lane.most and (batch := _take(lane)):
+            lane.running += 1
+            task = asyncio.create_task(self._run(lane, batch))  # noqa: TID251 - close() awaits it
+            self._tasks.add(task)
+            task.add_done_callback(self._ended(key, lane))
+        if not lane.running and not lane.waiting:
+            self._lanes.pop(key, None)
+
+    def _ended(self, key: Hashable, lane: _Lane) -> Callable[[asyncio.Task[None]], None]:
+        def ended(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            lane.running -= 1
+            if not task.cancelled():
+                self._pump(key, lane)
+
+        return ended
+
+    async def _run(self, lane: _Lane, batch: Sequence[Parcel]) -> None:
+        try:
+            await self._deliver(lane, [Share(parcel, parcel.group) for parcel in batch])
+        except GatewayError as error:
+            _settle_rest(batch, error.outcome)
+        except Exception:
+            log.exception("bug", route=lane.route)
+            _settle_rest(batch, failure(Reason.INTERNAL, "an internal error"))
+
+    async def _deliver(self, lane: _Lane, shares: list[Share[Parcel]]) -> None:
+        """Send shares in as few calls as may be; a call that is refused as a whole is parted between its reports."""
+        further = further_calls(len(shares))
+        todo = [shares]
+        while todo:
+            merged = merge(todo.pop(0))
+            for call in _encoded(lane.target, merged):
+                parts = merged.parts(call)
+                outcome = await self._send(lane, call, [part.share.owner for part in parts])
+                if is_refused_whole(outcome) and len(parts) > 1:
+                    if further >= 2:
+                        further -= 2
+                        middle = len(parts) // 2
+                        todo += [[part.share for part in half] for half in (parts[:middle], parts[middle:])]
+                        continue
+                    outcome = UNPARTED
+                for part in parts:
+                    part.share.owner.settle(part.share.group.items, outcome_of(part, outcome))
+
+    async def _send(self, lane: _Lane, call: Call, parcels: Sequence[Parcel]) -> Outcome:
+        """Send one call. It has the time of whoever can wait longest; many reports share the call's own id."""
+        deadlines = [parcel.deadline for parcel in parcels if parcel.deadline is not None]
+        deadline = Deadline.after(lane.target.timeout_s)
+        if len(deadlines) == len(parcels):
+            deadline = max(deadlines, key=lambda each: each.end)
+        request_id = parcels[0].request_id if len(parcels) == 1 else call.call_id
+        return await self._exchange.run(lane.route, lane.target, call, request_id, deadline)
+
+
+def _take(lane: _Lane) -> list[Parcel]:
+    """Take from the lane what fits into one call, and at least one parcel; who waits no longer is left out."""
+    most = lane.target.provider.limits.points or MAX_MERGED_POINTS
+    batch: list[Parcel] = []
+    points = 0
+    while lane.waiting:
+        parcel = lane.waiting[0]
+        if batch and points + len(parcel.group.items) > most:
+            break
+        lane.waiting.popleft()
+        if parcel.deadline is not None and parcel.deadline.comes_within(WORTH_SENDING_S):
+            parcel.settle(parcel.left, failure(Reason.UPSTREAM_TIMEOUT, "other reports of this target took too long"))
+            continue
+        batch.append(parcel)
+        points += len(parcel.group.items)
+    return batch
+
+
+def _encoded(target: Target, merged: Merged[Parcel]) -> Sequence[Call]:
+    """Return the calls that carry what was merged; what is too large for any call is settled."""
+    encoded = encode_group(target, merged.group, encoder_for(target))
+    for rejected in encoded.rejected:
+        number, at = merged.places[rejected.index]
+        share = merged.shares[number]
+        share.owner.settle([share.group.items[at]], failure(rejected.reason, rejected.message))
+    return encoded.calls
+
+
+def _settle_rest(batch: Sequence[Parcel], outcome: Outcome) -> None:
+    for parcel in batch:
+        if parcel.left:
+            parcel.settle(parcel.left, outcome)

@@ -1,0 +1,231 @@
+"""Reports that wait for the same target travel together, over real sockets."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from math import log2
+
+import pytest
+
+from gateway.core.accept import ANYONE, Accepted
+from gateway.core.decode import Item
+from gateway.core.model import DataPoint
+from gateway.core.outcome import Code, Outcome, Reason
+from gateway.core.route import Route
+from gateway.delivery.client import Client
+from gateway.delivery.direct import Direct
+from gateway.delivery.dispatch import MAX_CALLS_OF_A_GROUP, Dispatcher
+from gateway.delivery.exchange import Exchange
+from gateway.telemetry import Telemetry
+from tests.built import stand_in
+from tests.delivery.upstream import Behaviour, Upstream, answers
+
+ACME = """
+provider: acme
+limits: {LIMITS}
+send:
+  one_per: [namespace]
+  item: metric
+  request: {method: POST, path: /, headers: {x-namespace: "{namespace}"}, json: items}
+  outcome:
+    - {status: 200, code: OK}
+    - {status: 422, code: INVALID_ARGUMENT, message: text, rejected: {each: body, index: "@", message: "'named'"}}
+    - {message: text}
+"""
+
+
+class Acme:
+    """Takes reports on their way to an upstream, which answers `slowly` once `go` is set."""
+
+    def __init__(self, route: Route, upstream: Upstream, dispatcher: Dispatcher) -> None:
+        self.upstream = upstream
+        self.route = route
+        self._direct = Direct(dispatcher)
+
+    async def report(self, *metrics: str, namespace: str = "n") -> Outcome:
+        points = [DataPoint(metric, 1, namespace=namespace, value=1) for metric in metrics]
+        items = tuple(Item(index, None, point) for index, point in enumerate(points))
+        return await self._direct.deliver(self.route, Accepted(ANYONE, items), "request-1")
+
+    @property
+    def calls(self) -> list[list[str]]:
+        """The metrics of each call that the upstream got."""
+        return [json.loads(raw.partition(b"\r\n\r\n")[2]) for raw in self.upstream.received]
+
+
+@asynccontextmanager
+async def acme(
+    behaviour: Behaviour, *, limits: str = "", coalesce: bool = True, timeout_s: float = 5
+) -> AsyncIterator[Acme]:
+    client = Client()
+    dispatcher = Dispatcher(Exchange(client, Telemetry()))
+    async with Upstream(behaviour) as upstream:
+        route = stand_in(ACME.replace("LIMITS", limits))
+        target = replace(route.target, host=upstream.host, coalesce=coalesce, timeout_s=timeout_s)
+        try:
+            yield Acme(replace(route, target=target), upstream, dispatcher)
+        finally:
+            await dispatcher.close(0)
+            await client.close()
+
+
+TAKES = answers(200)
+
+
+def once(go: asyncio.Event, then: Behaviour = TAKES) -> Behaviour:
+    """Answer when told to go."""
+
+    async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await go.wait()
+        await then(reader, writer)
+
+    return behave
+
+
+def refusing(upstream: Sequence[Upstream], *poison: str) -> Behaviour:
+    """Refuse a call, without a word on why, that holds any of these metrics."""
+
+    async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        metrics = json.loads(upstream[0].received[-1].partition(b"\r\n\r\n")[2])
+        bad = [metric for metric in metrics if metric in poison]
+        await answers(400 if bad else 200, b"bad metric" if bad else b"")(reader, writer)
+
+    return behave
+
+
+async def until_calls(here: Acme, number: int) -> None:
+    async with asyncio.timeout(5):
+        while len(here.upstream.received) < number:
+            await asyncio.sleep(0.005)
+
+
+async def test_a_report_that_finds_nothing_under_way_goes_at_once() -> None:
+    async with acme(answers(200)) as here:
+        assert (await here.report("a")).ok
+        assert (await here.report("b", "c")).ok
+
+    assert here.calls == [["a"], ["b", "c"]]
+
+
+async def test_reports_that_wait_for_the_same_target_travel_together() -> None:
+    go = asyncio.Event()
+    async with acme(once(go)) as here, asyncio.TaskGroup() as tasks:
+        reports = [tasks.create_task(here.report(f"m{number}")) for number in range(20)]
+        await until_calls(here, MAX_CALLS_OF_A_GROUP)
+        go.set()
+
+    first, rest = here.calls[:MAX_CALLS_OF_A_GROUP], here.calls[MAX_CALLS_OF_A_GROUP:]
+    assert first == [[f"m{number}"] for number in range(MAX_CALLS_OF_A_GROUP)]
+    assert rest == [[f"m{number}" for number in range(MAX_CALLS_OF_A_GROUP, 20)]]
+    assert [report.result() for report in reports] == [Outcome(Code.OK, accepted=1)] * 20
+
+
+@pytest.mark.parametrize(
+    ("limits", "coalesce", "sizes"),
+    [
+        pytest.param("points: 5", True, [1, 1, 1, 1, 5, 5, 5, 1], id="no more than a call may hold"),
+        pytest.param("ordered: true", True, [1, 19], id="one call at a time where order counts"),
+        pytest.param("", False, [1] * 20, id="none of them where the route says so"),
+    ],
+)
+async def test_so_many_travel_together(limits: str, coalesce: bool, sizes: list[int]) -> None:
+    go = asyncio.Event()
+    async with acme(once(go), limits=limits, coalesce=coalesce) as here, asyncio.TaskGroup() as tasks:
+        for number in range(20):
+            tasks.create_task(here.report(f"m{number}"))
+        await until_calls(here, 1)
+        await asyncio.sleep(0.05)
+        go.set()
+
+    assert sorted(map(len, here.calls)) == sorted(sizes)
+
+
+async def test_reports_of_other_values_of_one_per_do_not_travel_together() -> None:
+    go = asyncio.Event()
+    async with acme(once(go), limits="ordered: true") as here, asyncio.TaskGroup() as tasks:
+        for number in range(6):
+            tasks.create_task(here.report(f"m{number}", namespace=f"n{number % 2}"))
+        await until_calls(here, 2)
+        go.set()
+
+    assert here.calls == [["m0"], ["m1"], ["m2", "m4"], ["m3", "m5"]]
+
+
+async def test_one_poison_report_among_a_thousand_is_found_in_few_further_calls() -> None:
+    upstreams: list[Upstream] = []
+    go = asyncio.Event()
+    async with acme(once(go, refusing(upstreams, "m700")), limits="points: 1000") as here:
+        upstreams.append(here.upstream)
+        async with asyncio.TaskGroup() as tasks:
+            held = [tasks.create_task(here.report(f"held{number}")) for number in range(MAX_CALLS_OF_A_GROUP)]
+            reports = [tasks.create_task(here.report(f"m{number}")) for number in range(1000)]
+            await until_calls(here, MAX_CALLS_OF_A_GROUP)
+            go.set()
+
+    outcomes = [report.result() for report in reports]
+    assert all(report.result().ok for report in held)
+    assert [number for number, outcome in enumerate(outcomes) if not outcome.ok] == [700]
+    assert (outcomes[700].code, outcomes[700].reason) == (Code.INVALID_ARGUMENT, Reason.UPSTREAM_REFUSED)
+    assert outcomes[700].message == "bad metric"
+    assert len(here.calls) - MAX_CALLS_OF_A_GROUP - 1 <= 4 * log2(1000)
+
+
+async def test_where_too_many_are_poison_none_is_called_at_fault_that_is_not() -> None:
+    upstreams: list[Upstream] = []
+    go = asyncio.Event()
+    poison = [f"m{number}" for number in range(0, 64, 2)]
+    async with acme(once(go, refusing(upstreams, *poison)), limits="ordered: true") as here:
+        upstreams.append(here.upstream)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(here.report("held"))
+            await until_calls(here, 1)
+            reports = [tasks.create_task(here.report(f"m{number}")) for number in range(64)]
+            await asyncio.sleep(0.05)
+            go.set()
+
+    outcomes = [report.result() for report in reports]
+    assert len(here.calls) - 2 <= 4 * log2(64)
+    assert not any(outcomes[number].ok for number in range(0, 64, 2))
+    assert {each.code for each in outcomes[1::2]} <= {Code.OK, Code.UNAVAILABLE}
+
+
+async def test_item_that_is_named_is_told_to_its_own_report_and_no_call_follows() -> None:
+    go = asyncio.Event()
+    async with acme(once(go, answers(422, b"[2]")), limits="ordered: true") as here, asyncio.TaskGroup() as tasks:
+        held = tasks.create_task(here.report("a", "b", "held"))
+        await until_calls(here, 1)
+        reports = [tasks.create_task(here.report(f"m{number}", f"x{number}")) for number in range(2)]
+        await asyncio.sleep(0.05)
+        go.set()
+
+    assert [each.index for each in held.result().rejected] == [2]
+    assert [report.result().accepted for report in reports] == [2, 1]
+    assert [[each.index for each in report.result().rejected] for report in reports] == [[], [0]]
+    assert here.calls == [["a", "b", "held"], ["m0", "x0", "m1", "x1"]]
+
+
+async def test_who_waited_too_long_is_told_so_and_is_not_sent() -> None:
+    go = asyncio.Event()
+    async with acme(once(go), limits="ordered: true", timeout_s=0.2) as here, asyncio.TaskGroup() as tasks:
+        first, second = (tasks.create_task(here.report(metric)) for metric in ("a", "b"))
+
+    assert [report.result().reason for report in (first, second)] == [Reason.UPSTREAM_TIMEOUT] * 2
+    assert here.calls == [["a"]]
+
+
+async def test_a_report_whose_reporter_has_gone_is_delivered_all_the_same() -> None:
+    go = asyncio.Event()
+    async with acme(once(go), limits="ordered: true") as here:
+        async with asyncio.TaskGroup() as tasks:
+            first = tasks.create_task(here.report("a"))
+            await until_calls(here, 1)
+            second = tasks.create_task(here.report("b"))
+            await asyncio.sleep(0.05)
+            second.cancel()
+            go.set()
+        await until_calls(here, 2)
+
+    assert first.result().ok
+    assert here.calls == [["a"], ["b"]]
