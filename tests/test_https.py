@@ -91,6 +91,8 @@ async def test_sigterm_answers_every_report_that_was_sent(authority: Authority, 
         await answer.wait()
         await says(0)(reader, writer)
 
+    route = routes / "route.yaml"
+    route.write_text(route.read_text().replace("mode: direct", "mode: direct, coalesce: false"))
     async with (
         Upstream(takes_later, tls=guarded(authority)) as upstream,
         serving(authority, routes, upstream) as (gateway, address),

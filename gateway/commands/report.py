@@ -43,6 +43,7 @@ from gateway.delivery.client import Client
 from gateway.delivery.direct import Direct
 from gateway.delivery.dispatch import Dispatcher
 from gateway.delivery.exchange import Exchange
+from gateway.delivery.gates import Gates
 from gateway.specs.cases import stand_in_route
 from gateway.telemetry import Telemetry
 from gateway.tls import BadPem, client_context
@@ -100,7 +101,7 @@ async def _print(route: Route, items: list[Item], count: int, json: bool) -> int
 
 async def _outcomes(route: Route, items: list[Item], count: int) -> AsyncGenerator[Outcome]:
     client = Client()
-    direct = Direct(Dispatcher(Exchange(client, Telemetry())))
+    direct = Direct(Dispatcher(Exchange(client, Telemetry()), Gates(patient=True)))
     try:
         for _ in range(count):
             try:
@@ -152,6 +153,7 @@ def _route(
         credential=credential,
         given={**provider.given, **given},
         rules=(),
+        limits=provider.limits,
         timeout_s=timeout_s,
         tls=tls,
     )

@@ -44,6 +44,7 @@ from gateway.delivery.courier import What
 from gateway.delivery.direct import Direct
 from gateway.delivery.dispatch import Dispatcher
 from gateway.delivery.exchange import Exchange
+from gateway.delivery.gates import Gates
 from gateway.telemetry import Telemetry
 
 
@@ -151,7 +152,7 @@ class _Trial:
     async def _send(self, accepted: Accepted, request_id: str) -> Outcome:
         client = Client()
         try:
-            dispatcher = Dispatcher(Exchange(client, Telemetry(), self.witness))
+            dispatcher = Dispatcher(Exchange(client, Telemetry(), self.witness), Gates(patient=True))
             return await Direct(dispatcher).deliver(self.route, accepted, request_id)
         finally:
             await client.close()

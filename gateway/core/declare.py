@@ -48,7 +48,7 @@ def declaring_calls(target: Target, new: Mapping[bytes, Item], encoder: Encoder)
 
     Raises SpecError, and CallerError where a single declaration is too large.
     """
-    declare, max_bytes = target.send.declare, target.provider.limits.bytes
+    declare, max_bytes = target.send.declare, target.limits.bytes
     if declare is None or not new:
         return []
     with told_as_fault_of(target.provider):

@@ -76,7 +76,7 @@ def group(target: Target, items: Sequence[Item], *, now_ns: int) -> list[Group]:
 
 def encode_group(target: Target, members: Group, encoder: Encoder) -> Encoded:
     """Build the calls that carry a group: as many points as one may hold, halved while it is too large."""
-    limits = target.provider.limits
+    limits = target.limits
     shared = {"given": target.given, "now_ns": encoder.now_ns, **members.shared}
     build = partial(_draft, target, shared)
     calls: list[Call] = []

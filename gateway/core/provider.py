@@ -9,6 +9,7 @@ from gateway.core.expression import Expression
 from gateway.core.expression.compiler import Text
 from gateway.core.message import BodyKind
 from gateway.core.outcome import Code, Reason
+from gateway.core.pacing import UNPACED, Pace
 from gateway.core.recipe.model import Recipe
 from gateway.core.rules import Rule
 
@@ -223,12 +224,17 @@ class Send:
 class Limits:
     """What one call may hold; more is split. `bytes` counts the body as sent, signature included.
 
-    `ordered` lets one call of a group be under way at a time.
+    `ordered` lets one call of a group be under way at a time, `concurrency` so many of a target. `pace` is waited for.
     """
 
     points: int | None = None
     bytes: int | None = None
     ordered: bool = False
+    concurrency: int | None = None
+    pace: Pace = UNPACED
+
+
+UNLIMITED = Limits()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from gateway.core.conditions import ANY_REQUEST, Conditions
 from gateway.core.expression import Expression
 from gateway.core.message import USUAL, Caps
 from gateway.core.model import STATISTICS, PublicUrl, Secret
-from gateway.core.provider import CallForm, Login, Provider, Receive, Send
+from gateway.core.provider import UNLIMITED, CallForm, Limits, Login, Provider, Receive, Send
 from gateway.core.recipe.keyring import Credential, digest_of
 from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.verify import Check
@@ -77,8 +77,10 @@ class Target:
     rules: tuple[Rule, ...]
     login: Login | None = None
     holds_stats: frozenset[str] = frozenset(STATISTICS)
+    limits: Limits = UNLIMITED
     connect_timeout_s: float = 2
     timeout_s: float = 5
+    coalesce: bool = True
     tls: SSLContext | None = None
 
     @property
@@ -92,8 +94,6 @@ class Target:
         if self.credential is None:
             return (where,)
         return (where, self.credential.key or "", digest_of(self.credential.secret.reveal()).hex())
-
-    coalesce: bool = True
 
 
 @dataclass(frozen=True, slots=True)

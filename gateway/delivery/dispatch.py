@@ -21,6 +21,7 @@ from gateway.core.route import Target
 from gateway.delivery.courier import encoder_for
 from gateway.delivery.deadline import Deadline
 from gateway.delivery.exchange import Exchange
+from gateway.delivery.gates import Gates
 
 # A further call of a group starts at once while fewer than these are under way; what comes then, waits and is merged.
 MAX_CALLS_OF_A_GROUP = 4
@@ -73,7 +74,8 @@ class _Lane:
 class Dispatcher:
     """Sends parcels through exchanges. It owns the tasks that do so, and outlives whoever waits for them."""
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: Exchange, gates: Gates | None = None) -> None:
+        self.gates = gates or Gates()
         self._exchange = exchange
         self._lanes: dict[Hashable, _Lane] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -82,7 +84,7 @@ class Dispatcher:
         """Take a parcel on; what becomes of it, it is told."""
         alone = None if target.coalesce else id(parcel)
         key = (id(target), parcel.group.key, alone)
-        most = 1 if target.provider.limits.ordered else MAX_CALLS_OF_A_GROUP
+        most = 1 if target.limits.ordered else MAX_CALLS_OF_A_GROUP
         lane = self._lanes.setdefault(key, _Lane(route, target, most))
         lane.waiting.append(parcel)
         self._pump(key, lane)
@@ -131,7 +133,10 @@ class Dispatcher:
             merged = merge(todo.pop(0))
             for call in _encoded(lane.target, merged):
                 parts = merged.parts(call)
-                outcome = await self._send(lane, call, [part.share.owner for part in parts])
+                try:
+                    outcome = await self._send(lane, call, [part.share.owner for part in parts])
+                except GatewayError as error:
+                    outcome = error.outcome
                 if is_refused_whole(outcome) and len(parts) > 1:
                     if further >= 2:
                         further -= 2
@@ -149,12 +154,15 @@ class Dispatcher:
         if len(deadlines) == len(parcels):
             deadline = max(deadlines, key=lambda each: each.end)
         request_id = parcels[0].request_id if len(parcels) == 1 else call.call_id
-        return await self._exchange.run(lane.route, lane.target, call, request_id, deadline)
+        async with self.gates.passing(lane.target, len(call.items), deadline) as passage:
+            outcome = await self._exchange.run(lane.route, lane.target, call, request_id, deadline)
+            passage.tell(outcome)
+        return outcome
 
 
 def _take(lane: _Lane) -> list[Parcel]:
     """Take from the lane what fits into one call, and at least one parcel; who waits no longer is left out."""
-    most = lane.target.provider.limits.points or MAX_MERGED_POINTS
+    most = lane.target.limits.points or MAX_MERGED_POINTS
     batch: list[Parcel] = []
     points = 0
     while lane.waiting:

@@ -5,12 +5,10 @@ from collections.abc import Callable, Mapping
 from gateway.core.encode import path_segment
 from gateway.core.expression import Compiler
 from gateway.core.expression.compiler import KeyPath
-from gateway.core.provider import (
-    Limits,
-    Provider,
-)
+from gateway.core.provider import Provider
 from gateway.core.recipe.model import GivenSlot, Recipe
 from gateway.core.suggest import nearest
+from gateway.specs.build_limits import build_limits
 from gateway.specs.build_receive import build_receive, captures
 from gateway.specs.build_rule import build_rule
 from gateway.specs.build_send import build_send
@@ -53,7 +51,7 @@ def _build(parts: Parts, spec: ProviderSpec) -> Provider:
         tuple(spec.needs),
         dict(spec.given),
         None if url is None else parts.compiler.text(url, {"given"}, url_at, escape=path_segment),
-        Limits(spec.limits.points, spec.limits.bytes, spec.limits.ordered),
+        build_limits(spec.limits),
         {
             field: build_rule(field, rule, parts.compiler, parts.document, ("rules", field))
             for field, rule in spec.rules.items()

@@ -13,6 +13,7 @@ from gateway.core.provider import CallForm, Login, Poll, Provider, Send
 from gateway.core.recipe.model import Recipe
 from gateway.core.route import Target
 from gateway.core.suggest import nearest
+from gateway.specs.build_limits import build_limits
 from gateway.specs.build_tls import build_tls
 from gateway.specs.models import CredentialSpec, DeliverySpec, TargetSpec
 from gateway.specs.route_parts import RouteParts, check_chars, serves, to_credential
@@ -58,6 +59,7 @@ def build_target(parts: RouteParts, spec: TargetSpec, delivery: DeliverySpec) ->
         given=given,
         rules=parts.rules(provider, spec.rules, (*AT, "rules")),
         login=login,
+        limits=build_limits(spec.limits, provider.limits),
         connect_timeout_s=spec.connect_timeout_s,
         tls=None if spec.tls is None else build_tls(parts.document, spec.tls, url),
         timeout_s=delivery.timeout_s,

@@ -71,6 +71,7 @@ def stand_in_route(provider: Provider) -> Route:
         credential=None if recipe is None else _credential(recipe),
         given=given,
         rules=rules,
+        limits=provider.limits,
     )
     return Route(name=provider.name, source=source, target=target)
 

@@ -40,6 +40,9 @@ class RuleSpec(Model):
 class LimitsSpec(Model):
     points: Count | None = None
     bytes: Count | None = None
+    requests_per_s: Positive | None = None
+    points_per_s: Positive | None = None
+    concurrency: Count | None = None
     ordered: bool = False
 
 
@@ -234,6 +237,7 @@ class TargetSpec(Model):
     request: str | None = None
     sign: str | None = None
     rules: dict[PointFieldName, RuleSpec] = {}
+    limits: LimitsSpec = LimitsSpec()
     connect_timeout_s: Positive = 2
     tls: TlsSpec | None = None
 

@@ -1,0 +1,148 @@
+"""One gate before each target: it keeps to the vendor's pace, and away from a target that keeps failing.
+
+Gates outlive reloads. Targets that are the same account at the same address share one.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import structlog
+
+from gateway.core.breaker import Breaker, State
+from gateway.core.errors import UpstreamError
+from gateway.core.outcome import Code, Outcome, Reason, failure
+from gateway.core.pacing import Pacer
+from gateway.core.route import Target
+from gateway.delivery.deadline import Deadline
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class GateState:
+    """What people are shown of a gate. `opens_in_s` is how long no call will go, `cause` why."""
+
+    target: str
+    key: str | None
+    breaker: State
+    opens_in_s: float
+    cause: str
+    under_way: int
+
+
+@dataclass(slots=True)
+class _Gate:
+    name: str
+    key: str | None
+    breaker: Breaker = field(default_factory=Breaker)
+    pacer: Pacer = field(default_factory=Pacer)
+    under_way: int = 0
+    room: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+
+class Gates:
+    """The gates of all targets that were ever called. With `patient`, none of them ever closes."""
+
+    def __init__(self, *, patient: bool = False) -> None:
+        self._patient = patient
+        self._gates: dict[tuple[str, ...], _Gate] = {}
+
+    @asynccontextmanager
+    async def passing(self, target: Target, points: int, deadline: Deadline) -> AsyncIterator["Passage"]:
+        """Wait until a call may go, and let it be under way within. Raises UpstreamError where it may not in time."""
+        gate = self._gate(target)
+        _ask(gate)
+        await self._wait_for_room(gate, target, deadline)
+        try:
+            await _wait_for_pace(gate, target, points, deadline)
+            _ask(gate)
+            passage = Passage(gate, self._patient)
+            gate.breaker = gate.breaker.entered()
+            try:
+                yield passage
+            finally:
+                if not passage.told:
+                    gate.breaker = gate.breaker.given_up(time.monotonic())
+        finally:
+            gate.under_way -= 1
+            async with gate.room:
+                gate.room.notify()
+
+    def closed_s(self, target: Target) -> float:
+        """Return for how long no call of the target will go."""
+        breaker = self._gate(target).breaker
+        return max(0.0, breaker.until - time.monotonic()) if breaker.state == "open" else 0.0
+
+    def states(self) -> Iterator[GateState]:
+        now = time.monotonic()
+        for gate in self._gates.values():
+            cause = gate.breaker.cause.message if gate.breaker.cause else ""
+            opens_in_s = max(0.0, gate.breaker.until - now) if gate.breaker.state == "open" else 0.0
+            yield GateState(gate.name, gate.key, gate.breaker.state, opens_in_s, cause, gate.under_way)
+
+    def _gate(self, target: Target) -> _Gate:
+        gate = self._gates.get(target.account)
+        if gate is None:
+            key = target.credential.key if target.credential else None
+            gate = self._gates[target.account] = _Gate(target.account[0], key)
+        return gate
+
+    async def _wait_for_room(self, gate: _Gate, target: Target, deadline: Deadline) -> None:
+        most = target.limits.concurrency
+        if most is not None and gate.under_way >= most:
+            try:
+                async with asyncio.timeout(deadline.left_s()), gate.room:
+                    await gate.room.wait_for(lambda: gate.under_way < most)
+            except TimeoutError:
+                raise UpstreamError(_throttled(f"{most} calls are under way", None)) from None
+        gate.under_way += 1
+
+
+class Passage:
+    """A call that was let through. Without a word of what became of it, it counts as never sent."""
+
+    def __init__(self, gate: _Gate, patient: bool) -> None:
+        self._gate = gate
+        self._patient = patient
+        self.told = False
+
+    def tell(self, outcome: Outcome) -> None:
+        """Take note of what became of the call."""
+        gate, now = self._gate, time.monotonic()
+        before = gate.breaker
+        if not self._patient:
+            gate.breaker = gate.breaker.after(outcome, now)
+        self.told = True
+        if outcome.code is Code.RESOURCE_EXHAUSTED and outcome.retry_after_s is not None:
+            gate.pacer = gate.pacer.hold(now + outcome.retry_after_s)
+        if gate.breaker.state == "open" and before.state != "open":
+            log.error("target paused", target=gate.name, seconds=gate.breaker.pause_s, cause=outcome.message)
+        elif gate.breaker.state == "closed" and before.state != "closed":
+            log.info("target resumed", target=gate.name)
+
+
+def _ask(gate: _Gate) -> None:
+    now = time.monotonic()
+    if gate.breaker.admits(now):
+        return
+    cause = gate.breaker.cause or failure(Reason.UPSTREAM_DOWN, "")
+    left_s = max(1.0, gate.breaker.until - now)
+    message = f"not called for {left_s:.0f} s, since it failed: {cause.message}"
+    raise UpstreamError(Outcome(cause.code, cause.reason, message, retry_after_s=left_s))
+
+
+async def _wait_for_pace(gate: _Gate, target: Target, points: int, deadline: Deadline) -> None:
+    now = time.monotonic()
+    start, pacer = gate.pacer.reserve(target.limits.pace, points, now)
+    if start > now and deadline.comes_within(start - now):
+        raise UpstreamError(_throttled("more calls than the vendor allows", start - now))
+    gate.pacer = pacer
+    if start > now:
+        await asyncio.sleep(start - now)
+
+
+def _throttled(why: str, retry_after_s: float | None) -> Outcome:
+    return failure(Reason.THROTTLED, f"{why}; this one would come too late", retry_after_s=retry_after_s)

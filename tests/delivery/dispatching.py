@@ -1,0 +1,92 @@
+"""Reports on their way to an upstream through a dispatcher, all of it in one process."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+from gateway.core.accept import ANYONE, Accepted
+from gateway.core.decode import Item
+from gateway.core.model import DataPoint
+from gateway.core.outcome import Outcome
+from gateway.core.route import Route
+from gateway.delivery.client import Client
+from gateway.delivery.direct import Direct
+from gateway.delivery.dispatch import Dispatcher
+from gateway.delivery.exchange import Exchange
+from gateway.delivery.gates import Gates
+from gateway.telemetry import Telemetry
+from tests.built import stand_in
+from tests.delivery.upstream import Behaviour, Upstream, answers
+
+ACME = """
+provider: acme
+limits: {LIMITS}
+send:
+  one_per: [namespace]
+  item: metric
+  request: {method: POST, path: /, headers: {x-namespace: "{namespace}"}, json: items}
+  outcome:
+    - {status: 200, code: OK}
+    - {status: 422, code: INVALID_ARGUMENT, message: text, rejected: {each: body, index: "@", message: "'named'"}}
+    - {message: text}
+"""
+
+
+class Acme:
+    """Takes reports to an upstream, and keeps what it was sent."""
+
+    def __init__(self, route: Route, upstream: Upstream, dispatcher: Dispatcher) -> None:
+        self.upstream = upstream
+        self.route = route
+        self._dispatcher = dispatcher
+
+    async def report(self, *metrics: str, namespace: str = "n") -> Outcome:
+        points = [DataPoint(metric, 1, namespace=namespace, value=1) for metric in metrics]
+        items = tuple(Item(index, None, point) for index, point in enumerate(points))
+        return await Direct(self._dispatcher).deliver(self.route, Accepted(ANYONE, items), "request-1")
+
+    @property
+    def gates(self) -> Gates:
+        return self._dispatcher.gates
+
+    @property
+    def calls(self) -> list[list[str]]:
+        """The metrics of each call that the upstream got."""
+        return [json.loads(raw.partition(b"\r\n\r\n")[2]) for raw in self.upstream.received]
+
+
+@asynccontextmanager
+async def acme(
+    behaviour: Behaviour, *, limits: str = "", coalesce: bool = True, timeout_s: float = 5
+) -> AsyncIterator[Acme]:
+    client = Client()
+    dispatcher = Dispatcher(Exchange(client, Telemetry()))
+    async with Upstream(behaviour) as upstream:
+        route = stand_in(ACME.replace("LIMITS", limits))
+        target = replace(route.target, host=upstream.host, coalesce=coalesce, timeout_s=timeout_s)
+        try:
+            yield Acme(replace(route, target=target), upstream, dispatcher)
+        finally:
+            await dispatcher.close(0)
+            await client.close()
+
+
+TAKES = answers(200)
+
+
+def once(go: asyncio.Event, then: Behaviour = TAKES) -> Behaviour:
+    """Answer when told to go."""
+
+    async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await go.wait()
+        await then(reader, writer)
+
+    return behave
+
+
+async def until_calls(here: Acme, number: int) -> None:
+    async with asyncio.timeout(5):
+        while len(here.upstream.received) < number:
+            await asyncio.sleep(0.005)

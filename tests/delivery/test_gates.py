@@ -1,0 +1,123 @@
+"""The gate before a target, over real sockets: pace, room, and leaving alone what keeps failing."""
+
+import asyncio
+import time
+
+import pytest
+
+from gateway.core.breaker import FAILURES
+from gateway.core.outcome import Code, Outcome, Reason
+from tests.delivery.dispatching import acme, once, until_calls
+from tests.delivery.upstream import answers, in_turn
+
+TAKES = answers(200)
+
+
+async def test_calls_keep_to_the_pace_of_the_vendor() -> None:
+    started = time.monotonic()
+    async with acme(TAKES, limits="requests_per_s: 20", coalesce=False) as here, asyncio.TaskGroup() as tasks:
+        reports = [tasks.create_task(here.report(f"m{number}")) for number in range(6)]
+
+    assert all(report.result().ok for report in reports)
+    assert time.monotonic() - started >= 0.25
+
+
+async def test_reports_that_wait_for_the_pace_travel_together() -> None:
+    async with acme(TAKES, limits="requests_per_s: 10, ordered: true") as here, asyncio.TaskGroup() as tasks:
+        for number in range(20):
+            tasks.create_task(here.report(f"m{number}"))
+
+    assert [len(call) for call in here.calls] == [1, 19]
+
+
+async def test_a_call_that_the_pace_would_make_too_late_is_throttled() -> None:
+    async with acme(TAKES, limits="points_per_s: 1", timeout_s=0.5) as here:
+        first = await here.report("a", "b")
+        second = await here.report("c")
+
+    assert first.ok
+    assert (second.code, second.reason) == (Code.RESOURCE_EXHAUSTED, Reason.THROTTLED)
+    assert second.retry_after_s == pytest.approx(2, abs=0.2)
+    assert here.calls == [["a", "b"]]
+
+
+async def test_no_more_calls_are_under_way_than_the_vendor_allows() -> None:
+    go = asyncio.Event()
+    async with acme(once(go), limits="concurrency: 2", coalesce=False) as here, asyncio.TaskGroup() as tasks:
+        reports = [tasks.create_task(here.report(f"m{number}")) for number in range(6)]
+        await until_calls(here, 2)
+        await asyncio.sleep(0.05)
+        under_way = len(here.calls)
+        go.set()
+
+    assert under_way == 2
+    assert all(report.result().ok for report in reports)
+
+
+async def test_where_there_is_no_room_in_time_the_report_is_throttled() -> None:
+    go = asyncio.Event()
+    async with (
+        acme(once(go), limits="concurrency: 1", coalesce=False, timeout_s=0.2) as here,
+        asyncio.TaskGroup() as tasks,
+    ):
+        reports = [tasks.create_task(here.report(f"m{number}")) for number in range(2)]
+
+    assert {report.result().reason for report in reports} == {Reason.UPSTREAM_TIMEOUT, Reason.THROTTLED}
+    assert len(here.calls) == 1
+
+
+async def test_a_vendor_that_asks_for_quiet_is_left_alone_so_long() -> None:
+    behaviour = in_turn(answers(429, b"slower", (("Retry-After", "1"),)), TAKES)
+    async with acme(behaviour) as here:
+        first = await here.report("a")
+        started = time.monotonic()
+        second = await here.report("b")
+
+    assert (first.reason, first.retry_after_s) == (Reason.THROTTLED, 1)
+    assert second.ok
+    assert time.monotonic() - started >= 0.9
+
+
+async def test_a_target_that_keeps_failing_is_left_alone_and_then_asked_once() -> None:
+    behaviour = in_turn(*[answers(503, b"ill")] * FAILURES, TAKES)
+    async with acme(behaviour) as here:
+        failed = [await here.report(f"m{number}") for number in range(FAILURES)]
+        refused = await here.report("at once")
+        (state,) = here.gates.states()
+        await asyncio.sleep(1.05)
+        taken = await here.report("probe")
+        (after,) = here.gates.states()
+
+    assert {each.reason for each in failed} == {Reason.UPSTREAM_DOWN}
+    assert (refused.reason, refused.message) == (
+        Reason.UPSTREAM_DOWN,
+        "not called for 1 s, since it failed: ill",
+    )
+    assert (state.breaker, state.cause) == ("open", "ill")
+    assert taken.ok
+    assert after.breaker == "closed"
+    assert len(here.calls) == FAILURES + 1
+
+
+async def test_one_call_probes_while_the_others_are_told_at_once() -> None:
+    go = asyncio.Event()
+    behaviour = in_turn(answers(401, b"who are you"), once(go))
+    async with acme(behaviour, coalesce=False) as here:
+        await here.report("a")
+        await asyncio.sleep(1.05)
+        async with asyncio.TaskGroup() as tasks:
+            probe = tasks.create_task(here.report("probe"))
+            await until_calls(here, 2)
+            other = await here.report("other")
+            go.set()
+
+    assert probe.result().ok
+    assert (other.code, other.reason) == (Code.UNAVAILABLE, Reason.UPSTREAM_AUTH)
+
+
+async def test_bad_data_points_close_no_gate() -> None:
+    async with acme(answers(400, b"bad")) as here:
+        outcomes = [await here.report("a") for _ in range(FAILURES + 1)]
+
+    assert [each.message for each in outcomes] == ["bad"] * (FAILURES + 1)
+    assert outcomes[0] == Outcome(Code.INVALID_ARGUMENT, Reason.UPSTREAM_REFUSED, "bad", rejected=outcomes[0].rejected)
