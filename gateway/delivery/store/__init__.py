@@ -1,0 +1,23 @@
+"""The durable queue: data points that were taken over here, until an upstream has them.
+
+`Store` is the one door, and the only part that the event loop touches. Below it, all of SQLite runs in one thread:
+`writer` gathers what waits into one transaction, `ledger` holds the tables, counters and leases, `database` and
+`schema` open the file, `salvage` mends it, `folder` names and locks what lies on disk.
+"""
+
+from gateway.delivery.store.folder import CannotOpen
+from gateway.delivery.store.records import Depth, Destination, LeasedPoint, Limits, NewPoint, State, Stats, StoredPoint
+from gateway.delivery.store.store import Store
+
+__all__ = [
+    "CannotOpen",
+    "Depth",
+    "Destination",
+    "LeasedPoint",
+    "Limits",
+    "NewPoint",
+    "State",
+    "Stats",
+    "Store",
+    "StoredPoint",
+]

@@ -1,0 +1,70 @@
+"""The folder of the queue: who may read it, which process holds it, and the names of the files in it."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+
+class CannotOpen(Exception):
+    """The queue cannot be opened, and a person must act; the message says how."""
+
+
+class Folder:
+    """A data folder that this process alone holds, until `release`, or its end."""
+
+    def __init__(self, path: Path) -> None:
+        """Make the folder where it is missing, and lock it. Raises CannotOpen."""
+        self.path = path
+        self.database = path / "queue.db"
+        try:
+            if not path.is_dir():
+                path.mkdir(mode=0o700, parents=True)
+                sync_folder(path.parent)
+            self._lock = _lock(path / "lock")
+        except OSError as error:
+            what = f"{path}: cannot be the data folder: {error.strerror}"
+            raise CannotOpen(f"{what}; it must be a folder that this user may write in") from error
+
+    def release(self) -> None:
+        os.close(self._lock)
+
+
+def write_ahead_log(database: Path) -> Path:
+    """Return the file in which SQLite keeps what it has not yet moved into the database."""
+    return database.with_name(database.name + "-wal")
+
+
+def is_empty(path: Path) -> bool:
+    return not path.exists() or path.stat().st_size == 0
+
+
+def sync_folder(path: Path) -> None:
+    """Let the names in a folder last through a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _lock(path: Path) -> int:
+    """Lock the file, and write our process id into it. The lock ends with the process, however that ends."""
+    try:
+        import fcntl
+    except ImportError as error:
+        raise CannotOpen("queued delivery needs a system with flock, such as Linux or macOS") from error
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "unknown"
+        os.close(descriptor)
+        what = f"{path.parent}: another gateway holds this data folder (process {holder})"
+        raise CannotOpen(f"{what}; stop that one, or use another folder") from error
+    except OSError:
+        os.close(descriptor)
+        raise
+    with suppress(OSError):  # a full disk is no reason not to start
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor

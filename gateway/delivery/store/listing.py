@@ -1,0 +1,40 @@
+"""What people see of the queue: stored points, page by page."""
+
+import sqlite3
+from collections.abc import Collection
+from typing import Any
+
+from gateway.delivery.store.records import Destination, State, StoredPoint
+from gateway.delivery.store.schema import PARKED
+from gateway.delivery.store.statements import LIST, as_list
+
+
+def points(
+    connection: sqlite3.Connection,
+    wanted: Collection[int],
+    held: Collection[int],
+    state: State | None,
+    after: int,
+    limit: int,
+) -> list[StoredPoint]:
+    """Return the points of the destinations of these numbers, by id; `held` are the ids that are leased."""
+    names = {"wanted": as_list(wanted), "held": as_list(held), "after": after, "limit": limit}
+    return [_point(*row) for row in connection.execute(LIST[state], names)]
+
+
+def _point(point_id: int, route: str, target: str, report_id: str, index: int, *more: Any) -> StoredPoint:
+    received_ns, on_disk, is_held, attempts, not_before_ns, reason, message, text = more
+    state = State.PARKED if on_disk == PARKED else State.LEASED if is_held else State.QUEUED
+    return StoredPoint(
+        point_id,
+        Destination(route, target),
+        report_id,
+        index,
+        received_ns,
+        state,
+        attempts,
+        not_before_ns,
+        reason,
+        message,
+        text,
+    )

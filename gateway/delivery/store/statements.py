@@ -1,0 +1,60 @@
+"""Every statement of the queue. Lists of ids travel as one JSON parameter, so that one statement serves any number."""
+
+from collections.abc import Collection
+
+from gateway.core.json import write_json
+from gateway.delivery.store.records import State
+from gateway.delivery.store.schema import PARKED, QUEUED
+from gateway.delivery.store.tally import SIZE
+
+IDS = "id IN (SELECT value FROM json_each(:ids))"
+HELD = "(SELECT value FROM json_each(:held))"
+INSERT = "INSERT INTO points (destination, report_id, item, received_ns, point) VALUES (?, ?, ?, ?, ?)"
+COUNT = f"SELECT destination, state, count(*), sum({SIZE}) FROM points"
+POSTPONE = f"""
+    UPDATE points SET attempts = attempts + 1, not_before_ns = max(1, :until_ns) WHERE state = {QUEUED} AND {IDS}
+"""
+PARK = f"""
+    UPDATE points SET state = {PARKED}, not_before_ns = 0, reason = :reason, message = :message
+    WHERE state = {QUEUED} AND {IDS}
+"""
+RETRY = f"""
+    UPDATE points SET state = {QUEUED}, attempts = 0, not_before_ns = 0, reason = NULL, message = NULL
+    WHERE (state = {PARKED} OR not_before_ns > 0) AND {IDS}
+"""
+_DUE = f"""
+    SELECT id, report_id, item, received_ns, attempts, point FROM points
+    WHERE destination = :destination AND state = {QUEUED} AND not_before_ns %s
+    AND id NOT IN {HELD} ORDER BY not_before_ns, id LIMIT :limit
+"""
+# Two ranges of one index: points that are new, and those that were postponed and are due again.
+LEASE = f"""
+    SELECT * FROM (SELECT * FROM ({_DUE % "= 0"}) UNION ALL SELECT * FROM ({_DUE % "BETWEEN 1 AND :now_ns"}))
+    ORDER BY id LIMIT :limit
+"""
+NEXT_DUE = f"""
+    SELECT min(not_before_ns) FROM points WHERE destination = ? AND state = {QUEUED} AND not_before_ns > ?
+"""
+OLDEST = f"""
+    SELECT id, received_ns FROM points NOT INDEXED
+    WHERE id >= ? AND destination = ? AND state = {QUEUED} ORDER BY id LIMIT 1
+"""
+_SHOWN = f"""
+    SELECT points.id, route, target, report_id, item, received_ns,
+        state, points.id IN {HELD}, attempts, not_before_ns, reason, message, point
+    FROM points %s CROSS JOIN destinations ON destinations.id = destination
+    WHERE points.id > :after AND destination IN (SELECT value FROM json_each(:wanted)) %s
+    ORDER BY points.id LIMIT :limit
+"""
+# In the order of ids as they lie, up to the limit: to sort a million points for one page would hold up the queue.
+LIST = {
+    None: _SHOWN % ("NOT INDEXED", ""),
+    State.QUEUED: _SHOWN % ("NOT INDEXED", f"AND state = {QUEUED} AND points.id NOT IN {HELD}"),
+    State.LEASED: _SHOWN % ("NOT INDEXED", f"AND points.id IN {HELD}"),
+    State.PARKED: _SHOWN % ("INDEXED BY points_parked", f"AND state = {PARKED}"),
+}
+
+
+def as_list(numbers: Collection[int]) -> str:
+    """Return numbers as one parameter of a statement, for SQLite's json_each."""
+    return write_json(list(numbers)).decode()
