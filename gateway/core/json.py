@@ -53,11 +53,23 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def write_json(value: Any) -> bytes:
-    """Serialise a value without blanks. Raises ValueError for what JSON cannot hold, or integers past 64 bits."""
+    """Serialise a value without blanks; what was read is written digit for digit. Raises ValueError."""
     try:
         return orjson.dumps(value)
     except orjson.JSONEncodeError as error:
-        raise ValueError(str(error)) from error
+        if "64-bit" not in str(error):
+            raise ValueError(str(error)) from error
+        return write_json(_with_long_integers(value))
+
+
+def _with_long_integers(value: Any) -> Any:
+    """Put the text of each integer past 64 bits in its place: orjson writes none itself."""
+    if isinstance(value, dict):
+        return {name: _with_long_integers(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_with_long_integers(element) for element in value]
+    is_long = isinstance(value, int) and not -(2**63) <= value < 2**64
+    return orjson.Fragment(str(value)) if is_long else value
 
 
 def read_number(text: str) -> int | float:

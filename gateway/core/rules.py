@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from gateway.core.expression import EvaluationError, Expression
-from gateway.core.model import DataPoint
+from gateway.core.json import write_number
+from gateway.core.model import DataPoint, Number
 from gateway.core.outcome import Reason
 
 NS = 1_000_000_000
@@ -29,9 +30,9 @@ class Dropped(Exception):
 class Rule:
     """What one field must be.
 
-    `min` and `max` bound a number, or how many attributes there are; `max_chars` a text, or each attribute's value;
-    `max_bytes` a text in UTF-8, or all names and values of the attributes together; `keys` is a pattern for attribute
-    names, or the statistics that are allowed.
+    `min` and `max` bound a number, each statistic, or how many attributes there are; `pattern` and `max_chars` a text,
+    or each attribute's value; `max_bytes` a text in UTF-8, or all names and values of the attributes together; `keys`
+    is a pattern for attribute names, or the statistics that are allowed.
     """
 
     field: str
@@ -106,9 +107,9 @@ def _broken_number(rule: Rule, value: float) -> str | None:
     if rule.integer and not (isinstance(value, int) or value.is_integer()):
         return f"{value} is not an integer"
     if rule.min is not None and value < rule.min:
-        return f"{value} is less than {rule.min:g}"
+        return f"{value} is less than {write_number(rule.min)}"
     if rule.max is not None and value > rule.max:
-        return f"{value} is more than {rule.max:g}"
+        return f"{value} is more than {write_number(rule.max)}"
     return None
 
 
@@ -135,13 +136,16 @@ def _broken_attributes(rule: Rule, attributes: Mapping[str, str]) -> str | None:
             return f"have the name {name[:80]!r}, which is not of the form {rule.keys.pattern}"
         if rule.max_chars is not None and len(value) > rule.max_chars:
             return f"have a value of {name[:80]!r} longer than {rule.max_chars} characters"
+        if rule.pattern is not None and not rule.pattern.fullmatch(value):
+            return f"have {value[:80]!r} as {name[:80]!r}, which is not of the form {rule.pattern.pattern}"
     return None
 
 
 def _broken_stats(rule: Rule, stats: Mapping[str, Any]) -> str | None:
     if isinstance(rule.keys, frozenset) and not stats.keys() <= rule.keys:
         return f"hold {', '.join(sorted(stats.keys() - rule.keys))}; {', '.join(sorted(rule.keys))} are allowed"
-    return None
+    broken = ((name, _broken_number(rule, number)) for name, number in stats.items())
+    return next((f"{name} {what}" for name, what in broken if what), None)
 
 
 def _fixed(rule: Rule, fix: Expression, point: DataPoint, now_ns: int) -> tuple[DataPoint, tuple[Reason, str] | None]:
@@ -161,6 +165,12 @@ def _clamped(rule: Rule, point: DataPoint, now_ns: int) -> DataPoint:
             time_ns = min(time_ns, now_ns + int(rule.max_ahead_s * NS))
         return replace(point, time_ns=time_ns)
     if rule.field == "value" and point.value is not None:
-        value = point.value if rule.min is None else max(point.value, rule.min)
-        return replace(point, value=value if rule.max is None else min(value, rule.max))
+        return replace(point, value=_nearest(rule, point.value))
+    if rule.field == "stats" and point.stats:
+        return replace(point, stats={name: _nearest(rule, number) for name, number in point.stats.items()})
     return point
+
+
+def _nearest(rule: Rule, number: Number) -> Number:
+    number = number if rule.min is None else max(number, rule.min)
+    return number if rule.max is None else min(number, rule.max)

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WrapValidator
 
 from gateway.core.model import Secret
 
@@ -23,10 +23,15 @@ def _secret(value: Any) -> Secret:
     return Secret(value)
 
 
+def _number(value: Any, read: Any) -> Any:
+    return value if type(value) is int else read(value)
+
+
 SecretText = Annotated[Any, PlainValidator(_secret)]
 HashName = Literal["sha1", "sha256", "sha512", "md5", "sm3"]
 Offset = Annotated[str, Field(pattern=r"^(utc|[+-][0-9]{2}:[0-9]{2})$")]
 Positive = Annotated[float, Field(gt=0)]
+Exact = Annotated[float, WrapValidator(_number)]  # an integer stays one, past 2^53 too
 Count = Annotated[int, Field(gt=0)]
 
 

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, StrictInt, StrictStr
 from gateway.core.outcome import Code, Reason
 from gateway.specs.model_types import (
     Count,
+    Exact,
     MemberName,
     Model,
     Name,
@@ -27,8 +28,8 @@ class RuleSpec(Model):
     pattern: str | None = None
     max_chars: Count | None = None
     max_bytes: Count | None = None
-    min: float | None = None
-    max: float | None = None
+    min: Exact | None = None
+    max: Exact | None = None
     keys: str | list[str] | None = None
     integer: bool = False
     max_age_s: Positive | None = None

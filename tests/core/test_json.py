@@ -59,8 +59,24 @@ def test_json_is_written_without_blanks():
 
 
 @pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        pytest.param(2**64, "18446744073709551616", id="2**64"),
+        pytest.param({"a": [-(2**63) - 1, True]}, '{"a":[-9223372036854775809,true]}', id="within others"),
+        pytest.param([10**30, 1e400], f"[1{'0' * 30},null]", id="beside what is past a double"),
+    ],
+)
+def test_integers_past_64_bits_are_written_digit_for_digit(value: Any, text: str):
+    assert write_json(value) == text.encode()
+
+
+@pytest.mark.parametrize(
     "value",
-    [pytest.param(2**64, id="too large"), pytest.param("\udcff", id="surrogate"), pytest.param({1, 2}, id="a set")],
+    [
+        pytest.param("\udcff", id="surrogate"),
+        pytest.param({1, 2}, id="a set"),
+        pytest.param([2**64, {1, 2}], id="a set beside a long integer"),
+    ],
 )
 def test_what_json_cannot_hold_is_refused(value: Any):
     with pytest.raises(ValueError, match=r"."):

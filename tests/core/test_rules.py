@@ -35,6 +35,9 @@ def held(rules: str, **fields: Any) -> DataPoint:
         ("{time_ns: {max_age_s: 60, max_ahead_s: 60}}", {"time_ns": (NOW - 60) * NS}),
         ("{attributes: {min: 1, max: 2, max_chars: 1, max_bytes: 4, keys: '[a-z]'}}", {"attributes": {"a": "1"}}),
         ("{attributes: {max: 2}}", {}),
+        ("{attributes: {pattern: '[a-z]*'}}", {"attributes": {"A": "x", "B": ""}}),
+        ("{value: {max: 9223372036854775807}}", {"value": 2**63 - 1}),
+        ("{stats: {min: 0, max: 5}}", {"stats": {"min": 0, "max": 5.0}}),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -55,6 +58,25 @@ def test_point_within_the_rules_stays_as_it_is(rules: str, fields: Mapping[str, 
         ("{metric: {max_bytes: 2}}", {"metric": "\udcff"}, Reason.BAD_FIELD, "metric is longer than 2 bytes"),
         ("{value: {min: 0}}", {"value": -0.5}, Reason.BAD_FIELD, "value -0.5 is less than 0"),
         ("{value: {max: 10}}", {"value": 11}, Reason.BAD_FIELD, "value 11 is more than 10"),
+        (
+            "{value: {max: 9223372036854775807}}",
+            {"value": 2**63},
+            Reason.BAD_FIELD,
+            "value 9223372036854775808 is more than 9223372036854775807",
+        ),
+        (
+            "{stats: {max: 1.5}}",
+            {"stats": {"avg": 1, "max": 2}},
+            Reason.BAD_FIELD,
+            "stats max 2 is more than 1.5",
+        ),
+        ("{stats: {integer: true}}", {"stats": {"avg": 0.5}}, Reason.BAD_FIELD, "stats avg 0.5 is not an integer"),
+        (
+            "{attributes: {pattern: '[a-z]+'}}",
+            {"attributes": {"a": "x", "b": "x "}},
+            Reason.BAD_FIELD,
+            "attributes have 'x ' as 'b', which is not of the form [a-z]+",
+        ),
         ("{value: {integer: true}}", {"value": 1.5}, Reason.BAD_FIELD, "value 1.5 is not an integer"),
         ("{stats: {keys: [sum]}}", {"stats": {"avg": 1}}, Reason.BAD_FIELD, "stats hold avg; sum are allowed"),
         (
@@ -120,6 +142,7 @@ def test_point_that_breaks_a_rule_with_else_drop_is_dropped(rule: str):
     [
         ("{value: {min: 0, else: clamp}}", {"value": -3}, {"value": 0}),
         ("{value: {max: 9, else: clamp}}", {"value": 12}, {"value": 9}),
+        ("{stats: {min: 0, max: 9, else: clamp}}", {"stats": {"min": -1, "max": 12}}, {"stats": {"min": 0, "max": 9}}),
         ("{time_ns: {max_age_s: 60, else: clamp}}", {"time_ns": 0}, {"time_ns": (NOW - 60) * NS}),
         ("{time_ns: {max_ahead_s: 1, else: clamp}}", {"time_ns": (NOW + 9) * NS}, {"time_ns": (NOW + 1) * NS}),
         ("{metric: {max_chars: 2, fix: \"'ab'\"}}", {}, {"metric": "ab"}),
