@@ -116,9 +116,9 @@ def _broken_number(rule: Rule, value: float) -> str | None:
 def _broken_time(rule: Rule, time_ns: int, now_ns: int) -> tuple[Reason, str] | None:
     age_s = (now_ns - time_ns) / NS
     if rule.max_age_s is not None and age_s > rule.max_age_s:
-        return Reason.TOO_OLD, f"the data point is {age_s:.0f} s old; {rule.max_age_s:g} s are allowed"
+        return Reason.TOO_OLD, f"the data point is {age_s:.0f} s old; {rule.max_age_s:.12g} s are allowed"
     if rule.max_ahead_s is not None and -age_s > rule.max_ahead_s:
-        return Reason.BAD_FIELD, f"the time is {-age_s:.0f} s ahead; {rule.max_ahead_s:g} s are allowed"
+        return Reason.BAD_FIELD, f"the time is {-age_s:.0f} s ahead; {rule.max_ahead_s:.12g} s are allowed"
     return None
 
 
