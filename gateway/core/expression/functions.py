@@ -43,6 +43,10 @@ def substitute(text: Any, pattern: str, by: str) -> str:
     return _pattern(pattern).sub(lambda match: by, _text(text))
 
 
+def upper(text: Any) -> str:
+    return _text(text).upper()
+
+
 def if_(condition: Any, then: Any, otherwise: Any = None) -> Any:
     """Return `then` where the condition is true as JMESPath sees it: null, false and what is empty are not."""
     return otherwise if condition is None or condition is False or condition in ("", [], {}) else then
@@ -169,4 +173,5 @@ FUNCTIONS = {
     "to_number": Function(to_number, 1, 1),
     "to_s": Function(to_s, 1, 1),
     "unpivot": Function(reshape.unpivot, 2, 2, of_null=[]),
+    "upper": Function(upper, 1, 1),
 }
