@@ -82,9 +82,12 @@ def _is_shown(trial: Trial) -> bool:
     return trial.case.request is not None and not trial.route.is_relay
 
 
-def _demands(trial: Trial) -> tuple[bool, bool]:
-    """Tell what stands in the way of posting a request to any address: a host to match, a signature over its host."""
-    return bool(trial.route.source.match.tests), not isinstance(trial.case.request, str)
+def _demands(trial: Trial) -> tuple[bool, bool, bool]:
+    """Tell what stands in the way of posting a request now, to any address: a host to match, a signature over its host,
+    and in raw text one over a time long past."""
+    source = trial.route.source
+    is_signed = any(check.recipe.signature is not None for check in source.checks or ())
+    return bool(source.match.tests), is_signed, isinstance(trial.case.request, str)
 
 
 async def _until_told(main: Coroutine[Any, Any, int], *, then: int) -> int:

@@ -127,7 +127,6 @@ def test_what_does_not_fit_the_recipe_is_wrong_usage(recipe: str, options: list[
         (b"{", "the body is not JSON: "),
         (b"[1]", "the body has no place for 'SecretId': it is not an object"),
         (b"plain", "the body has no place for 'SecretId': it is not an object"),
-        (b'{"a": 123456789012345678901234567890}', "the body cannot be written as JSON: "),
     ],
     ids=repr,
 )
