@@ -12,6 +12,7 @@ NS = 1_000_000_000
 NOW_NS = 1_700_000_000 * NS
 PROVIDER = load(None).providers["scp"]
 ROUTE = stand_in_route(PROVIDER)
+UNITS = PROVIDER.given["units"]
 POINT = {"as_int": 1, "time_unix_nano": NOW_NS, "attributes": [{"key": "h", "value": {"string_value": "a"}}]}
 
 
@@ -137,18 +138,18 @@ def test_bad_report_is_refused(body: Any, reason: str, message: str):
     assert mistakes(body, outcome={"reason": reason, "message": message}, reply={"status": 400}) == []
 
 
-@pytest.mark.parametrize(("unit", "word"), PROVIDER.given["units"].items(), ids=PROVIDER.given["units"])
-def test_unit_goes_out_in_the_vendors_word_and_comes_back(unit: str, word: str):
-    for written in (word, word.capitalize(), unit):
-        sent = {"json": {"resource_metrics": [{"scope_metrics": [{"metrics": [{"unit": word}]}]}]}}
+@pytest.mark.parametrize(
+    ("written", "unit", "word"),
+    [(form, unit, word) for unit, word in UNITS.items() for form in (word, word.capitalize(), unit)],
+)
+def test_unit_goes_out_in_the_vendors_word_and_comes_back(written: str, unit: str, word: str):
+    sent = {"json": {"resource_metrics": [{"scope_metrics": [{"metrics": [{"unit": word}]}]}]}}
 
-        assert mistakes(tree([POINT], unit=written), points=[{"unit": unit}], sends=[sent]) == []
+    assert mistakes(tree([POINT], unit=written), points=[{"unit": unit}], sends=[sent]) == []
 
 
 def test_units_of_one_word_are_one_unit():
-    units = PROVIDER.given["units"]
-
-    assert len(set(units.values())) == len(units)
+    assert len(set(UNITS.values())) == len(UNITS)
 
 
 def test_many_points_of_a_namespace_are_one_call():
