@@ -24,6 +24,7 @@ from gateway.core.errors import GatewayError
 from gateway.core.outcome import CODE_OF, Code, Outcome, Reason
 from gateway.core.provider import Provider
 from gateway.core.recipe.keyring import Credential, make_keyring
+from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.verify import Check
 from gateway.core.relay import Relayed
 from gateway.core.route import Route
@@ -102,14 +103,28 @@ def sink(
 def _route(provider: Provider, credential: Credential | None, given: dict[str, str]) -> Route:
     if provider.receive is None:
         fail(f"{provider.name} has no `receive`: it cannot be played")
-    check_given(given, provider.receive.verify, provider)
-    checks: tuple[Check, ...] | None = None
+    recipes, calls = provider.receive.verify, provider.receive.requests
+    check_given(given, recipes, provider)
     if credential is not None:
-        fitting = serving(provider.receive.verify, credential, provider.name)
-        checks = tuple(Check(recipe, make_keyring([credential]), given) for recipe in fitting)
+        serving(recipes, credential, provider.name)
     stand_in = stand_in_route(provider)
-    source = replace(stand_in.source, checks=checks, given={**provider.given, **given})
+    source = replace(
+        stand_in.source,
+        checks=_checks(recipes, credential, given),
+        given={**provider.given, **given},
+        also_checks={call.name: _checks(call.also.verify, credential, given) for call in calls if call.also},
+    )
     return replace(stand_in, source=source, target=replace(stand_in.target, rules=()))
+
+
+def _checks(
+    recipes: Sequence[Recipe], credential: Credential | None, given: dict[str, str]
+) -> tuple[Check, ...] | None:
+    """Return what verifies a call; None, which believes whoever makes it, where there is nothing to hold it to."""
+    if credential is None or not recipes:
+        return None
+    fitting = [recipe for recipe in recipes if recipe.needs_key == (credential.key is not None)]
+    return tuple(Check(recipe, make_keyring([credential]), given) for recipe in fitting)
 
 
 def _stated(answer: str | None) -> Outcome | None:

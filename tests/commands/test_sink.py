@@ -41,6 +41,20 @@ async def test_without_a_secret_whoever_reports_is_believed_and_sigterm_ends_wit
     assert '"metric":"gateway.test"' in line
 
 
+@pytest.mark.parametrize("options", [(), ("--key", "an-id", "--secret", "env:POST_KEY")], ids=["anyone", "verified"])
+async def test_what_is_declared_before_it_is_reported_is_answered(options: tuple[str, ...]) -> None:
+    environ = {"POST_KEY": os.environ["POST_KEY"]}
+    reporting = ("report", "scp", "--key", "an-id", "--secret", "env:POST_KEY")
+    async with command("sink", "scp", "--listen", "127.0.0.1:0", *options, environ=environ) as sink:
+        address = (await sink.event("listening"))["address"]
+        reported = await asyncio.to_thread(run, *reporting, "--url", f"http://{address}")
+        sink.signal(signal.SIGTERM)
+        _, output = await sink.end()
+
+    assert (reported.code, reported.errors) == (0, "")
+    assert '"metric":"gateway.test"' in output
+
+
 async def test_another_secret_is_refused_in_the_vendors_words_and_nothing_is_printed() -> None:
     environ = {"OTHER": "another-secret"}
     async with command(*SINK, "--key", "an-id", "--secret", "env:OTHER", environ=environ) as sink:

@@ -5,6 +5,9 @@ from typing import Any
 import pytest
 
 from gateway.core.case import Case, run_case
+from gateway.core.judge import judge
+from gateway.core.model import Response
+from gateway.core.outcome import Code
 from gateway.specs.cases import stand_in_route
 from gateway.specs.load import load
 
@@ -156,3 +159,23 @@ def test_many_points_of_a_namespace_are_one_call():
     sent = {"json": {"resource_metrics": [{"scope_metrics": [{"metrics": [{}] * 500}]}]}}
 
     assert mistakes(tree([POINT] * 500), sends=[sent], outcome={"code": "OK", "accepted": 500}) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "code", "message"),
+    [
+        pytest.param(200, b'{"account_id": "a", "unit_logs": []}', Code.OK, "", id="declared"),
+        pytest.param(409, b"", Code.OK, "", id="known already"),
+        pytest.param(202, b"", Code.INTERNAL, "the answer was not understood (status 202)", id="another success"),
+        pytest.param(400, b'{"errors": [{"detail": "no"}]}', Code.INVALID_ARGUMENT, "no", id="refused"),
+        pytest.param(401, b'{"message": "no"}', Code.UNAUTHENTICATED, "no", id="not authenticated"),
+        pytest.param(503, b"", Code.UNAVAILABLE, "the upstream answered with status 503", id="unavailable"),
+    ],
+)
+def test_answer_to_a_declaration_is_judged(status: int, body: bytes, code: Code, message: str):
+    declare = ROUTE.target.send.declare
+    assert declare is not None
+
+    outcome = judge(declare.outcome, Response(status, (), body), {"call_id": "", "given": {}}).outcome
+
+    assert (outcome.code, outcome.message) == (code, message)
