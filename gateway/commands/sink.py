@@ -21,6 +21,7 @@ from gateway.commands.options import Given, Key, SecretOption, SpecFolder, fail,
 from gateway.commands.printing import point_json, print_json
 from gateway.core.accept import Accepted
 from gateway.core.errors import GatewayError
+from gateway.core.fold import fold
 from gateway.core.outcome import CODE_OF, Code, Outcome, Reason
 from gateway.core.provider import Provider
 from gateway.core.recipe.keyring import Credential, make_keyring
@@ -83,7 +84,7 @@ def sink(
         if outcome is not None:
             return outcome
         _print([point_json(item.point) for item in accepted.items])
-        return Outcome(Code.OK, accepted=len(accepted.items))
+        return fold(accepted, ())
 
     def exchange(route: Route, relayed: Relayed, request_id: str) -> AbstractAsyncContextManager[Opened]:
         if outcome is not None:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,21 @@ async def test_what_is_declared_before_it_is_reported_is_answered(options: tuple
 
     assert (reported.code, reported.errors) == (0, "")
     assert '"metric":"gateway.test"' in output
+
+
+async def test_what_a_vendor_takes_in_part_is_answered_in_part() -> None:
+    item = {"namespace": "n", "metric": "m", "dimensions": {"h": "a"}, "type": 1, "values": {"value": 1}}
+    body = json.dumps([{**item, "timestamp": 17}, {**item, "timestamp": int(time.time())}])
+    async with command("sink", "jdcloud", "--listen", "127.0.0.1:0") as sink:
+        address = (await sink.event("listening"))["address"]
+        head = f"POST /v1/customMetrics HTTP/1.1\r\nHost: h\r\nContent-Length: {len(body)}\r\n\r\n"
+        reply = await exchange(address, head.encode() + body.encode())
+        sink.signal(signal.SIGTERM)
+        _, output = await sink.end()
+
+    assert reply.status == 400
+    assert b'"errDetail":"Time value only allowed' in reply.body
+    assert output.count('"metric":"m"') == 1
 
 
 async def test_another_secret_is_refused_in_the_vendors_words_and_nothing_is_printed() -> None:
