@@ -11,12 +11,12 @@ from gateway.core.decode import Item
 from gateway.core.encode import Encoded, encode
 from gateway.core.json import write_json
 from gateway.core.model import DataPoint
-from gateway.specs.cases import stand_in_route
 from gateway.specs.load import load
+from tests.providers.shipped import STAND_INS, differences
 
 NS = 1_000_000_000
 NOW_NS = 1_700_000_000 * NS
-ROUTE = stand_in_route(load(None).providers["jdcloud"])
+ROUTE = STAND_INS["jdcloud"]
 ITEM = {
     "namespace": "n",
     "metric": "m",
@@ -55,7 +55,7 @@ def attributes(size: int) -> dict[str, str]:
 
 
 def mistakes(items: Any, **expected: Any) -> list[str]:
-    return run_case(Case("", NOW_NS, request={"json": {"metricDataList": items}}, **expected), ROUTE)
+    return differences("jdcloud", request={"json": {"metricDataList": items}}, **expected)
 
 
 def encoded(*points: DataPoint) -> Encoded:
@@ -203,9 +203,9 @@ def test_item_that_is_no_object_is_refused(lone: Any):
     ],
 )
 def test_body_without_a_list_is_refused(body: Any, reason: str, message: str):
-    case = Case("", NOW_NS, request={"json": body}, outcome={"reason": reason, "message": message})
+    outcome = {"reason": reason, "message": message}
 
-    assert run_case(case, ROUTE) == []
+    assert differences("jdcloud", request={"json": body}, outcome=outcome, reply={"status": 400}) == []
 
 
 @pytest.mark.parametrize(

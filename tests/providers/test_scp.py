@@ -4,18 +4,15 @@ from typing import Any
 
 import pytest
 
-from gateway.core.case import Case, run_case
 from gateway.core.judge import judge
 from gateway.core.model import Response
 from gateway.core.outcome import Code
-from gateway.specs.cases import stand_in_route
-from gateway.specs.load import load
+from tests.providers.shipped import STAND_INS, differences
 
 NS = 1_000_000_000
 NOW_NS = 1_700_000_000 * NS
-PROVIDER = load(None).providers["scp"]
-ROUTE = stand_in_route(PROVIDER)
-UNITS = PROVIDER.given["units"]
+TARGET = STAND_INS["scp"].target
+UNITS = TARGET.given["units"]
 POINT = {"as_int": 1, "time_unix_nano": NOW_NS, "attributes": [{"key": "h", "value": {"string_value": "a"}}]}
 
 
@@ -45,7 +42,7 @@ def attribute(**value: Any) -> dict[str, Any]:
 
 
 def mistakes(body: Any, **expected: Any) -> list[str]:
-    return run_case(Case("", NOW_NS, request={"json": body}, **expected), ROUTE)
+    return differences("scp", request={"json": body}, **expected)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +170,7 @@ def test_many_points_of_a_namespace_are_one_call():
     ],
 )
 def test_answer_to_a_declaration_is_judged(status: int, body: bytes, code: Code, message: str):
-    declare = ROUTE.target.send.declare
+    declare = TARGET.send.declare
     assert declare is not None
 
     outcome = judge(declare.outcome, Response(status, (), body), {"call_id": "", "given": {}}).outcome
