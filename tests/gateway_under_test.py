@@ -27,6 +27,11 @@ ENVIRON = {
     "TENCENT_SECRET_KEY": KEY,
     "HUAWEI_ACCESS_KEY": "another-id",
     "HUAWEI_SECRET_KEY": "the-key-of-another-id",
+    "JD_KEY": "a-jd-key",
+    "JD_SECRET": "the-key-of-a-jd-key",
+    "SCP_KEY": "an-scp-key",
+    "SCP_SECRET": "the-key-of-an-scp-key",
+    "ZSTACK_PASSWORD": "a-password",
 }
 
 TARGET = "/zstack/v1/zwatch/metrics"

@@ -87,7 +87,7 @@ def _demands(trial: Trial) -> tuple[bool, bool, bool]:
     and in raw text one over a time long past."""
     source = trial.route.source
     is_signed = any(check.recipe.signature is not None for check in source.checks or ())
-    return bool(source.match.tests), is_signed, isinstance(trial.case.request, str)
+    return bool(source.match.tests), is_signed, is_signed and isinstance(trial.case.request, str)
 
 
 async def _until_told(main: Coroutine[Any, Any, int], *, then: int) -> int:
