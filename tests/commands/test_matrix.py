@@ -25,10 +25,13 @@ def routes(tmp_path: Path) -> Path:
 
 
 def table(output: str, head: str) -> dict[str, list[str]]:
-    """Return the rows of the table whose head begins so, by their first cell."""
-    block = next(block for block in output.split("\n\n") if block.startswith(f"| {head}"))
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in block.splitlines()]
-    return {first: rest for first, *rest in rows}
+    """Return the rows of the table whose head begins so, by their first cell; a wide one stands in several blocks."""
+    rows: dict[str, list[str]] = {}
+    for block in output.split("\n\n"):
+        for line in block.splitlines() if block.startswith(f"| {head}") else ():
+            first, *cells = [cell.strip() for cell in line.strip("|").split("|")]
+            rows.setdefault(first, []).extend(cells)
+    return rows
 
 
 def test_each_provider_that_sends_has_a_row_of_what_it_holds(routes: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from gateway.core.case import Case, run_case
 from gateway.core.decode import Item
 from gateway.core.encode import Encoded, encode
+from gateway.core.fitting import Encoder
 from gateway.core.json import write_json
 from gateway.core.model import DataPoint
 from gateway.specs.load import load
@@ -60,13 +61,9 @@ def mistakes(items: Any, **expected: Any) -> list[str]:
 
 def encoded(*points: DataPoint) -> Encoded:
     ids = count()
-    return encode(
-        ROUTE.target,
-        [Item(index, None, point) for index, point in enumerate(points)],
-        now_ns=NOW_NS,
-        new_call_id=lambda: str(next(ids)),
-        size_of=lambda draft: len(draft.render().body),
-    )
+    items = [Item(index, None, point) for index, point in enumerate(points)]
+    encoder = Encoder(NOW_NS, lambda: str(next(ids)), lambda draft: len(draft.render().body))
+    return encode(ROUTE.target, items, encoder)
 
 
 def point(metric: str, **attributes: str) -> DataPoint:
