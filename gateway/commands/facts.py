@@ -142,7 +142,7 @@ def _plain(value: Any) -> str:
         return " ".join(sorted(value))
     if callable(value):
         return "by an expression"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
 def facts_of_recipe(recipe: Recipe, providers: Iterable[Provider]) -> Facts:

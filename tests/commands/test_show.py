@@ -215,3 +215,10 @@ def test_what_is_shipped_needs_no_folder(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
 
     assert run("show", "bearer").code == 0
+
+
+def test_large_numbers_are_shown_with_every_digit(tmp_path: Path) -> None:
+    send = "send: {item: metric, request: {method: POST, path: /}}"
+    (tmp_path / "own.yaml").write_text(f"provider: patient\nrules: {{time_ns: {{max_age_s: 2592000}}}}\n{send}")
+
+    assert "max_age_s 2592000" in run("show", "patient", "--routes", tmp_path).output
