@@ -24,7 +24,7 @@ LAYERS = [
     {"commands"},
     {"app"},
     {"web", "delivery", "specs"},
-    {"telemetry", "logs", "tls"},
+    {"telemetry", "logs", "tls", "stamps"},
     {"core"},
     {""},  # gateway itself: the version
 ]

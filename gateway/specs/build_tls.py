@@ -1,5 +1,6 @@
 """From a target's `tls` to the context of its calls. Paths are read from the folder of the file that names them."""
 
+from functools import lru_cache
 from pathlib import Path
 from ssl import SSLContext
 
@@ -7,6 +8,7 @@ from gateway.core.expression.compiler import KeyPath
 from gateway.core.model import PublicUrl
 from gateway.specs.document import Document
 from gateway.specs.models import TlsSpec
+from gateway.stamps import Stamp, stamp
 from gateway.tls import BadPem, Pair, client_context
 
 AT: KeyPath = ("send", "tls")
@@ -20,11 +22,25 @@ def build_tls(document: Document, spec: TlsSpec, url: PublicUrl) -> SSLContext |
     if spec.cert is None and spec.key is not None:
         document.error((*AT, "key"), "a key without its certificate", "add `cert:`")
         return None
-    folder = Path(document.node.mark.file).parent
-    pair = None if spec.cert is None else Pair(folder / spec.cert, None if spec.key is None else folder / spec.key)
+    ca, cert, key = (_file(document, named) for named in (spec.ca, spec.cert, spec.key))
+    stamps = tuple(document.files[file] for file in (ca, cert, key) if file is not None)
     try:
-        return client_context(None if spec.ca is None else folder / spec.ca, pair)
+        return _context(ca, None if cert is None else Pair(cert, key), stamps)
     except BadPem as error:
         at = (*AT, error.part)
         document.environmental(at, f"{document.written(at)} {error.what}")
         return None
+
+
+def _file(document: Document, named: str | None) -> Path | None:
+    if named is None:
+        return None
+    file = Path(document.node.mark.file).parent / named
+    document.files[file] = stamp(file)
+    return file
+
+
+@lru_cache(maxsize=256)
+def _context(ca: Path | None, pair: Pair | None, stamps: tuple[Stamp, ...]) -> SSLContext:
+    """Return the same context while the files stay the same: connections to a target outlive a reload then."""
+    return client_context(ca, pair)

@@ -15,6 +15,7 @@ from gateway.core.suggest import nearest
 from gateway.specs.diagnostic import Diagnostics, Mark
 from gateway.specs.nodes import ListNode, MapNode, Node, Path, Scalar, find, format_path, key_mark, mark_of
 from gateway.specs.yaml_errors import QUOTE
+from gateway.stamps import Files
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -25,7 +26,8 @@ class Document:
 
     Findings at a mark in `unset` are left out: they would only repeat that an environment variable is missing.
     `replaced` has each text with variables as written, and what they made of it: no finding shows the latter. What
-    depends on where the spec is read is an error where `strict`, else a warning.
+    depends on where the spec is read is an error where `strict`, else a warning. `files` are those that it names and
+    that were read for it.
     """
 
     kind: str
@@ -37,6 +39,7 @@ class Document:
     replaced: dict[Mark, tuple[str, str]] = field(default_factory=dict)
     errors: int = 0
     strict: bool = True
+    files: Files = field(default_factory=dict)
 
     def anew(self, diagnostics: Diagnostics) -> "Document":
         """Return the document as it was read; what is found in it from now on goes there."""

@@ -12,13 +12,20 @@ from gateway.specs.yaml_reader import MAX_BYTES, parse
 KINDS = ("recipe", "provider", "route")
 
 
-def read_folder(folder: Path, diagnostics: Diagnostics) -> list[Document]:
-    """Return the documents of all files below the folder. Raises OSError when it cannot be read."""
+def spec_files(folder: Path) -> list[Path]:
+    """Return the files of specs below the folder. Raises OSError when it cannot be read.
+
+    What a name with a dot in front hides is none: drafts of editors, and the copy behind the symlinks of a Kubernetes
+    ConfigMap.
+    """
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is not a folder")
     found = [path for pattern in ("*.yaml", "*.yml") for path in folder.rglob(pattern)]
-    paths = sorted(path for path in found if path.is_file())
-    return [document for path in paths for document in read_file(path, str(path), diagnostics)]
+    return sorted(path for path in found if not _is_hidden(path.relative_to(folder)) and path.is_file())
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
 def read_file(path: Path, name: str, diagnostics: Diagnostics, *, shipped: bool = False) -> Iterator[Document]:

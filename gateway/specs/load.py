@@ -1,7 +1,7 @@
 """From folders and the environment to one checked set of specs. The only place that reads variables and secrets."""
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,12 @@ from gateway.specs.cases import read_cases, stand_in_route
 from gateway.specs.check_loss import check_loss
 from gateway.specs.diagnostic import Diagnostics, Mark
 from gateway.specs.document import Document
-from gateway.specs.files import KINDS, read_folder
+from gateway.specs.files import KINDS, read_file, spec_files
 from gateway.specs.parts import attributes_read
 from gateway.specs.shipped import shipped
 from gateway.specs.substitute import Substitution
 from gateway.specs.watch import Watch
+from gateway.stamps import Files, stamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,10 @@ class Trial:
 
 @dataclass(slots=True)
 class Specs:
-    """All specs of one load. They are complete and sound only where `diagnostics` has no errors."""
+    """All specs of one load. They are complete and sound only where `diagnostics` has no errors.
+
+    `files` are those that were read, shipped ones excepted, as they were just before.
+    """
 
     diagnostics: Diagnostics
     recipes: dict[str, Recipe] = field(default_factory=dict)
@@ -48,6 +52,7 @@ class Specs:
     vectors: list[tuple[Recipe, Vector]] = field(default_factory=list)
     trials: list[Trial] = field(default_factory=list)
     watch: Watch = field(default_factory=Watch)
+    files: Files = field(default_factory=dict)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -72,8 +77,8 @@ def load(
     loader = _Loader(specs, folder, os.environ if environ is None else environ, only, trials, strict_environment)
     for finding in shipped().found:
         specs.diagnostics.add(finding)
-    own = read_folder(folder, specs.diagnostics) if folder else []
-    loader.build([document.anew(specs.diagnostics) for document in shipped().documents], own)
+    package = [document.anew(specs.diagnostics) for document in shipped().documents]
+    loader.build(package, list(loader.read_own()))
     specs.watch.forget()
     return specs
 
@@ -86,6 +91,11 @@ class _Loader:
     only: Collection[str] | None
     trials: bool
     strict_environment: bool
+
+    def read_own(self) -> Iterator[Document]:
+        for path in spec_files(self.folder) if self.folder else ():
+            self.specs.files[path] = stamp(path)
+            yield from read_file(path, str(path), self.specs.diagnostics)
 
     def build(self, package: list[Document], own: list[Document]) -> None:
         documents = self._chosen(package, own)
@@ -144,6 +154,7 @@ class _Loader:
         document.strict = self.strict_environment
         values = self._values(document, self.environ)
         built = build_route(document, values, self.specs.providers, watch)
+        self.specs.files |= document.files
         if built is None:
             return
         route, compiler = built
@@ -179,7 +190,11 @@ class _Loader:
             else:
                 document.diagnostics.warning(mark, "", what)
 
-        substitution = Substitution(environ.get, _read_secret_file, report)
+        def read_named(path: str) -> str | None:
+            document.files[Path(path)] = stamp(Path(path))
+            return _read_secret_file(path)
+
+        substitution = Substitution(environ.get, read_named, report)
         values = substitution.to_python(document.node)
         document.replaced = substitution.replaced
         return values

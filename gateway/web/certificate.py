@@ -1,12 +1,11 @@
 """The certificate that a listener shows, read anew when its files change."""
 
 import asyncio
-import os
 import ssl
-from pathlib import Path
 
 import structlog
 
+from gateway.stamps import Stamp, stamp
 from gateway.tls import BadPem, Pair, server_context
 
 # Files are looked at rather than watched: mounts of containers and networks report no events, and an event of a
@@ -44,14 +43,5 @@ class Certificate:
         else:
             log.info("certificate reloaded", file=str(self._pair.cert))
 
-    def _look(self) -> list[tuple[int, ...] | None]:
-        return [_stamp(file) for file in (self._pair.cert, self._pair.key) if file is not None]
-
-
-def _stamp(file: Path) -> tuple[int, ...] | None:
-    """Return what differs once another file stands there or the same one was written, symlinks followed."""
-    try:
-        status = os.stat(file)
-    except OSError:
-        return None
-    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    def _look(self) -> list[Stamp]:
+        return [stamp(file) for file in (self._pair.cert, self._pair.key) if file is not None]

@@ -7,6 +7,7 @@ from gateway.core.case import run_case
 from gateway.core.message import USUAL, Caps
 from gateway.core.model import Request
 from gateway.specs.load import Specs, load
+from gateway.stamps import stamp
 
 SESSION = """\
 recipe: acme-session
@@ -78,6 +79,26 @@ def test_specs_lie_anywhere_below_the_folder_several_in_a_file_if_need_be(tmp_pa
     assert found == []
     assert list(specs.routes) == ["a"]
     assert [secret.reveal() for secret in specs.routes["a"].secrets] == ["in", "out"]
+
+
+@pytest.mark.parametrize("name", [".a.yaml", ".a.yaml.yml", "..2026/a.yaml", "below/.drafts/a.yaml"])
+def test_what_begins_with_a_dot_is_no_spec(tmp_path: Path, name: str):
+    specs, found = loaded(tmp_path / ".config", {"own.yaml": ALL, name: ALL}, {"OUT": "out"})
+
+    assert (list(specs.routes), found) == (["a"], [])
+
+
+def test_files_that_were_read_are_told_as_they_were(tmp_path: Path):
+    (tmp_path / "secret").write_text("out")
+    route = ALL.replace("${OUT}", f"${{file:{tmp_path}/secret}}").replace("${IN:-in}", f"${{file:{tmp_path}/none}}")
+
+    specs, _ = loaded(tmp_path, {"a.yaml": route})
+
+    assert specs.files == {
+        tmp_path / "a.yaml": stamp(tmp_path / "a.yaml"),
+        tmp_path / "none": None,
+        tmp_path / "secret": stamp(tmp_path / "secret"),
+    }
 
 
 def test_snapshot_finds_the_routes(tmp_path: Path):

@@ -6,6 +6,7 @@ import pytest
 
 from gateway.core.route import Target
 from gateway.specs.load import Specs, load
+from gateway.stamps import stamp
 from tests.certificates import Authority
 
 ROUTE = """\
@@ -88,3 +89,24 @@ def test_what_a_variable_stands_for_is_not_shown(tmp_path: Path):
     specs = loaded(tmp_path, '{cert: "${CERT}", key: "${KEY}"}', CERT=str(cert), KEY=key.read_text())
 
     assert said(specs) == ["8:31: send.tls.key: '${KEY}' cannot be read: no such file or directory"]
+
+
+def test_the_same_files_are_the_same_context_so_that_connections_outlive_a_reload(tmp_path: Path):
+    Authority(tmp_path, "ca")
+
+    first, second = (target(loaded(tmp_path, "{ca: ../ca.pem}")).tls for _ in range(2))
+    Authority(tmp_path, "ca")
+    third = target(loaded(tmp_path, "{ca: ../ca.pem}")).tls
+
+    assert first is second
+    assert first is not third
+
+
+def test_the_files_that_a_route_names_are_among_those_that_were_read(tmp_path: Path):
+    authority = Authority(tmp_path, "ca")
+
+    specs = loaded(tmp_path, "{ca: ../ca.pem, cert: ../none}")
+
+    assert [file.name for file in specs.files] == ["route.yaml", "ca.pem", "none"]
+    assert specs.files[tmp_path / "below" / ".." / "ca.pem"] == stamp(authority.file)
+    assert specs.files[tmp_path / "below" / ".." / "none"] is None
