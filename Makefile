@@ -27,7 +27,7 @@ FIND_PIP = \
   pip_install="$$pip install -qq --disable-pip-version-check --no-input"
 
 .DEFAULT_GOAL := help
-.PHONY: help install sdks run test check lock
+.PHONY: help install sdks run test soak check lock
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s%s\n", $$1, $$2 }' Makefile
@@ -42,6 +42,9 @@ run: $(STAMP)  ## gateway and stand-in vendor, with a curl line to try; ROUTE=na
 
 test: $(STAMP)  ## run the tests; ARGS goes to pytest
 	@$(IN_VENV)python -m pytest $(ARGS)
+
+soak: $(STAMP)  ## reload under load, for long; SECONDS=number
+	@GATEWAY_SOAK_S=$(or $(SECONDS),10) $(IN_VENV)python -m pytest tests/test_reload.py -k storm $(ARGS)
 
 check: $(STAMP)  ## format, lint, types, and every diagnostic and case of routes.d
 	$(IN_VENV)ruff format --check .

@@ -10,17 +10,22 @@ from typing import Any
 
 import structlog
 
+from gateway.core.model import Secret
 from gateway.core.snapshot import Snapshot
 from gateway.delivery.client import Client
 from gateway.delivery.direct import Direct
 from gateway.delivery.dispatch import Dispatcher
 from gateway.delivery.exchange import Exchange
 from gateway.delivery.relays import Relays
+from gateway.reload import Origin, Reloader
 from gateway.telemetry import Telemetry
 from gateway.tls import Pair
+from gateway.web.admin import Admin
 from gateway.web.certificate import Certificate
+from gateway.web.endpoints import Running, endpoints
+from gateway.web.guard import Guard
 from gateway.web.ingress import MAX_IN_FLIGHT, Deliver, Ingress, PassOn
-from gateway.web.listener import Listener, listen
+from gateway.web.listener import Listener, listen, parse_address
 from gateway.web.probes import Probes
 from gateway.web.replays import Replays
 from gateway.web.server import HttpLimits
@@ -30,11 +35,15 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Where to listen, and how to end. `admin` None leaves the admin port out; `tls` is for the other one only."""
+    """Where to listen, and how to end. `admin` None leaves the admin port out; `tls` is for the other one only.
+
+    `admin_token` is asked of whoever wants more of the admin port than its probes.
+    """
 
     listen: str = "127.0.0.1:8080"
     tls: Pair | None = None
     admin: str | None = "127.0.0.1:9091"
+    admin_token: Secret | None = None
     grace_s: float = 25
     drain_delay_s: float = 0
     max_in_flight: int = MAX_IN_FLIGHT
@@ -43,7 +52,7 @@ class Settings:
 
 class Gateway:
     """A running gateway. `deliver` takes the place of direct delivery, where data points are to go elsewhere, and
-    `pass_on` that of passing on calls that are no reports."""
+    `pass_on` that of passing on calls that are no reports. Without `origin`, its snapshot is for good."""
 
     def __init__(
         self,
@@ -52,6 +61,7 @@ class Gateway:
         *,
         deliver: Deliver | None = None,
         pass_on: PassOn | None = None,
+        origin: Origin | None = None,
     ) -> None:
         self._snapshot = snapshot
         self._settings = settings
@@ -63,7 +73,8 @@ class Gateway:
         self._dispatcher: Dispatcher | None = None
         self._listener: Listener | None = None
         self._admin: Listener | None = None
-        self._watching: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._reloader = None if origin is None else Reloader(origin, self._use, self._telemetry)
 
     @property
     def address(self) -> str:
@@ -88,8 +99,8 @@ class Gateway:
         )
         try:
             if self._settings.admin is not None:
-                probes = Probes(lambda: self._ready, self._telemetry, lambda: ingress.refused)
-                self._admin = await listen(probes, self._settings.admin)
+                handler = self._admin_handler(self._settings.admin, ingress, self._dispatcher)
+                self._admin = await listen(handler, self._settings.admin)
             certificate = None if self._settings.tls is None else Certificate(self._settings.tls)
             self._listener = await listen(
                 ingress, self._settings.listen, limits=self._settings.limits, certificate=certificate
@@ -98,8 +109,18 @@ class Gateway:
             await self._close()
             raise
         if certificate is not None:
-            self._watching = asyncio.get_running_loop().create_task(certificate.watch())
+            self._run(certificate.watch())
+        if self._reloader is not None:
+            self._run(self._reloader.watch())
         self._ready = True
+
+    @property
+    def can_reload(self) -> bool:
+        return self._reloader is not None
+
+    def reload_on_signal(self) -> None:
+        if self._reloader is not None:
+            self._run(self._reloader.reload("signal"))
 
     async def stop(self) -> None:
         """Ask for no more traffic, answer what was sent, and close: all of it within the grace."""
@@ -108,10 +129,12 @@ class Gateway:
         await self._close(max(0.0, self._settings.grace_s - self._settings.drain_delay_s))
 
     async def _close(self, grace_s: float = 0) -> None:
-        if self._watching is not None:
-            self._watching.cancel()
-            await asyncio.wait([self._watching])
         end = time.monotonic() + grace_s
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
         if self._listener is not None:
             await self._listener.close(grace_s)
         if self._dispatcher is not None:
@@ -121,9 +144,39 @@ class Gateway:
         if self._admin is not None:
             await self._admin.close(0)
 
+    def _admin_handler(self, address: str, ingress: Ingress, dispatcher: Dispatcher) -> Admin:
+        running = Running(
+            snapshot=lambda: self._snapshot,
+            telemetry=self._telemetry,
+            refused=lambda: ingress.refused,
+            gates=dispatcher.gates,
+            reloads=self._reloader,
+        )
+        probes = Probes(lambda: self._ready, self._telemetry)
+        guard = Guard(parse_address(address)[0], self._settings.admin_token)
+        return Admin(probes, guard, endpoints(running))
+
+    def _use(self, snapshot: Snapshot) -> None:
+        """Take a snapshot into use. A report that has begun ends under the one that it has begun with."""
+        self._snapshot = snapshot
+        self._telemetry.keep_routes({route.name for route in snapshot.routes})
+
+    def _run(self, work: Coroutine[Any, Any, Any]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("bug", exc_info=error)
+
 
 async def run_until_signal(gateway: Gateway, *, on_ready: Callable[[], None]) -> int:
-    """Run a gateway until SIGTERM or SIGINT. Returns the exit code; a second signal ends the process at once."""
+    """Run a gateway until SIGTERM or SIGINT. Returns the exit code; a second signal ends the process at once.
+
+    SIGHUP reloads, where there is something to reload.
+    """
     await gateway.start()
     received = asyncio.get_running_loop().create_future()
 
@@ -134,6 +187,8 @@ async def run_until_signal(gateway: Gateway, *, on_ready: Callable[[], None]) ->
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, on_signal, number)
+    if gateway.can_reload:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, gateway.reload_on_signal)
     on_ready()
     number = await received
     log.info("stopping", signal=number.name)

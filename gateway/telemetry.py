@@ -1,8 +1,13 @@
 """Counters and histograms, and their Prometheus text. One object a process; nothing global."""
 
 import sys
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.samples import Sample
 
 from gateway import __version__
 from gateway.core.outcome import Outcome
@@ -11,46 +16,55 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
+M = TypeVar("M", Counter, Gauge, Histogram)
+
+
+@dataclass(slots=True)
+class RouteCounts:
+    """What a route has done since the process began: `reports` by code, `points` by what became of them."""
+
+    in_flight: int = 0
+    reports: dict[str, int] = field(default_factory=dict)
+    points: dict[str, int] = field(default_factory=dict)
+
+
 class Telemetry:
     """What the gateway counts. Label values come from specs and closed lists, never from a request."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._reports = Counter(
-            "gateway_reports",
-            "Reports answered.",
-            ["route", "code", "reason"],
-            registry=self.registry,
+        self._of_routes: list[tuple[Counter | Gauge | Histogram, tuple[str, ...]]] = []
+        self._reports = self._of_route(Counter, "gateway_reports", "Reports answered.", "code", "reason")
+        self._points = self._of_route(Counter, "gateway_points", "Data points by what became of them.", "result")
+        self._ignored = self._of_route(
+            Counter, "gateway_ignored_members", "Members of accepted reports that no mapping reads."
         )
-        self._points = Counter(
-            "gateway_points",
-            "Data points by what became of them.",
-            ["route", "result"],
-            registry=self.registry,
+        self._report_seconds = self._of_route(
+            Histogram, "gateway_report_seconds", "From a report's head to its reply.", buckets=_BUCKETS
         )
-        self._ignored = Counter(
-            "gateway_ignored_members",
-            "Members of accepted reports that no mapping reads.",
-            ["route"],
-            registry=self.registry,
-        )
-        self._report_seconds = Histogram(
-            "gateway_report_seconds",
-            "From a report's head to its reply.",
-            ["route"],
-            buckets=_BUCKETS,
-            registry=self.registry,
-        )
-        self._upstream_seconds = Histogram(
+        self._upstream_seconds = self._of_route(
+            Histogram,
             "gateway_upstream_seconds",
             "From sending a call to its last answer, with what goes before and after it: login, declaration, polls.",
-            ["route", "code"],
+            "code",
             buckets=_BUCKETS,
-            registry=self.registry,
         )
-        self.in_flight = Gauge("gateway_reports_in_flight", "Reports being handled.", ["route"], registry=self.registry)
+        self.in_flight = self._of_route(Gauge, "gateway_reports_in_flight", "Reports being handled.")
+        self._reloads = Counter("gateway_reloads", "Reloads by result.", ["result"], registry=self.registry)
+        self._reload_success = Gauge(
+            "gateway_reload_success", "Whether the last load of the routes was good.", registry=self.registry
+        )
+        self._reload_time = Gauge(
+            "gateway_reload_time_seconds", "When routes were last taken into use, since 1970.", registry=self.registry
+        )
         build = Gauge("gateway_build_info", "The running version.", ["version", "python"], registry=self.registry)
         build.labels(__version__, sys.version.split()[0]).set(1)
+
+    def _of_route(self, kind: type[M], name: str, words: str, *labels: str, **options: Any) -> M:
+        """Make a metric of routes: its series end with their route."""
+        metric = kind(name, words, ("route", *labels), registry=self.registry, **options)
+        self._of_routes.append((metric, ("route", *labels)))
+        return metric
 
     def report(self, route: str, outcome: Outcome, seconds: float) -> None:
         self._reports.labels(route, outcome.code, outcome.reason or "").inc()
@@ -64,6 +78,44 @@ class Telemetry:
     def upstream(self, route: str, outcome: Outcome, seconds: float) -> None:
         self._upstream_seconds.labels(route, outcome.code).observe(seconds)
 
+    def loaded(self, at_s: float) -> None:
+        """Note that routes were taken into use."""
+        self._reload_success.set(1)
+        self._reload_time.set(at_s)
+
+    def reloaded(self, ok: bool, at_s: float) -> None:
+        self._reloads.labels("ok" if ok else "failed").inc()
+        if ok:
+            self.loaded(at_s)
+        else:
+            self._reload_success.set(0)
+
+    def keep_routes(self, names: Collection[str]) -> None:
+        """Drop the series of all other routes. A report of theirs that ends later brings one back, until next time."""
+        for metric, labels in self._of_routes:
+            for values in {tuple(sample.labels[each] for each in labels) for sample in _samples(metric)}:
+                if values[0] not in names:
+                    metric.remove(*values)
+
+    def counts(self) -> Mapping[str, RouteCounts]:
+        """Return what each route has done that did anything."""
+        counts: defaultdict[str, RouteCounts] = defaultdict(RouteCounts)
+        for sample in _samples(self._reports):
+            if sample.name.endswith("_total"):
+                by_code, code = counts[sample.labels["route"]].reports, sample.labels["code"]
+                by_code[code] = by_code.get(code, 0) + int(sample.value)
+        for sample in _samples(self._points):
+            if sample.name.endswith("_total"):
+                counts[sample.labels["route"]].points[sample.labels["result"]] = int(sample.value)
+        for sample in _samples(self.in_flight):
+            counts[sample.labels["route"]].in_flight = int(sample.value)
+        return counts
+
     def text(self) -> bytes:
         """Return everything in the Prometheus text format 0.0.4."""
         return generate_latest(self.registry)
+
+
+def _samples(metric: Counter | Gauge | Histogram) -> Iterator[Sample]:
+    for family in metric.collect():
+        yield from family.samples

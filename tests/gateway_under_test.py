@@ -13,7 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway.app import Gateway, Settings
 from gateway.core.route import Route
 from gateway.core.snapshot import make_snapshot
-from gateway.specs.load import load
+from gateway.reload import Origin
+from gateway.specs.load import Specs, load
 from tests.caller import Caller, Reply, call, exchange
 from tests.delivery.upstream import Behaviour, Upstream, answers
 
@@ -49,6 +50,7 @@ SAMPLE_SENT = {
 NOWHERE = "http://upstream.invalid"
 
 Change = Callable[[Route], Route]
+Read = Callable[[Path], Specs]
 
 
 def says(code: int, message: str = "OK") -> Behaviour:
@@ -96,14 +98,21 @@ class Running:
         """Send one request on a connection of its own."""
         return await exchange(self.gateway.address, raw)
 
-    async def probe(self, path: str, method: str = "GET") -> Reply:
+    async def probe(
+        self, path: str, method: str = "GET", *headers: str, host: str = "localhost", body: str = ""
+    ) -> Reply:
         """Ask the admin port."""
+        lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", "Connection: close", *headers]
+        lines += [f"Content-Length: {len(body)}"] if body else []
         async with call(self.gateway.admin_address) as caller:
-            caller.send(f"{method} {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+            caller.send("\r\n".join([*lines, "", body]))
             if method != "HEAD":
                 return await caller.parsed()
             head = await caller.head()
             return Reply(int(head.split(" ")[1]), (), await caller.rest())
+
+    async def reload(self) -> Reply:
+        return await self.probe("/api/reload", "POST", "X-Gateway-Admin: 1")
 
     async def counted(self, name: str, **labels: str) -> float:
         """Return the sum of a metric's samples that have these labels."""
@@ -150,6 +159,29 @@ async def running(
             yield Running(gateway, upstream)
         finally:
             await gateway.stop()
+
+
+@asynccontextmanager
+async def reloading(
+    folder: Path,
+    upstream: Upstream,
+    *,
+    start: Read = load,
+    again: Read | None = None,
+    watch: bool = False,
+    **settings: Any,
+) -> AsyncIterator[Running]:
+    """Run a gateway with the routes of a folder, which `start` reads at first; `again`, where given, from then on."""
+    first, read = start(folder), again or start
+    assert not first.diagnostics.has_errors, "\n".join(map(str, first.diagnostics))
+    origin = Origin(folder=folder, load=lambda: read(folder), first=first, watch=watch)
+    local = {"listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "grace_s": 0.0}
+    gateway = Gateway(first.snapshot, Settings(**(local | settings)), origin=origin)
+    await gateway.start()
+    try:
+        yield Running(gateway, upstream)
+    finally:
+        await gateway.stop()
 
 
 def with_deadline(timeout_s: float) -> Change:

@@ -12,12 +12,20 @@ from gateway.commands.matrix import matrix
 from gateway.core.expression.functions import FUNCTIONS
 from gateway.core.recipe.filters import FILTERS
 from gateway.core.recipe.vector import run_vector
+from gateway.core.snapshot import Snapshot
+from gateway.delivery.gates import Gates
 from gateway.specs import model_types, models, recipe_models
 from gateway.specs.load import load
+from gateway.telemetry import Telemetry
+from gateway.web.endpoints import Running, endpoints
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = (ROOT / "docs/reference.md").read_text()
 README = (ROOT / "README.md").read_text()
+OPERATING = (ROOT / "docs/operating.md").read_text()
+TABLE = endpoints(
+    Running(snapshot=Snapshot, telemetry=Telemetry(), refused=list, gates=Gates(), reloads=object())  # never asked
+)
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -44,6 +52,16 @@ def test_every_key_of_a_spec_stands_in_the_reference(key: str) -> None:
 @pytest.mark.parametrize("word", sorted(FUNCTIONS) + sorted(FILTERS))
 def test_every_function_and_filter_stands_in_the_reference(word: str) -> None:
     assert re.search(rf"\b{re.escape(word)}\b", REFERENCE)
+
+
+@pytest.mark.parametrize("metric", [family.name for family in Telemetry().registry.collect()])
+def test_every_metric_stands_in_the_page_on_operating(metric: str) -> None:
+    assert re.search(rf"`{metric}(_total)?` \|", OPERATING)
+
+
+@pytest.mark.parametrize("path", ["GET /api", *(f"{each.method} {each.path}" for each in TABLE)])
+def test_every_path_of_the_admin_api_stands_in_the_page_on_operating(path: str) -> None:
+    assert f"`{path}` |" in OPERATING
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))

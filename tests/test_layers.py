@@ -23,6 +23,7 @@ LAYERS = [
     {"cli"},
     {"commands"},
     {"app"},
+    {"reload"},
     {"web", "delivery", "specs"},
     {"telemetry", "logs", "tls", "stamps"},
     {"core"},

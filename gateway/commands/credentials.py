@@ -16,35 +16,36 @@ def read_credential(key: str | None, secret: str | None) -> Credential:
         misuse("--secret is missing; write env:NAME or file:PATH")
     if key == "":
         misuse("--key is empty")
-    return Credential(read_secret(secret), key)
+    return Credential(read_secret(secret, "--secret"), key)
 
 
-def read_secret(text: str) -> Secret:
-    """Read `env:NAME`, `file:PATH` or a bare secret, which other users of the machine could see."""
+def read_secret(text: str, option: str, *, shown: bool = True) -> Secret:
+    """Read `env:NAME`, `file:PATH` or a bare secret, which warns where other users of the machine are `shown` it."""
     kind, colon, rest = text.partition(":")
     if colon and kind in ("env", "file"):
-        value = _from_environment(rest) if kind == "env" else _from_file(rest)
+        value = _from_environment(rest, option) if kind == "env" else _from_file(rest, option)
         if not value:
-            fail(f"--secret: {rest} is empty")
+            fail(f"{option}: {rest} is empty")
         return Secret(value)
     if not text:
-        misuse("--secret is empty")
-    warn("a bare --secret shows in the list of processes; write env:NAME or file:PATH")
+        misuse(f"{option} is empty")
+    if shown:
+        warn(f"a bare {option} shows in the list of processes; write env:NAME or file:PATH")
     return Secret(text)
 
 
-def _from_environment(name: str) -> str:
+def _from_environment(name: str, option: str) -> str:
     value = os.environ.get(name)
     if value is None:
-        fail(f"--secret: the environment variable {name!r} is not set")
+        fail(f"{option}: the environment variable {name!r} is not set")
     return value
 
 
-def _from_file(path: str) -> str:
+def _from_file(path: str, option: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8").removesuffix("\n")
     except (OSError, ValueError) as error:
-        fail(f"--secret: {path} cannot be read: {system_text(error)}")
+        fail(f"{option}: {path} cannot be read: {system_text(error)}")
 
 
 def serving(recipes: Iterable[Recipe], credential: Credential, name: str) -> list[Recipe]:

@@ -206,7 +206,8 @@ async def _exchanges(child: Child, *, failed: bool = False) -> AsyncIterator[str
 def _environ(trial: Trial) -> dict[str, str]:
     credential = trial.route.target.credential
     secret = {_SECRET: credential.secret.reveal()} if credential else {}
-    plain = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_TLS_")}
+    without_option = ("GATEWAY_TLS_", "GATEWAY_ADMIN_TOKEN")  # to say that there is none
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(without_option)}
     return {**plain, **trial.environ, **secret, "PYTHONUNBUFFERED": "1"}
 
 
@@ -224,7 +225,7 @@ def _serve_arguments(route: Route, routes: Path, port: int, sink: str) -> list[s
     return [
         *("serve", "--routes", str(routes), "--only", route.name),
         *("--target", f"{route.name}=http://{sink}{route.target.base_path}"),
-        *("--listen", f"127.0.0.1:{port}", "--admin", "127.0.0.1:0"),
+        *("--listen", f"127.0.0.1:{port}", "--admin", "127.0.0.1:0", "--watch"),
         *("--log-level", "info", "--log-format", "json", "--grace-s", "2", "--drain-delay-s", "0"),
     ]
 

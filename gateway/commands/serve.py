@@ -1,5 +1,7 @@
 """gateway serve: run the gateway until it is told to stop."""
 
+import os
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -7,13 +9,21 @@ import structlog
 import typer
 
 from gateway.app import Gateway, Settings
+from gateway.commands.credentials import read_secret
 from gateway.commands.listening import check_address, run_or_fail, tls_pair
 from gateway.commands.loading import load_or_fail
-from gateway.commands.options import DEFAULT_ROUTES, Routes, misuse
+from gateway.commands.options import DEFAULT_ROUTES, Routes, UserError, misuse
 from gateway.commands.printing import print_diagnostics
 from gateway.commands.targets import retarget
+from gateway.core.model import Secret
 from gateway.logs import LEVELS, configure
+from gateway.reload import Origin
+from gateway.specs.diagnostic import Mark
+from gateway.specs.load import Specs, load
+from gateway.web.guard import is_local
+from gateway.web.listener import parse_address
 
+ADMIN_TOKEN = "GATEWAY_ADMIN_TOKEN"
 log = structlog.get_logger()
 
 
@@ -23,8 +33,17 @@ def serve(
         str, typer.Option(metavar="ADDR", envvar="GATEWAY_LISTEN", help="Where reporters come; :0 takes a free port.")
     ] = "127.0.0.1:8080",
     admin: Annotated[
-        str, typer.Option(metavar="ADDR", envvar="GATEWAY_ADMIN", help="Where /healthz, /readyz and /metrics are.")
+        str,
+        typer.Option(metavar="ADDR", envvar="GATEWAY_ADMIN", help="Where /healthz, /readyz, /metrics and /api are."),
     ] = "127.0.0.1:9091",
+    admin_token: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SECRET",
+            envvar=ADMIN_TOKEN,
+            help="What /api asks for, as env:NAME or file:PATH; off loopback it is closed without.",
+        ),
+    ] = None,
     tls_cert: Annotated[
         Path | None,
         typer.Option(
@@ -42,6 +61,9 @@ def serve(
         list[str] | None,
         typer.Option("--target", metavar="ROUTE=URL", help="Send a route's calls there instead; repeatable."),
     ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch/--no-watch", envvar="GATEWAY_WATCH", help="Reload when files of routes change.")
+    ] = True,
     grace_s: Annotated[
         float,
         typer.Option(min=0, metavar="SECONDS", envvar="GATEWAY_GRACE_S", help="How long stopping may take."),
@@ -69,7 +91,7 @@ def serve(
 ) -> None:
     """Run the gateway.
 
-    SIGTERM answers what was sent, then ends; a second signal ends at once.
+    SIGTERM answers what was sent, then ends; a second signal ends at once. SIGHUP reloads the routes.
 
     \b
     Example:
@@ -82,17 +104,38 @@ def serve(
     check_address(listen, "--listen")
     check_address(admin, "--admin")
     pair = tls_pair(tls_cert, tls_key)
+    token = None if admin_token is None else _token(admin_token)
     configure(log_level, log_format)  # type: ignore[arg-type]  # just checked
     specs = load_or_fail(routes, only=only)
     print_diagnostics(specs.diagnostics)
-    snapshot = retarget(specs.snapshot, target or ())
-    settings = Settings(listen=listen, tls=pair, admin=admin, grace_s=grace_s, drain_delay_s=drain_delay_s)
-    gateway = Gateway(snapshot, settings)
+    specs.routes = retarget(specs.routes, target or ())
+    settings = Settings(
+        listen=listen, tls=pair, admin=admin, admin_token=token, grace_s=grace_s, drain_delay_s=drain_delay_s
+    )
+    origin = Origin(folder=routes, load=lambda: _load_again(routes, only, target or ()), first=specs, watch=watch)
+    gateway = Gateway(specs.snapshot, settings, origin=origin)
 
     def ready() -> None:
-        names = [route.name for route in snapshot.routes]
+        names = list(specs.routes)
         log.info("listening", address=gateway.address, tls=pair is not None, admin=gateway.admin_address, routes=names)
+        if token is None and not is_local(parse_address(admin)[0]):
+            log.warning("the admin API is closed off loopback; open it with --admin-token", admin=admin)
         if not names:
             log.warning("there is no route", folder=str(routes))
 
     raise typer.Exit(run_or_fail(gateway, on_ready=ready, addresses=(listen, admin)))
+
+
+def _token(text: str) -> Secret:
+    return read_secret(text, "--admin-token", shown=os.environ.get(ADMIN_TOKEN) != text)
+
+
+def _load_again(routes: Path, only: Collection[str] | None, target: Sequence[str]) -> Specs:
+    """Load as at the start. Raises OSError; all else that is wrong is in the diagnostics."""
+    specs = load(routes, only=only)
+    if not specs.diagnostics.has_errors:
+        try:
+            specs.routes = retarget(specs.routes, target)
+        except UserError as error:
+            specs.diagnostics.error(Mark(str(routes), 1, 1), "", str(error))
+    return specs

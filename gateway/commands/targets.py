@@ -1,18 +1,18 @@
 """Points routes at other URLs than their files name: at a stand-in, for a demonstration or a rehearsal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from gateway.commands.options import fail, misuse
 from gateway.core.model import PublicUrl
-from gateway.core.snapshot import Snapshot, make_snapshot
+from gateway.core.route import Route
 from gateway.core.suggest import nearest
 from gateway.core.url import split_url
 
 
-def retarget(snapshot: Snapshot, pairs: Sequence[str]) -> Snapshot:
-    """Return the snapshot with the calls of each `ROUTE=URL` sent to that URL."""
-    routes = {route.name: route for route in snapshot.routes}
+def retarget(routes: Mapping[str, Route], pairs: Sequence[str]) -> dict[str, Route]:
+    """Return the routes with the calls of each `ROUTE=URL` sent to that URL."""
+    routes = dict(routes)
     for pair in pairs:
         name, equals, url = pair.partition("=")
         if not equals:
@@ -23,7 +23,7 @@ def retarget(snapshot: Snapshot, pairs: Sequence[str]) -> Snapshot:
         route = routes[name]
         target = replace(route.target, scheme=base.scheme, host=base.host, base_path=base.prefix)
         routes[name] = replace(route, target=target)
-    return make_snapshot(list(routes.values()))
+    return routes
 
 
 def base_url(url: str, option: str) -> PublicUrl:

@@ -6,6 +6,7 @@ Every check of `specs` adds to one `Diagnostics` and goes on, so that a person s
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 
 class Severity(StrEnum):
@@ -40,7 +41,7 @@ class Diagnostic:
         hint = f"; {self.hint}" if self.hint else ""
         return " ".join(f"{self.mark}: {word}{path}{self.what}{hint}".splitlines())
 
-    def as_json(self) -> dict[str, str | int]:
+    def as_json(self) -> dict[str, Any]:
         return {
             "severity": self.severity.value,
             "file": self.mark.file,

@@ -190,6 +190,8 @@ class Ingress:
     def _count(self, route: Route, change: int) -> None:
         self._in_flight[route.name] += change
         self._telemetry.in_flight.labels(route.name).set(self._in_flight[route.name])
+        if not self._in_flight[route.name]:
+            del self._in_flight[route.name]  # reloads bring ever new names
 
 
 def _message(match: Match, incoming: Incoming, body: bytes) -> Message:

@@ -1,12 +1,14 @@
 """gateway serve: what it refuses to start with. How it runs and ends: tests/test_processes.py."""
 
 import signal
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
 
+from tests.caller import exchange
 from tests.commands.requests import ENVIRON
-from tests.processes import command
+from tests.processes import Command, command
 from tests.terminal import run
 
 
@@ -21,6 +23,9 @@ def variables(environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (["--listen", "here"], 2, "--listen: 'here' is not an address; write host:port, like "),
         (["--admin", ":x"], 2, "--admin: ':x' is not an address; write host:port, like "),
+        (["--admin-token", ""], 2, "--admin-token is empty"),
+        (["--admin-token", "env:NOPE"], 1, "--admin-token: the environment variable 'NOPE' is not set"),
+        (["--admin-token", "file:/nope"], 1, "--admin-token: /nope cannot be read: no such file or directory"),
         (["--log-level", "loud"], 2, "--log-level: 'loud' is not one of debug, info, warning, error"),
         (["--log-format", "xml"], 2, "--log-format: 'xml' is not one of auto, json, text"),
         (["--grace-s", "nan"], 2, "invalid value for '--grace-s' "),
@@ -61,3 +66,62 @@ async def test_a_folder_without_routes_is_served_with_a_warning(tmp_path: Path) 
         code, _ = await gateway.end()
 
     assert (code, warning["folder"]) == (0, str(tmp_path))
+
+
+# To the gateway this is some host; to the system it is loopback.
+ABROAD = "127.1:0"
+
+
+def serve_abroad(*options: str, **environ: str) -> AbstractAsyncContextManager[Command]:
+    addresses = ("--listen", "127.0.0.1:0", "--admin", ABROAD)
+    return command("serve", "--routes", "routes.d", *addresses, *options, environ=ENVIRON | environ)
+
+
+async def ask(gateway: Command, *headers: str) -> int:
+    """Return the status of an answer of the admin API."""
+    head = "\r\n".join(["GET /api/routes HTTP/1.1", "Host: gateway.example", *headers, "", ""])
+    return (await exchange((await gateway.event("listening"))["admin"], head.encode())).status
+
+
+async def test_off_loopback_the_admin_api_is_closed_and_the_log_says_how_to_open_it() -> None:
+    async with serve_abroad() as gateway:
+        status = await ask(gateway)
+        warning = await gateway.event("the admin API is closed off loopback; open it with --admin-token")
+
+    assert (status, warning["level"]) == (403, "warning")
+
+
+@pytest.mark.parametrize(
+    ("options", "environ", "warned"),
+    [
+        (["--admin-token", "env:OURS"], {"OURS": "hush"}, False),
+        (["--admin-token", "hush"], {}, True),
+        ([], {"GATEWAY_ADMIN_TOKEN": "hush"}, False),
+        ([], {"GATEWAY_ADMIN_TOKEN": "env:OURS", "OURS": "hush"}, False),
+    ],
+    ids=["named", "bare", "of the environment", "named in the environment"],
+)
+async def test_a_token_opens_the_admin_api(options: list[str], environ: dict[str, str], warned: bool) -> None:
+    async with serve_abroad(*options, **environ) as gateway:
+        status = await ask(gateway, "Authorization: Bearer hush")
+
+    assert status == 200
+    assert ("warning: a bare --admin-token" in "".join(gateway.log)) is warned
+    assert "hush" not in "".join(gateway.log)
+
+
+async def test_a_target_named_on_the_command_line_stays_over_a_reload(tmp_path: Path) -> None:
+    route = Path("routes.d/zstack-to-tencent.yaml").read_text().partition("cases:")[0]
+    (tmp_path / "route.yaml").write_text(route)
+    target = ("--target", "zstack-to-tencent=http://127.0.0.1:1")
+    addresses = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
+    async with command("serve", "--routes", str(tmp_path), *addresses, *target, environ=ENVIRON) as gateway:
+        admin = (await gateway.event("listening"))["admin"]
+        gateway.signal(signal.SIGHUP)
+        await gateway.event("reloaded")
+        listed = await exchange(admin, b"GET /api/routes HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        (tmp_path / "route.yaml").write_text(route.replace("route: zstack-to-tencent", "route: another"))
+        problem = (await gateway.event("not reloaded; the old routes go on"))["problems"][0]
+
+    assert listed.json["routes"][0]["host"] == "127.0.0.1:1"
+    assert "--target: no route is named 'zstack-to-tencent'; known: another" in problem

@@ -6,6 +6,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway.app import Gateway, Settings
 from gateway.core.snapshot import make_snapshot
 from gateway.telemetry import Telemetry
+from gateway.web.admin import Admin
+from gateway.web.guard import Guard
 from gateway.web.listener import listen
 from gateway.web.probes import Probes
 from tests.caller import call, exchange
@@ -23,7 +25,7 @@ async def test_a_running_gateway_is_healthy_and_ready(path: str, body: bytes) ->
 
 
 async def test_what_has_not_started_or_is_stopping_is_healthy_and_not_ready() -> None:
-    listener = await listen(Probes(lambda: False, Telemetry(), list), "127.0.0.1:0")
+    listener = await listen(Admin(Probes(lambda: False, Telemetry()), Guard("127.0.0.1"), []), "127.0.0.1:0")
     ready = await exchange(listener.address, b"GET /readyz HTTP/1.1\r\nHost: h\r\n\r\n")
     healthy = await exchange(listener.address, b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n")
     await listener.close(0)
@@ -86,7 +88,10 @@ async def test_another_path_is_told_which_are_known(gateway: Running, path: str)
     reply = await gateway.probe(path)
 
     assert (reply.status, reply.header("content-type")) == (404, "application/json")
-    assert reply.json == {"code": "NOT_FOUND", "message": "known: /healthz, /readyz, /metrics, /refused"}
+    assert reply.json == {
+        "code": "NOT_FOUND",
+        "message": "known: /healthz, /readyz, /metrics, /api, which lists the others",
+    }
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])

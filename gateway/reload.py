@@ -1,0 +1,137 @@
+"""Reload: specs are loaded anew as a whole, and take the place of the old ones at once or not at all."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import structlog
+
+from gateway.core.snapshot import Snapshot
+from gateway.specs.changes import look, settle, ticks
+from gateway.specs.diagnostic import Diagnostics, Mark, Severity
+from gateway.specs.load import Specs
+from gateway.stamps import Files
+from gateway.telemetry import Telemetry
+from gateway.web.answers import Finding, ReloadState
+
+# How many findings are told: in the log, and in an answer.
+LOGGED, ANSWERED = 5, 100
+Cause = Literal["start", "files", "signal", "request"]
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where the specs come from. `load` gives them anew, and may raise OSError; `first` are those of the start.
+
+    With `watch`, they are loaded anew whenever their files change.
+    """
+
+    folder: Path
+    load: Callable[[], Specs]
+    first: Specs
+    watch: bool = True
+
+
+class Reloader:
+    """Loads when told to, and when files have changed, in a thread and once at a time; `use` takes what was loaded."""
+
+    def __init__(self, origin: Origin, use: Callable[[Snapshot], None], telemetry: Telemetry) -> None:
+        first = origin.first
+        self._origin = origin
+        self._use = use
+        self._telemetry = telemetry
+        self._one_at_a_time = asyncio.Lock()
+        self._asked = self._served = 0
+        self._seen: Files = first.files
+        self.last = _state(first, "start", started=time.monotonic(), generation=1, routes=len(first.routes))
+        telemetry.loaded(self.last.time)
+
+    async def reload(self, cause: Cause) -> ReloadState:
+        """Load the specs anew, and tell how that went. Whoever asks while one load runs shares the next: what was
+        written meanwhile may be too late for the first."""
+        self._asked = ticket = self._asked + 1
+        async with self._one_at_a_time:
+            if self._served < ticket:
+                asked = self._asked
+                await self._reload(cause)
+                self._served = asked
+            return self.last
+
+    async def on_request(self) -> ReloadState:
+        return await self.reload("request")
+
+    async def watch(self) -> None:
+        """Reload when the files are no longer those of the last load, for ever."""
+        folder = self._origin.folder
+        if not self._origin.watch:
+            return
+        async for _ in ticks(folder):
+            if await asyncio.to_thread(look, folder, self._seen) == self._seen:
+                continue
+            if await settle(folder, self._seen) != self._seen:
+                await self.reload("files")
+
+    async def _reload(self, cause: Cause) -> None:
+        started = time.monotonic()
+        specs, snapshot = await asyncio.to_thread(self._read)
+        self._seen = specs.files
+        generation, routes = self.last.generation, self.last.routes
+        if snapshot is not None:
+            self._use(snapshot)
+            generation, routes = generation + 1, len(snapshot.routes)
+        self.last = _state(specs, cause, started=started, generation=generation, routes=routes)
+        self._telemetry.reloaded(self.last.ok, self.last.time)
+        _log(self.last)
+
+    def _read(self) -> tuple[Specs, Snapshot | None]:
+        """Load, and return the snapshot where nothing is wrong with it."""
+        try:
+            specs = self._origin.load()
+            return specs, None if specs.diagnostics.has_errors else specs.snapshot
+        except OSError as error:
+            what = f"it cannot be read: {(error.strerror or str(error)).lower()}"
+            place = str(error.filename or self._origin.folder)
+        except Exception:
+            log.exception("bug")
+            what, place = "an internal error, which the log tells", str(self._origin.folder)
+        failed = Specs(Diagnostics(), files=look(self._origin.folder, self._seen))
+        failed.diagnostics.error(Mark(place, 1, 1), "", what)
+        return failed, None
+
+
+def _state(specs: Specs, cause: Cause, *, started: float, generation: int, routes: int) -> ReloadState:
+    found = sorted(specs.diagnostics, key=lambda each: each.severity is not Severity.ERROR)
+    severities = [each.severity for each in found]
+    return ReloadState(
+        ok=not specs.diagnostics.has_errors,
+        cause=cause,
+        time=round(time.time(), 3),
+        ms=round((time.monotonic() - started) * 1000, 1),
+        generation=generation,
+        routes=routes,
+        errors=severities.count(Severity.ERROR),
+        warnings=severities.count(Severity.WARNING),
+        diagnostics=[Finding(**each.as_json(), text=str(each)) for each in found[:ANSWERED]],
+    )
+
+
+def _log(state: ReloadState) -> None:
+    told = {
+        "cause": state.cause,
+        "generation": state.generation,
+        "routes": state.routes,
+        "ms": state.ms,
+        "errors": state.errors,
+        "warnings": state.warnings,
+        "problems": [each.text for each in state.diagnostics if each.severity != "note"][:LOGGED],
+    }
+    if not state.ok:
+        log.error("not reloaded; the old routes go on", **told)
+    elif not state.routes:
+        log.warning("reloaded; there is no route", **told)
+    else:
+        log.info("reloaded", **told)
