@@ -6,17 +6,15 @@ import signal
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import structlog
 
 from gateway.core.model import Secret
 from gateway.core.snapshot import Snapshot
-from gateway.delivery.client import Client
-from gateway.delivery.direct import Direct
-from gateway.delivery.dispatch import Dispatcher
-from gateway.delivery.exchange import Exchange
-from gateway.delivery.relays import Relays
+from gateway.delivery.outgoing import Outgoing
+from gateway.delivery.store import Limits as QueueLimits
 from gateway.reload import Origin, Reloader
 from gateway.telemetry import Telemetry
 from gateway.tls import Pair
@@ -37,7 +35,8 @@ log = structlog.get_logger()
 class Settings:
     """Where to listen, and how to end. `admin` None leaves the admin port out; `tls` is for the other one only.
 
-    `admin_token` is asked of whoever wants more of the admin port than its probes.
+    `admin_token` is asked of whoever wants more of the admin port than its probes. `data` is the folder of the queue,
+    `queue` what it may hold.
     """
 
     listen: str = "127.0.0.1:8080"
@@ -47,6 +46,8 @@ class Settings:
     grace_s: float = 25
     drain_delay_s: float = 0
     max_in_flight: int = MAX_IN_FLIGHT
+    data: Path | None = None
+    queue: QueueLimits | None = None
     limits: HttpLimits = field(default_factory=HttpLimits)
 
 
@@ -69,8 +70,7 @@ class Gateway:
         self._pass_on = pass_on
         self._telemetry = Telemetry()
         self._ready = False
-        self._client: Client | None = None
-        self._dispatcher: Dispatcher | None = None
+        self._outgoing: Outgoing | None = None
         self._listener: Listener | None = None
         self._admin: Listener | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -85,21 +85,22 @@ class Gateway:
         return self._admin.address if self._admin else ""
 
     async def start(self) -> None:
-        """Listen. Raises ValueError or OSError for an address that cannot be had, BadPem for a certificate."""
-        self._client = Client()
-        exchange = Exchange(self._client, self._telemetry)
-        self._dispatcher = Dispatcher(exchange)
+        """Listen. Raises ValueError or OSError for an address that cannot be had, BadPem for a certificate, and
+        CannotOpen for a folder that cannot hold a queue."""
+        self._outgoing = await Outgoing.open(
+            self._telemetry, lambda: self._snapshot, data=self._settings.data, limits=self._settings.queue
+        )
         ingress = Ingress(
             lambda: self._snapshot,
-            self._deliver or Direct(self._dispatcher).deliver,
-            self._pass_on or Relays(self._client, exchange.sessions, self._telemetry).pass_on,
+            self._deliver or self._outgoing.deliver,
+            self._pass_on or self._outgoing.pass_on,
             Replays(),
             self._telemetry,
             max_in_flight=self._settings.max_in_flight,
         )
         try:
             if self._settings.admin is not None:
-                handler = self._admin_handler(self._settings.admin, ingress, self._dispatcher)
+                handler = self._admin_handler(self._settings.admin, ingress, self._outgoing)
                 self._admin = await listen(handler, self._settings.admin)
             certificate = None if self._settings.tls is None else Certificate(self._settings.tls)
             self._listener = await listen(
@@ -137,19 +138,17 @@ class Gateway:
             await asyncio.wait(tasks)
         if self._listener is not None:
             await self._listener.close(grace_s)
-        if self._dispatcher is not None:
-            await self._dispatcher.close(end - time.monotonic())
-        if self._client is not None:
-            await self._client.close()
+        if self._outgoing is not None:
+            await self._outgoing.close(end - time.monotonic())
         if self._admin is not None:
             await self._admin.close(0)
 
-    def _admin_handler(self, address: str, ingress: Ingress, dispatcher: Dispatcher) -> Admin:
+    def _admin_handler(self, address: str, ingress: Ingress, outgoing: Outgoing) -> Admin:
         running = Running(
             snapshot=lambda: self._snapshot,
             telemetry=self._telemetry,
             refused=lambda: ingress.refused,
-            gates=dispatcher.gates,
+            gates=outgoing.gates,
             reloads=self._reloader,
         )
         probes = Probes(lambda: self._ready, self._telemetry)

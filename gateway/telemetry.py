@@ -42,6 +42,15 @@ class Telemetry:
         self._report_seconds = self._of_route(
             Histogram, "gateway_report_seconds", "From a report's head to its reply.", buckets=_BUCKETS
         )
+        self._retries = self._of_route(
+            Counter, "gateway_retried_points", "Stored data points that will be tried again.", "target"
+        )
+        self._parked = self._of_route(
+            Counter, "gateway_parked_points", "Stored data points that were put aside.", "target", "reason"
+        )
+        self._mirrored = self._of_route(
+            Counter, "gateway_mirrored_reports", "Reports sent to mirrors too.", "mirror", "code", "reason"
+        )
         self._upstream_seconds = self._of_route(
             Histogram,
             "gateway_upstream_seconds",
@@ -71,6 +80,15 @@ class Telemetry:
         self._points.labels(route, "accepted").inc(outcome.accepted)
         self._points.labels(route, "rejected").inc(len(outcome.rejected))
         self._report_seconds.labels(route).observe(seconds)
+
+    def retried(self, route: str, target: str, points: int) -> None:
+        self._retries.labels(route, target).inc(points)
+
+    def parked(self, route: str, target: str, reason: str, points: int) -> None:
+        self._parked.labels(route, target, reason).inc(points)
+
+    def mirrored(self, route: str, mirror: str, outcome: Outcome) -> None:
+        self._mirrored.labels(route, mirror, outcome.code, outcome.reason or "").inc()
 
     def ignored(self, route: str, members: int) -> None:
         self._ignored.labels(route).inc(members)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from gateway.app import Gateway, run, run_until_signal
 from gateway.commands.options import fail, misuse, system_text
+from gateway.delivery.store import CannotOpen
 from gateway.tls import BadPem, Pair
 from gateway.web.listener import parse_address
 
@@ -27,7 +28,7 @@ def tls_pair(cert: Path | None, key: Path | None) -> Pair | None:
 def run_or_fail(gateway: Gateway, *, on_ready: Callable[[], None], addresses: Sequence[str]) -> int:
     """Run it until a signal, and return the exit code.
 
-    Raises UserError when one of the addresses cannot be had, or the certificate will not do.
+    Raises UserError when one of the addresses or the queue's folder cannot be had, or the certificate will not do.
     """
     listening = False
 
@@ -40,6 +41,8 @@ def run_or_fail(gateway: Gateway, *, on_ready: Callable[[], None], addresses: Se
         return run(run_until_signal(gateway, on_ready=ready))
     except BadPem as error:
         fail(f"--tls-{error.part}: {error}")
+    except CannotOpen as error:
+        fail(f"--data: {error}")
     except OSError as error:
         if listening:
             raise

@@ -105,7 +105,7 @@ async def _outcomes(route: Route, items: list[Item], count: int) -> AsyncGenerat
     try:
         for _ in range(count):
             try:
-                outcome = await direct.deliver(route, Accepted(ANYONE, tuple(items)), uuid4().hex)
+                outcome = await direct.deliver(route.name, route.target, Accepted(ANYONE, tuple(items)), uuid4().hex)
             except GatewayError as error:
                 outcome = error.outcome
             yield mask(outcome, route.secrets)

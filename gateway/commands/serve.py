@@ -12,10 +12,12 @@ from gateway.app import Gateway, Settings
 from gateway.commands.credentials import read_secret
 from gateway.commands.listening import check_address, run_or_fail, tls_pair
 from gateway.commands.loading import load_or_fail
-from gateway.commands.options import DEFAULT_ROUTES, Routes, UserError, misuse
+from gateway.commands.options import DEFAULT_ROUTES, Routes, UserError, fail, misuse
 from gateway.commands.printing import print_diagnostics
 from gateway.commands.targets import retarget
 from gateway.core.model import Secret
+from gateway.core.route import Route
+from gateway.delivery.store import Limits as QueueLimits
 from gateway.logs import LEVELS, configure
 from gateway.reload import Origin
 from gateway.specs.diagnostic import Mark
@@ -77,6 +79,29 @@ def serve(
             help="How long /readyz says no before listening ends.",
         ),
     ] = 0,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", envvar="GATEWAY_DATA", help="Where queued routes keep data points until they are delivered."
+        ),
+    ] = None,
+    queue_max_points: Annotated[
+        int,
+        typer.Option(min=1, metavar="N", envvar="GATEWAY_QUEUE_MAX_POINTS", help="Then new reports are refused."),
+    ] = QueueLimits().max_points,
+    queue_max_bytes: Annotated[
+        int,
+        typer.Option(min=1, metavar="N", envvar="GATEWAY_QUEUE_MAX_BYTES", help="Then new reports are refused."),
+    ] = QueueLimits().max_bytes,
+    queue_max_age_s: Annotated[
+        float | None,
+        typer.Option(
+            min=1,
+            metavar="SECONDS",
+            envvar="GATEWAY_QUEUE_MAX_AGE_S",
+            help="Refuse reports for a target whose oldest data point has waited longer.",
+        ),
+    ] = None,
     log_level: Annotated[
         str, typer.Option(metavar="LEVEL", envvar="GATEWAY_LOG_LEVEL", help="debug, info, warning or error.")
     ] = "info",
@@ -108,11 +133,18 @@ def serve(
     configure(log_level, log_format)  # type: ignore[arg-type]  # just checked
     specs = load_or_fail(routes, only=only)
     print_diagnostics(specs.diagnostics)
-    specs.routes = retarget(specs.routes, target or ())
+    specs.routes = _runnable(retarget(specs.routes, target or ()), data)
     settings = Settings(
-        listen=listen, tls=pair, admin=admin, admin_token=token, grace_s=grace_s, drain_delay_s=drain_delay_s
+        listen=listen,
+        tls=pair,
+        admin=admin,
+        admin_token=token,
+        grace_s=grace_s,
+        drain_delay_s=drain_delay_s,
+        data=data,
+        queue=QueueLimits(max_points=queue_max_points, max_bytes=queue_max_bytes, max_age_s=queue_max_age_s),
     )
-    origin = Origin(folder=routes, load=lambda: _load_again(routes, only, target or ()), first=specs, watch=watch)
+    origin = Origin(folder=routes, load=lambda: _load_again(routes, only, target or (), data), first=specs, watch=watch)
     gateway = Gateway(specs.snapshot, settings, origin=origin)
 
     def ready() -> None:
@@ -130,12 +162,20 @@ def _token(text: str) -> Secret:
     return read_secret(text, "--admin-token", shown=os.environ.get(ADMIN_TOKEN) != text)
 
 
-def _load_again(routes: Path, only: Collection[str] | None, target: Sequence[str]) -> Specs:
+def _runnable(routes: dict[str, Route], data: Path | None) -> dict[str, Route]:
+    """Return the routes. Raises UserError where some are queued and there is no folder for that."""
+    queued = [name for name, route in routes.items() if route.is_queued]
+    if queued and data is None:
+        fail(f"queued routes need a folder that lasts, give --data DIR: {', '.join(queued)}")
+    return routes
+
+
+def _load_again(routes: Path, only: Collection[str] | None, target: Sequence[str], data: Path | None) -> Specs:
     """Load as at the start. Raises OSError; all else that is wrong is in the diagnostics."""
     specs = load(routes, only=only)
     if not specs.diagnostics.has_errors:
         try:
-            specs.routes = retarget(specs.routes, target)
+            specs.routes = _runnable(retarget(specs.routes, target), data)
         except UserError as error:
             specs.diagnostics.error(Mark(str(routes), 1, 1), "", str(error))
     return specs

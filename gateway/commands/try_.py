@@ -153,7 +153,7 @@ class _Trial:
         client = Client()
         try:
             dispatcher = Dispatcher(Exchange(client, Telemetry(), self.witness), Gates(patient=True))
-            return await Direct(dispatcher).deliver(self.route, accepted, request_id)
+            return await Direct(dispatcher).deliver(self.route.name, self.route.target, accepted, request_id)
         finally:
             await client.close()
 

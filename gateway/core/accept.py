@@ -12,7 +12,7 @@ from gateway.core.message import Message, as_map
 from gateway.core.model import DataPoint
 from gateway.core.outcome import Reason, Rejected
 from gateway.core.recipe.verify import Check, Refused, ReplayMemory, Verified, verify
-from gateway.core.route import PointChanges, Route, Source
+from gateway.core.route import PointChanges, Route, Source, Target
 from gateway.core.rules import Dropped, Rule, Violation, apply_rules
 from gateway.core.snapshot import Match
 from gateway.core.stats import spread
@@ -34,6 +34,7 @@ class Accepted:
     dropped: int = 0
     names: Mapping[str, Any] = field(default_factory=dict)
     ignored: int = 0
+    mirrored: Mapping[str, tuple[Item, ...]] = field(default_factory=dict)
 
 
 def accept(match: Match, message: Message, *, now_ns: int, replays: ReplayMemory, peer: str | None = None) -> Accepted:
@@ -43,14 +44,15 @@ def accept(match: Match, message: Message, *, now_ns: int, replays: ReplayMemory
     """
     receive = match.route.source.receive
     who, names = admit(match, message, now_ns=now_ns, replays=replays, peer=peer)
-    items, rejected = decode(receive, names, now_ns=now_ns)
-    raw = [item.item for item in items] + [each.item for each in rejected]
+    decoded, rejected = decode(receive, names, now_ns=now_ns)
+    raw = [item.item for item in decoded] + [each.item for each in rejected]
     ignored = count_ignored(receive, names["body"], raw)
-    items, refused, dropped = _change(match.route, items, now_ns)
+    items, refused, dropped = _change(match.route, match.route.target, decoded, now_ns)
     rejected = sorted([*rejected, *refused], key=lambda each: each.index)
     if rejected and (receive.partial == "whole" or (not items and not dropped)):
         raise CallerError(refused_whole(rejected))
-    return Accepted(who, tuple(items), tuple(rejected), dropped, names, ignored)
+    mirrored = _mirrored(match.route, decoded, refused, now_ns) if match.route.mirrors else {}
+    return Accepted(who, tuple(items), tuple(rejected), dropped, names, ignored, mirrored)
 
 
 def admit(
@@ -121,14 +123,23 @@ def _about(match: Match, who: Verified) -> dict[str, Any]:
     return {"request": match.form.name if match.form else None, "recipe": who.recipe, "key": who.key}
 
 
-def _change(route: Route, items: Iterable[Item], now_ns: int) -> tuple[list[Item], list[Rejected], int]:
+def _mirrored(
+    route: Route, items: Sequence[Item], refused: Sequence[Rejected], now_ns: int
+) -> dict[str, tuple[Item, ...]]:
+    """Return what each mirror gets of the items that are not refused: as much of them as it can hold."""
+    lost = {each.index for each in refused}
+    taken = [item for item in items if item.index not in lost]
+    return {mirror.name: tuple(_change(route, mirror, taken, now_ns)[0]) for mirror in route.mirrors}
+
+
+def _change(route: Route, target: Target, items: Iterable[Item], now_ns: int) -> tuple[list[Item], list[Rejected], int]:
     """Make of each item the points that go on: none where it is dropped, several where its statistics are spread."""
     kept: list[Item] = []
     rejected: list[Rejected] = []
     dropped = 0
     for item in items:
         try:
-            points = list(_points(route, item.point, now_ns))
+            points = list(_points(route, target, item.point, now_ns))
         except Violation as error:
             rejected.append(Rejected(item.index, error.reason, error.message, item.item))
         else:
@@ -137,15 +148,15 @@ def _change(route: Route, items: Iterable[Item], now_ns: int) -> tuple[list[Item
     return kept, rejected, dropped
 
 
-def _points(route: Route, point: DataPoint, now_ns: int) -> Iterator[DataPoint]:
+def _points(route: Route, target: Target, point: DataPoint, now_ns: int) -> Iterator[DataPoint]:
     """Apply the source's rules, the route's own changes and the target's rules. Raises Violation."""
     try:
         changed = change_point(route.points, apply_rules(route.source.rules, point, now_ns=now_ns))
     except Dropped:
         return
-    for each in spread(changed, route.points.stats, route.target.holds_stats) if changed else ():
+    for each in spread(changed, route.points.stats, target.holds_stats) if changed else ():
         with suppress(Dropped):
-            yield _held(route.target.rules, each, now_ns)
+            yield _held(target.rules, each, now_ns)
 
 
 def change_point(changes: PointChanges, point: DataPoint) -> DataPoint | None:

@@ -41,11 +41,12 @@ class Breaker:
 
     def after(self, outcome: Outcome, now: float) -> Self:
         """Return the state after a call's outcome."""
-        is_ill = outcome.reason in ILL
-        if not is_ill and outcome.code not in SHUT:
+        is_shut = outcome.then == "pause" or (outcome.then is None and outcome.code in SHUT)
+        is_ill = outcome.reason in ILL and outcome.then != "park"
+        if not is_ill and not is_shut:
             return self if self == type(self)() else type(self)()
         failures = self.failures + 1
-        if self.state == "closed" and is_ill and failures < FAILURES:
+        if self.state == "closed" and not is_shut and failures < FAILURES:
             return type(self)("closed", failures)
         if self.state == "open":
             return self  # a call that was under way when it opened

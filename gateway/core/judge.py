@@ -118,6 +118,7 @@ def _judge(rule: OutcomeRule, answer: Response, names: dict[str, Any], polled: s
         return Judged(failure(Reason.UPSTREAM_TIMEOUT, message or "the upstream has not finished"), path)
     code = rule.code if rule.of is None else _code_of(rule, rule.of(names))
     outcome = _by_status(answer, message) if code is None else _outcome(code, message, answer)
+    outcome = outcome if rule.then is None or outcome.ok else replace(outcome, then=rule.then)
     return Judged(outcome, named=() if rule.rejected is None else _named(rule.rejected, names))
 
 

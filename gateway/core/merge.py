@@ -78,7 +78,8 @@ def _only(share: Share[Owner], positions: Sequence[int]) -> Share[Owner]:
 
 def is_refused_whole(outcome: Outcome) -> bool:
     """Tell whether it was what the call held that was refused, without a word on which of it."""
-    return outcome.code is Code.INVALID_ARGUMENT and not outcome.rejected
+    at_fault = outcome.then == "park" or (outcome.then is None and outcome.code is Code.INVALID_ARGUMENT)
+    return at_fault and not outcome.rejected
 
 
 def further_calls(reports: int) -> int:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 
 class Code(StrEnum):
@@ -110,9 +110,15 @@ class Rejected:
     item: Any = None
 
 
+Then = Literal["retry", "park", "pause"]
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a report, or of one upstream call. `allow` are the methods that would have been known."""
+    """What became of a report, or of one upstream call.
+
+    `allow` are the methods that would have been known, `then` is what a rule says to do, where it says it.
+    """
 
     code: Code
     reason: Reason | None = None
@@ -122,6 +128,7 @@ class Outcome:
     request_id: str = ""
     retry_after_s: float | None = None
     allow: tuple[str, ...] = ()
+    then: Then | None = None
 
     @property
     def ok(self) -> bool:

@@ -8,7 +8,7 @@ from gateway.core.conditions import ANY_REQUEST, Conditions
 from gateway.core.expression import Expression
 from gateway.core.expression.compiler import Text
 from gateway.core.message import BodyKind
-from gateway.core.outcome import Code, Reason
+from gateway.core.outcome import Code, Reason, Then
 from gateway.core.pacing import UNPACED, Pace
 from gateway.core.recipe.model import Recipe
 from gateway.core.rules import Rule
@@ -170,6 +170,7 @@ class OutcomeRule:
     poll: Expression | None
     message: Expression | None
     rejected: RejectedRule | None = None
+    then: Then | None = None
 
 
 @dataclass(frozen=True, slots=True)

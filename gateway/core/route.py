@@ -63,6 +63,7 @@ class Target:
 
     With a `login`, `credential` is what logs in, and `recipe` carries the session that it gives. `holds_stats` are the
     statistics that its calls have a place for. `tls` is for whoever connects; None stands for what the system trusts.
+    `name` is `send`, or that of a mirror; a `queued` target gets its data points from the store.
     """
 
     provider: Provider
@@ -78,6 +79,8 @@ class Target:
     login: Login | None = None
     holds_stats: frozenset[str] = frozenset(STATISTICS)
     limits: Limits = UNLIMITED
+    name: str = "send"
+    queued: bool = False
     connect_timeout_s: float = 2
     timeout_s: float = 5
     coalesce: bool = True
@@ -111,12 +114,21 @@ class PointChanges:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One listening call and its target."""
+    """One listening call and its targets: what the first of them says counts, `mirrors` get the data points too."""
 
     name: str
     source: Source
     target: Target
     points: PointChanges = PointChanges()
+    mirrors: tuple[Target, ...] = ()
+
+    @property
+    def is_queued(self) -> bool:
+        """Whether data points are kept on disk, for the target or a mirror."""
+        return any(target.queued for target in (self.target, *self.mirrors))
+
+    def target_named(self, name: str) -> Target | None:
+        return next((target for target in (self.target, *self.mirrors) if target.name == name), None)
 
     @property
     def is_relay(self) -> bool:
@@ -128,4 +140,5 @@ class Route:
         """Every secret of the route, for masking."""
         every = (self.source.checks, *self.source.also_checks.values())
         received = [secret for checks in every for check in checks or () for secret in check.keyring.secrets()]
-        return (*received, self.target.credential.secret) if self.target.credential else tuple(received)
+        sent = [target.credential.secret for target in (self.target, *self.mirrors) if target.credential]
+        return (*received, *sent)

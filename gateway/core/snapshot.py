@@ -71,6 +71,9 @@ class Snapshot:
     _fixed: Mapping[tuple[str, str], Sequence[_Listening]] = field(default_factory=dict, repr=False)
     _capturing: Sequence[_Listening] = field(default=(), repr=False)
 
+    def route_named(self, name: str) -> Route | None:
+        return next((route for route in self.routes if route.name == name), None)
+
     def match(self, request: Request) -> Match | None:
         """Find the route by the head of a request; None when no route has its path."""
         unfit: list[tuple[str, Match]] = []

@@ -7,7 +7,7 @@ from gateway.core.accept import Accepted
 from gateway.core.encode import group
 from gateway.core.fold import Result, fold
 from gateway.core.outcome import Outcome, Reason, failure
-from gateway.core.route import Route
+from gateway.core.route import Target
 from gateway.delivery.deadline import Deadline
 from gateway.delivery.dispatch import Dispatcher, Parcel
 
@@ -21,14 +21,13 @@ class Direct:
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
 
-    async def deliver(self, route: Route, accepted: Accepted, request_id: str) -> Outcome:
+    async def deliver(self, route: str, target: Target, accepted: Accepted, request_id: str) -> Outcome:
         """Return what became of a report. Raises SpecError where the provider's expressions fail."""
-        target = route.target
         deadline = Deadline.after(target.timeout_s)
         groups = group(target, accepted.items, now_ns=time.time_ns())
         parcels = [Parcel(each, request_id, deadline) for each in groups]
         for parcel in parcels:
-            self._dispatcher.send(route.name, target, parcel)
+            self._dispatcher.send(route, target, parcel)
         late = failure(Reason.UPSTREAM_TIMEOUT, f"no answer within {target.timeout_s:g} s")
         return fold(accepted, [result for parcel in parcels for result in await _results(parcel, deadline, late)])
 

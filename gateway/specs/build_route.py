@@ -32,13 +32,26 @@ def build_route(
     parts = RouteParts(document, providers, Compiler(on_value))
     source = build_source(parts, spec.receive)
     target = build_target(parts, spec.send, spec.delivery)
+    mirrors = [
+        build_target(parts, each, each.delivery, name=each.mirror, at=("mirrors", index))
+        for index, each in enumerate(spec.mirrors)
+    ]
+    _check_mirrors(parts, spec)
     points = _points(parts, spec.points)
     if source is not None and target is not None:
         check_sides(document, spec, source.provider, target.provider)
     document.problems(parts.compiler.problems)
     if document.errors or source is None or target is None:
         return None
-    return Route(name=spec.route, source=source, target=target, points=points), parts.compiler
+    built = tuple(mirror for mirror in mirrors if mirror is not None)
+    return Route(name=spec.route, source=source, target=target, points=points, mirrors=built), parts.compiler
+
+
+def _check_mirrors(parts: RouteParts, spec: RouteSpec) -> None:
+    names = ["send", *(each.mirror for each in spec.mirrors)]
+    for index, name in enumerate(names[1:]):
+        if name in names[: index + 1]:
+            parts.document.error(("mirrors", index, "mirror"), f"{name!r} is the name of another target of this route")
 
 
 def _points(parts: RouteParts, spec: PointsSpec) -> PointChanges:

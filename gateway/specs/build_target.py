@@ -18,36 +18,39 @@ from gateway.specs.build_tls import build_tls
 from gateway.specs.models import CredentialSpec, DeliverySpec, TargetSpec
 from gateway.specs.route_parts import RouteParts, check_chars, serves, to_credential
 
-AT: KeyPath = ("send",)
 
-
-def build_target(parts: RouteParts, spec: TargetSpec, delivery: DeliverySpec) -> Target | None:
-    provider = parts.provider(spec.provider, AT)
+def build_target(
+    parts: RouteParts, spec: TargetSpec, delivery: DeliverySpec, *, name: str = "send", at: KeyPath = ("send",)
+) -> Target | None:
+    """Return a target of the route; `at` is where it stands in the document."""
+    provider = parts.provider(spec.provider, at)
     if provider is None:
         return None
     if provider.send is None:
-        parts.document.error((*AT, "provider"), f"{provider.name} has no `send`: nothing can be sent to it")
+        parts.document.error((*at, "provider"), f"{provider.name} has no `send`: nothing can be sent to it")
         return None
     given = {**provider.given, **spec.given}
     for name in provider.needs:
         if given.get(name) in (None, ""):
-            parts.document.error((*AT, "given"), f"{provider.name} needs `given.{name}` to send")
+            parts.document.error((*at, "given"), f"{provider.name} needs `given.{name}` to send")
     login = _login(spec.credential, provider.send)
-    chosen = _call(parts, spec, provider.send, login)
-    url = _url(parts, spec, provider, given)
+    chosen = _call(parts, spec, provider.send, login, at)
+    url = _url(parts, spec, provider, given, at)
     if chosen is None or url is None:
         return None
     form, recipe = chosen
     poll = provider.send.poll
     others = [each for each in (login and login.sign, poll and poll.sign) if isinstance(each, Recipe)]
-    parts.check_given(spec.given, provider, [*form.sign, *others], AT)
+    parts.check_given(spec.given, provider, [*form.sign, *others], at)
     if poll is not None:
-        _check_poll(parts, spec.credential, poll, login, delivery.timeout_s)
+        _check_poll(parts, spec.credential, poll, login, delivery.timeout_s, at)
     if recipe is not None:
-        _check_rsa(parts, recipe)
+        _check_rsa(parts, recipe, at)
         if spec.credential is not None:
-            check_chars(parts, spec.credential, login.sign if login else recipe, (*AT, "credential"))
+            check_chars(parts, spec.credential, login.sign if login else recipe, (*at, "credential"))
     target = Target(
+        name=name,
+        queued=delivery.mode == "queued",
         provider=provider,
         send=provider.send,
         form=form,
@@ -57,11 +60,11 @@ def build_target(parts: RouteParts, spec: TargetSpec, delivery: DeliverySpec) ->
         recipe=recipe,
         credential=None if spec.credential is None else to_credential(spec.credential),
         given=given,
-        rules=parts.rules(provider, spec.rules, (*AT, "rules")),
+        rules=parts.rules(provider, spec.rules, (*at, "rules")),
         login=login,
         limits=build_limits(spec.limits, provider.limits),
         connect_timeout_s=spec.connect_timeout_s,
-        tls=None if spec.tls is None else build_tls(parts.document, spec.tls, url),
+        tls=None if spec.tls is None else build_tls(parts.document, spec.tls, url, (*at, "tls")),
         timeout_s=delivery.timeout_s,
         coalesce=delivery.coalesce,
     )
@@ -81,13 +84,13 @@ def _login(credential: CredentialSpec | None, send: Send) -> Login | None:
 
 
 def _call(
-    parts: RouteParts, spec: TargetSpec, send: Send, login: Login | None
+    parts: RouteParts, spec: TargetSpec, send: Send, login: Login | None, at: KeyPath
 ) -> tuple[CallForm, Recipe | None] | None:
     """Return the form of call, and the recipe that signs it: what the route names, else the first that fits."""
     forms = [form for form in send.requests if spec.request in (None, form.name)]
     if not forms:
         hint = nearest(spec.request or "", [form.name for form in send.requests])
-        parts.document.error((*AT, "request"), f"no request is named {spec.request!r}", hint)
+        parts.document.error((*at, "request"), f"no request is named {spec.request!r}", hint)
         return None
     if spec.credential is None and spec.sign is None:
         unsigned = next((form for form in forms if not form.sign), None)
@@ -97,7 +100,7 @@ def _call(
         for recipe in form.sign:
             if spec.sign in (None, recipe.name) and _fits(spec.credential, recipe, login):
                 return form, recipe
-    _report_unfit(parts, spec, forms)
+    _report_unfit(parts, spec, forms, at)
     return None
 
 
@@ -107,42 +110,51 @@ def _fits(credential: CredentialSpec | None, recipe: Recipe, login: Login | None
     return credential is not None and serves(credential, recipe)
 
 
-def _report_unfit(parts: RouteParts, spec: TargetSpec, forms: Sequence[CallForm]) -> None:
+def _report_unfit(parts: RouteParts, spec: TargetSpec, forms: Sequence[CallForm], at: KeyPath) -> None:
     recipes = {recipe.name: recipe for form in forms for recipe in form.sign}
     if spec.sign is not None and spec.sign not in recipes:
         hint = nearest(spec.sign, recipes.keys())
-        parts.document.error((*AT, "sign"), f"the provider has no recipe {spec.sign!r}", hint)
+        parts.document.error((*at, "sign"), f"the provider has no recipe {spec.sign!r}", hint)
     elif spec.credential is not None:
-        parts.unserved(spec.credential, recipes.values(), (*AT, "credential"))
+        parts.unserved(spec.credential, recipes.values(), (*at, "credential"))
     else:
-        parts.document.error(AT, "'credential' is missing: calls to this provider are signed")
+        parts.document.error(at, "'credential' is missing: calls to this provider are signed")
 
 
-def _url(parts: RouteParts, spec: TargetSpec, provider: Provider, given: Mapping[str, Any]) -> PublicUrl | None:
+def _url(
+    parts: RouteParts, spec: TargetSpec, provider: Provider, given: Mapping[str, Any], at: KeyPath
+) -> PublicUrl | None:
     url = spec.url
     if url is None and provider.url is not None:
         try:
             url = provider.url({"given": given})
         except EvaluationError as error:
-            parts.document.error((*AT, "given"), str(error))
+            parts.document.error((*at, "given"), str(error))
             return None
     if url is None:
-        parts.document.error(AT, "'url' is missing, and the provider has none")
+        parts.document.error(at, "'url' is missing, and the provider has none")
         return None
-    return parts.url(url, (*AT, "url"))
+    return parts.url(url, (*at, "url"))
 
 
 def _check_poll(
-    parts: RouteParts, credential: CredentialSpec | None, poll: Poll, login: Login | None, timeout_s: float
+    parts: RouteParts,
+    credential: CredentialSpec | None,
+    poll: Poll,
+    login: Login | None,
+    timeout_s: float,
+    at: KeyPath,
 ) -> None:
     if poll.every_s >= timeout_s:
         what = f"a delivery of {timeout_s:g} s is too short to poll every {poll.every_s:g} s"
-        parts.document.error(("delivery",), what, "raise `timeout_s`")
+        parts.document.error(
+            (*at[:-1], "delivery") if at == ("send",) else (*at, "delivery"), what, "raise `timeout_s`"
+        )
     if isinstance(poll.sign, Recipe) and credential is not None and not _fits(credential, poll.sign, login):
-        parts.unserved(credential, [poll.sign], (*AT, "credential"))
+        parts.unserved(credential, [poll.sign], (*at, "credential"))
 
 
-def _check_rsa(parts: RouteParts, recipe: Recipe) -> None:
+def _check_rsa(parts: RouteParts, recipe: Recipe, at: KeyPath) -> None:
     if recipe.needs_rsa and find_spec("cryptography") is None:
         what = f"{recipe.name} signs with RSA, and the package for that is not installed"
-        parts.document.error((*AT, "provider"), what, "pip install 'metric-gateway[rsa]'")
+        parts.document.error((*at, "provider"), what, "pip install 'metric-gateway[rsa]'")

@@ -11,23 +11,21 @@ from gateway.specs.models import TlsSpec
 from gateway.stamps import Stamp, stamp
 from gateway.tls import BadPem, Pair, client_context
 
-AT: KeyPath = ("send", "tls")
 
-
-def build_tls(document: Document, spec: TlsSpec, url: PublicUrl) -> SSLContext | None:
+def build_tls(document: Document, spec: TlsSpec, url: PublicUrl, place: KeyPath) -> SSLContext | None:
     """Return the context, or None where there is none to be had, which is reported."""
     if url.scheme != "https":
-        document.environmental(AT, "calls to a URL of http:// are never encrypted", "write https://")
+        document.environmental(place, "calls to a URL of http:// are never encrypted", "write https://")
         return None
     if spec.cert is None and spec.key is not None:
-        document.error((*AT, "key"), "a key without its certificate", "add `cert:`")
+        document.error((*place, "key"), "a key without its certificate", "add `cert:`")
         return None
     ca, cert, key = (_file(document, named) for named in (spec.ca, spec.cert, spec.key))
     stamps = tuple(document.files[file] for file in (ca, cert, key) if file is not None)
     try:
         return _context(ca, None if cert is None else Pair(cert, key), stamps)
     except BadPem as error:
-        at = (*AT, error.part)
+        at = (*place, error.part)
         document.environmental(at, f"{document.written(at)} {error.what}")
         return None
 

@@ -1,6 +1,7 @@
 """Holds a route to what gets lost on it: what would merge series has to be accepted in so many words."""
 
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 
 from gateway.core.expression.compiler import KeyPath
 from gateway.core.loss import IDENTITY, Lost, route_loss
@@ -18,29 +19,36 @@ def check_loss(document: Document, route: Route, attribute_names: Collection[str
 
     `attribute_names` are the attributes that the route's own expressions read.
     """
-    provider = route.target.provider
-    if provider.relay:
+    if route.target.provider.relay:
         return
+    _check_target(document, route, attribute_names, SEND)
+    for index, mirror in enumerate(route.mirrors):
+        place: KeyPath = ("mirrors", index, "provider")
+        _check_target(document, replace(route, target=mirror), attribute_names, place)
+
+
+def _check_target(document: Document, route: Route, attribute_names: Collection[str], place: KeyPath) -> None:
+    provider = route.target.provider
     if provider.receive is None:
         what = f"what {provider.name} can hold is not known: it has no `receive` to read its calls with"
-        document.note(SEND, what)
+        document.note(place, what)
         return
     try:
         loss = route_loss(route, attribute_names)
     except NotHeld as error:
         what = f"what {provider.name} can hold is not known: its `receive` refuses what its `send` makes ({error})"
-        document.warning(SEND, what)
+        document.warning(place, what)
         return
-    _check_lost(document, route, loss.lost)
+    _check_lost(document, route, loss.lost, place)
     for field in loss.missing:
         what = f"every data point would be refused: {provider.name} requires {field}, and no report has it"
-        document.warning(SEND, what, f"say what it is: `points: {{set: {{{field}: …}}}}`")
+        document.warning(place, what, f"say what it is: `points: {{set: {{{field}: …}}}}`")
     for index, field in enumerate(route.points.drops):
         if field not in {each.field for each in loss.lost}:
             document.note((*DROPS, index), f"{field} is not lost on this route", "leave it out")
 
 
-def _check_lost(document: Document, route: Route, lost: Iterable[Lost]) -> None:
+def _check_lost(document: Document, route: Route, lost: Iterable[Lost], place: KeyPath) -> None:
     drops = route.points.drops
     unnamed = [each for each in lost if each.field not in (*drops, *SPREAD)]
     merging = [each for each in unnamed if each.field in IDENTITY]
@@ -49,9 +57,9 @@ def _check_lost(document: Document, route: Route, lost: Iterable[Lost]) -> None:
     name = route.target.provider.name
     if merging:
         what = f"{name} loses what tells series apart: {_in_words(merging)}"
-        document.error(SEND, what, f"if they may merge, write {accepting}")
+        document.error(place, what, f"if they may merge, write {accepting}")
     if others:
-        document.warning(SEND, f"{name} loses {_in_words(others)}", f"if that will do, write {accepting}")
+        document.warning(place, f"{name} loses {_in_words(others)}", f"if that will do, write {accepting}")
 
 
 def _in_words(lost: Iterable[Lost]) -> str:

@@ -15,7 +15,7 @@ _OF_REPORTS = {
     ("receive", "replies"): ("ok", "partial"),
     ("send",): ("one_per", "item", "declare", "outcome"),
 }
-_OF_REPORT_ROUTES = {(): ("points",), ("receive",): ("rules",), ("send",): ("rules",)}
+_OF_REPORT_ROUTES = {(): ("points", "mirrors"), ("receive",): ("rules",), ("send",): ("rules",)}
 
 
 def check_roles(document: Document, spec: ProviderSpec) -> None:
@@ -44,6 +44,8 @@ def check_sides(document: Document, spec: RouteSpec, source: Provider, target: P
         for path in _stated(spec, _OF_REPORT_ROUTES):
             what = f"a route between relays has no `{path[-1]}`: there are no data points"
             document.error(path, what, "leave it out", at_key=True)
+        if spec.delivery.mode == "queued":
+            document.error(("delivery", "mode"), "a route between relays is direct: its caller waits for the answer")
         _check_cases(document, spec.cases)
 
 

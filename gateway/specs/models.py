@@ -140,6 +140,7 @@ class OutcomeRuleSpec(Model):
     poll: Tree = None
     message: Tree = None
     rejected: RejectedSpec | None = None
+    then: Literal["retry", "park", "pause"] | None = None
 
 
 class LoginSpec(Model):
@@ -251,9 +252,14 @@ class PointsSpec(Model):
 
 
 class DeliverySpec(Model):
-    mode: Literal["direct"] = "direct"
+    mode: Literal["direct", "queued"] = "direct"
     timeout_s: Positive = 5
     coalesce: bool = True
+
+
+class MirrorSpec(TargetSpec):
+    mirror: Name
+    delivery: DeliverySpec = DeliverySpec()
 
 
 class RouteSpec(Model):
@@ -262,4 +268,5 @@ class RouteSpec(Model):
     send: TargetSpec
     points: PointsSpec = PointsSpec()
     delivery: DeliverySpec = DeliverySpec()
+    mirrors: list[MirrorSpec] = []
     cases: list[CaseSpec] = []

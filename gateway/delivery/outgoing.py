@@ -1,0 +1,65 @@
+"""The sending half of a running gateway: everything between an accepted report and its targets, and how it ends."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+
+from gateway.core.snapshot import Snapshot
+from gateway.delivery.client import Client
+from gateway.delivery.deliveries import Deliveries
+from gateway.delivery.direct import Direct
+from gateway.delivery.dispatch import Dispatcher
+from gateway.delivery.exchange import Exchange
+from gateway.delivery.queued import Queued
+from gateway.delivery.relays import Relays
+from gateway.delivery.store import Limits, Store
+from gateway.delivery.workers import Workers
+from gateway.telemetry import Telemetry
+
+
+class Outgoing:
+    """What sends, and what keeps until it can be sent. It outlives reloads; whoever opens it closes it."""
+
+    def __init__(
+        self, client: Client, telemetry: Telemetry, snapshot: Callable[[], Snapshot], store: Store | None
+    ) -> None:
+        exchange = Exchange(client, telemetry)
+        dispatcher = Dispatcher(exchange)
+        workers = None if store is None else Workers(store, dispatcher, snapshot, telemetry)
+        queued = None if store is None or workers is None else Queued(store, workers.wake)
+        self.store = store
+        self.gates = dispatcher.gates
+        self.deliver = (deliveries := Deliveries(Direct(dispatcher), queued, telemetry)).deliver
+        self.pass_on = Relays(client, exchange.sessions, telemetry).pass_on
+        self._client = client
+        self._dispatcher = dispatcher
+        self._deliveries = deliveries
+        self._workers = workers
+
+    @classmethod
+    async def open(
+        cls,
+        telemetry: Telemetry,
+        snapshot: Callable[[], Snapshot],
+        *,
+        data: Path | None = None,
+        limits: Limits | None = None,
+    ) -> Self:
+        """Open the store, if there is a folder for it, and go on with what it holds. Raises CannotOpen."""
+        store = None if data is None else await Store.open(data, limits)
+        outgoing = cls(Client(), telemetry, snapshot, store)
+        if outgoing._workers is not None:
+            await outgoing._workers.start()
+        return outgoing
+
+    async def close(self, grace_s: float) -> None:
+        """End what is under way within the grace. What is stored and not delivered stays in the store."""
+        end = time.monotonic() + grace_s
+        if self._workers is not None:
+            await self._workers.close(end - time.monotonic())
+        await self._deliveries.close(end - time.monotonic())
+        await self._dispatcher.close(end - time.monotonic())
+        if self.store is not None:
+            await self.store.close()
+        await self._client.close()

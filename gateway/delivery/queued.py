@@ -1,0 +1,43 @@
+"""Takes a report over: its reporter is told of success once its data points are on disk. Workers deliver them."""
+
+import time
+from collections.abc import Callable
+
+from gateway.core.accept import Accepted
+from gateway.core.encode import encode
+from gateway.core.fold import fold
+from gateway.core.outcome import Outcome
+from gateway.core.route import Target
+from gateway.delivery.courier import encoder_for
+from gateway.delivery.store import Destination, NewPoint, Store
+
+
+class Queued:
+    """Stores data points for a target; `wake` is called with each destination that has something new."""
+
+    def __init__(self, store: Store, wake: Callable[[Destination], None]) -> None:
+        self._store = store
+        self._wake = wake
+
+    async def deliver(self, route: str, target: Target, accepted: Accepted, request_id: str) -> Outcome:
+        """Return what the reporter is told. Raises GatewayError where the points cannot be kept, or built."""
+        now_ns = time.time_ns()
+        destination = Destination(route, target.name)
+        # Built once as a check: what could never be sent is refused while somebody waits to hear it.
+        refused = encode(target, accepted.items, encoder_for(target)).rejected
+        too_large = {each.index for each in refused}
+        await self._store.append(
+            [
+                NewPoint(
+                    destination=destination,
+                    report_id=request_id,
+                    index=item.index,
+                    received_ns=now_ns,
+                    point=item.point,
+                )
+                for item in accepted.items
+                if item.index not in too_large
+            ]
+        )
+        self._wake(destination)
+        return fold(accepted, [], refused)

@@ -1,0 +1,192 @@
+"""Delivers what is stored for one destination: lease, encode, send, then ack, postpone or park.
+
+A target that fails is not asked for each of its points anew: the whole worker waits, longer each time.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+
+import structlog
+
+from gateway.core.decode import Item
+from gateway.core.encode import group
+from gateway.core.errors import GatewayError
+from gateway.core.fold import Result
+from gateway.core.outcome import Outcome, Reason, failure
+from gateway.core.route import Target
+from gateway.core.rules import Dropped, Violation, apply_rules
+from gateway.core.verdict import verdict_on
+from gateway.delivery.dispatch import MAX_CALLS_OF_A_GROUP, Dispatcher, Parcel
+from gateway.delivery.store import Destination, LeasedPoint, Store
+from gateway.telemetry import Telemetry
+
+FIRST_WAIT_S = 1.0
+LONGEST_WAIT_S = 60.0
+POINTS_OF_A_CALL = 100
+MOST_LEASED = 1000
+LOOK_AGAIN_S = 5.0
+
+log = structlog.get_logger()
+
+
+class Worker:
+    """Delivers to one destination while `run` runs. `target` gives its target as it is now, None where it is gone."""
+
+    def __init__(
+        self,
+        destination: Destination,
+        target: Callable[[], Target | None],
+        store: Store,
+        dispatcher: Dispatcher,
+        telemetry: Telemetry,
+    ) -> None:
+        self.destination = destination
+        self._target = target
+        self._store = store
+        self._dispatcher = dispatcher
+        self._telemetry = telemetry
+        self._something = asyncio.Event()
+        self._ending = asyncio.Event()
+        self._failures = 0
+
+    def wake(self) -> None:
+        """Say that there is something new."""
+        self._something.set()
+
+    def end(self) -> None:
+        """Take on nothing more."""
+        self._ending.set()
+        self._something.set()
+
+    async def run(self) -> None:
+        """Deliver until told to end, or cancelled; what is leased then goes back."""
+        while not self._ending.is_set():
+            target = self._target()
+            closed_s = 0.0 if target is None else self._dispatcher.gates.closed_s(target)
+            if closed_s:
+                await self._pause(closed_s)
+                continue
+            leased = await self._store.lease(self.destination, self._how_many(target), time.time_ns())
+            if leased:
+                await self._handle(target, leased)
+            else:
+                await self._wait_for_something()
+
+    def _how_many(self, target: Target | None) -> int:
+        """Return how many points to lease: one call's worth where the last one failed."""
+        of_a_call = (target.limits.points if target else None) or POINTS_OF_A_CALL
+        return of_a_call if self._failures else min(of_a_call * MAX_CALLS_OF_A_GROUP, MOST_LEASED)
+
+    async def _wait_for_something(self) -> None:
+        now_ns = time.time_ns()
+        due_ns = await self._store.next_due_ns(self.destination, now_ns)
+        wait_s = LOOK_AGAIN_S if due_ns is None else min(max(0.0, (due_ns - now_ns) / 1e9), LOOK_AGAIN_S)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                await self._something.wait()
+        self._something.clear()
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait so long, or until told to end."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._ending.wait()
+
+    async def _handle(self, target: Target | None, leased: Sequence[LeasedPoint]) -> None:
+        left = {point.id for point in leased}
+        try:
+            if target is None:
+                self._park(leased, failure(Reason.ROUTE_GONE, "no route of this name has this target any more"))
+                left.clear()
+                return
+            parcels = self._parcels(target, leased, left)
+            for parcel in parcels:
+                self._dispatcher.send(self.destination.route, target, parcel)
+            for parcel in parcels:
+                await parcel.settled.wait()
+            wait_s = self._settle(leased, [result for parcel in parcels for result in parcel.results], left)
+        finally:
+            self._store.release(left)
+        if wait_s:
+            await self._pause(wait_s)
+
+    def _parcels(self, target: Target, leased: Sequence[LeasedPoint], left: set[int]) -> list[Parcel]:
+        """Return what is to be sent, a parcel for each group of a report; what cannot be sent any more is parked."""
+        reports: dict[str, list[Item]] = {}
+        now_ns = time.time_ns()
+        for at, stored in enumerate(leased):
+            try:
+                point = apply_rules(target.rules, stored.point, now_ns=now_ns)
+                item = Item(at, None, point)
+                group(target, [item], now_ns=now_ns)
+            except (Violation, Dropped, GatewayError) as error:
+                self._park([stored], _outcome_of(error))
+                left.discard(stored.id)
+                continue
+            reports.setdefault(stored.report_id, []).append(item)
+        return [
+            Parcel(each, report_id, None)
+            for report_id, items in reports.items()
+            for each in group(target, items, now_ns=now_ns)
+        ]
+
+    def _settle(self, leased: Sequence[LeasedPoint], results: Iterable[Result], left: set[int]) -> float:
+        """Give back what was leased by what became of it, and return for how long nothing is worth a try."""
+        failed: Outcome | None = None
+        late: list[int] = []
+        for items, outcome in results:
+            refused = {each.index: each for each in outcome.rejected}
+            taken = [leased[item.index].id for item in items if refused and item.index not in refused]
+            rest = [leased[item.index] for item in items if not refused or item.index in refused]
+            verdict = verdict_on(outcome)
+            if verdict == "ack":
+                taken += [point.id for point in rest]
+            elif verdict == "park":
+                for item in items:
+                    if not refused or item.index in refused:
+                        words = refused[item.index].message if refused else outcome.message
+                        self._park([leased[item.index]], failure(outcome.reason or Reason.INTERNAL, words))
+            else:
+                failed = outcome
+                late += [point.id for point in rest]
+            self._store.ack(taken)
+            left.difference_update(leased[item.index].id for item in items)
+        if failed is None:
+            self._failures = 0
+            return 0
+        self._failures += 1
+        wait_s = _wait_s(self._failures, failed)
+        self._store.postpone(late, time.time_ns() + int(wait_s * 1e9))
+        self._telemetry.retried(*self.destination, len(late))
+        return wait_s
+
+    def _park(self, points: Sequence[LeasedPoint], outcome: Outcome) -> None:
+        reason = outcome.reason or Reason.INTERNAL
+        self._store.park([point.id for point in points], reason, outcome.message)
+        self._telemetry.parked(*self.destination, reason, len(points))
+        log.warning(
+            "parked",
+            route=self.destination.route,
+            target=self.destination.target,
+            points=len(points),
+            reports=sorted({point.report_id for point in points})[:3],
+            reason=str(reason),
+            message=outcome.message,
+        )
+
+
+def _outcome_of(error: Violation | Dropped | GatewayError) -> Outcome:
+    if isinstance(error, GatewayError):
+        return error.outcome
+    if isinstance(error, Violation):
+        return failure(error.reason, f"the target cannot hold it any more: {error.message}")
+    return failure(Reason.CANNOT_HOLD, "a rule of the target drops it now")
+
+
+def _wait_s(failures: int, outcome: Outcome) -> float:
+    """Return a random wait below a bound that doubles; never less than the vendor asks for."""
+    longest_s = min(FIRST_WAIT_S * 2 ** min(failures - 1, 10), LONGEST_WAIT_S)
+    return max(random.uniform(0, longest_s), outcome.retry_after_s or 0)
