@@ -26,8 +26,7 @@ class Direct:
         deadline = Deadline.after(target.timeout_s)
         groups = group(target, accepted.items, now_ns=time.time_ns())
         parcels = [Parcel(each, request_id, deadline) for each in groups]
-        for parcel in parcels:
-            self._dispatcher.send(route, target, parcel)
+        self._dispatcher.send(route, target, parcels)
         late = failure(Reason.UPSTREAM_TIMEOUT, f"no answer within {target.timeout_s:g} s")
         return fold(accepted, [result for parcel in parcels for result in await _results(parcel, deadline, late)])
 

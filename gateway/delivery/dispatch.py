@@ -6,7 +6,7 @@ It knows neither who waits for an outcome nor whether anybody does: see `direct.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -80,14 +80,17 @@ class Dispatcher:
         self._lanes: dict[Hashable, _Lane] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def send(self, route: str, target: Target, parcel: Parcel) -> None:
-        """Take a parcel on; what becomes of it, it is told."""
-        alone = None if target.coalesce else id(parcel)
-        key = (id(target), parcel.group.key, alone)
+    def send(self, route: str, target: Target, parcels: Iterable[Parcel]) -> None:
+        """Take parcels on, which may travel together; what becomes of each, it is told."""
         most = 1 if target.limits.ordered else MAX_CALLS_OF_A_GROUP
-        lane = self._lanes.setdefault(key, _Lane(route, target, most))
-        lane.waiting.append(parcel)
-        self._pump(key, lane)
+        joined: dict[Hashable, _Lane] = {}
+        for parcel in parcels:
+            alone = None if target.coalesce else id(parcel)
+            key: Hashable = (id(target), parcel.group.key, alone)
+            lane = joined[key] = self._lanes.setdefault(key, _Lane(route, target, most))
+            lane.waiting.append(parcel)
+        for key, lane in joined.items():
+            self._pump(key, lane)
 
     async def close(self, grace_s: float) -> None:
         """Wait for what is under way, also for reporters that have hung up; what lasts longer is given up."""

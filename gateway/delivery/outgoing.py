@@ -13,7 +13,7 @@ from gateway.delivery.dispatch import Dispatcher
 from gateway.delivery.exchange import Exchange
 from gateway.delivery.queued import Queued
 from gateway.delivery.relays import Relays
-from gateway.delivery.store import Limits, Store
+from gateway.delivery.store import Destination, Limits, Store
 from gateway.delivery.workers import Workers
 from gateway.telemetry import Telemetry
 
@@ -36,6 +36,11 @@ class Outgoing:
         self._dispatcher = dispatcher
         self._deliveries = deliveries
         self._workers = workers
+
+    def wake(self, destination: Destination) -> None:
+        """Say that stored points of a destination are due."""
+        if self._workers is not None:
+            self._workers.wake(destination)
 
     @classmethod
     async def open(

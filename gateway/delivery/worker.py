@@ -103,8 +103,7 @@ class Worker:
                 left.clear()
                 return
             parcels = self._parcels(target, leased, left)
-            for parcel in parcels:
-                self._dispatcher.send(self.destination.route, target, parcel)
+            self._dispatcher.send(self.destination.route, target, parcels)
             for parcel in parcels:
                 await parcel.settled.wait()
             wait_s = self._settle(leased, [result for parcel in parcels for result in parcel.results], left)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from gateway.core.expression.compiler import KeyPath
 from gateway.core.loss import IDENTITY, Lost, route_loss
 from gateway.core.probe import NotHeld
-from gateway.core.route import Route
+from gateway.core.route import Route, Target
 from gateway.specs.document import Document
 
 SEND: KeyPath = ("send", "provider")
@@ -21,31 +21,39 @@ def check_loss(document: Document, route: Route, attribute_names: Collection[str
     """
     if route.target.provider.relay:
         return
-    _check_target(document, route, attribute_names, SEND)
-    for index, mirror in enumerate(route.mirrors):
-        place: KeyPath = ("mirrors", index, "provider")
-        _check_target(document, replace(route, target=mirror), attribute_names, place)
+    targets: list[tuple[Target, KeyPath]] = [(route.target, SEND)]
+    targets += [(mirror, ("mirrors", index, "provider")) for index, mirror in enumerate(route.mirrors)]
+    found = [_check_target(document, replace(route, target=each), attribute_names, at) for each, at in targets]
+    if any(lost is None for lost in found):
+        return
+    for index, field in enumerate(route.points.drops):
+        if not any(field in lost for lost in found if lost is not None):
+            document.note((*DROPS, index), f"{field} is not lost on this route", "leave it out")
 
 
-def _check_target(document: Document, route: Route, attribute_names: Collection[str], place: KeyPath) -> None:
+def _check_target(
+    document: Document, route: Route, attribute_names: Collection[str], place: KeyPath
+) -> frozenset[str] | None:
+    """Report what is lost towards one target, and return those fields; None where it cannot be known."""
     provider = route.target.provider
     if provider.receive is None:
         what = f"what {provider.name} can hold is not known: it has no `receive` to read its calls with"
         document.note(place, what)
-        return
+        return None
     try:
         loss = route_loss(route, attribute_names)
     except NotHeld as error:
         what = f"what {provider.name} can hold is not known: its `receive` refuses what its `send` makes ({error})"
         document.warning(place, what)
-        return
+        return None
     _check_lost(document, route, loss.lost, place)
     for field in loss.missing:
         what = f"every data point would be refused: {provider.name} requires {field}, and no report has it"
         document.warning(place, what, f"say what it is: `points: {{set: {{{field}: …}}}}`")
-    for index, field in enumerate(route.points.drops):
-        if field not in {each.field for each in loss.lost}:
-            document.note((*DROPS, index), f"{field} is not lost on this route", "leave it out")
+    if route.target.queued and any(each.field == "time_ns" and each.whole for each in loss.lost):
+        what = f"{provider.name} has no time for data points: queued, they are stored at the time of delivery"
+        document.warning(place, what, "deliver directly, or let a rule for time_ns refuse what has waited too long")
+    return frozenset(each.field for each in loss.lost)
 
 
 def _check_lost(document: Document, route: Route, lost: Iterable[Lost], place: KeyPath) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -45,7 +45,7 @@ class Acme:
     async def report(self, *metrics: str, namespace: str = "n") -> Outcome:
         points = [DataPoint(metric, 1, namespace=namespace, value=1) for metric in metrics]
         items = tuple(Item(index, None, point) for index, point in enumerate(points))
-        return await Direct(self._dispatcher).deliver(self.route, Accepted(ANYONE, items), "request-1")
+        return await Direct(self._dispatcher).deliver("acme", self.route.target, Accepted(ANYONE, items), "request-1")
 
     @property
     def gates(self) -> Gates:
@@ -82,6 +82,17 @@ def once(go: asyncio.Event, then: Behaviour = TAKES) -> Behaviour:
     async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await go.wait()
         await then(reader, writer)
+
+    return behave
+
+
+def refusing(upstream: Sequence[Upstream], *poison: str) -> Behaviour:
+    """Refuse a call, without a word on why, that holds any of these metrics."""
+
+    async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        metrics = json.loads(upstream[0].received[-1].partition(b"\r\n\r\n")[2])
+        bad = [metric for metric in metrics if metric in poison]
+        await answers(400 if bad else 200, b"bad metric" if bad else b"")(reader, writer)
 
     return behave
 

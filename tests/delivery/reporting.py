@@ -31,7 +31,7 @@ class Reporting:
         """Report a data point of each metric; `target` changes fields of the target."""
         items = [Item(index, None, DataPoint(metric, 1, value=1)) for index, metric in enumerate(metrics or ("cpu",))]
         route = replace(self._route, target=replace(self._route.target, timeout_s=timeout_s, **target))
-        return await self._direct.deliver(route, Accepted(ANYONE, tuple(items)), "request-1")
+        return await self._direct.deliver("acme", route.target, Accepted(ANYONE, tuple(items)), "request-1")
 
     @property
     def asked(self) -> list[str]:

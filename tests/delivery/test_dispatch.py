@@ -1,27 +1,14 @@
 """Reports that wait for the same target travel together, over real sockets."""
 
 import asyncio
-import json
-from collections.abc import Sequence
 from math import log2
 
 import pytest
 
 from gateway.core.outcome import Code, Outcome, Reason
 from gateway.delivery.dispatch import MAX_CALLS_OF_A_GROUP
-from tests.delivery.dispatching import acme, once, until_calls
-from tests.delivery.upstream import Behaviour, Upstream, answers
-
-
-def refusing(upstream: Sequence[Upstream], *poison: str) -> Behaviour:
-    """Refuse a call, without a word on why, that holds any of these metrics."""
-
-    async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        metrics = json.loads(upstream[0].received[-1].partition(b"\r\n\r\n")[2])
-        bad = [metric for metric in metrics if metric in poison]
-        await answers(400 if bad else 200, b"bad metric" if bad else b"")(reader, writer)
-
-    return behave
+from tests.delivery.dispatching import acme, once, refusing, until_calls
+from tests.delivery.upstream import Upstream, answers
 
 
 async def test_a_report_that_finds_nothing_under_way_goes_at_once() -> None:

@@ -1,0 +1,74 @@
+"""A queue with its workers and an upstream, all in one process."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from gateway.core.accept import ANYONE, Accepted
+from gateway.core.decode import Item
+from gateway.core.model import DataPoint
+from gateway.core.outcome import Outcome
+from gateway.core.route import Route
+from gateway.core.snapshot import Snapshot, make_snapshot
+from gateway.delivery.outgoing import Outgoing
+from gateway.delivery.store import Limits, State, Store, StoredPoint
+from gateway.telemetry import Telemetry
+from tests.built import stand_in
+from tests.delivery.dispatching import ACME
+from tests.delivery.upstream import Upstream
+
+
+class Queueing:
+    """Takes reports into a queue. `snapshot` may be replaced, as a reload does."""
+
+    def __init__(self, outgoing: Outgoing, snapshot: Snapshot) -> None:
+        self.outgoing = outgoing
+        self.snapshot = snapshot
+
+    @property
+    def route(self) -> Route:
+        return self.snapshot.routes[0]
+
+    @property
+    def store(self) -> Store:
+        assert self.outgoing.store is not None
+        return self.outgoing.store
+
+    async def report(self, *metrics: str, time_ns: int | None = None, namespace: str = "n") -> Outcome:
+        now_ns = time.time_ns() if time_ns is None else time_ns
+        points = [DataPoint(metric, now_ns, namespace=namespace, value=1) for metric in metrics]
+        items = tuple(Item(index, None, point) for index, point in enumerate(points))
+        mirrored = {mirror.name: items for mirror in self.route.mirrors}
+        accepted = Accepted(ANYONE, items, mirrored=mirrored)
+        return await self.outgoing.deliver(self.route, accepted, f"report-{metrics[0]}")
+
+    async def parked(self) -> list[StoredPoint]:
+        return await self.store.points(state=State.PARKED)
+
+    async def until_empty(self) -> None:
+        """Wait until nothing is queued or leased."""
+        async with asyncio.timeout(10):
+            while any(depth.queued or depth.leased for depth in (await self.store.stats()).depths.values()):
+                await asyncio.sleep(0.01)
+
+
+def queued_route(upstream: Upstream, text: str = ACME, limits: str = "") -> Route:
+    route = stand_in(text.replace("LIMITS", limits))
+    return replace(route, target=replace(route.target, host=upstream.host, queued=True, timeout_s=2))
+
+
+@asynccontextmanager
+async def queueing(folder: Path, route: Route, *, limits: Limits | None = None) -> AsyncIterator[Queueing]:
+    here: list[Queueing] = []
+    snapshot = make_snapshot([route])
+    outgoing = await Outgoing.open(
+        Telemetry(), lambda: here[0].snapshot if here else snapshot, data=folder, limits=limits
+    )
+    here.append(Queueing(outgoing, snapshot))
+    try:
+        yield here[0]
+    finally:
+        await outgoing.close(1)

@@ -1,0 +1,209 @@
+"""Queued delivery, from a report to its upstream, over real sockets and a real file."""
+
+import asyncio
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gateway.core.errors import GatewayError
+from gateway.core.outcome import Code, Outcome, Reason
+from gateway.core.snapshot import make_snapshot
+from gateway.delivery.store import Limits
+from tests.delivery.dispatching import ACME, once, refusing
+from tests.delivery.queueing import queued_route, queueing
+from tests.delivery.upstream import Upstream, answers, in_turn, resets
+
+TAKES = answers(200)
+AGED = ACME.replace("send:\n", "rules: {time_ns: {max_age_s: 60}}\nsend:\n")
+
+
+def metrics(upstream: Upstream) -> list[list[str]]:
+    return [json.loads(raw.partition(b"\r\n\r\n")[2]) for raw in upstream.received]
+
+
+async def test_a_report_is_taken_over_and_delivered(tmp_path: Path) -> None:
+    async with Upstream(TAKES) as upstream, queueing(tmp_path, queued_route(upstream)) as queue:
+        outcome = await queue.report("a", "b")
+        await queue.until_empty()
+
+    assert outcome == Outcome(Code.OK, accepted=2)
+    assert metrics(upstream) == [["a", "b"]]
+
+
+async def test_success_does_not_wait_for_the_upstream(tmp_path: Path) -> None:
+    go = asyncio.Event()
+    async with Upstream(once(go)) as upstream, queueing(tmp_path, queued_route(upstream)) as queue:
+        async with asyncio.timeout(1):
+            outcome = await queue.report("a")
+        go.set()
+        await queue.until_empty()
+
+    assert outcome.ok
+
+
+async def test_what_was_not_delivered_is_delivered_after_a_restart(tmp_path: Path) -> None:
+    go = asyncio.Event()
+    async with Upstream(once(go)) as upstream:
+        route = queued_route(upstream)
+        async with queueing(tmp_path, route) as queue:
+            await queue.report("a")
+            await queue.report("b")
+        go.set()
+        async with queueing(tmp_path, route) as queue:
+            await queue.until_empty()
+
+    assert {metric for call in metrics(upstream) for metric in call} == {"a", "b"}
+
+
+@pytest.mark.parametrize("bad", [answers(503, b"ill"), answers(429, b"slower"), resets], ids=["503", "429", "reset"])
+async def test_what_may_succeed_later_is_tried_again(tmp_path: Path, bad: object) -> None:
+    behaviour = in_turn(bad, TAKES)  # type: ignore[arg-type]  # a behaviour each
+    async with Upstream(behaviour) as upstream, queueing(tmp_path, queued_route(upstream)) as queue:
+        await queue.report("a")
+        await queue.until_empty()
+        parked = await queue.parked()
+
+    assert metrics(upstream) == [["a"], ["a"]]
+    assert parked == []
+
+
+async def test_what_is_refused_is_parked_with_the_words_of_the_upstream_and_harms_no_other(tmp_path: Path) -> None:
+    upstreams: list[Upstream] = []
+    go = asyncio.Event()
+    async with Upstream(once(go, refusing(upstreams, "bad"))) as upstream:
+        upstreams.append(upstream)
+        async with queueing(tmp_path, queued_route(upstream, limits="ordered: true")) as queue:
+            for metric in ("a", "bad", "b"):
+                await queue.report(metric)
+            go.set()
+            await queue.until_empty()
+            parked = await queue.parked()
+
+    assert [(each.report_id, each.reason, each.message) for each in parked] == [
+        ("report-bad", "UPSTREAM_REFUSED", "bad metric")
+    ]
+    taken = [call for call in metrics(upstream) if "bad" not in call]
+    assert sorted(metric for call in taken for metric in call) == ["a", "b"]
+
+
+async def test_item_that_is_named_is_parked_and_the_others_are_taken(tmp_path: Path) -> None:
+    async with Upstream(answers(422, b"[1]")) as upstream, queueing(tmp_path, queued_route(upstream)) as queue:
+        await queue.report("a", "b", "c")
+        await queue.until_empty()
+        parked = await queue.parked()
+
+    assert metrics(upstream) == [["a", "b", "c"]]
+    assert [(each.index, each.message) for each in parked] == [(1, "named")]
+
+
+async def test_a_point_that_has_become_too_old_meanwhile_is_parked(tmp_path: Path) -> None:
+    behaviour = in_turn(answers(503), TAKES)
+    async with Upstream(behaviour) as upstream, queueing(tmp_path, queued_route(upstream, AGED)) as queue:
+        await queue.report("old", time_ns=time.time_ns() - 59_900_000_000)
+        await queue.report("new")
+        await queue.until_empty()
+        parked = await queue.parked()
+
+    assert [each.reason for each in parked] in (["TOO_OLD"], [])
+    assert all(each.report_id == "report-old" for each in parked)
+    assert "new" in metrics(upstream)[-1]
+
+
+async def test_a_point_whose_route_is_gone_is_parked(tmp_path: Path) -> None:
+    go = asyncio.Event()
+    async with Upstream(once(go, answers(503))) as upstream, queueing(tmp_path, queued_route(upstream)) as queue:
+        await queue.report("a")
+        queue.snapshot = make_snapshot([])
+        go.set()
+        await queue.until_empty()
+        parked = await queue.parked()
+
+    assert [each.reason for each in parked] == ["ROUTE_GONE"]
+
+
+async def test_a_parked_point_that_is_retried_is_delivered(tmp_path: Path) -> None:
+    behaviour = in_turn(answers(400, b"no"), TAKES)
+    async with Upstream(behaviour) as upstream, queueing(tmp_path, queued_route(upstream)) as queue:
+        await queue.report("a")
+        await queue.until_empty()
+        (parked,) = await queue.parked()
+        await queue.store.retry([parked.id])
+        queue.outgoing.wake(parked.destination)
+        await queue.until_empty()
+
+    assert metrics(upstream) == [["a"], ["a"]]
+
+
+async def test_at_the_limit_new_reports_are_refused_and_old_ones_stay(tmp_path: Path) -> None:
+    go = asyncio.Event()
+    limits = Limits(max_points=2, share=1)
+    async with Upstream(once(go)) as upstream, queueing(tmp_path, queued_route(upstream), limits=limits) as queue:
+        await queue.report("a", "b")
+        with pytest.raises(GatewayError) as caught:
+            await queue.report("c")
+        go.set()
+        await queue.until_empty()
+
+    assert caught.value.outcome.reason is Reason.QUEUE_FULL
+    assert metrics(upstream) == [["a", "b"]]
+
+
+async def test_a_point_that_no_call_can_hold_is_refused_at_once(tmp_path: Path) -> None:
+    async with Upstream(TAKES) as upstream, queueing(tmp_path, queued_route(upstream, limits="bytes: 20")) as queue:
+        outcome = await queue.report("a" * 50, "b")
+        await queue.until_empty()
+
+    assert (outcome.reason, [each.reason for each in outcome.rejected]) == (Reason.PARTIAL, [Reason.TOO_LARGE])
+    assert metrics(upstream) == [["b"]]
+
+
+async def test_reports_that_wait_in_the_queue_travel_together(tmp_path: Path) -> None:
+    go = asyncio.Event()
+    async with Upstream(once(go)) as upstream, queueing(tmp_path, queued_route(upstream)) as queue:
+        await queue.report("first")
+        await asyncio.sleep(0.05)
+        for number in range(20):
+            await queue.report(f"m{number}")
+        go.set()
+        await queue.until_empty()
+
+    assert metrics(upstream) == [["first"], [f"m{number}" for number in range(20)]]
+
+
+async def test_mirrors_get_the_points_too_and_delay_and_fail_nothing(tmp_path: Path) -> None:
+    go = asyncio.Event()
+    async with Upstream(TAKES) as upstream, Upstream(once(go, answers(400))) as direct, Upstream(TAKES) as stored:
+        route = queued_route(upstream)
+        mirrors = (
+            replace(route.target, name="direct", host=direct.host, queued=False),
+            replace(route.target, name="stored", host=stored.host),
+        )
+        async with queueing(tmp_path, replace(route, mirrors=mirrors)) as queue:
+            async with asyncio.timeout(1):
+                outcome = await queue.report("a")
+            await queue.until_empty()
+            go.set()
+
+    assert outcome.ok
+    assert [metrics(each) for each in (upstream, direct, stored)] == [[["a"]], [["a"]], [["a"]]]
+
+
+async def test_a_mirror_that_is_full_fails_nothing(tmp_path: Path) -> None:
+    go = asyncio.Event()
+    async with Upstream(TAKES) as upstream, Upstream(once(go)) as mirror:
+        route = queued_route(upstream)
+        mirrors = (replace(route.target, name="copy", host=mirror.host),)
+        limits = Limits(max_points=4, share=0.5)
+        async with queueing(tmp_path, replace(route, mirrors=mirrors), limits=limits) as queue:
+            outcomes = []
+            for number in range(5):
+                outcomes.append(await queue.report(f"m{number}"))
+                async with asyncio.timeout(5):
+                    while len(upstream.received) <= number:
+                        await asyncio.sleep(0.01)
+            go.set()
+
+    assert all(outcome.ok for outcome in outcomes)
