@@ -12,8 +12,8 @@ from gateway.core.outcome import Code, Outcome, Reason, Rejected, failure
 def blame(call: Call, judged: Judged) -> Outcome:
     """Return the outcome of a call with the items that were refused, by the reporter's own indices.
 
-    An outcome that names none stands for all of them. So does one that names an item which is not in the call: it
-    cannot be told any more which were taken.
+    An outcome that names none stands for all of them. One that names an item which is not in the call names all of
+    them here: it cannot be told any more which were taken, and none may be sent again.
     """
     if not judged.named:
         return judged.outcome
@@ -21,11 +21,12 @@ def blame(call: Call, judged: Judged) -> Outcome:
     if outcome.code is Code.OK:
         outcome = failure(Reason.UPSTREAM_REFUSED, judged.named[0].message)
     positions = _positions(call, judged.named)
-    if positions is None:
-        return outcome
+    words = dict.fromkeys(range(len(call.items)), "")
+    if positions is not None:
+        words = {at: each.message for at, each in zip(positions, judged.named, strict=True)}
     rejected = tuple(
-        Rejected(call.items[at].index, Reason.UPSTREAM_REFUSED, each.message or outcome.message, call.items[at].item)
-        for at, each in sorted(zip(positions, judged.named, strict=True), key=lambda pair: pair[0])
+        Rejected(call.items[at].index, Reason.UPSTREAM_REFUSED, words[at] or outcome.message, call.items[at].item)
+        for at in sorted(words)
     )
     return replace(outcome, rejected=rejected, accepted=len(call.items) - len(rejected))
 

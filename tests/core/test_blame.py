@@ -65,8 +65,13 @@ def test_item_is_known_by_its_index_in_the_call():
         pytest.param((Named(0, None, ""), Named(9, None, "")), id="one of two is not there"),
     ],
 )
-def test_item_that_is_not_in_the_call_condemns_the_whole_call(named: tuple[Named, ...]):
-    assert blame(call(), Judged(REFUSED, named=named)) == REFUSED
+def test_item_that_is_not_in_the_call_condemns_each_item_of_the_call(named: tuple[Named, ...]):
+    outcome = blame(call(), Judged(REFUSED, named=named))
+
+    assert [(each.index, each.message) for each in outcome.rejected] == [
+        (index, "some were refused") for index in (0, 2, 4, 6)
+    ]
+    assert outcome.accepted == 0
 
 
 def test_refused_item_has_its_own_words_and_what_the_reporter_sent():
