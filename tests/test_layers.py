@@ -118,4 +118,4 @@ def test_no_vendor_is_named_in_python(module: str):
     text = MODULES[module].read_text().lower()
 
     assert vendors
-    assert {vendor for vendor in vendors if re.search(f"(?<![a-z0-9]){vendor}", text)} == set()
+    assert {vendor for vendor in vendors if vendor in text} == set()
