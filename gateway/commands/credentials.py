@@ -51,7 +51,7 @@ def _from_file(path: str, option: str) -> str:
 def serving(recipes: Iterable[Recipe], credential: Credential, name: str) -> list[Recipe]:
     """Return the recipes whose slots the credential fills exactly; `name` is whose recipes they are."""
     recipes = list(recipes)
-    fitting = [recipe for recipe in recipes if recipe.needs_key == (credential.key is not None)]
+    fitting = [recipe for recipe in recipes if credential.serves(recipe)]
     if recipes and not fitting:
         misuse(f"{name} has {'no key id: leave out --key' if credential.key is not None else 'a key id: give --key'}")
     return fitting

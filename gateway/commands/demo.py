@@ -2,12 +2,9 @@
 
 import asyncio
 import os
-import shlex
 import signal
 import sys
-import time
 from collections.abc import AsyncIterator, Coroutine
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +13,9 @@ import typer
 from gateway.commands.child import Child, read_entry
 from gateway.commands.loading import load_or_fail
 from gateway.commands.options import DEFAULT_ROUTES, Routes, UserError, fail
+from gateway.commands.posting import curl, post
 from gateway.commands.printing import heading, line, print_response
+from gateway.core.anew import Anew, make_anew
 from gateway.core.case import case_request
 from gateway.core.case_parts import Mismatch
 from gateway.core.differences import differences
@@ -24,9 +23,10 @@ from gateway.core.errors import GatewayError
 from gateway.core.json import read_json
 from gateway.core.model import Request
 from gateway.core.outcome import Code
+from gateway.core.recipe.model import Recipe, TimeSlot
 from gateway.core.route import Route
 from gateway.core.suggest import nearest
-from gateway.delivery.client import Client, Timeouts
+from gateway.delivery.courier import fresh
 from gateway.specs.load import Trial
 
 _ARRIVE_S = 5.0
@@ -44,8 +44,9 @@ def demo(
 ) -> None:
     """Run the gateway with a stand-in vendor, and a request to try.
 
-    Request and environment are those of the route's first case. The request is printed as a curl line for another
-    terminal, and each exchange as it happens. With --once, exits 0 when the data points arrived.
+    Request and environment are those of the route's first case; its times are moved to now, and it is signed anew. It
+    is printed as a curl line for another terminal, and each exchange as it happens. With --once, exits 0 when the data
+    points arrived.
 
     \b
     Example:
@@ -53,11 +54,11 @@ def demo(
     """
     trial = _trial(routes, route)
     try:
-        request = case_request(replace(trial.case, now_ns=time.time_ns()), trial.route)
+        sample = case_request(trial.case, trial.route)
     except Mismatch as error:
         fail(str(error))
     try:
-        code = asyncio.run(_until_told(_demo(trial, routes, port, request, once), then=1 if once else 0))
+        code = asyncio.run(_until_told(_demo(trial, routes, port, sample, once), then=1 if once else 0))
     except UserError as error:
         taken = "address already in use" in str(error)
         fail(f"{error}; choose another with --port (make run PORT=…)" if taken else str(error))
@@ -82,12 +83,10 @@ def _is_shown(trial: Trial) -> bool:
     return trial.case.request is not None and not trial.route.is_relay
 
 
-def _demands(trial: Trial) -> tuple[bool, bool, bool]:
-    """Tell what stands in the way of posting a request now, to any address: a host to match, a signature over its host,
-    and in raw text one over a time long past."""
+def _demands(trial: Trial) -> tuple[bool, bool]:
+    """Tell what a request needs to be posted once more: the host that it matches, a signature for the moment."""
     source = trial.route.source
-    is_signed = any(check.recipe.signature is not None for check in source.checks or ())
-    return bool(source.match.tests), is_signed, is_signed and isinstance(trial.case.request, str)
+    return bool(source.match.tests), any(check.recipe.signature is not None for check in source.checks or ())
 
 
 async def _until_told(main: Coroutine[Any, Any, int], *, then: int) -> int:
@@ -112,28 +111,29 @@ async def _until_told(main: Coroutine[Any, Any, int], *, then: int) -> int:
         raise
 
 
-async def _demo(trial: Trial, routes: Path, port: int, request: Request, once: bool) -> int:
+async def _demo(trial: Trial, routes: Path, port: int, sample: Request, once: bool) -> int:
     route, environ = trial.route, _environ(trial)
     async with (
         Child("stand-in", _sink_arguments(route, routes), environ) as sink,
         Child("gateway", _serve_arguments(route, routes, port, sink.address), environ) as gateway,
     ):
-        request = _to(request, gateway.address)
+        anew = _anew(trial, sample, gateway.address)
         line(f"{route.name}: {route.source.provider.title} in, {route.target.provider.title} out", "bold")
         line(f"The gateway listens on http://{gateway.address}, a stand-in vendor on http://{sink.address}.")
-        return await (_once(trial, request, sink) if once else _show_all(request, gateway, sink))
+        return await (_once(trial, anew.request, gateway, sink) if once else _show_all(anew, gateway, sink))
 
 
-async def _once(trial: Trial, request: Request, sink: Child) -> int:
-    heading("request")
-    line(_curl(request))
-    client = Client()
+def _anew(trial: Trial, sample: Request, address: str) -> Anew:
     try:
-        response = await client.send(request, timeouts=Timeouts(total_s=trial.route.target.timeout_s + 1))
+        return make_anew(sample, trial.route, then_ns=trial.case.now_ns, fresh=fresh(), address=address)
     except GatewayError as error:
         fail(error.outcome.message)
-    finally:
-        await client.close()
+
+
+async def _once(trial: Trial, request: Request, gateway: Child, sink: Child) -> int:
+    heading("request")
+    line(curl(request, gateway.address))
+    response = await post(request, gateway.address, timeout_s=trial.route.target.timeout_s + 1)
     heading("reply")
     print_response(response)
     heading("the stand-in received")
@@ -168,10 +168,11 @@ def _timeless(point: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in point.items() if name != "time_ns"}
 
 
-async def _show_all(request: Request, gateway: Child, sink: Child) -> int:
+async def _show_all(anew: Anew, gateway: Child, sink: Child) -> int:
     """Print what happens, until one of the two ends. Raises UserError then: nobody asked it to."""
-    line("In another terminal:\n")
-    line(_curl(request), "bold")
+    signed = f" (signed for now: it holds for {_holds_s(anew.recipe):.0f} s)" if anew.recipe else ""
+    line(f"In another terminal{signed}:\n")
+    line(curl(anew.request, gateway.address), "bold")
     line("\nCtrl-C ends both.")
     sys.stdout.flush()
     async with asyncio.TaskGroup() as tasks:
@@ -184,6 +185,10 @@ async def _show_all(request: Request, gateway: Child, sink: Child) -> int:
         for task in (*logs, *others):
             task.cancel()
     fail(f"the {logs[ended.pop()].name} has ended")
+
+
+def _holds_s(recipe: Recipe) -> float:
+    return min(slot.window_s for slot in recipe.slots.values() if isinstance(slot, TimeSlot))
 
 
 async def _show(name: str, texts: AsyncIterator[str]) -> None:
@@ -214,6 +219,7 @@ def _environ(trial: Trial) -> dict[str, str]:
 def _sink_arguments(route: Route, routes: Path) -> list[str]:
     target = route.target
     arguments = ["sink", target.provider.name, "--listen", "127.0.0.1:0", "--routes", str(routes)]
+    arguments += ["--rules-of", route.name]
     if target.credential is not None:
         arguments += ["--secret", f"env:{_SECRET}"]
         arguments += ["--key", target.credential.key] if target.credential.key else []
@@ -228,19 +234,3 @@ def _serve_arguments(route: Route, routes: Path, port: int, sink: str) -> list[s
         *("--listen", f"127.0.0.1:{port}", "--admin", "127.0.0.1:0", "--watch"),
         *("--log-level", "info", "--log-format", "json", "--grace-s", "2", "--drain-delay-s", "0"),
     ]
-
-
-def _to(request: Request, address: str) -> Request:
-    others = tuple(header for header in request.headers if header[0].lower() not in ("host", "content-length"))
-    return replace(request, headers=(("Host", address), *others))
-
-
-def _curl(request: Request) -> str:
-    """Return the request as a curl command; curl makes Host and Content-Length itself."""
-    parts = ["curl", "-X", request.method]
-    for name, value in request.headers:
-        if name.lower() != "host":
-            parts += ["-H", f"{name}: {value}"]
-    if request.body:
-        parts += ["--data-binary", request.body.decode("utf-8", "surrogateescape")]
-    return shlex.join([*parts, request.url])

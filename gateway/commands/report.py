@@ -2,18 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 from ssl import SSLContext
 from typing import Annotated
-from uuid import uuid4
 
 import typer
 
-from gateway.commands.credentials import read_credential, serving
-from gateway.commands.loading import check_given, load_or_fail, provider_named
+from gateway.commands.credentials import read_credential
+from gateway.commands.loading import load_or_fail, provider_named
 from gateway.commands.options import (
     Given,
     Json,
@@ -27,25 +26,12 @@ from gateway.commands.options import (
 )
 from gateway.commands.printing import count as counted
 from gateway.commands.printing import line, outcome_json, print_json
+from gateway.commands.reporter import outcomes, reporter_route
 from gateway.commands.targets import base_url
-from gateway.core.accept import ANYONE, Accepted
 from gateway.core.decode import Item, read_point
-from gateway.core.errors import GatewayError
-from gateway.core.fold import mask
 from gateway.core.json import read_json
 from gateway.core.model import DataPoint, PublicUrl
-from gateway.core.outcome import Outcome
-from gateway.core.provider import CallForm, Provider, Send
-from gateway.core.recipe.keyring import Credential
-from gateway.core.recipe.model import Recipe
-from gateway.core.route import Route, Target
-from gateway.delivery.client import Client
-from gateway.delivery.direct import Direct
-from gateway.delivery.dispatch import Dispatcher
-from gateway.delivery.exchange import Exchange
-from gateway.delivery.gates import Gates
-from gateway.specs.cases import stand_in_route
-from gateway.telemetry import Telemetry
+from gateway.core.route import Route
 from gateway.tls import BadPem, client_context
 
 
@@ -81,15 +67,17 @@ def report(
     base, stated = base_url(url, "--url"), read_given(given)
     credential = None if secret is None and key is None else read_credential(key, secret)
     played = provider_named(load_or_fail(routes, only=()), provider)
-    route = _route(played, base, credential, stated, timeout_s, tls=_trust(ca, base))
+    tls = _trust(ca, base)
+    route = reporter_route(played, base, credential, stated)
+    route = replace(route, target=replace(route.target, timeout_s=timeout_s, tls=tls))
     raise typer.Exit(asyncio.run(_print(route, list(_items(points)), count, json)))
 
 
 async def _print(route: Route, items: list[Item], count: int, json: bool) -> int:
     """Report, print each outcome as it comes, and return the exit code."""
     failed = 0
-    async with aclosing(_outcomes(route, items, count)) as outcomes:
-        async for outcome in outcomes:
+    async with aclosing(outcomes(route, items, count)) as told:
+        async for outcome in told:
             failed += not outcome.ok
             if json:
                 print_json(outcome_json(outcome))
@@ -97,20 +85,6 @@ async def _print(route: Route, items: list[Item], count: int, json: bool) -> int
                 words = f"{outcome.code} {outcome.reason or ''}".rstrip()
                 line(f"{words}: {outcome.message or counted(outcome.accepted, 'data point')}")
     return 1 if failed else 0
-
-
-async def _outcomes(route: Route, items: list[Item], count: int) -> AsyncGenerator[Outcome]:
-    client = Client()
-    direct = Direct(Dispatcher(Exchange(client, Telemetry()), Gates(patient=True)))
-    try:
-        for _ in range(count):
-            try:
-                outcome = await direct.deliver(route.name, route.target, Accepted(ANYONE, tuple(items)), uuid4().hex)
-            except GatewayError as error:
-                outcome = error.outcome
-            yield mask(outcome, route.secrets)
-    finally:
-        await client.close()
 
 
 def _trust(ca: Path | None, base: PublicUrl) -> SSLContext | None:
@@ -122,58 +96,6 @@ def _trust(ca: Path | None, base: PublicUrl) -> SSLContext | None:
         return client_context(ca)
     except BadPem as error:
         fail(f"--ca: {error}")
-
-
-def _route(
-    provider: Provider,
-    base: PublicUrl,
-    credential: Credential | None,
-    given: dict[str, str],
-    timeout_s: float,
-    *,
-    tls: SSLContext | None,
-) -> Route:
-    if provider.send is None:
-        fail(f"{provider.name} has no `send`: its reporters cannot be played")
-    if provider.relay:
-        fail(f"{provider.name} is a relay: its calls hold no data points; `gateway sign` signs one of your own")
-    form, recipe = _form(provider.send, credential, provider.name)
-    check_given(given, form.sign, provider)
-    missing = [name for name in provider.needs if name not in given and name not in provider.given]
-    if missing:
-        misuse(f"{provider.name} needs --given {missing[0]}=…")
-    target = Target(
-        provider=provider,
-        send=provider.send,
-        form=form,
-        scheme=base.scheme,
-        host=base.host,
-        base_path=base.prefix,
-        recipe=recipe,
-        credential=credential,
-        given={**provider.given, **given},
-        rules=(),
-        limits=provider.limits,
-        timeout_s=timeout_s,
-        tls=tls,
-    )
-    return replace(stand_in_route(provider), target=target)
-
-
-def _form(send: Send, credential: Credential | None, name: str) -> tuple[CallForm, Recipe | None]:
-    """Return the first call that the credential can sign, and the recipe by which; without one, an unsigned call."""
-    recipes = [recipe for form in send.requests for recipe in form.sign]
-    if credential is None:
-        for form in send.requests:
-            if not form.sign:
-                return form, None
-        misuse(f"calls to {name} are signed: give " + ("--key and --secret" if recipes[0].needs_key else "--secret"))
-    fitting = serving(recipes, credential, name)
-    for form in send.requests:
-        for recipe in form.sign:
-            if recipe in fitting:
-                return form, recipe
-    misuse(f"calls to {name} are not signed: leave out --secret")
 
 
 def _items(path: str | None) -> Iterator[Item]:

@@ -24,13 +24,11 @@ from gateway.commands.options import (
     read_request,
 )
 from gateway.commands.printing import print_json
-from gateway.core.draft import Draft
 from gateway.core.errors import GatewayError
 from gateway.core.message import Message, guess_body_kind
-from gateway.core.model import Request
 from gateway.core.raw import write_raw
 from gateway.core.recipe.model import GivenSlot, NonceSlot, Recipe
-from gateway.core.recipe.sign import Fresh, sign
+from gateway.core.recipe.sign import Fresh, sign, to_draft
 
 
 def sign_(
@@ -60,8 +58,10 @@ def sign_(
     check_given(stated, [chosen])
     _check_needs(chosen, stated)
     fresh = Fresh(read_clock(at), os.urandom(16), _pinned(chosen, nonce))
+    unsigned = read_request(request)
     try:
-        signed = sign(_draft(read_request(request), chosen), chosen, credential, stated, fresh)
+        draft = to_draft(Message(unsigned, guess_body_kind(unsigned)), chosen)
+        signed = sign(draft, chosen, credential, stated, fresh)
     except GatewayError as error:
         fail(error.outcome.message)
     raw = write_raw(signed.request)
@@ -93,13 +93,3 @@ def _pinned(recipe: Recipe, nonce: str | None) -> dict[str, str]:
     if not (nonce.isascii() and nonce.isdigit() and slot.low <= int(nonce) <= slot.high):
         misuse(f"--nonce: {nonce!r} is not a whole number from {slot.low} to {slot.high}")
     return {slot.name: nonce}
-
-
-def _draft(request: Request, recipe: Recipe) -> Draft:
-    """Read the body only where the recipe puts something into it; else its bytes stay as they are."""
-    message = Message(request, guess_body_kind(request))
-    in_body = any(carrier.place in ("json", "form", "param") for carrier in recipe.carriers)
-    if in_body and message.body_kind in ("json", "form"):
-        body = message.body if message.body_kind == "json" else tuple(message.form)
-        return Draft.of(request, message.body_kind, body, tuple(message.query))
-    return Draft.of(request, message.body_kind, request.body, tuple(message.query))

@@ -4,7 +4,6 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,27 +11,20 @@ from typing import Annotated, Any
 import structlog
 import typer
 
-from gateway.app import Gateway, Settings
-from gateway.commands.credentials import read_credential, serving
-from gateway.commands.file_answer import Opened, read_answer
+from gateway.app import Settings
+from gateway.commands.credentials import read_credential
+from gateway.commands.file_answer import read_answer
 from gateway.commands.listening import check_address, run_or_fail, tls_pair
-from gateway.commands.loading import check_given, load_or_fail, provider_named
+from gateway.commands.loading import load_or_fail, provider_named
 from gateway.commands.options import Given, Key, SecretOption, SpecFolder, fail, misuse, read_given
-from gateway.commands.printing import point_json, print_json
-from gateway.core.accept import Accepted
-from gateway.core.errors import GatewayError
-from gateway.core.fold import fold
+from gateway.commands.printing import print_json
+from gateway.commands.vendor import play_vendor, vendor_route
 from gateway.core.outcome import CODE_OF, Code, Outcome, Reason
 from gateway.core.provider import Provider
-from gateway.core.recipe.keyring import Credential, make_keyring
-from gateway.core.recipe.model import Recipe
-from gateway.core.recipe.verify import Check
-from gateway.core.relay import Relayed
-from gateway.core.route import Route
-from gateway.core.snapshot import make_snapshot
+from gateway.core.rules import Rule
 from gateway.core.suggest import nearest
 from gateway.logs import configure
-from gateway.specs.cases import stand_in_route
+from gateway.specs.load import Specs
 
 log = structlog.get_logger()
 
@@ -58,6 +50,9 @@ def sink(
     media_type: Annotated[
         str | None, typer.Option("--type", metavar="TYPE", help="Its media type; default: by the file's name.")
     ] = None,
+    rules_of: Annotated[
+        str | None, typer.Option("--rules-of", metavar="ROUTE", help="Hold data points to the rules that it sends by.")
+    ] = None,
     routes: SpecFolder = None,
 ) -> None:
     """Play a vendor: verify reports, print data points as JSON lines.
@@ -75,25 +70,17 @@ def sink(
     credential = None if secret is None and key is None else read_credential(key, secret)
     content = read_answer(file, media_type)
     configure("info", "auto")
-    played = provider_named(load_or_fail(routes, only=()), provider)
+    if rules_of is not None and routes is None:
+        misuse("--rules-of: name the folder of the route by --routes")
+    specs = load_or_fail(routes, only=() if rules_of is None else (rules_of,), strict_environment=False)
+    played = provider_named(specs, provider)
     if file is not None and not played.relay:
         misuse(f"--file: {played.name} takes reports, and answers them in its own words")
-    route = _route(played, credential, pins)
-
-    async def deliver(route: Route, accepted: Accepted, request_id: str) -> Outcome:
-        if outcome is not None:
-            return outcome
-        _print([point_json(item.point) for item in accepted.items])
-        return fold(accepted, ())
-
-    def exchange(route: Route, relayed: Relayed, request_id: str) -> AbstractAsyncContextManager[Opened]:
-        if outcome is not None:
-            raise GatewayError(outcome)
-        _print([relayed.names["body"]])
-        return content.open()
-
+    route = vendor_route(played, credential, pins)
+    if rules_of is not None:
+        route = replace(route, source=replace(route.source, rules=_rules(specs, rules_of, played)))
     settings = Settings(listen=listen, tls=pair, admin=None, grace_s=2)
-    gateway = Gateway(make_snapshot([route]), settings, deliver=deliver, pass_on=exchange)
+    gateway = play_vendor(route, settings, _print, refusal=outcome, content=content)
 
     def ready() -> None:
         log.info("listening", address=gateway.address, tls=pair is not None)
@@ -101,31 +88,13 @@ def sink(
     raise typer.Exit(run_or_fail(gateway, on_ready=ready, addresses=[listen]))
 
 
-def _route(provider: Provider, credential: Credential | None, given: dict[str, str]) -> Route:
-    if provider.receive is None:
-        fail(f"{provider.name} has no `receive`: it cannot be played")
-    recipes, calls = provider.receive.verify, provider.receive.requests
-    check_given(given, recipes, provider)
-    if credential is not None:
-        serving(recipes, credential, provider.name)
-    stand_in = stand_in_route(provider)
-    source = replace(
-        stand_in.source,
-        checks=_checks(recipes, credential, given),
-        given={**provider.given, **given},
-        also_checks={call.name: _checks(call.also.verify, credential, given) for call in calls if call.also},
-    )
-    return replace(stand_in, source=source, target=replace(stand_in.target, rules=()))
-
-
-def _checks(
-    recipes: Sequence[Recipe], credential: Credential | None, given: dict[str, str]
-) -> tuple[Check, ...] | None:
-    """Return what verifies a call; None, which believes whoever makes it, where there is nothing to hold it to."""
-    if credential is None or not recipes:
-        return None
-    fitting = [recipe for recipe in recipes if recipe.needs_key == (credential.key is not None)]
-    return tuple(Check(recipe, make_keyring([credential]), given) for recipe in fitting)
+def _rules(specs: Specs, name: str, played: Provider) -> tuple[Rule, ...]:
+    if name not in specs.routes:
+        fail(f"--rules-of: {name} cannot be built without its variables")
+    target = specs.routes[name].target
+    if target.provider is not played:
+        misuse(f"--rules-of: {name} does not send to {played.name}, but to {target.provider.name}")
+    return target.rules
 
 
 def _stated(answer: str | None) -> Outcome | None:

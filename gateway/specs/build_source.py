@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Sequence
 from ipaddress import ip_network
 
+from gateway.core.checks import make_checks
 from gateway.core.expression.compiler import KeyPath
-from gateway.core.issued import make_accounts
 from gateway.core.message import USUAL, Caps
-from gateway.core.provider import Provider, Receive
-from gateway.core.recipe.keyring import MAX_SECRETS_PER_KEY, Credential, make_keyring
+from gateway.core.provider import Receive
+from gateway.core.recipe.keyring import MAX_SECRETS_PER_KEY
 from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.verify import Check
 from gateway.core.route import Network, Source
@@ -31,7 +31,7 @@ def build_source(parts: RouteParts, spec: SourceSpec) -> Source | None:
     logging_in = [recipe for call in also.values() for recipe in call.verify]
     parts.check_given(spec.given, provider, [*recipes, *logging_in], AT)
     _check_credentials(parts, spec, [*recipes, *logging_in] if recipes else [])
-    checks = _checks(spec, recipes, provider)
+    checks = _checks(spec, recipes, provider.receive)
     if checks == () and spec.credentials and not parts.document.errors:
         names = ", ".join(recipe.name for recipe in recipes)
         what = f"no credential serves {names}, nor logs in for it, so that every report would be refused"
@@ -46,7 +46,7 @@ def build_source(parts: RouteParts, spec: SourceSpec) -> Source | None:
         rules=parts.rules(provider, spec.rules, (*AT, "rules")),
         pins={name: str(value) for name, value in spec.given.items()},
         also_checks={
-            name: _checks(spec, call.verify, provider) if call.verify else None for name, call in also.items()
+            name: _checks(spec, call.verify, provider.receive) if call.verify else None for name, call in also.items()
         },
         networks=None if spec.from_ is None else _networks(parts, spec.from_),
         match=build_conditions(spec.match),
@@ -95,35 +95,20 @@ def _check_credentials(parts: RouteParts, spec: SourceSpec, recipes: Sequence[Re
             parts.document.error(at, f"the key {key!r} has more than {MAX_SECRETS_PER_KEY} secrets")
 
 
-def _checks(spec: SourceSpec, recipes: Iterable[Recipe], provider: Provider) -> tuple[Check, ...] | None:
-    """Return a check for each recipe that a credential serves, or that a session issued here may be carried by.
+def _checks(spec: SourceSpec, recipes: Iterable[Recipe], receive: Receive) -> tuple[Check, ...] | None:
+    """Return what verifies the calls of these recipes.
 
     None, which lets everyone pass, is for `credentials: none` alone; without any check, everyone is refused.
     """
     if spec.credentials == "none":
         return None
     pins = {name: str(value) for name, value in spec.given.items()}
-    checks = []
-    for recipe in recipes:
-        fitting = [to_credential(each) for each in spec.credentials if serves(each, recipe)]
-        accounts = make_accounts(_accounts(spec, recipe, provider))
-        if fitting or accounts:
-            checks.append(Check(recipe, make_keyring(fitting), pins, accounts))
-    return tuple(checks)
+    return make_checks(receive, recipes, [to_credential(each) for each in spec.credentials], pins)
 
 
 def _caps(spec: SourceSpec, checks: Iterable[Check]) -> Caps:
     """Return what may be read of a report: a small one must not become a large one before it is verified."""
     return Caps(spec.max_body_bytes) if any(check.recipe.parses_body for check in checks) else USUAL
-
-
-def _accounts(spec: SourceSpec, recipe: Recipe, provider: Provider) -> Iterable[Credential]:
-    """Yield the credentials that can log in for a session which this recipe carries."""
-    calls = [form.also for form in provider.receive.requests if form.also] if provider.receive else []
-    by_login = [call for call in calls if call.issues == recipe.name]
-    for credential in () if spec.credentials == "none" else spec.credentials:
-        if any(serves(credential, login) for call in by_login for login in call.verify):
-            yield to_credential(credential)
 
 
 def _warn_of_unsigned(parts: RouteParts, receive: Receive, checks: Iterable[Check]) -> None:

@@ -74,7 +74,7 @@ class RouteParts:
 
 def serves(credential: CredentialSpec, recipe: Recipe) -> bool:
     """Tell whether the credential fills exactly the slots of the recipe."""
-    return credential.recipe in (None, recipe.name) and recipe.needs_key == (credential.key is not None)
+    return to_credential(credential).serves(recipe)
 
 
 def to_credential(spec: CredentialSpec) -> Credential:

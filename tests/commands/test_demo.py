@@ -16,12 +16,16 @@ from typing import Any
 
 import pytest
 
+from gateway.specs.load import load
 from tests.delivery.upstream import Upstream, hangs
 from tests.processes import ROOT, START_S, Command, command
 from tests.terminal import run
 
 ROUTES = ("--routes", str(ROOT / "routes.d"))
 PYTHON = (sys.executable, "-P")
+SHOWN = [
+    name for name, route in load(ROOT / "routes.d", {}, strict_environment=False).routes.items() if not route.is_relay
+]
 # Settings that a person may have for their own gateway.
 SETTINGS = {"GATEWAY_LOG_LEVEL": "error", "GATEWAY_LOG_FORMAT": "text", "GATEWAY_DRAIN_DELAY_S": "60"}
 
@@ -50,9 +54,9 @@ async def line_with(demo: Command, text: str) -> str:
 
 
 @asynccontextmanager
-async def running() -> AsyncIterator[tuple[Command, list[str], list[int]]]:
+async def running(*route: str) -> AsyncIterator[tuple[Command, list[str], list[int]]]:
     """Run a demo until it shows its curl line; yield it, that line in words, and its children."""
-    async with command("demo", "--port", "0", *ROUTES, environ=SETTINGS) as demo:
+    async with command("demo", *route, "--port", "0", *ROUTES, environ=SETTINGS) as demo:
         curl = shlex.split(await line_with(demo, "curl "))
         children = children_of(demo.pid)
         try:
@@ -64,18 +68,23 @@ async def running() -> AsyncIterator[tuple[Command, list[str], list[int]]]:
 
 
 async def post(curl: list[str], *, session: str | None = None) -> Any:
-    """Do what the curl line says."""
+    """Do what the curl line says, and return what the answer's JSON holds."""
+    return json.loads((await answered(curl, session=session)).partition(b"\r\n\r\n")[2])
+
+
+async def answered(curl: list[str], *, session: str | None = None) -> bytes:
     method, url, body = curl[2], curl[-1], curl[curl.index("--data-binary") + 1].encode()
     headers = [value for option, value in pairwise(curl) if option == "-H"]
     headers = [re.sub("OAuth .*", f"OAuth {session}", header) if session else header for header in headers]
     _, _, address, path = url.split("/", 3)
     host, _, port = address.partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
-    head = [f"{method} /{path} HTTP/1.1", f"Host: {address}", f"Content-Length: {len(body)}", "Connection: close"]
+    headers += [] if any(header.startswith("Host:") for header in headers) else [f"Host: {address}"]
+    head = [f"{method} /{path} HTTP/1.1", f"Content-Length: {len(body)}", "Connection: close"]
     writer.write("\r\n".join([*head, *headers, "", ""]).encode() + body)
     answer = await reader.read()
     writer.close()
-    return json.loads(answer.partition(b"\r\n\r\n")[2])
+    return answer
 
 
 async def test_the_curl_line_works_and_each_exchange_is_printed() -> None:
@@ -186,6 +195,24 @@ async def test_once_is_1_when_the_report_is_refused(tmp_path: Path) -> None:
     assert (code, demo.log) == (1, [])
     assert "HTTP/1.1 503\n" in output
     assert output.endswith("── the stand-in received\n0 of 1 data points\n")
+
+
+@pytest.mark.parametrize("route", SHOWN)
+async def test_sample_of_each_shipped_route_arrives_signed_for_now(route: str) -> None:
+    async with command("demo", route, "--once", "--port", "0", *ROUTES) as demo:
+        code, output = await demo.end()
+
+    assert (code, demo.log) == (0, []), output
+
+
+async def test_curl_line_of_a_signed_sample_has_its_host_and_is_taken() -> None:
+    async with running("huawei-cse-to-tencent") as (demo, curl, _):
+        answer = await answered(curl)
+        printed = json.loads((await line_with(demo, "stand-in  ")).removeprefix("stand-in  "))
+
+    assert "Host: cse-tencent.example" in curl
+    assert answer.endswith(b"upload ok")
+    assert printed["namespace"] == "CSE"
 
 
 @pytest.mark.parametrize(

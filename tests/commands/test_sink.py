@@ -11,15 +11,28 @@ from pathlib import Path
 
 import pytest
 
+from gateway.commands.reporter import outcomes
+from gateway.core.decode import Item
+from gateway.core.model import DataPoint
+from gateway.core.outcome import Code
 from gateway.core.raw import read_raw, write_raw
+from gateway.specs.load import load
 from tests.caller import Reply, exchange
 from tests.delivery.upstream import Upstream, hangs
 from tests.processes import ROOT, Command, command
 from tests.terminal import Ended, run
 
+LOGS_IN = """
+route: logs-in
+receive: {provider: zstack, credentials: none, from: [127.0.0.1/32]}
+send: {provider: zstack, url: "${URL}", credential: {key: admin, secret: "${POST_KEY}", recipe: zstack-session}}
+"""
+POINT = Item(0, None, DataPoint("m", time.time_ns(), namespace="n", value=1))
+
 SINK = ("sink", "tencent-receiver", "--listen", "127.0.0.1:0")
 REPORT = ("report", "tencent-receiver", "--given", "region=sh", "--key", "an-id", "--secret", "env:POST_KEY")
 
+RULED = ("--routes", str(ROOT / "routes.d"), "--rules-of", "zstack-to-tencent")
 IMAGE_SINK = ("sink", "scp-image", "--listen", "127.0.0.1:0")
 IMAGE_PATH = "/v1/metrics/data/download/image"
 IMAGE = b"\x89PNG\r\n\x1a\n\x00" + bytes(range(256)) * 1000
@@ -56,6 +69,20 @@ async def test_what_is_declared_before_it_is_reported_is_answered(options: tuple
     assert '"metric":"gateway.test"' in output
 
 
+@pytest.mark.parametrize("options", [(), ("--key", "admin", "--secret", "env:POST_KEY")], ids=["anyone", "an account"])
+async def test_whoever_logs_in_first_is_given_a_session_that_reports(options: tuple[str, ...], tmp_path: Path) -> None:
+    environ = {"POST_KEY": os.environ["POST_KEY"]}
+    (tmp_path / "route.yaml").write_text(LOGS_IN)
+    async with command("sink", "zstack", "--listen", "127.0.0.1:0", *options, environ=environ) as sink:
+        url = f"http://{(await sink.event('listening'))['address']}"
+        specs = load(tmp_path, environ | {"URL": url})
+        (outcome,) = [each async for each in outcomes(specs.routes["logs-in"], [POINT])]
+        printed = json.loads(await sink.line())
+
+    assert (outcome.code, outcome.message) == (Code.OK, "")
+    assert printed["metric"] == "m"
+
+
 async def test_what_a_vendor_takes_in_part_is_answered_in_part() -> None:
     item = {"namespace": "n", "metric": "m", "dimensions": {"h": "a"}, "type": 1, "values": {"value": 1}}
     body = json.dumps([{**item, "timestamp": 17}, {**item, "timestamp": int(time.time())}])
@@ -69,6 +96,29 @@ async def test_what_a_vendor_takes_in_part_is_answered_in_part() -> None:
     assert reply.status == 400
     assert b'"errDetail":"Time value only allowed' in reply.body
     assert output.count('"metric":"m"') == 1
+
+
+@pytest.mark.parametrize(("options", "code"), [((), 0), (("--rules-of", "logs-in"), 1)], ids=["usual", "stricter"])
+async def test_data_points_are_held_to_the_rules_that_a_route_sends_by(
+    options: tuple[str, ...], code: int, tmp_path: Path
+) -> None:
+    stricter = LOGS_IN.replace("send: {", "send: {rules: {metric: {max_chars: 11}}, ")
+    (tmp_path / "route.yaml").write_text(stricter)
+    sinking = ("sink", "zstack", "--listen", "127.0.0.1:0", "--routes", str(tmp_path), *options)
+    async with command(*sinking, environ={"URL": "http://127.0.0.1", "POST_KEY": "x"}) as sink:
+        url = f"http://{(await sink.event('listening'))['address']}"
+        reported = await asyncio.to_thread(run, "report", "zstack", "--secret", "env:POST_KEY", "--url", url)
+
+    assert reported.code == code
+    assert ("metric is longer than 11 characters" in reported.output) is bool(code)
+
+
+def test_route_whose_rules_need_variables_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "route.yaml").write_text(LOGS_IN)
+
+    ended = run("sink", "zstack", "--routes", str(tmp_path), "--rules-of", "logs-in")
+
+    assert (ended.code, ended.complaint) == (1, "gateway: --rules-of: logs-in cannot be built without its variables")
 
 
 async def test_another_secret_is_refused_in_the_vendors_words_and_nothing_is_printed() -> None:
@@ -181,6 +231,9 @@ async def test_a_taken_port_is_one_line() -> None:
         (["zstack", "--routes", "/nope"], 1, "there is no folder /nope"),
         (["zstack", "--tls-key", "key.pem"], 2, "--tls-key: its certificate is missing; give --tls-cert too"),
         (["zstack", "--tls-cert", "/nope"], 1, "--tls-cert: /nope cannot be read: no such file or directory"),
+        (["zstack", "--rules-of", "nope"], 2, "--rules-of: name the folder of the route by --routes"),
+        (["zstack", *RULED[:-1], "nope"], 1, "no route is named 'nope'"),
+        (["zstack", *RULED], 2, "--rules-of: zstack-to-tencent does not send to zstack, but to tencent-receiver"),
         (["scp-image", "--file", "/nope"], 1, "--file: /nope cannot be read: no such file"),
         (["scp-image", "--type", "image/png"], 2, "--type says what --file holds: give --file"),
         (["zstack", "--file", "/dev/null"], 2, "--file: zstack takes reports, and answers them in its own words"),

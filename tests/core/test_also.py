@@ -163,6 +163,15 @@ def test_session_of_nobody_is_not_issued(accounts: tuple[Credential, ...]):
     )
 
 
+def test_anyone_may_log_in_where_whoever_reports_is_believed():
+    route = logging_in()
+    open_to_all = replace(route.source, checks=None, also_checks=dict.fromkeys(route.source.also_checks))
+
+    status, _ = answered("POST", "/login", route=replace(route, source=open_to_all))
+
+    assert status == 201
+
+
 def test_session_that_was_logged_out_reports_no_more():
     memory, token = Memory(), logged_in()
 

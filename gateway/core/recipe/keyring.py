@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from gateway.core.model import Secret
+from gateway.core.recipe.model import Recipe
 
 MAX_SECRETS_PER_KEY = 4
 
@@ -19,6 +20,10 @@ class Credential:
     secret: Secret
     key: str | None = None
     recipe: str | None = None
+
+    def serves(self, recipe: Recipe) -> bool:
+        """Tell whether it fills exactly the slots of the recipe."""
+        return self.recipe in (None, recipe.name) and recipe.needs_key == (self.key is not None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,18 @@ def sign(draft: Draft, recipe: Recipe, credential: Credential, given: Mapping[st
         raise SpecError.of(Reason.INTERNAL, what) from error
 
 
+def to_draft(message: Message, recipe: Recipe) -> Draft:
+    """Return a received request as a draft to be signed.
+
+    Its body is read only where the recipe puts something into it; else its bytes stay as they are. Raises CallerError.
+    """
+    in_body = any(carrier.place in ("json", "form", "param") for carrier in recipe.carriers)
+    if in_body and message.body_kind in ("json", "form"):
+        body = message.body if message.body_kind == "json" else tuple(message.form)
+        return Draft.of(message.request, message.body_kind, body, tuple(message.query))
+    return Draft.of(message.request, message.body_kind, message.request.body, tuple(message.query))
+
+
 def _sign(draft: Draft, recipe: Recipe, credential: Credential, given: Mapping[str, str], fresh: Fresh) -> Signed:
     slots = _bound(recipe, credential, given, fresh)
     secret = credential.secret.reveal()

@@ -1,0 +1,95 @@
+"""A sample's request as its sender would make it now, and for another address: its times moved, its signature new."""
+
+import re
+from dataclasses import dataclass, replace
+
+from gateway.core.accept import identify
+from gateway.core.errors import CallerError
+from gateway.core.message import Message
+from gateway.core.model import PublicUrl, Request
+from gateway.core.moments import NS
+from gateway.core.recipe.keyring import Credential
+from gateway.core.recipe.model import Recipe
+from gateway.core.recipe.sign import Fresh, sign, to_draft
+from gateway.core.recipe.verify import Forgetful, Verified
+from gateway.core.route import Route
+from gateway.core.snapshot import Match, make_snapshot
+
+DAY_S = 86_400
+# A whole number that may be a time since 2001: seconds, milliseconds, microseconds or nanoseconds.
+_MOMENT = re.compile(r"(?<![\w.])\d{10}(?:\d{9}|\d{6}|\d{3})?(?![\w.])")
+
+
+@dataclass(frozen=True, slots=True)
+class Anew:
+    """A request of this moment; `recipe` is None where nothing had to be signed again."""
+
+    request: Request
+    recipe: Recipe | None = None
+
+
+def make_anew(request: Request, route: Route, *, then_ns: int, fresh: Fresh, address: str) -> Anew:
+    """Return the request as whoever could sign it at `then_ns` signs it now, for a gateway at this address.
+
+    What the route refuses stays as refused as it was. Raises SpecError where it cannot be signed.
+    """
+    moved = _moved(request, then_ns // NS, fresh.now_ns // NS)
+    if "host" not in route.source.match.tests:
+        moved = moved.at(PublicUrl("http", address))
+    match = make_snapshot([route]).match(request)
+    if match is None or match.form is None:
+        return Anew(moved)
+    try:
+        who = identify(
+            route.source,
+            route.source.checks,
+            match.read(request),
+            now_ns=then_ns,
+            replays=Forgetful(),
+            peer=None,
+        )
+    except CallerError:
+        return Anew(moved)
+    return _signed_anew(moved, match, who, fresh)
+
+
+def _signed_anew(request: Request, match: Match, who: Verified, fresh: Fresh) -> Anew:
+    source = match.route.source
+    check = next((check for check in source.checks or () if check.recipe.name == who.recipe), None)
+    if check is None or check.recipe.signature is None or who.secret is None:
+        return Anew(request)
+    recipe, url = check.recipe, source.public_url
+    seen = request if url is None else request.at(url)
+    draft = to_draft(_without_digests(match.read(seen), recipe), recipe)
+    signed = sign(draft, recipe, Credential(who.secret, who.key), who.slots, fresh).request
+    return Anew(signed if url is None else _behind(signed, url, request.host), recipe)
+
+
+def _moved(request: Request, then_s: int, now_s: int) -> Request:
+    """Return the request with each time of the sample's day moved to now."""
+
+    def move(found: re.Match[str]) -> str:
+        unit = 10 ** (len(found[0]) - 10)
+        moment = int(found[0])
+        near = abs(moment - then_s * unit) < DAY_S * unit
+        return str(moment + (now_s - then_s) * unit) if near else found[0]
+
+    body = request.body.decode("utf-8", "surrogateescape")
+    return replace(
+        request,
+        target=_MOMENT.sub(move, request.target),
+        body=_MOMENT.sub(move, body).encode("utf-8", "surrogateescape"),
+    )
+
+
+def _without_digests(message: Message, recipe: Recipe) -> Message:
+    """Leave out what need not be there, as a digest of the body that was: what is given of it is written anew."""
+    names = {carrier.name for carrier in recipe.carriers if carrier.optional and carrier.place == "header"}
+    headers = tuple(header for header in message.request.headers if header[0].lower() not in names)
+    return Message(replace(message.request, headers=headers), message.body_kind)
+
+
+def _behind(request: Request, url: PublicUrl, host: str) -> Request:
+    """Return what arrives behind the proxy at this URL."""
+    behind = request.at(PublicUrl("http", host))
+    return replace(behind, target=behind.target.removeprefix(url.prefix))

@@ -1,0 +1,149 @@
+import hashlib
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from gateway.core.accept import identify
+from gateway.core.anew import make_anew
+from gateway.core.conditions import Conditions
+from gateway.core.draft import Draft
+from gateway.core.errors import CallerError
+from gateway.core.message import Message
+from gateway.core.model import PublicUrl, Request, Secret
+from gateway.core.outcome import Reason
+from gateway.core.recipe.keyring import Credential, make_keyring
+from gateway.core.recipe.sign import Fresh, sign
+from gateway.core.recipe.verify import Check, Forgetful
+from gateway.core.route import Route
+from tests.built import recipe, stand_in
+
+NS = 1_000_000_000
+THEN_S, NOW_S = 1_700_000_000, 1_800_000_000
+ADDRESS = "127.0.0.1:8080"
+SIGNS = recipe("""
+recipe: signs
+slots:
+  key: {kind: key}
+  time: {kind: time, format: epoch, window_s: 60}
+  digest: {kind: derived, text: "{body|sha256|hex}"}
+  signature: {kind: signature, of: "{method}{url}{time}{body|sha256|hex}", hmac: sha256, key: "{secret}", as: hex}
+carry:
+  - {header: x-key, value: "{key}"}
+  - {header: x-time, value: "{time}"}
+  - {header: x-digest, value: "{digest}", optional: true}
+  - {header: x-signature, value: "{signature}"}
+""")
+CREDENTIAL = Credential(Secret("s"), "k")
+ACME = stand_in("""
+provider: acme
+receive:
+  request: {method: POST, path: /in, body: json}
+  verify: [session]
+  each: {item: body}
+  point: {metric: item, value: item}
+""")
+
+ACME_UNSIGNED = Request("POST", "/in", (("Host", "h"), ("Authorization", "case-secret")), b"{}")
+
+
+def route(**changes: Any) -> Route:
+    checks = (Check(SIGNS, make_keyring([CREDENTIAL]), {}),)
+    return replace(ACME, source=replace(ACME.source, checks=checks, **changes))
+
+
+def sample(body: str = "{}", *, scheme: str = "http", host: str = "vendor.example", path: str = "/in") -> Request:
+    draft = Draft("POST", scheme, host, path, body_kind="json", body=body.encode())
+    return sign(draft, SIGNS, CREDENTIAL, {}, Fresh(THEN_S * NS, b"")).request
+
+
+def anew(request: Request, on: Route) -> Request:
+    return make_anew(request, on, then_ns=THEN_S * NS, fresh=Fresh(NOW_S * NS, bytes(16)), address=ADDRESS).request
+
+
+def refusal(request: Request, on: Route) -> Reason | None:
+    """Verify a request now."""
+    try:
+        identify(
+            on.source,
+            on.source.checks,
+            Message(request, "json"),
+            now_ns=NOW_S * NS,
+            replays=Forgetful(),
+            peer=None,
+        )
+    except CallerError as error:
+        return error.outcome.reason
+    return None
+
+
+BEHIND = route(public_url=PublicUrl("https", "vendor.example", "/api"))
+HOSTED = route(match=Conditions({"host": ("vendor.example",)}))
+
+
+@pytest.mark.parametrize(
+    ("request_", "on", "host"),
+    [
+        pytest.param(sample(), route(), ADDRESS, id="its host is the address"),
+        pytest.param(sample(), HOSTED, "vendor.example", id="its host tells the route"),
+        pytest.param(sample(scheme="https", path="/api/in"), BEHIND, ADDRESS, id="its URL is a proxy's"),
+    ],
+)
+def test_sample_is_signed_for_now_and_for_where_it_goes(request_: Request, on: Route, host: str):
+    received = replace(request_, target="/in", scheme="http")
+
+    made = anew(received, on)
+
+    assert refusal(received, on) is Reason.STALE
+    assert refusal(made, on) is None
+    assert (made.host, made.target) == (host, "/in")
+
+
+def test_digest_that_need_not_be_there_is_left_out():
+    body = '{"t": 1700000000}'
+    digest = hashlib.sha256(body.encode()).hexdigest()
+    request = sample(body)
+    announced = replace(request, headers=(*request.headers, ("X-Digest", digest)))
+
+    made = anew(announced, route())
+
+    assert (made.header("x-digest"), refusal(made, route())) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("then", "now"),
+    [
+        ("1699999990", "1799999990"),
+        ("1700000000123", "1800000000123"),
+        ("1700000000123456", "1800000000123456"),
+        ("1700000000123456789", "1800000000123456789"),
+        ('"1700000000"', '"1800000000"'),
+        ("1600000000", "1600000000"),
+        ("1700000000.5", "1700000000.5"),
+        ("91700000000", "91700000000"),
+        ('"v1700000000"', '"v1700000000"'),
+    ],
+    ids=["s", "ms", "us", "ns", "text", "another year", "a fraction", "more digits", "part of a word"],
+)
+def test_times_of_the_samples_day_are_moved_to_now(then: str, now: str):
+    assert anew(sample(f'{{"t": {then}}}'), route()).body.decode() == f'{{"t": {now}}}'
+
+
+def test_times_in_a_query_are_moved():
+    request = replace(ACME_UNSIGNED, target="/in?t=1700000000")
+
+    assert anew(request, ACME).target == "/in?t=1800000000"
+
+
+@pytest.mark.parametrize(
+    ("request_", "on"),
+    [
+        pytest.param(ACME_UNSIGNED, ACME, id="a secret alone"),
+        pytest.param(replace(sample(), headers=(("Host", "h"), ("X-Key", "k"))), route(), id="refused"),
+        pytest.param(replace(ACME_UNSIGNED, target="/other"), ACME, id="another path"),
+    ],
+)
+def test_what_is_not_signed_or_not_taken_stays_as_it_is(request_: Request, on: Route):
+    made = anew(request_, on)
+
+    assert made == request_.at(PublicUrl("http", ADDRESS))
