@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 from math import ceil, log2
 from typing import Generic, TypeVar
 
-from gateway.core.encode import Call, Group
+from gateway.core.decode import Item
+from gateway.core.encode import Group
 from gateway.core.outcome import Code, Outcome, Reason
+from gateway.core.verdict import verdict_on
 
 Owner = TypeVar("Owner")
 
@@ -41,11 +43,11 @@ class Merged(Generic[Owner]):
     shares: tuple[Share[Owner], ...]
     places: tuple[tuple[int, int], ...]
 
-    def parts(self, call: Call) -> list[Part[Owner]]:
-        """Return what of each share travels in a call."""
+    def parts(self, items: Sequence[Item]) -> list[Part[Owner]]:
+        """Return what of each share is among these of the group's items."""
         positions: dict[int, list[int]] = {}
         numbers: dict[int, list[int]] = {}
-        for item in call.items:
+        for item in items:
             share, at = self.places[item.index]
             positions.setdefault(share, []).append(at)
             numbers.setdefault(share, []).append(item.index)
@@ -78,8 +80,7 @@ def _only(share: Share[Owner], positions: Sequence[int]) -> Share[Owner]:
 
 def is_refused_whole(outcome: Outcome) -> bool:
     """Tell whether it was what the call held that was refused, without a word on which of it."""
-    at_fault = outcome.then == "park" or (outcome.then is None and outcome.code is Code.INVALID_ARGUMENT)
-    return at_fault and not outcome.rejected
+    return verdict_on(outcome) == "park" and not outcome.rejected
 
 
 def further_calls(reports: int) -> int:

@@ -15,7 +15,7 @@ from gateway.core.decode import Item
 from gateway.core.encode import Call, Group, encode_group
 from gateway.core.errors import GatewayError
 from gateway.core.fold import Result
-from gateway.core.merge import UNPARTED, Merged, Share, further_calls, is_refused_whole, merge, outcome_of
+from gateway.core.merge import UNPARTED, Part, Share, further_calls, is_refused_whole, merge, outcome_of
 from gateway.core.outcome import Outcome, Reason, failure
 from gateway.core.route import Target
 from gateway.delivery.courier import encoder_for
@@ -128,27 +128,32 @@ class Dispatcher:
             log.exception("bug", route=lane.route)
             _settle_rest(batch, failure(Reason.INTERNAL, "an internal error"))
 
-    async def _deliver(self, lane: _Lane, shares: list[Share[Parcel]]) -> None:
-        """Send shares in as few calls as may be; a call that is refused as a whole is parted between its reports."""
+    async def _deliver(self, lane: _Lane, shares: Sequence[Share[Parcel]]) -> None:
+        """Send shares in as few calls as may be; a call that is refused as a whole is parted between its reports.
+
+        The halves of a call go before what comes after it: so at least one report is found, whatever the others are.
+        """
         further = further_calls(len(shares))
-        todo = [shares]
+        todo = _planned(lane.target, shares)
         while todo:
-            merged = merge(todo.pop(0))
-            for call in _encoded(lane.target, merged):
-                parts = merged.parts(call)
-                try:
-                    outcome = await self._send(lane, call, [part.share.owner for part in parts])
-                except GatewayError as error:
-                    outcome = error.outcome
-                if is_refused_whole(outcome) and len(parts) > 1:
-                    if further >= 2:
-                        further -= 2
-                        middle = len(parts) // 2
-                        todo += [[part.share for part in half] for half in (parts[:middle], parts[middle:])]
-                        continue
-                    outcome = UNPARTED
-                for part in parts:
-                    part.share.owner.settle(part.share.group.items, outcome_of(part, outcome))
+            call, parts = todo.pop(0)
+            outcome = call if isinstance(call, Outcome) else await self._sent(lane, call, parts)
+            if is_refused_whole(outcome) and len(parts) > 1:
+                if further >= 2:
+                    further -= 2
+                    middle = len(parts) // 2
+                    halves = [[part.share for part in half] for half in (parts[:middle], parts[middle:])]
+                    todo = [each for half in halves for each in _planned(lane.target, half)] + todo
+                    continue
+                outcome = UNPARTED
+            for part in parts:
+                part.share.owner.settle(part.share.group.items, outcome_of(part, outcome))
+
+    async def _sent(self, lane: _Lane, call: Call, parts: Sequence[Part[Parcel]]) -> Outcome:
+        try:
+            return await self._send(lane, call, [part.share.owner for part in parts])
+        except GatewayError as error:
+            return error.outcome
 
     async def _send(self, lane: _Lane, call: Call, parcels: Sequence[Parcel]) -> Outcome:
         """Send one call. It has the time of whoever can wait longest; many reports share the call's own id."""
@@ -181,14 +186,21 @@ def _take(lane: _Lane) -> list[Parcel]:
     return batch
 
 
-def _encoded(target: Target, merged: Merged[Parcel]) -> Sequence[Call]:
-    """Return the calls that carry what was merged; what is too large for any call is settled."""
-    encoded = encode_group(target, merged.group, encoder_for(target))
+def _planned(target: Target, shares: Sequence[Share[Parcel]]) -> list[tuple[Call | Outcome, list[Part[Parcel]]]]:
+    """Return the calls that carry these shares, or what becomes of all of them where no call can be built.
+
+    What is too large for any call is settled.
+    """
+    merged = merge(shares)
+    try:
+        encoded = encode_group(target, merged.group, encoder_for(target))
+    except GatewayError as error:
+        return [(error.outcome, merged.parts(merged.group.items))]
     for rejected in encoded.rejected:
         number, at = merged.places[rejected.index]
         share = merged.shares[number]
         share.owner.settle([share.group.items[at]], failure(rejected.reason, rejected.message))
-    return encoded.calls
+    return [(call, merged.parts(call.items)) for call in encoded.calls]
 
 
 def _settle_rest(batch: Sequence[Parcel], outcome: Outcome) -> None:

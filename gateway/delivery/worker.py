@@ -15,6 +15,7 @@ from gateway.core.decode import Item
 from gateway.core.encode import group
 from gateway.core.errors import GatewayError
 from gateway.core.fold import Result
+from gateway.core.merge import UNPARTED
 from gateway.core.outcome import Outcome, Reason, failure
 from gateway.core.route import Target
 from gateway.core.rules import Dropped, Violation, apply_rules
@@ -137,6 +138,8 @@ class Worker:
         failed: Outcome | None = None
         late: list[int] = []
         for items, outcome in results:
+            if outcome == UNPARTED:
+                continue  # given back as they are: of those that travelled with them, some have been found
             refused = {each.index: each for each in outcome.rejected}
             taken = [leased[item.index].id for item in items if refused and item.index not in refused]
             rest = [leased[item.index] for item in items if not refused or item.index in refused]

@@ -3,8 +3,7 @@ from math import log2
 import pytest
 
 from gateway.core.decode import Item
-from gateway.core.draft import Draft
-from gateway.core.encode import Call, Group
+from gateway.core.encode import Group
 from gateway.core.merge import Share, further_calls, is_refused_whole, merge, outcome_of
 from gateway.core.model import DataPoint
 from gateway.core.outcome import Code, Outcome, Reason, Rejected, failure
@@ -15,10 +14,6 @@ REFUSED = failure(Reason.UPSTREAM_REFUSED, "no")
 def share(owner: str, *indices: int) -> Share[str]:
     items = tuple(Item(index, f"{owner}{index}", DataPoint("m", 0)) for index in indices)
     return Share(owner, Group(b"g", {"ns": "n"}, items, tuple(f"form of {owner}{index}" for index in indices)))
-
-
-def call(items: tuple[Item, ...]) -> Call:
-    return Call("id", Draft("POST", "http", "h", "/"), items, (None,) * len(items))
 
 
 MERGED = merge([share("a", 0, 3), share("b", 0), share("c", 1, 2)])
@@ -36,7 +31,7 @@ def test_items_of_several_reports_are_counted_through():
 
 
 def test_each_report_is_told_apart_in_a_call_again():
-    parts = MERGED.parts(call(MERGED.group.items[1:4]))
+    parts = MERGED.parts(MERGED.group.items[1:4])
 
     assert [(part.share.owner, [item.index for item in part.share.group.items]) for part in parts] == [
         ("a", [3]),
@@ -48,14 +43,14 @@ def test_each_report_is_told_apart_in_a_call_again():
 
 @pytest.mark.parametrize("outcome", [Outcome(Code.OK), REFUSED], ids=["taken", "refused whole"])
 def test_outcome_that_names_nothing_is_that_of_every_report(outcome: Outcome):
-    assert [outcome_of(part, outcome) for part in MERGED.parts(call(MERGED.group.items))] == [outcome] * 3
+    assert [outcome_of(part, outcome) for part in MERGED.parts(MERGED.group.items)] == [outcome] * 3
 
 
 def test_refused_items_are_told_to_their_own_reports_by_their_own_indices():
     named = tuple(Rejected(number, Reason.UPSTREAM_REFUSED, f"no {number}") for number in (1, 4))
     refused = Outcome(Code.INVALID_ARGUMENT, Reason.UPSTREAM_REFUSED, "no", accepted=3, rejected=named)
 
-    outcomes = [outcome_of(part, refused) for part in MERGED.parts(call(MERGED.group.items))]
+    outcomes = [outcome_of(part, refused) for part in MERGED.parts(MERGED.group.items)]
 
     assert [(each.code, each.accepted, [(one.index, one.message) for one in each.rejected]) for each in outcomes] == [
         (Code.INVALID_ARGUMENT, 1, [(3, "no 1")]),
@@ -69,6 +64,7 @@ def test_refused_items_are_told_to_their_own_reports_by_their_own_indices():
     [
         pytest.param(REFUSED, True, id="refused"),
         pytest.param(Outcome(Code.INVALID_ARGUMENT, rejected=(Rejected(0, Reason.BAD_FIELD, ""),)), False, id="named"),
+        pytest.param(failure(Reason.INTERNAL, "no call can be built"), True, id="not even a call"),
         pytest.param(failure(Reason.UPSTREAM_DOWN, ""), False, id="down"),
         pytest.param(Outcome(Code.OK), False, id="taken"),
     ],

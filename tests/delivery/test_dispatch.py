@@ -101,6 +101,19 @@ async def test_where_too_many_are_poison_none_is_called_at_fault_that_is_not() -
     assert {each.code for each in outcomes[1::2]} <= {Code.OK, Code.UNAVAILABLE}
 
 
+@pytest.mark.parametrize("bytes_", ["", ", bytes: 1000"], ids=["when it is signed", "when it is measured"])
+async def test_a_report_of_which_no_call_can_be_built_harms_no_other(bytes_: str) -> None:
+    go = asyncio.Event()
+    async with acme(once(go), limits="ordered: true" + bytes_) as here, asyncio.TaskGroup() as tasks:
+        tasks.create_task(here.report("held"))
+        await until_calls(here, 1)
+        reports = [tasks.create_task(here.report(metric)) for metric in ("a", "\ud800", "b")]
+        await asyncio.sleep(0.05)
+        go.set()
+
+    assert [report.result().code for report in reports] == [Code.OK, Code.INTERNAL, Code.OK]
+
+
 async def test_item_that_is_named_is_told_to_its_own_report_and_no_call_follows() -> None:
     go = asyncio.Event()
     async with acme(once(go, answers(422, b"[2]")), limits="ordered: true") as here, asyncio.TaskGroup() as tasks:

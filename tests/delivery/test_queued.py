@@ -89,6 +89,23 @@ async def test_what_is_refused_is_parked_with_the_words_of_the_upstream_and_harm
     assert sorted(metric for call in taken for metric in call) == ["a", "b"]
 
 
+async def test_many_that_are_refused_do_not_keep_the_queue_for_themselves(tmp_path: Path) -> None:
+    bad = [f"bad{number}" for number in range(60)]
+    upstreams: list[Upstream] = []
+    go = asyncio.Event()
+    async with Upstream(once(go, refusing(upstreams, *bad))) as upstream:
+        upstreams.append(upstream)
+        async with queueing(tmp_path, queued_route(upstream)) as queue:
+            for metric in ("first", *bad, "good"):
+                await queue.report(metric)
+            go.set()
+            await queue.until_empty()
+            parked = await queue.parked()
+
+    assert sorted(each.report_id for each in parked) == sorted(f"report-{metric}" for metric in bad)
+    assert "good" in [metric for call in metrics(upstream) for metric in call]
+
+
 async def test_item_that_is_named_is_parked_and_the_others_are_taken(tmp_path: Path) -> None:
     async with Upstream(answers(422, b"[1]")) as upstream, queueing(tmp_path, queued_route(upstream)) as queue:
         await queue.report("a", "b", "c")
