@@ -32,7 +32,7 @@ def blame(call: Call, judged: Judged) -> Outcome:
 
 
 def _positions(call: Call, named: Sequence[Named]) -> list[int] | None:
-    """Return where in the call each named item is; None where one is not there, or is named twice."""
+    """Return where in the call each named item is; None where one is not there, is named twice, or could be another."""
     free = set(range(len(call.items)))
     found = []
     for each in named:
@@ -41,11 +41,27 @@ def _positions(call: Call, named: Sequence[Named]) -> list[int] | None:
             return None
         free.remove(at)
         found.append(at)
-    return found
+    could_be_another = any(
+        _fits(call.forms[other], each.same) and call.forms[other] != call.forms[at]
+        for each, at in zip(named, found, strict=True)
+        if each.index is None
+        for other in free
+    )
+    return None if could_be_another else found
 
 
 def _alike(call: Call, same: Any, free: set[int]) -> int:
-    return next((at for at in sorted(free) if _holds(call.forms[at], same)), -1)
+    return next((at for at in sorted(free) if _fits(call.forms[at], same)), -1)
+
+
+def _fits(form: Any, same: Any) -> bool:
+    return _says_something(same) and _holds(form, same)
+
+
+def _says_something(stated: Any) -> bool:
+    if isinstance(stated, Mapping):
+        return any(_says_something(value) for value in stated.values())
+    return stated is not None
 
 
 def _holds(form: Any, stated: Any) -> bool:

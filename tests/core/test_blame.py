@@ -57,6 +57,9 @@ def test_item_is_known_by_its_index_in_the_call():
     [
         pytest.param((Named(4, None, ""),), id="index past the end"),
         pytest.param((Named(-1, None, ""),), id="index below zero"),
+        pytest.param((Named(None, {}, ""),), id="a form that says nothing"),
+        pytest.param((Named(None, {"metric": None, "tags": {"host": None}}, ""),), id="a form of nulls"),
+        pytest.param((Named(None, {"at": 1700000000}, ""),), id="a form that fits several unlike ones"),
         pytest.param((Named(1, None, ""), Named(1, None, "")), id="index twice"),
         pytest.param((Named(None, {"metric": "z"}, ""),), id="nothing alike"),
         pytest.param((Named(None, {"metric": "a"}, ""), Named(None, {"metric": "a"}, "")), id="one thing twice"),
