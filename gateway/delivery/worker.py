@@ -65,16 +65,25 @@ class Worker:
     async def run(self) -> None:
         """Deliver until told to end, or cancelled; what is leased then goes back."""
         while not self._ending.is_set():
-            target = self._target()
-            closed_s = 0.0 if target is None else self._dispatcher.gates.closed_s(target)
-            if closed_s:
-                await self._pause(closed_s)
-                continue
-            leased = await self._store.lease(self.destination, self._how_many(target), time.time_ns())
-            if leased:
-                await self._handle(target, leased)
-            else:
-                await self._wait_for_something()
+            try:
+                await self._deliver_some()
+            except GatewayError:
+                await self._pause(FIRST_WAIT_S)  # the store has told that it cannot be read
+            except Exception:
+                log.exception("bug", route=self.destination.route, target=self.destination.target)
+                await self._pause(LOOK_AGAIN_S)
+
+    async def _deliver_some(self) -> None:
+        target = self._target()
+        closed_s = 0.0 if target is None else self._dispatcher.gates.closed_s(target)
+        if closed_s:
+            await self._pause(closed_s)
+            return
+        leased = await self._store.lease(self.destination, self._how_many(target), time.time_ns())
+        if leased:
+            await self._handle(target, leased)
+        else:
+            await self._wait_for_something()
 
     def _how_many(self, target: Target | None) -> int:
         """Return how many points to lease: one call's worth where the last one failed."""

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 
 from gateway.core.route import Target
@@ -43,8 +42,7 @@ class Workers:
             await asyncio.wait(tasks, timeout=max(0.0, grace_s))
         for task in tasks:
             task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _worker(self, destination: Destination) -> Worker:
         if destination not in self._running:

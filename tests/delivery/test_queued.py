@@ -11,7 +11,8 @@ import pytest
 from gateway.core.errors import GatewayError
 from gateway.core.outcome import Code, Outcome, Reason
 from gateway.core.snapshot import make_snapshot
-from gateway.delivery.store import Limits
+from gateway.delivery.store import Destination, Limits, Store
+from gateway.delivery.store.writer import Kind
 from tests.delivery.dispatching import ACME, once, refusing
 from tests.delivery.queueing import queued_route, queueing
 from tests.delivery.upstream import Upstream, answers, in_turn, resets
@@ -22,6 +23,11 @@ AGED = ACME.replace("send:\n", "rules: {time_ns: {max_age_s: 60}}\nsend:\n")
 
 def metrics(upstream: Upstream) -> list[list[str]]:
     return [json.loads(raw.partition(b"\r\n\r\n")[2]) for raw in upstream.received]
+
+
+async def in_database(store: Store, statement: str) -> None:
+    """Run a statement on the connection of the store: it locks its file, so that there is no other way in."""
+    await store._writer.submit(Kind.ASK, lambda ledger: ledger._connection.execute(statement) and None)
 
 
 async def test_a_report_is_taken_over_and_delivered(tmp_path: Path) -> None:
@@ -139,6 +145,20 @@ async def test_a_point_whose_route_is_gone_is_parked(tmp_path: Path) -> None:
         parked = await queue.parked()
 
     assert [each.reason for each in parked] == ["ROUTE_GONE"]
+
+
+async def test_a_disk_that_could_not_be_read_for_a_while_ends_nothing(tmp_path: Path) -> None:
+    async with Upstream(TAKES) as upstream, queueing(tmp_path, queued_route(upstream)) as queue:
+        await queue.report("a")
+        await queue.until_empty()
+        await in_database(queue.store, "ALTER TABLE points RENAME TO unreadable")
+        queue.outgoing.wake(Destination(queue.route.name, queue.route.target.name))
+        await asyncio.sleep(0.2)
+        await in_database(queue.store, "ALTER TABLE unreadable RENAME TO points")
+        await queue.report("b")
+        await queue.until_empty()
+
+    assert metrics(upstream) == [["a"], ["b"]]
 
 
 async def test_a_parked_point_that_is_retried_is_delivered(tmp_path: Path) -> None:
