@@ -34,7 +34,7 @@ class Direct:
 async def _results(parcel: Parcel, deadline: Deadline, late: Outcome) -> list[Result]:
     """Return what became of a parcel by its deadline; its delivery goes on after that, and for whoever hangs up."""
     try:
-        async with asyncio.timeout(max(0, deadline.end - time.monotonic()) + GRACE_S):
+        async with asyncio.timeout(max(0, deadline.end + GRACE_S - time.monotonic())):
             await parcel.settled.wait()
     except TimeoutError:
         return [*parcel.results, (parcel.left, late)]

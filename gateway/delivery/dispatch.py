@@ -85,7 +85,7 @@ class Dispatcher:
         most = 1 if target.limits.ordered else MAX_CALLS_OF_A_GROUP
         joined: dict[Hashable, _Lane] = {}
         for parcel in parcels:
-            alone = None if target.coalesce else id(parcel)
+            alone = None if target.coalesce or target.limits.ordered else id(parcel)
             key: Hashable = (id(target), parcel.group.key, alone)
             lane = joined[key] = self._lanes.setdefault(key, _Lane(route, target, most))
             lane.waiting.append(parcel)
@@ -175,7 +175,7 @@ def _take(lane: _Lane) -> list[Parcel]:
     points = 0
     while lane.waiting:
         parcel = lane.waiting[0]
-        if batch and points + len(parcel.group.items) > most:
+        if batch and (not lane.target.coalesce or points + len(parcel.group.items) > most):
             break
         lane.waiting.popleft()
         if parcel.deadline is not None and parcel.deadline.comes_within(WORTH_SENDING_S):

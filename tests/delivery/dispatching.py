@@ -43,9 +43,16 @@ class Acme:
         self._dispatcher = dispatcher
 
     async def report(self, *metrics: str, namespace: str = "n") -> Outcome:
-        points = [DataPoint(metric, 1, namespace=namespace, value=1) for metric in metrics]
+        return await self._report([DataPoint(metric, 1, namespace=namespace, value=1) for metric in metrics])
+
+    async def _report(self, points: Sequence[DataPoint]) -> Outcome:
         items = tuple(Item(index, None, point) for index, point in enumerate(points))
         return await Direct(self._dispatcher).deliver("acme", self.route.target, Accepted(ANYONE, items), "request-1")
+
+    async def report_groups(self, *namespaces: str) -> Outcome:
+        """Report a data point in each namespace: as many calls as there are."""
+        points = [DataPoint("m", 1, namespace=namespace, value=1) for namespace in namespaces]
+        return await self._report(points)
 
     @property
     def gates(self) -> Gates:

@@ -1,14 +1,17 @@
 """Reports that wait for the same target travel together, over real sockets."""
 
 import asyncio
+import time
 from math import log2
 
 import pytest
 
 from gateway.core.outcome import Code, Outcome, Reason
 from gateway.delivery.dispatch import MAX_CALLS_OF_A_GROUP
-from tests.delivery.dispatching import acme, once, refusing, until_calls
+from tests.delivery.dispatching import TAKES, acme, once, refusing, until_calls
 from tests.delivery.upstream import Upstream, answers
+
+GROUPS = 20
 
 
 async def test_a_report_that_finds_nothing_under_way_goes_at_once() -> None:
@@ -50,6 +53,20 @@ async def test_so_many_travel_together(limits: str, coalesce: bool, sizes: list[
         go.set()
 
     assert sorted(map(len, here.calls)) == sorted(sizes)
+
+
+async def test_where_order_counts_reports_that_are_kept_apart_go_one_after_the_other() -> None:
+    go = asyncio.Event()
+    async with acme(once(go), limits="ordered: true", coalesce=False) as here, asyncio.TaskGroup() as tasks:
+        for number in range(4):
+            tasks.create_task(here.report(f"m{number}"))
+        await until_calls(here, 1)
+        await asyncio.sleep(0.05)
+        under_way = len(here.calls)
+        go.set()
+
+    assert under_way == 1
+    assert here.calls == [["m0"], ["m1"], ["m2"], ["m3"]]
 
 
 async def test_reports_of_other_values_of_one_per_do_not_travel_together() -> None:
@@ -136,6 +153,28 @@ async def test_who_waited_too_long_is_told_so_and_is_not_sent() -> None:
 
     assert [report.result().reason for report in (first, second)] == [Reason.UPSTREAM_TIMEOUT] * 2
     assert here.calls == [["a"]]
+
+
+async def test_a_report_of_many_groups_is_answered_by_its_deadline() -> None:
+    # The first report of each group is answered just before the second would give up; then the second travels with the
+    # third, which has longer to wait.
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.9 if len(here.upstream.received) <= GROUPS else 5)
+        await TAKES(reader, writer)
+
+    metrics = [f"m{number}" for number in range(GROUPS)]
+    async with acme(slow, limits="ordered: true", timeout_s=1) as here, asyncio.TaskGroup() as tasks:
+        tasks.create_task(here.report_groups(*metrics))
+        await asyncio.sleep(0.3)
+        started = time.monotonic()
+        second = tasks.create_task(here.report_groups(*metrics))
+        await asyncio.sleep(0.5)
+        tasks.create_task(here.report_groups(*metrics))
+        outcome = await second
+        took_s = time.monotonic() - started
+
+    assert outcome.reason is Reason.UPSTREAM_TIMEOUT
+    assert took_s < 1.3
 
 
 async def test_a_report_whose_reporter_has_gone_is_delivered_all_the_same() -> None:
