@@ -18,6 +18,11 @@ from gateway.core.pacing import Pacer
 from gateway.core.route import Target
 from gateway.delivery.deadline import Deadline
 
+# A call that began after more than this share of its time would be broken off, when it may have been taken, and so
+# would all that wait behind it.
+MOST_WAITING = 0.5
+LONGEST_QUIET_S = 300.0
+
 log = structlog.get_logger()
 
 
@@ -94,7 +99,7 @@ class Gates:
         most = target.limits.concurrency
         if most is not None and gate.under_way >= most:
             try:
-                async with asyncio.timeout(deadline.left_s()), gate.room:
+                async with asyncio.timeout(_patience_s(deadline)), gate.room:
                     await gate.room.wait_for(lambda: gate.under_way < most)
             except TimeoutError:
                 raise UpstreamError(_throttled(f"{most} calls are under way", None)) from None
@@ -117,7 +122,7 @@ class Passage:
             gate.breaker = gate.breaker.after(outcome, now)
         self.told = True
         if outcome.code is Code.RESOURCE_EXHAUSTED and outcome.retry_after_s is not None:
-            gate.pacer = gate.pacer.hold(now + outcome.retry_after_s)
+            gate.pacer = gate.pacer.hold(now + min(outcome.retry_after_s, LONGEST_QUIET_S))
         if gate.breaker.state == "open" and before.state != "open":
             log.error("target paused", target=gate.name, seconds=gate.breaker.pause_s, cause=outcome.message)
         elif gate.breaker.state == "closed" and before.state != "closed":
@@ -137,11 +142,16 @@ def _ask(gate: _Gate) -> None:
 async def _wait_for_pace(gate: _Gate, target: Target, points: int, deadline: Deadline) -> None:
     now = time.monotonic()
     start, pacer = gate.pacer.reserve(target.limits.pace, points, now)
-    if start > now and deadline.comes_within(start - now):
+    if start > now and start - now > _patience_s(deadline):
         raise UpstreamError(_throttled("more calls than the vendor allows", start - now))
     gate.pacer = pacer
     if start > now:
         await asyncio.sleep(start - now)
+
+
+def _patience_s(deadline: Deadline) -> float:
+    """Return how long a call may wait, and still have the time that it takes. Raises as `left_s`."""
+    return max(0.0, deadline.left_s() - (1 - MOST_WAITING) * deadline.timeout_s)
 
 
 def _throttled(why: str, retry_after_s: float | None) -> Outcome:

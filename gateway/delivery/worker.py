@@ -21,6 +21,7 @@ from gateway.core.route import Target
 from gateway.core.rules import Dropped, Violation, apply_rules
 from gateway.core.verdict import verdict_on
 from gateway.delivery.dispatch import MAX_CALLS_OF_A_GROUP, Dispatcher, Parcel
+from gateway.delivery.gates import LONGEST_QUIET_S
 from gateway.delivery.store import Destination, LeasedPoint, Store
 from gateway.telemetry import Telemetry
 
@@ -200,4 +201,4 @@ def _outcome_of(error: Violation | Dropped | GatewayError) -> Outcome:
 def _wait_s(failures: int, outcome: Outcome) -> float:
     """Return a random wait below a bound that doubles; never less than the vendor asks for."""
     longest_s = min(FIRST_WAIT_S * 2 ** min(failures - 1, 10), LONGEST_WAIT_S)
-    return max(random.uniform(0, longest_s), outcome.retry_after_s or 0)
+    return max(random.uniform(0, longest_s), min(outcome.retry_after_s or 0, LONGEST_QUIET_S))

@@ -7,6 +7,7 @@ import pytest
 
 from gateway.core.breaker import FAILURES
 from gateway.core.outcome import Code, Outcome, Reason
+from gateway.delivery.gates import LONGEST_QUIET_S
 from tests.delivery.dispatching import acme, once, until_calls
 from tests.delivery.upstream import answers, in_turn
 
@@ -39,6 +40,22 @@ async def test_a_call_that_the_pace_would_make_too_late_is_throttled() -> None:
     assert (second.code, second.reason) == (Code.RESOURCE_EXHAUSTED, Reason.THROTTLED)
     assert second.retry_after_s == pytest.approx(2, abs=0.2)
     assert here.calls == [["a", "b"]]
+
+
+async def test_a_call_waits_for_its_pace_no_longer_than_leaves_it_time_to_be_answered() -> None:
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.15)
+        await TAKES(reader, writer)
+
+    async with acme(slow, limits="requests_per_s: 10", timeout_s=1) as here:
+        async with asyncio.TaskGroup() as tasks:
+            reports = [tasks.create_task(here.report("m", namespace=f"n{number}")) for number in range(30)]
+        (state,) = here.gates.states()
+
+    reasons = [report.result().reason for report in reports]
+    assert set(reasons) == {None, Reason.THROTTLED}
+    assert reasons.count(None) == len(here.calls) >= 5
+    assert state.breaker == "closed"
 
 
 async def test_no_more_calls_are_under_way_than_the_vendor_allows() -> None:
@@ -76,6 +93,14 @@ async def test_a_vendor_that_asks_for_quiet_is_left_alone_so_long() -> None:
     assert (first.reason, first.retry_after_s) == (Reason.THROTTLED, 1)
     assert second.ok
     assert time.monotonic() - started >= 0.9
+
+
+async def test_a_vendor_that_asks_for_days_of_quiet_is_asked_again_in_minutes() -> None:
+    async with acme(answers(429, b"slower", (("Retry-After", "999999"),))) as here:
+        await here.report("a")
+        second = await here.report("b")
+
+    assert second.retry_after_s == pytest.approx(LONGEST_QUIET_S, abs=1)
 
 
 async def test_a_target_that_keeps_failing_is_left_alone_and_then_asked_once() -> None:
