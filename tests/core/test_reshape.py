@@ -10,7 +10,7 @@ NAMES = st.text("abcXYZ", min_size=1, max_size=4)
 TREES: Any = st.dictionaries(
     NAMES,
     st.recursive(
-        st.integers() | st.text(),
+        st.integers() | NAMES,  # any text would do, but all of Unicode takes its time
         lambda below: st.lists(below, min_size=1, max_size=3) | st.dictionaries(NAMES, below, min_size=1, max_size=3),
         max_leaves=12,
     ),
@@ -40,6 +40,15 @@ def test_lists_are_named_in_the_style_of_a_vendor(style: str, flat: dict[str, An
 
 def test_null_members_are_left_out_of_what_is_flattened():
     assert flatten({"A": None, "B": [None, 1]}, ".0") == {"B.1": 1}
+
+
+def test_long_names_of_many_members_are_not_multiplied():
+    tree: Any = {str(number): 1 for number in range(1000)}
+    for _ in range(50):
+        tree = {"k" * 1000: tree}
+
+    with pytest.raises(ValueError, match="its names would take more than 8388608 characters"):
+        flatten(tree, ".0")
 
 
 def test_gaps_between_indices_are_closed_in_their_order():

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 MAX_NESTING = 64
+# Names of maps within maps may add up to thousands of times what was read.
+MAX_NAMES_CHARS = 8_388_608
 
 _STYLE = re.compile(r"([^A-Za-z0-9])(?:([A-Za-z]+)\1)?([01])")
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
@@ -75,7 +77,14 @@ def flatten(value: Any, style: str) -> dict[str, Any]:
 
     `style` is the separator, a word if one stands before each index, and the first index: `.0`, `.member.1`.
     """
-    return dict(_flat("", _map(value), *_style(style)))
+    built: dict[str, Any] = {}
+    chars = 0
+    for name, member in _flat("", _map(value), *_style(style)):
+        chars += len(name)
+        if chars > MAX_NAMES_CHARS:
+            raise ValueError(f"its names would take more than {MAX_NAMES_CHARS} characters")
+        built[name] = member
+    return built
 
 
 def nest(value: Any, style: str) -> dict[str, Any]:
