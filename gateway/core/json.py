@@ -40,8 +40,8 @@ def _read_with_infinity(raw: bytes) -> Any:
     """Parse what orjson refuses for a number past a double's range alone: it concerns one value, not the whole text."""
     try:
         value = json.loads(raw, parse_constant=_no_constant)
-        orjson.dumps(value)  # refuses the lone surrogates that the standard library lets pass
-    except (RecursionError, orjson.JSONEncodeError) as error:
+        write_json(value)  # refuses the lone surrogates that the standard library lets pass
+    except RecursionError as error:
         raise ValueError("it cannot be read as JSON") from error
     if _deeper_than(raw, MAX_DEPTH):
         raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
