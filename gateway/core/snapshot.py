@@ -128,7 +128,10 @@ def by_key(match: Match, message: Message) -> Match:
 
 
 def _claimed(source: Source, message: Message) -> Iterator[str]:
-    """Yield the key ids that a request claims; whether rightly so is not known yet."""
+    """Yield the key id that a request claims; whether rightly so is not known yet.
+
+    It is read by the recipe that the request would be verified by, and by no other.
+    """
     seen = message if source.public_url is None else message.as_sent_to(source.public_url)
     for check in source.checks or ():
         try:
@@ -136,6 +139,7 @@ def _claimed(source: Source, message: Message) -> Iterator[str]:
         except CallerError:
             continue
         yield from (slots[name] for name, slot in check.recipe.slots.items() if isinstance(slot, KeySlot))
+        return
 
 
 def make_snapshot(routes: Sequence[Route]) -> Snapshot:

@@ -8,9 +8,10 @@ from gateway.core.message import Message
 from gateway.core.model import Headers, Request, Secret
 from gateway.core.outcome import Reason
 from gateway.core.recipe.keyring import Credential
+from gateway.core.recipe.model import Recipe
 from gateway.core.route import Route
 from gateway.core.snapshot import by_key, make_snapshot, overlap
-from tests.built import stand_in
+from tests.built import recipe, stand_in
 
 
 def listening(name: str, *calls: str) -> Route:
@@ -80,6 +81,12 @@ def test_route_knows_every_secret_of_both_sides():
 def wishing(name: str, wishes: dict[str, tuple[str, ...]], path: str = "") -> Route:
     route = stand_in(KEYED.replace("NAME", name))
     return replace(route, source=replace(route.source, match=Conditions(wishes), path=path))
+
+
+def by_either(route: Route, other: Recipe) -> Route:
+    """Return a route that takes a further recipe as well."""
+    (check,) = route.source.checks or ()
+    return replace(route, source=replace(route.source, checks=(check, replace(check, recipe=other))))
 
 
 KEYED = """
@@ -200,6 +207,21 @@ def test_key_of_no_route_stays_with_the_first():
 
     assert match is not None
     assert by_key(match, Message(request, "json")).route.name == "one"
+
+
+def test_route_is_told_by_the_key_that_is_verified_and_by_no_other_claim():
+    other = recipe("""
+recipe: other
+slots: {id: {kind: key}, password: {kind: secret}}
+carry: [{header: x-other, value: "{id}:{password}"}]
+""")
+    routes = [by_either(wishing(name, {"key": (key,)}), other) for name, key in (("one", "k1"), ("two", "k2"))]
+    request = Request("POST", "/", (*JSON, ("Authorization", "k2:secret"), ("X-Other", "k1:whatever")))
+
+    match = make_snapshot(routes).match(request)
+
+    assert match is not None
+    assert by_key(match, Message(request, "json")).route.name == "two"
 
 
 def test_route_below_a_prefix_has_its_calls_there():
