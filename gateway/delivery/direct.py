@@ -5,12 +5,15 @@ import time
 
 from gateway.core.accept import Accepted
 from gateway.core.encode import group
+from gateway.core.errors import CallerError
 from gateway.core.fold import Result, fold
 from gateway.core.outcome import Outcome, Reason, failure
 from gateway.core.route import Target
 from gateway.delivery.deadline import Deadline
 from gateway.delivery.dispatch import Dispatcher, Parcel
 
+# Each is a call of its own.
+MAX_GROUPS = 1000
 # A call that ends with its deadline has better words for it than we have.
 GRACE_S = 0.05
 
@@ -22,9 +25,15 @@ class Direct:
         self._dispatcher = dispatcher
 
     async def deliver(self, route: str, target: Target, accepted: Accepted, request_id: str) -> Outcome:
-        """Return what became of a report. Raises SpecError where the provider's expressions fail."""
+        """Return what became of a report.
+
+        Raises SpecError where the provider's expressions fail, and CallerError where it would take too many calls.
+        """
         deadline = Deadline.after(target.timeout_s)
         groups = group(target, accepted.items, now_ns=time.time_ns())
+        if len(groups) > MAX_GROUPS:
+            what = f"its data points would take {len(groups)} calls to the upstream; at most {MAX_GROUPS} are made"
+            raise CallerError.of(Reason.TOO_LARGE, what)
         parcels = [Parcel(each, request_id, deadline) for each in groups]
         self._dispatcher.send(route, target, parcels)
         late = failure(Reason.UPSTREAM_TIMEOUT, f"no answer within {target.timeout_s:g} s")

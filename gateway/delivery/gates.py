@@ -22,6 +22,9 @@ from gateway.delivery.deadline import Deadline
 # would all that wait behind it.
 MOST_WAITING = 0.5
 LONGEST_QUIET_S = 300.0
+# Where the vendor states no bound of its own. Past the client's pool, calls would wait for a connection unseen, and an
+# upstream that is well would seem not to answer.
+MOST_UNDER_WAY = 128
 
 log = structlog.get_logger()
 
@@ -96,8 +99,8 @@ class Gates:
         return gate
 
     async def _wait_for_room(self, gate: _Gate, target: Target, deadline: Deadline) -> None:
-        most = target.limits.concurrency
-        if most is not None and gate.under_way >= most:
+        most = target.limits.concurrency or MOST_UNDER_WAY
+        if gate.under_way >= most:
             try:
                 async with asyncio.timeout(_patience_s(deadline)), gate.room:
                     await gate.room.wait_for(lambda: gate.under_way < most)

@@ -6,8 +6,10 @@ import time
 import pytest
 
 from gateway.core.breaker import FAILURES
+from gateway.core.errors import CallerError
 from gateway.core.outcome import Code, Outcome, Reason
-from gateway.delivery.gates import LONGEST_QUIET_S
+from gateway.delivery.direct import MAX_GROUPS
+from gateway.delivery.gates import LONGEST_QUIET_S, MOST_UNDER_WAY
 from tests.delivery.dispatching import acme, once, until_calls
 from tests.delivery.upstream import answers, in_turn
 
@@ -81,6 +83,25 @@ async def test_where_there_is_no_room_in_time_the_report_is_throttled() -> None:
 
     assert {report.result().reason for report in reports} == {Reason.UPSTREAM_TIMEOUT, Reason.THROTTLED}
     assert len(here.calls) == 1
+
+
+async def test_a_report_of_many_groups_does_not_make_a_healthy_target_look_ill() -> None:
+    async with acme(TAKES) as here:
+        outcome = await here.report_groups(*[f"n{number}" for number in range(MAX_GROUPS)])
+        (state,) = here.gates.states()
+
+    assert outcome.ok
+    assert state.breaker == "closed"
+    assert here.upstream.connections <= MOST_UNDER_WAY
+
+
+async def test_a_report_that_would_take_thousands_of_calls_is_refused() -> None:
+    async with acme(TAKES) as here:
+        with pytest.raises(CallerError) as caught:
+            await here.report_groups(*[f"n{number}" for number in range(MAX_GROUPS + 1)])
+
+    assert caught.value.outcome.reason is Reason.TOO_LARGE
+    assert here.calls == []
 
 
 async def test_a_vendor_that_asks_for_quiet_is_left_alone_so_long() -> None:
