@@ -23,6 +23,7 @@ class Workers:
         self._snapshot = snapshot
         self._telemetry = telemetry
         self._running: dict[Destination, tuple[Worker, asyncio.Task[None]]] = {}
+        self._ending = False
 
     async def start(self) -> None:
         """Begin to deliver what was stored before, whether its route is still there or not."""
@@ -30,11 +31,13 @@ class Workers:
             self._worker(destination)
 
     def wake(self, destination: Destination) -> None:
-        """Say that a destination has something new."""
-        self._worker(destination).wake()
+        """Say that a destination has something new. While all end, it waits for the next start."""
+        if not self._ending:
+            self._worker(destination).wake()
 
     async def close(self, grace_s: float) -> None:
         """Let each worker end what it is at; what lasts longer goes back into the store."""
+        self._ending = True
         tasks = [task for _, task in self._running.values()]
         for worker, _ in self._running.values():
             worker.end()

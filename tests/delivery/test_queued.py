@@ -161,6 +161,17 @@ async def test_a_disk_that_could_not_be_read_for_a_while_ends_nothing(tmp_path: 
     assert metrics(upstream) == [["a"], ["b"]]
 
 
+async def test_what_comes_for_a_new_target_while_all_ends_starts_nothing(tmp_path: Path) -> None:
+    async with Upstream(TAKES) as upstream, queueing(tmp_path, queued_route(upstream)) as queue:
+        await queue.report("a")
+        await queue.until_empty()
+    tasks = asyncio.all_tasks()
+
+    queue.outgoing.wake(Destination("acme", "new"))
+
+    assert asyncio.all_tasks() == tasks
+
+
 async def test_a_parked_point_that_is_retried_is_delivered(tmp_path: Path) -> None:
     behaviour = in_turn(answers(400, b"no"), TAKES)
     async with Upstream(behaviour) as upstream, queueing(tmp_path, queued_route(upstream)) as queue:
