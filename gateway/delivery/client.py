@@ -265,7 +265,7 @@ def _translated(error: Exception, request: Request, timeouts: Timeouts) -> Gatew
         case aiohttp.ConnectionTimeoutError():
             reason, what = Reason.UPSTREAM_TIMEOUT, f"no connection within {round(timeouts.connect_s, 3):g} s"
         case TimeoutError():
-            reason, what = Reason.UPSTREAM_TIMEOUT, f"no answer within {round(timeouts.total_s, 2):g} s"
+            reason, what = Reason.UPSTREAM_TIMEOUT, f"no answer within {round(timeouts.total_s, 1):g} s"
         case aiohttp.ClientConnectorDNSError():
             reason, what = Reason.UPSTREAM_DOWN, "the name does not resolve"
         case OSError():

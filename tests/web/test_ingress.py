@@ -523,7 +523,7 @@ FAILED, HTTP_ERROR, INTERNAL = "An operation failed", "HTTP error", "An internal
     [
         (says(1011, "authentication failed"), "SYS.1006", FAILED, "authentication failed"),
         (says(1006, "too frequent"), "SYS.1006", FAILED, "too frequent"),
-        (says(1013, "invalid"), "SYS.1006", FAILED, "invalid"),
+        (says(1013, "invalid"), "SYS.1007", INVALID, "invalid"),
         (says(1003, "internal"), "SYS.1015", HTTP_ERROR, "internal"),
         (says(4242, "odd"), "SYS.1000", INTERNAL, "odd"),
         (answers(500, b"oops"), "SYS.1000", INTERNAL, "the upstream answered with status 500"),
