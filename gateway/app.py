@@ -25,6 +25,7 @@ from gateway.web.guard import Guard
 from gateway.web.ingress import MAX_IN_FLIGHT, Deliver, Ingress, PassOn
 from gateway.web.listener import Listener, listen, parse_address
 from gateway.web.probes import Probes
+from gateway.web.queue import QueueCalls
 from gateway.web.replays import Replays
 from gateway.web.server import HttpLimits
 
@@ -149,9 +150,10 @@ class Gateway:
             telemetry=self._telemetry,
             refused=lambda: ingress.refused,
             gates=outgoing.gates,
+            queue=QueueCalls(outgoing.store, outgoing.wake),
             reloads=self._reloader,
         )
-        probes = Probes(lambda: self._ready, self._telemetry)
+        probes = Probes(lambda: self._ready, self._telemetry, outgoing.measure)
         guard = Guard(parse_address(address)[0], self._settings.admin_token)
         return Admin(probes, guard, endpoints(running))
 

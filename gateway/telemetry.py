@@ -10,7 +10,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.samples import Sample
 
 from gateway import __version__
+from gateway.core.moments import NS
 from gateway.core.outcome import Outcome
+from gateway.core.stored import Depth, Destination
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -58,6 +60,17 @@ class Telemetry:
             "code",
             buckets=_BUCKETS,
         )
+        self._queue_points = self._of_route(Gauge, "gateway_queue_points", "Stored data points.", "target", "state")
+        self._queue_bytes = self._of_route(Gauge, "gateway_queue_bytes", "What they take.", "target")
+        self._queue_oldest = self._of_route(
+            Gauge, "gateway_queue_oldest_seconds", "How long the oldest waits that is not parked; 0 for none.", "target"
+        )
+        self._queue_failing = Gauge(
+            "gateway_queue_failing", "Whether the disk of the queue fails.", registry=self.registry
+        )
+        self._paused = self._of_route(
+            Gauge, "gateway_target_paused", "Whether a target is left alone, since it failed.", "target"
+        )
         self.in_flight = self._of_route(Gauge, "gateway_reports_in_flight", "Reports being handled.")
         self._reloads = Counter("gateway_reloads", "Reloads by result.", ["result"], registry=self.registry)
         self._reload_success = Gauge(
@@ -95,6 +108,26 @@ class Telemetry:
 
     def upstream(self, route: str, outcome: Outcome, seconds: float) -> None:
         self._upstream_seconds.labels(route, outcome.code).observe(seconds)
+
+    def queue(self, depths: Mapping[Destination, Depth], now_ns: int) -> None:
+        """Note what is stored."""
+        for metric in (self._queue_points, self._queue_bytes, self._queue_oldest):
+            metric.clear()
+        for destination, depth in depths.items():
+            for state, points in depth.points.items():
+                self._queue_points.labels(*destination, state).set(points)
+            self._queue_bytes.labels(*destination).set(depth.bytes)
+            oldest_ns = now_ns if depth.oldest_ns is None else depth.oldest_ns
+            self._queue_oldest.labels(*destination).set(max(0, now_ns - oldest_ns) / NS)
+
+    def queue_failing(self, failing: bool) -> None:
+        self._queue_failing.set(failing)
+
+    def targets(self, paused: Mapping[Destination, bool]) -> None:
+        """Note which targets are left alone."""
+        self._paused.clear()
+        for destination, is_paused in paused.items():
+            self._paused.labels(*destination).set(is_paused)
 
     def loaded(self, at_s: float) -> None:
         """Note that routes were taken into use."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from ssl import SSLContext
-from typing import Any
+from typing import Any, Literal
 
 from gateway.core.conditions import ANY_REQUEST, Conditions
 from gateway.core.expression import Expression
@@ -17,6 +17,7 @@ from gateway.core.recipe.verify import Check
 from gateway.core.rules import Rule
 
 Network = IPv4Network | IPv6Network
+Mode = Literal["direct", "queued"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +64,8 @@ class Target:
 
     With a `login`, `credential` is what logs in, and `recipe` carries the session that it gives. `holds_stats` are the
     statistics that its calls have a place for. `tls` is for whoever connects; None stands for what the system trusts.
-    `name` is `send`, or that of a mirror; a `queued` target gets its data points from the store.
+    `tls_files` are its files as they are written. `name` is `send`, or that of a mirror; a `queued` target gets its
+    data points from the store.
     """
 
     provider: Provider
@@ -85,6 +87,11 @@ class Target:
     timeout_s: float = 5
     coalesce: bool = True
     tls: SSLContext | None = None
+    tls_files: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def mode(self) -> Mode:
+        return "queued" if self.queued else "direct"
 
     @property
     def url(self) -> PublicUrl:
@@ -123,12 +130,16 @@ class Route:
     mirrors: tuple[Target, ...] = ()
 
     @property
+    def targets(self) -> tuple[Target, ...]:
+        return (self.target, *self.mirrors)
+
+    @property
     def is_queued(self) -> bool:
         """Whether data points are kept on disk, for the target or a mirror."""
-        return any(target.queued for target in (self.target, *self.mirrors))
+        return any(target.queued for target in self.targets)
 
     def target_named(self, name: str) -> Target | None:
-        return next((target for target in (self.target, *self.mirrors) if target.name == name), None)
+        return next((target for target in self.targets if target.name == name), None)
 
     @property
     def is_relay(self) -> bool:
@@ -140,5 +151,5 @@ class Route:
         """Every secret of the route, for masking."""
         every = (self.source.checks, *self.source.also_checks.values())
         received = [secret for checks in every for check in checks or () for secret in check.keyring.secrets()]
-        sent = [target.credential.secret for target in (self.target, *self.mirrors) if target.credential]
+        sent = [target.credential.secret for target in self.targets if target.credential]
         return (*received, *sent)

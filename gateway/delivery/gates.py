@@ -84,6 +84,11 @@ class Gates:
         breaker = self._gate(target).breaker
         return max(0.0, breaker.until - time.monotonic()) if breaker.state == "open" else 0.0
 
+    def is_paused(self, target: Target) -> bool:
+        """Tell whether the target failed when it was called last, and is left alone for that."""
+        gate = self._gates.get(target.account)
+        return gate is not None and gate.breaker.state != "closed"
+
     def states(self) -> Iterator[GateState]:
         now = time.monotonic()
         for gate in self._gates.values():

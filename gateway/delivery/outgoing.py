@@ -1,10 +1,12 @@
 """The sending half of a running gateway: everything between an accepted report and its targets, and how it ends."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
+from gateway.core.errors import GatewayError
 from gateway.core.snapshot import Snapshot
 from gateway.delivery.client import Client
 from gateway.delivery.deliveries import Deliveries
@@ -16,6 +18,8 @@ from gateway.delivery.relays import Relays
 from gateway.delivery.store import Destination, Limits, Store
 from gateway.delivery.workers import Workers
 from gateway.telemetry import Telemetry
+
+MEASURE_S = 2.0
 
 
 class Outgoing:
@@ -32,6 +36,8 @@ class Outgoing:
         self.gates = dispatcher.gates
         self.deliver = (deliveries := Deliveries(Direct(dispatcher), queued, telemetry)).deliver
         self.pass_on = Relays(client, exchange.sessions, telemetry).pass_on
+        self._telemetry = telemetry
+        self._snapshot = snapshot
         self._client = client
         self._dispatcher = dispatcher
         self._deliveries = deliveries
@@ -41,6 +47,25 @@ class Outgoing:
         """Say that stored points of a destination are due."""
         if self._workers is not None:
             self._workers.wake(destination)
+
+    async def measure(self) -> None:
+        """Bring up to date what metrics tell of the targets and of the queue; a disk that hangs is not waited for."""
+        routes = self._snapshot().routes
+        targets = [(Destination(route.name, target.name), target) for route in routes for target in route.targets]
+        self._telemetry.targets({destination: self.gates.is_paused(target) for destination, target in targets})
+        if self.store is None:
+            return
+        try:
+            async with asyncio.timeout(MEASURE_S):
+                stats = await self.store.stats()
+        except (TimeoutError, GatewayError):
+            self._telemetry.queue_failing(True)
+            return
+        # A route that is gone has a series for as long as something of it is left.
+        there = {destination for destination, _ in targets}
+        depths = {name: depth for name, depth in stats.depths.items() if name in there or any(depth.points.values())}
+        self._telemetry.queue(depths, time.time_ns())
+        self._telemetry.queue_failing(stats.failure is not None)
 
     @classmethod
     async def open(

@@ -14,7 +14,7 @@ from gateway.core.recipe.model import Recipe
 from gateway.core.route import Target
 from gateway.core.suggest import nearest
 from gateway.specs.build_limits import build_limits
-from gateway.specs.build_tls import build_tls
+from gateway.specs.build_tls import build_tls, written_files
 from gateway.specs.models import CredentialSpec, DeliverySpec, TargetSpec
 from gateway.specs.route_parts import RouteParts, check_chars, serves, to_credential
 
@@ -30,9 +30,9 @@ def build_target(
         parts.document.error((*at, "provider"), f"{provider.name} has no `send`: nothing can be sent to it")
         return None
     given = {**provider.given, **spec.given}
-    for name in provider.needs:
-        if given.get(name) in (None, ""):
-            parts.document.error((*at, "given"), f"{provider.name} needs `given.{name}` to send")
+    for needed in provider.needs:
+        if given.get(needed) in (None, ""):
+            parts.document.error((*at, "given"), f"{provider.name} needs `given.{needed}` to send")
     login = _login(spec.credential, provider.send)
     chosen = _call(parts, spec, provider.send, login, at)
     url = _url(parts, spec, provider, given, at)
@@ -65,6 +65,7 @@ def build_target(
         limits=build_limits(spec.limits, provider.limits),
         connect_timeout_s=spec.connect_timeout_s,
         tls=None if spec.tls is None else build_tls(parts.document, spec.tls, url, (*at, "tls")),
+        tls_files={} if spec.tls is None else written_files(parts.document, spec.tls, (*at, "tls")),
         timeout_s=delivery.timeout_s,
         coalesce=delivery.coalesce,
     )

@@ -30,6 +30,11 @@ def build_tls(document: Document, spec: TlsSpec, url: PublicUrl, place: KeyPath)
         return None
 
 
+def written_files(document: Document, spec: TlsSpec, place: KeyPath) -> dict[str, str]:
+    """Return the files that it names, as they are written."""
+    return {part: document.written((*place, part)) for part in TlsSpec.model_fields if getattr(spec, part) is not None}
+
+
 def _file(document: Document, named: str | None) -> Path | None:
     if named is None:
         return None

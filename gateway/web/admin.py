@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 import orjson
 from pydantic import ValidationError
 
-from gateway.core.errors import CallerError
+from gateway.core.errors import CallerError, GatewayError
 from gateway.core.model import Headers, Request, Response
 from gateway.core.outcome import HTTP_STATUS_OF, Code
 from gateway.core.reply import JSON
@@ -38,12 +38,12 @@ class Admin:
     async def __call__(self, incoming: Incoming) -> Response:
         request = Request(incoming.method, incoming.target, incoming.headers)
         if request.path in PATHS:
-            return self._probes.answer(request.method, request.path)
+            return await self._probes.answer(request.method, request.path)
         try:
             answer = await self._answer(incoming, request)
         except Denied as denied:
             return _json(denied.status, Problem(denied.code, denied.message), denied.headers)
-        except CallerError as error:
+        except GatewayError as error:
             outcome = error.outcome
             return _json(HTTP_STATUS_OF[outcome.code], Problem(outcome.code, outcome.message))
         return _json(answer.status, answer.data)

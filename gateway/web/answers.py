@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from gateway.core.breaker import State
+from gateway.core.route import Mode
+from gateway.core.stored import State as PointState
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,16 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mirror:
+    """A further target of a route."""
+
+    name: str
+    target: str
+    host: str
+    mode: Mode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RouteState:
     """A route that is in use. `drops` are the fields whose loss on the way to the target it accepts.
 
@@ -35,7 +47,8 @@ class RouteState:
     calls: list[Call]
     target: str
     host: str
-    mode: Literal["direct"]
+    mode: Mode
+    mirrors: list[Mirror]
     drops: list[str]
     in_flight: int
     reports: dict[str, int]
@@ -102,3 +115,63 @@ class Refused:
     """The last refused reports, the newest first, each as the log has it."""
 
     refused: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueDepth:
+    """What is stored for one target of a route: points by state, and their bytes.
+
+    `oldest_s` is how long ago the oldest was received that is not parked, None where all are.
+    """
+
+    route: str
+    target: str
+    queued: int
+    leased: int
+    parked: int
+    bytes: int
+    oldest_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """The queue by target. `failure` says why the disk takes nothing at the moment."""
+
+    targets: list[QueueDepth]
+    failure: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueuedPoint:
+    """A stored data point; `point` is its text where that is none. `index` counts the items of its report from 0.
+
+    Times are in seconds since 1970. A `queued` point is not sent before `not_before`; `reason` and `message` say why a
+    `parked` one is.
+    """
+
+    id: int
+    route: str
+    target: str
+    report_id: str
+    index: int
+    state: PointState
+    attempts: int
+    received: float
+    not_before: float | None
+    reason: str | None
+    message: str | None
+    point: dict[str, Any] | str
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedPoints:
+    """A page of points by id. Points that are large make it shorter than asked for; only an empty one is the last."""
+
+    points: list[QueuedPoint]
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """How many data points it was."""
+
+    points: int

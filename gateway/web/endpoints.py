@@ -1,15 +1,16 @@
 """The admin API's table of paths: each line is a path, its method, its handler, and what it gives."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from gateway.core.breaker import State
 from gateway.core.route import Route
 from gateway.core.snapshot import Snapshot
 from gateway.telemetry import RouteCounts, Telemetry
-from gateway.web.answers import Call, Refused, ReloadState, Routes, RouteState, Targets, TargetState
+from gateway.web.answers import Call, Mirror, Refused, ReloadState, Routes, RouteState, Targets, TargetState
 from gateway.web.openapi import Answer, Asked, Endpoint
+from gateway.web.queue import QueueCalls, queue_endpoints
 
 
 class Gate(Protocol):
@@ -47,6 +48,7 @@ class Running:
     telemetry: Telemetry
     refused: Callable[[], Sequence[Mapping[str, Any]]]
     gates: Gates
+    queue: QueueCalls = field(default_factory=QueueCalls)
     reloads: Reloads | None = None
 
     async def routes(self, asked: Asked) -> Answer:
@@ -77,6 +79,7 @@ def endpoints(running: Running) -> list[Endpoint]:
         Endpoint("GET", "/api/routes", running.routes, "The routes in use, and what they have done.", {200: Routes}),
         Endpoint("GET", "/api/targets", running.targets, "The targets, and whether they are called.", {200: Targets}),
         Endpoint("GET", "/api/refused", running.last_refused, "The last reports that were refused.", {200: Refused}),
+        *queue_endpoints(running.queue),
     ]
     if running.reloads is not None:
         reload, either = _Reloading(running.reloads), {200: ReloadState, 422: ReloadState}
@@ -96,7 +99,10 @@ def _state(route: Route, counts: RouteCounts | None) -> RouteState:
         calls=[Call(form.name, form.method, source.path + form.path) for form in source.receive.requests],
         target=target.provider.name,
         host=target.host,
-        mode="direct",
+        mode=target.mode,
+        mirrors=[
+            Mirror(name=each.name, target=each.provider.name, host=each.host, mode=each.mode) for each in route.mirrors
+        ],
         drops=list(route.points.drops),
         in_flight=counts.in_flight,
         reports=counts.reports,

@@ -1,6 +1,6 @@
 """The probes of the admin port, for whoever asks: is the process alive, may it get traffic, what has it counted."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from gateway.core.model import Response
 from gateway.telemetry import CONTENT_TYPE, Telemetry
@@ -11,16 +11,24 @@ PATHS = ("/healthz", "/readyz", "/metrics")
 
 
 class Probes:
-    """Answers the paths of `PATHS`; `is_ready` says whether this process wants traffic."""
+    """Answers the paths of `PATHS`; `is_ready` says whether this process wants traffic.
 
-    def __init__(self, is_ready: Callable[[], bool], telemetry: Telemetry) -> None:
+    `measure` is awaited before metrics are told.
+    """
+
+    def __init__(
+        self, is_ready: Callable[[], bool], telemetry: Telemetry, measure: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
         self._is_ready = is_ready
         self._telemetry = telemetry
+        self._measure = measure
 
-    def answer(self, method: str, path: str) -> Response:
+    async def answer(self, method: str, path: str) -> Response:
         if method not in ("GET", "HEAD"):
             return Response(405, (_TEXT, ("Allow", "GET, HEAD")), b"only GET is answered here\n")
         if path == "/metrics":
+            if self._measure is not None:
+                await self._measure()
             return Response(200, (("Content-Type", CONTENT_TYPE),), self._telemetry.text())
         if path == "/readyz" and not self._is_ready():
             return Response(503, (_TEXT,), b"not ready\n")

@@ -5,14 +5,16 @@
 `schema` open the file, `salvage` mends it, `folder` names and locks what lies on disk.
 """
 
-from gateway.delivery.store.folder import CannotOpen
-from gateway.delivery.store.records import Depth, Destination, LeasedPoint, Limits, NewPoint, State, Stats, StoredPoint
+from gateway.core.stored import Depth, Destination, State, Stats, StoredPoint
+from gateway.delivery.store.folder import CannotOpen, Held
+from gateway.delivery.store.records import LeasedPoint, Limits, NewPoint
 from gateway.delivery.store.store import Store
 
 __all__ = [
     "CannotOpen",
     "Depth",
     "Destination",
+    "Held",
     "LeasedPoint",
     "Limits",
     "NewPoint",

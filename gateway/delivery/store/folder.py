@@ -9,6 +9,14 @@ class CannotOpen(Exception):
     """The queue cannot be opened, and a person must act; the message says how."""
 
 
+class Held(CannotOpen):
+    """Another process holds the folder; `what` is the first half of the message."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what}; stop that one, or use another folder")
+        self.what = what
+
+
 class Folder:
     """A data folder that this process alone holds, until `release`, or its end."""
 
@@ -59,8 +67,7 @@ def _lock(path: Path) -> int:
     except BlockingIOError as error:
         holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "unknown"
         os.close(descriptor)
-        what = f"{path.parent}: another gateway holds this data folder (process {holder})"
-        raise CannotOpen(f"{what}; stop that one, or use another folder") from error
+        raise Held(f"{path.parent}: another gateway holds this data folder (process {holder})") from error
     except OSError:
         os.close(descriptor)
         raise

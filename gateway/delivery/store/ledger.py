@@ -16,8 +16,9 @@ import structlog
 from gateway.core.errors import UpstreamError
 from gateway.core.moments import NS
 from gateway.core.outcome import Reason
+from gateway.core.stored import Depth, Destination, State, StoredPoint
 from gateway.delivery.store import listing
-from gateway.delivery.store.records import Depth, Destination, LeasedPoint, Limits, Row, State, StoredPoint, read_point
+from gateway.delivery.store.records import LeasedPoint, Limits, Row, read_point
 from gateway.delivery.store.schema import PARKED, QUEUED
 from gateway.delivery.store.statements import (
     COUNT,

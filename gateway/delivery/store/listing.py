@@ -4,9 +4,11 @@ import sqlite3
 from collections.abc import Collection
 from typing import Any
 
-from gateway.delivery.store.records import Destination, State, StoredPoint
+from gateway.core.stored import Destination, State, StoredPoint
 from gateway.delivery.store.schema import PARKED
 from gateway.delivery.store.statements import LIST, as_list
+
+MAX_PAGE_CHARS = 4_194_304
 
 
 def points(
@@ -17,9 +19,19 @@ def points(
     after: int,
     limit: int,
 ) -> list[StoredPoint]:
-    """Return the points of the destinations of these numbers, by id; `held` are the ids that are leased."""
+    """Return the points of the destinations of these numbers, by id; `held` are the ids that are leased.
+
+    They are fewer than `limit` where their texts are large, and none only where there are none.
+    """
     names = {"wanted": as_list(wanted), "held": as_list(held), "after": after, "limit": limit}
-    return [_point(*row) for row in connection.execute(LIST[state], names)]
+    found: list[StoredPoint] = []
+    chars = 0
+    for row in connection.execute(LIST[state], names):
+        found.append(_point(*row))
+        chars += len(found[-1].text)
+        if chars > MAX_PAGE_CHARS:
+            break
+    return found
 
 
 def _point(point_id: int, route: str, target: str, report_id: str, index: int, *more: Any) -> StoredPoint:

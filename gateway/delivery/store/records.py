@@ -1,30 +1,13 @@
 """What goes into the store and comes out of it. A data point lies there as JSON, under the names of `DataPoint`."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import NamedTuple
 
 from gateway.core.json import read_json, write_json
 from gateway.core.model import DataPoint
+from gateway.core.stored import Destination
 
 # What a row and its entries in the indexes take beside its texts, near enough.
 ROW_BYTES = 64
-
-
-class State(StrEnum):
-    """Where a point stands. A lease is a fact of the running process; on disk a leased point is a queued one."""
-
-    QUEUED = "queued"
-    LEASED = "leased"
-    PARKED = "parked"
-
-
-class Destination(NamedTuple):
-    """Where a point goes: a route, and which of its targets (`send`, or the name of a mirror)."""
-
-    route: str
-    target: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,49 +59,6 @@ class LeasedPoint:
     received_ns: int
     attempts: int
     point: DataPoint
-
-
-@dataclass(frozen=True, slots=True)
-class StoredPoint:
-    """A point as people look at it; `text` is its JSON. It may be one that cannot be read, and is parked for that.
-
-    `not_before_ns` is 0 where the point was never postponed, `reason` and `message` say why it is parked.
-    """
-
-    id: int
-    destination: Destination
-    report_id: str
-    index: int
-    received_ns: int
-    state: State
-    attempts: int
-    not_before_ns: int
-    reason: str | None
-    message: str | None
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Depth:
-    """How much waits for one destination; `queued` does not count the leased.
-
-    `oldest_ns` is the receive time of the oldest point that is queued or leased.
-    """
-
-    queued: int = 0
-    leased: int = 0
-    parked: int = 0
-    bytes: int = 0
-    oldest_ns: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """The store at a glance. `failure` says why the disk takes nothing at the moment; `commits` counts transactions."""
-
-    depths: Mapping[Destination, Depth]
-    commits: int
-    failure: str | None
 
 
 def row_of(new: NewPoint) -> Row:

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from gateway.core.json import write_json
-from gateway.delivery.store.records import State
+from gateway.core.stored import State
 from gateway.delivery.store.schema import PARKED, QUEUED
 from gateway.delivery.store.tally import SIZE
 

@@ -13,10 +13,11 @@ from typing import Any, Self, TypeVar
 
 from gateway.core.errors import CallerError
 from gateway.core.outcome import Reason
+from gateway.core.stored import Destination, State, Stats, StoredPoint
 from gateway.delivery.store.database import Synchronous, open_database
 from gateway.delivery.store.folder import CannotOpen, Folder
 from gateway.delivery.store.ledger import Ledger
-from gateway.delivery.store.records import Destination, LeasedPoint, Limits, NewPoint, State, Stats, StoredPoint, row_of
+from gateway.delivery.store.records import LeasedPoint, Limits, NewPoint, row_of
 from gateway.delivery.store.writer import Kind, Writer
 
 Answer = TypeVar("Answer")
@@ -127,7 +128,10 @@ class Store:
         after: int = 0,
         limit: int = 100,
     ) -> list[StoredPoint]:
-        """Return one page of stored points in the order of their ids; `after` is the last id of the page before."""
+        """Return one page of stored points in the order of their ids; `after` is the last id of the page before.
+
+        It is shorter than `limit` where its points are large; after the last page comes an empty one.
+        """
         return await self._ask(lambda ledger: ledger.points(route, target, state, after, limit))
 
     async def point(self, point_id: int) -> StoredPoint | None:

@@ -1,0 +1,68 @@
+"""What lies in the queue, as people and metrics look at it. How it gets there: `delivery/store`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class State(StrEnum):
+    """Where a point stands. A lease is a fact of the running process; on disk a leased point is a queued one."""
+
+    QUEUED = "queued"
+    LEASED = "leased"
+    PARKED = "parked"
+
+
+class Destination(NamedTuple):
+    """Where a point goes: a route, and which of its targets (`send`, or the name of a mirror)."""
+
+    route: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPoint:
+    """A point as people look at it; `text` is its JSON. It may be one that cannot be read, and is parked for that.
+
+    `not_before_ns` is 0 where the point was never postponed, `reason` and `message` say why it is parked.
+    """
+
+    id: int
+    destination: Destination
+    report_id: str
+    index: int
+    received_ns: int
+    state: State
+    attempts: int
+    not_before_ns: int
+    reason: str | None
+    message: str | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How much waits for one destination; `queued` does not count the leased.
+
+    `oldest_ns` is the receive time of the oldest point that is queued or leased.
+    """
+
+    queued: int = 0
+    leased: int = 0
+    parked: int = 0
+    bytes: int = 0
+    oldest_ns: int | None = None
+
+    @property
+    def points(self) -> Mapping[State, int]:
+        return {State.QUEUED: self.queued, State.LEASED: self.leased, State.PARKED: self.parked}
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """The store at a glance. `failure` says why the disk takes nothing at the moment; `commits` counts transactions."""
+
+    depths: Mapping[Destination, Depth]
+    commits: int
+    failure: str | None

@@ -1,0 +1,38 @@
+"""A route's targets, from its YAML: their names, and what people are told of them."""
+
+from pathlib import Path
+
+from gateway.specs.load import load
+from tests.certificates import Authority
+
+ROUTE = """\
+route: a
+receive: {provider: zstack, credentials: [{secret: s}], from: [10.0.0.0/8]}
+send: &target
+  provider: tencent-receiver
+  url: https://b.example
+  credential: {key: k, secret: s}
+  given: {region: sh}
+  tls: {ca: "${CA}"}
+mirrors:
+- {mirror: copy, <<: *target}
+points: {drops: [time_ns]}
+"""
+
+
+def test_targets_are_named_by_the_route_whatever_their_provider_needs(tmp_path: Path):
+    file = Authority(tmp_path, "ca").file
+    (tmp_path / "route.yaml").write_text(ROUTE)
+
+    route = load(tmp_path, {"CA": str(file)}).routes["a"]
+
+    assert [each.name for each in (route.target, *route.mirrors)] == ["send", "copy"]
+
+
+def test_files_of_a_target_are_told_as_they_are_written(tmp_path: Path):
+    file = Authority(tmp_path, "ca").file
+    (tmp_path / "route.yaml").write_text(ROUTE)
+
+    route = load(tmp_path, {"CA": str(file)}).routes["a"]
+
+    assert [dict(each.tls_files) for each in (route.target, *route.mirrors)] == [{"ca": "'${CA}'"}] * 2
