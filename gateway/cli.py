@@ -18,6 +18,8 @@ from gateway.commands.demo import demo
 from gateway.commands.explain import explain
 from gateway.commands.matrix import matrix
 from gateway.commands.options import UserError, WrongUsage, complain
+from gateway.commands.queue import drop, list_, retry
+from gateway.commands.queue import show as show_queue
 from gateway.commands.report import report
 from gateway.commands.serve import serve
 from gateway.commands.show import show
@@ -38,12 +40,31 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "sink": sink,
     "demo": demo,
 }
+GROUPS: dict[str, dict[str, Callable[..., None]]] = {
+    "queue": {"list": list_, "show": show_queue, "retry": retry, "drop": drop},
+}
+# What the help says of a group.
+ABOUT = {"queue": "See, retry or drop stored data points."}
 
 FINE, FIX_SOMETHING, WRONG_USAGE, OUR_BUG, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+def _print_help(context: typer.Context) -> None:
+    """Print the help of whatever was named without a command of its own."""
+    if context.invoked_subcommand is None:
+        print(context.get_help(), file=sys.stderr)
+        raise typer.Exit(WRONG_USAGE)
+
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 for name, command in COMMANDS.items():
     app.command(name)(command)
+for group, commands in GROUPS.items():
+    inner = typer.Typer(rich_markup_mode=None)
+    for name, command in commands.items():
+        inner.command(name)(command)
+    inner.callback(invoke_without_command=True, help=ABOUT[group])(_print_help)
+    app.add_typer(inner, name=group)
 
 
 def _print_version(wanted: bool) -> None:
@@ -65,9 +86,7 @@ def root(
     Example:
       gateway demo
     """
-    if context.invoked_subcommand is None:
-        print(context.get_help(), file=sys.stderr)
-        raise typer.Exit(WRONG_USAGE)
+    _print_help(context)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -108,8 +127,10 @@ def _usage_text(error: WrongUsage | TyperException) -> str:
 
 
 def _help_of(arguments: Sequence[str]) -> str:
-    known = arguments and arguments[0] in COMMANDS
-    return f"gateway {arguments[0]} --help" if known else "gateway --help"
+    name, inner = [*arguments, "", ""][:2]
+    if name in GROUPS:
+        return f"gateway {name} {inner} --help" if inner in GROUPS[name] else f"gateway {name} --help"
+    return f"gateway {name} --help" if name in COMMANDS else "gateway --help"
 
 
 def _unwritten(error: OSError) -> int:

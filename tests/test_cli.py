@@ -13,14 +13,16 @@ import pytest
 import typer
 
 from gateway import __version__, cli
-from gateway.cli import COMMANDS
+from gateway.cli import COMMANDS, GROUPS
 from gateway.commands.options import UserError, WrongUsage
 from tests.commands.requests import ENVIRON, REPORT
 from tests.terminal import run
 
 ROOT = Path(__file__).parents[1]
 
-each_command = pytest.mark.parametrize("name", COMMANDS)
+OF_GROUPS = [f"{group} {name}" for group, commands in GROUPS.items() for name in commands]
+
+each_command = pytest.mark.parametrize("name", [*COMMANDS, *OF_GROUPS])
 
 
 def ending(monkeypatch: pytest.MonkeyPatch, error: BaseException | None, code: int = 0) -> None:
@@ -39,7 +41,7 @@ def ending(monkeypatch: pytest.MonkeyPatch, error: BaseException | None, code: i
 
 
 def help_of(name: str) -> str:
-    return run(name, "--help").output
+    return run(*name.split(), "--help").output
 
 
 def example_of(name: str) -> list[str]:
@@ -119,6 +121,11 @@ def test_what_a_terminal_would_obey_is_shown_instead(monkeypatch: pytest.MonkeyP
         (["check", "a", "b"], "got unexpected extra argument(s) (b) (see: gateway check --help)"),
         (["try"], "missing argument 'ROUTE' (see: gateway try --help)"),
         (["try", "a-to-b"], "missing option '--request' (see: gateway try --help)"),
+        (["queue", "lst"], "no such command 'lst'. Did you mean 'list'? (see: gateway queue --help)"),
+        (
+            ["queue", "list", "--stat"],
+            "no such option: --stat (Possible options: --data, --state, --target) (see: gateway queue list --help)",
+        ),
         (["demo", "--port", "99999"], "invalid value for '--port': Input should be less than or equal to 65535 (see: "),
     ],
     ids=" ".join,
@@ -137,6 +144,14 @@ def test_no_command_prints_the_help_and_is_wrong_usage() -> None:
     assert ended.errors == run("--help").output
 
 
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_group_without_a_command_prints_its_help_and_is_wrong_usage(group: str) -> None:
+    ended = run(group)
+
+    assert (ended.code, ended.output) == (2, "")
+    assert ended.errors == run(group, "--help").output
+
+
 def test_the_version_needs_no_command() -> None:
     ended = run("--version")
 
@@ -150,17 +165,21 @@ def test_the_help_lists_every_command_with_a_whole_sentence() -> None:
     ended = run("--help")
 
     listed = re.findall(r"^  (\w+) +(.*)$", ended.output.partition("Commands:\n")[2], re.MULTILINE)
-    assert [name for name, _ in listed] == list(COMMANDS)
+    assert [name for name, _ in listed] == [*COMMANDS, *GROUPS]
     assert [text for _, text in listed if not text.endswith(".") or text.endswith("..")] == []
 
 
 @each_command
 def test_the_help_of_a_command_has_an_example_that_parses(name: str) -> None:
-    program, command, *arguments = example_of(name)
+    program, *words = example_of(name)
+    named = name.split()
+    command = typer.main.get_command(cli.app)
+    for word in named:
+        command = command.commands[word]
 
-    context = typer.main.get_command(cli.app).commands[command].make_context(command, arguments)
+    context = command.make_context(name, words[len(named) :])
 
-    assert (program, command) == ("gateway", name)
+    assert (program, words[: len(named)]) == ("gateway", named)
     assert context.args == []
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from gateway.cli import COMMANDS
+from gateway.cli import COMMANDS, GROUPS
 from gateway.commands.coverage import coverage
 from gateway.commands.matrix import matrix
 from gateway.core.expression.functions import FUNCTIONS
@@ -64,7 +64,7 @@ def test_every_path_of_the_admin_api_stands_in_the_page_on_operating(path: str) 
     assert f"`{path}` |" in OPERATING
 
 
-@pytest.mark.parametrize("command", sorted(COMMANDS))
+@pytest.mark.parametrize("command", sorted([*COMMANDS, *GROUPS]))
 def test_every_command_stands_in_the_readme(command: str) -> None:
     assert f"`gateway {command}" in README
 

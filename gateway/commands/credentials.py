@@ -9,6 +9,8 @@ from gateway.core.model import Secret
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.model import Recipe
 
+ADMIN_TOKEN = "GATEWAY_ADMIN_TOKEN"
+
 
 def read_credential(key: str | None, secret: str | None) -> Credential:
     """Read --key and --secret."""
@@ -32,6 +34,11 @@ def read_secret(text: str, option: str, *, shown: bool = True) -> Secret:
     if shown:
         warn(f"a bare {option} shows in the list of processes; write env:NAME or file:PATH")
     return Secret(text)
+
+
+def read_admin_token(text: str) -> Secret:
+    """Read --admin-token; a bare one of the environment shows in no list of processes."""
+    return read_secret(text, "--admin-token", shown=os.environ.get(ADMIN_TOKEN) != text)
 
 
 def _from_environment(name: str, option: str) -> str:

@@ -8,12 +8,16 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from gateway.commands.facts import Fact, Facts
 from gateway.core.json import write_json
 from gateway.core.masking import masked
 from gateway.core.model import DataPoint, Request, Response, Secret
 from gateway.core.outcome import Outcome
 from gateway.core.raw import write_raw
 from gateway.specs.diagnostic import Diagnostics, Severity
+
+INDENT = 13
+MAX_LISTED = 100
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -50,6 +54,27 @@ def print_diagnostics(diagnostics: Diagnostics) -> None:
 
 def print_response(response: Response, secrets: Iterable[Secret] = ()) -> None:
     line(masked(response_text(response), list(secrets)))
+
+
+def print_facts(facts: Facts) -> None:
+    """Print facts, the first of them as the heading."""
+    (kind, name), *others = facts.items()
+    heading(f"{kind} {name}")
+    for key, fact in others:
+        label = key.replace("_", " ")
+        for text in _fact_lines(fact):
+            line(f"{label:{INDENT - 1}} {text}")
+            label = ""
+
+
+def _fact_lines(fact: Fact) -> list[str]:
+    if isinstance(fact, dict):
+        width = max(map(len, fact))
+        return [f"{name:{width}}  {text}" for name, text in fact.items()]
+    if isinstance(fact, str):
+        return [fact]
+    listed = ", ".join(fact)
+    return [listed] if len(listed) < MAX_LISTED and not any("," in each for each in fact) else fact
 
 
 def count(number: int, noun: str) -> str:

@@ -1,6 +1,5 @@
 """gateway serve: run the gateway until it is told to stop."""
 
-import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -9,13 +8,12 @@ import structlog
 import typer
 
 from gateway.app import Gateway, Settings
-from gateway.commands.credentials import read_secret
+from gateway.commands.credentials import ADMIN_TOKEN, read_admin_token
 from gateway.commands.listening import check_address, run_or_fail, tls_pair
 from gateway.commands.loading import load_or_fail
 from gateway.commands.options import DEFAULT_ROUTES, Routes, UserError, fail, misuse
 from gateway.commands.printing import print_diagnostics
 from gateway.commands.targets import retarget
-from gateway.core.model import Secret
 from gateway.core.route import Route
 from gateway.delivery.store import Limits as QueueLimits
 from gateway.logs import LEVELS, configure
@@ -25,7 +23,6 @@ from gateway.specs.load import Specs, load
 from gateway.web.guard import is_local
 from gateway.web.listener import parse_address
 
-ADMIN_TOKEN = "GATEWAY_ADMIN_TOKEN"
 log = structlog.get_logger()
 
 
@@ -129,7 +126,7 @@ def serve(
     check_address(listen, "--listen")
     check_address(admin, "--admin")
     pair = tls_pair(tls_cert, tls_key)
-    token = None if admin_token is None else _token(admin_token)
+    token = None if admin_token is None else read_admin_token(admin_token)
     configure(log_level, log_format)  # type: ignore[arg-type]  # just checked
     specs = load_or_fail(routes, only=only)
     print_diagnostics(specs.diagnostics)
@@ -156,10 +153,6 @@ def serve(
             log.warning("there is no route", folder=str(routes))
 
     raise typer.Exit(run_or_fail(gateway, on_ready=ready, addresses=(listen, admin)))
-
-
-def _token(text: str) -> Secret:
-    return read_secret(text, "--admin-token", shown=os.environ.get(ADMIN_TOKEN) != text)
 
 
 def _runnable(routes: dict[str, Route], data: Path | None) -> dict[str, Route]:

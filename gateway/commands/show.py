@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.commands.facts import Fact, Facts, facts_of_provider, facts_of_recipe
+from gateway.commands.facts import Facts, facts_of_provider, facts_of_recipe
 from gateway.commands.loading import load_specs
 from gateway.commands.options import DEFAULT_ROUTES, Json, Routes, fail
-from gateway.commands.printing import heading, line, print_diagnostics, print_json
+from gateway.commands.printing import print_diagnostics, print_facts, print_json
 from gateway.commands.route_facts import facts_of_route
 from gateway.core.masking import masked
 from gateway.core.model import Secret
@@ -17,9 +17,6 @@ from gateway.core.suggest import nearest
 from gateway.specs.diagnostic import Diagnostics, Severity
 from gateway.specs.load import Specs
 from gateway.specs.substitute import UNSET
-
-INDENT = 13
-MAX_LISTED = 100
 
 
 def show(
@@ -47,7 +44,7 @@ def show(
         print_json(found if len(found) > 1 else found[0])
         return
     for facts in found:
-        _print(facts)
+        print_facts(facts)
 
 
 def _found(specs: Specs, folder: Path | None, name: str) -> Iterator[Facts]:
@@ -73,23 +70,3 @@ def _masked(fact: Any, secrets: Iterable[Secret]) -> Any:
     if isinstance(fact, dict):
         return {name: _masked(value, secrets) for name, value in fact.items()}
     return [_masked(each, secrets) for each in fact] if isinstance(fact, list) else masked(fact, secrets)
-
-
-def _print(facts: Facts) -> None:
-    (kind, name), *others = facts.items()
-    heading(f"{kind} {name}")
-    for key, fact in others:
-        label = key.replace("_", " ")
-        for text in _lines(fact):
-            line(f"{label:{INDENT}}{text}")
-            label = ""
-
-
-def _lines(fact: Fact) -> list[str]:
-    if isinstance(fact, dict):
-        width = max(map(len, fact))
-        return [f"{name:{width}}  {text}" for name, text in fact.items()]
-    if isinstance(fact, str):
-        return [fact]
-    listed = ", ".join(fact)
-    return [listed] if len(listed) < MAX_LISTED and not any("," in each for each in fact) else fact

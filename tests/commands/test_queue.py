@@ -1,0 +1,327 @@
+"""gateway queue, on the folder of a gateway that is stopped and over the admin port of one that lives."""
+
+import asyncio
+import io
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from gateway.commands.bars import progress
+from gateway.core.model import DataPoint, Secret
+from gateway.core.outcome import Reason
+from gateway.delivery.store import Destination, NewPoint, Store
+from tests.delivery.upstream import Behaviour, in_turn
+from tests.gateway_under_test import TAKEN, Running, running
+from tests.processes import command
+from tests.terminal import Ended, run
+from tests.web.test_queue import REFUSES, ROUTE, queued, queueing
+
+A, B = Destination("acme-to-zeta", "send"), Destination("beta-to-zeta", "copy")
+RECEIVED_NS = 1_700_000_000_000_000_000
+
+
+def new(destination: Destination, metric: str, index: int = 0) -> NewPoint:
+    point = DataPoint(metric, RECEIVED_NS, namespace="n", value=2**63, attributes={"host": "a"})
+    return NewPoint(destination=destination, report_id="r1", index=index, received_ns=RECEIVED_NS, point=point)
+
+
+async def fill(folder: Path) -> None:
+    """Leave four points: 1 and 2 of A are parked, 3 of A is queued, 4 of B is parked."""
+    store = await Store.open(folder)
+    await store.append([new(A, "one"), new(A, "two"), new(A, "three"), new(B, "four")])
+    store.park([1, 2], Reason.UPSTREAM_REFUSED, "no such\nnamespace | " + "x" * 100)
+    store.park([4], Reason.ROUTE_GONE, "no route")
+    await store.stats()
+    await store.close()
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    asyncio.run(fill(tmp_path))
+    return tmp_path
+
+
+def ids(folder: Path) -> list[int]:
+    return [int(line.partition(":")[2].partition(",")[0]) for line in listed(folder).output.splitlines()]
+
+
+def listed(folder: Path, *options: object) -> Ended:
+    return run("queue", "list", "--json", "--data", folder, *options)
+
+
+# Of a stopped gateway.
+
+
+def test_list_is_a_table_with_a_line_for_each_point(data: Path) -> None:
+    ended = run("queue", "list", "--data", data)
+
+    assert (ended.code, ended.errors) == (0, "")
+    head, _, first, _, third, last = ended.output.splitlines()
+    assert head.replace(" ", "") == "|id|state|route|target|age|attempts|metric|reason|"
+    assert first.startswith("| 1  | parked | acme-to-zeta | send   |")
+    assert "| one    | UPSTREAM_REFUSED: no such namespace" in first
+    assert first.endswith("… |")
+    assert third.startswith("| 3  | queued | acme-to-zeta | send   |")
+    assert last.startswith("| 4  | parked | beta-to-zeta | copy   |")
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ([], [1, 2, 3, 4]),
+        (["--state", "parked"], [1, 2, 4]),
+        (["--route", "acme-to-zeta", "--state", "parked"], [1, 2]),
+        (["--target", "copy"], [4]),
+        (["--limit", "2"], [1, 2]),
+        (["--route", "nope"], []),
+    ],
+    ids=str,
+)
+def test_list_keeps_to_its_filters(data: Path, options: list[str], found: list[int]) -> None:
+    ended = listed(data, *options)
+
+    assert ended.code == 0
+    assert [f'{{"id":{each},' for each in found] == [line[: line.index(",") + 1] for line in ended.output.splitlines()]
+
+
+def test_list_says_that_there_is_more(data: Path) -> None:
+    assert listed(data, "--limit", "2").errors == "warning: 2 of 4 data points; --limit shows more\n"
+
+
+def test_json_has_the_data_point_as_it_is_stored(data: Path) -> None:
+    point = run("queue", "show", "3", "--json", "--data", data).json
+
+    assert point["point"]["value"] == 2**63
+    assert (point["id"], point["state"], point["reason"]) == (3, "queued", None)
+
+
+def test_show_tells_all_that_is_known_of_a_point(data: Path) -> None:
+    lines = run("queue", "show", "4", "--data", data).output.splitlines()
+
+    assert lines[0] == "── data_point 4"
+    assert "goes         by beta-to-zeta to copy" in lines
+    assert "reason       ROUTE_GONE: no route" in lines
+    assert any(line.startswith("received     2023-11-14 22:13:20 UTC, ") for line in lines)
+    assert 'attributes  {"host":"a"}' in "\n".join(lines)
+
+
+def test_show_without_an_id_tells_what_is_stored_for_each_target(data: Path) -> None:
+    lines = run("queue", "show", "--data", data).output.splitlines()
+
+    assert [line.replace(" ", "").split("|")[1:6] for line in lines[2:]] == [
+        ["acme-to-zeta", "send", "1", "0", "2"],
+        ["beta-to-zeta", "copy", "0", "0", "1"],
+    ]
+
+
+def test_retried_points_are_queued_again(data: Path) -> None:
+    ended = run("queue", "retry", "--route", "acme-to-zeta", "--data", data)
+
+    assert (ended.code, ended.output) == (0, "2 data points made due\n")
+    assert ids_in(data, "queued") == [1, 2, 3]
+
+
+def test_dropped_points_are_gone(data: Path) -> None:
+    ended = run("queue", "drop", "1", "4", "--data", data, "--json")
+
+    assert (ended.code, ended.output) == (0, '{"points":2}\n')
+    assert ids(data) == [2, 3]
+
+
+def test_drop_by_a_filter_needs_a_yes(data: Path) -> None:
+    ended = run("queue", "drop", "--state", "parked", "--data", data)
+
+    assert (ended.code, ended.output) == (1, "")
+    assert ended.complaint == "gateway: this would drop 3 data points for good; to do it, give --yes"
+    assert ids(data) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("options", "left"),
+    [
+        (["--state", "parked"], [3]),
+        (["--route", "acme-to-zeta"], [3, 4]),
+        (["--route", "acme-to-zeta", "--state", "queued"], [1, 2, 4]),
+        (["--state", "parked", "--limit", "1"], [2, 3, 4]),
+    ],
+    ids=str,
+)
+def test_drop_by_a_filter_drops_what_fits(data: Path, options: list[str], left: list[int]) -> None:
+    ended = run("queue", "drop", *options, "--yes", "--data", data)
+
+    assert ended.code == 0
+    assert ids(data) == left
+
+
+@pytest.mark.parametrize("command", ["retry", "drop"])
+def test_an_id_that_is_not_there_is_exit_code_1(data: Path, command: str) -> None:
+    ended = run("queue", command, "1", "77", "--data", data)
+
+    assert ended.code == 1
+    assert ended.errors.startswith("warning: 1 of the ids: no such data point is there")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["drop"], 2, "name the ids, or filter by --route, --target or --state"),
+        (["drop", "--yes"], 2, "name the ids, or filter by --route, --target or --state"),
+        (["retry", "1", "--state", "parked"], 2, "name the ids, or filter by "),
+        (["list", "--state", "lost"], 2, "invalid value for '--state'"),
+        (["drop", "0"], 2, "invalid value for '"),
+        (
+            ["list", "--data", "x", "--admin", "http://h"],
+            2,
+            "--data: the queue of a live gateway is asked for by --admin",
+        ),
+        (["list", "--data", "/nope"], 1, "--data: /nope holds no queue"),
+        (["list", "--admin", "h:1"], 2, "--admin: 'h:1': this is not a URL"),
+        (["list", "--admin", "http://127.0.0.1:1"], 1, "--admin: 127.0.0.1:1: connection refused; for the queue of a "),
+        (["list", "--admin-token", "env:NOPE"], 1, "--admin-token: the environment variable 'NOPE' is not set"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_is_one_line(arguments: list[str], code: int, said: str) -> None:
+    ended = run("queue", *arguments)
+
+    assert (ended.code, ended.output) == (code, "")
+    assert ended.complaint.startswith(f"gateway: {said}")
+
+
+def test_to_look_makes_no_folder(tmp_path: Path) -> None:
+    run("queue", "list", "--data", tmp_path / "typo")
+
+    assert not (tmp_path / "typo").exists()
+
+
+def test_a_point_that_is_not_there_cannot_be_shown(data: Path) -> None:
+    ended = run("queue", "show", "77", "--data", data)
+
+    assert (ended.code, ended.complaint) == (1, "gateway: the queue holds no data point 77")
+
+
+def test_an_empty_list_says_so(data: Path) -> None:
+    assert run("queue", "list", "--target", "nope", "--data", data).output == "no data point is stored that fits\n"
+
+
+# Of a live one.
+
+
+@asynccontextmanager
+async def live(folder: Path, behaviour: Behaviour = REFUSES) -> AsyncIterator[Running]:
+    async with queueing(folder, behaviour, "a", "b") as gateway:
+        yield gateway
+
+
+async def ask(gateway: Running, *arguments: str, **environ: str) -> Ended:
+    return await ended(*arguments, "--admin", f"http://{gateway.gateway.admin_address}", **environ)
+
+
+async def ended(*arguments: str, **environ: str) -> Ended:
+    """Run the command as a process: the log of the gateway in this one must not mix with what it prints."""
+    async with command("queue", *arguments, environ=environ) as process:
+        code, output = await process.end()
+    return Ended(code, output.encode(), "\n".join(process.log))
+
+
+async def test_a_live_gateway_is_asked_over_its_admin_port(tmp_path: Path) -> None:
+    async with live(tmp_path) as gateway:
+        told = await ask(gateway, "show", "2", "--json")
+
+    assert told.json["point"]["metric"] == "b"
+
+
+async def test_a_live_gateway_delivers_what_is_retried(tmp_path: Path) -> None:
+    async with live(tmp_path, in_turn(REFUSES, REFUSES, TAKEN)) as gateway:
+        told = await ask(gateway, "retry", "--state", "parked")
+        async with asyncio.timeout(5):
+            while not (await ask(gateway, "list")).output.startswith("no data point"):
+                await asyncio.sleep(0.05)
+
+    assert told.output == "2 data points made due\n"
+
+
+async def test_a_live_gateway_drops_what_it_is_told_to(tmp_path: Path) -> None:
+    async with live(tmp_path) as gateway:
+        refused = await ask(gateway, "drop", "--route", ROUTE)
+        told = await ask(gateway, "drop", "--route", ROUTE, "--yes")
+
+    assert (refused.code, told.output) == (1, "2 data points dropped\n")
+
+
+async def test_the_folder_of_a_live_gateway_is_not_opened(tmp_path: Path) -> None:
+    async with live(tmp_path):
+        told = await ended("list", "--data", str(tmp_path))
+
+    assert told.code == 1
+    assert told.complaint == (
+        f"gateway: --data: {tmp_path}: another gateway holds this data folder (process {os.getpid()}); "
+        "ask that one: --admin URL"
+    )
+
+
+@pytest.mark.parametrize(("token", "code"), [("hush", 0), ("husk", 1)])
+async def test_the_token_is_that_of_the_environment(tmp_path: Path, token: str, code: int) -> None:
+    async with running(change=queued, data=tmp_path, admin_token=Secret("hush")) as gateway:
+        told = await ask(gateway, "show", GATEWAY_ADMIN_TOKEN=token)
+
+    assert told.code == code
+    assert ("gateway: --admin: this needs the header Authorization" in told.errors) is bool(code)
+
+
+async def test_a_live_gateway_without_a_queue_says_so() -> None:
+    async with running() as gateway:
+        told = await ask(gateway, "list")
+
+    assert (told.code, told.complaint) == (
+        1,
+        "gateway: --admin: this gateway keeps no queue: serve was started without --data DIR",
+    )
+
+
+async def test_what_is_no_admin_port_is_told(tmp_path: Path) -> None:
+    async with running() as gateway:
+        told = await ended("list", "--admin", gateway.upstream.url)
+
+    assert told.code == 1
+    assert "does not answer as a gateway's admin port does" in told.complaint
+
+
+# Many.
+
+
+async def fill_with(folder: Path, number: int) -> None:
+    store = await Store.open(folder)
+    await store.append([new(A, "m", index) for index in range(number)])
+    await store.close()
+
+
+def test_more_than_a_page_is_listed_and_changed(tmp_path: Path) -> None:
+    asyncio.run(fill_with(tmp_path, 2100))
+
+    found = listed(tmp_path, "--limit", "2050").output.splitlines()
+    ended = run("queue", "drop", "--state", "queued", "--limit", "2099", "--yes", "--data", tmp_path)
+
+    assert len(found) == 2050
+    assert ended.output == "2099 data points dropped\n"
+    assert ids(tmp_path) == [2100]
+
+
+@pytest.mark.parametrize(
+    ("total", "terminal", "shown"), [(20, True, True), (10, True, False), (20, False, False)], ids=str
+)
+def test_a_bar_is_for_long_work_on_a_terminal(total: int, terminal: bool, shown: bool) -> None:
+    written = io.StringIO()
+    with progress("drop", total, step=10, console=Console(file=written, force_terminal=terminal)) as advance:
+        advance(5)
+
+    assert (f"5/{total}" in written.getvalue()) is shown
+
+
+def ids_in(folder: Path, state: str) -> list[int]:
+    lines = listed(folder, "--state", state).output.splitlines()
+    return [int(line.partition(":")[2].partition(",")[0]) for line in lines]
