@@ -179,7 +179,7 @@ def _ask(desk: AbstractAsyncContextManager[Desk], work: Callable[[Desk], Awaitab
 
 
 def _wanted(ids: Sequence[int] | None, wanted: Filter, limit: int | None) -> Filter:
-    """Return the filter of a change: parked points, where no state is stated. What still goes is not meant by chance."""
+    """Return the filter of a change: where no state is stated, parked points, as no other is to be lost by chance."""
     if ids and (wanted.stated or limit is not None):
         misuse("name the ids, or filter by --route, --target, --state and --limit; not both")
     if not ids and not wanted.stated:

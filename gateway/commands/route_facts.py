@@ -1,13 +1,14 @@
 """What a person on call wants to know of a route, as plain data. A secret is always `***`; its key id is shown."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from gateway.commands.facts import Facts, filled_in, given_words, login_words, present, received, rule_facts
 from gateway.commands.losses import lost_words
 from gateway.core.loss import route_loss
 from gateway.core.model import PublicUrl
 from gateway.core.probe import NotHeld
-from gateway.core.provider import Provider
+from gateway.core.provider import Limits, Provider
 from gateway.core.recipe.verify import Check
 from gateway.core.route import PointChanges, Route, Source, Target
 from gateway.specs.diagnostic import Diagnostic
@@ -22,7 +23,8 @@ def facts_of_route(route: Route, findings: Sequence[Diagnostic]) -> Facts:
             **_target_facts(route.target),
             "points": _change_words(route.points),
             "lost": _lost_words(route),
-            "delivery": f"direct, within {route.target.timeout_s:g} s, {route.target.connect_timeout_s:g} s to connect",
+            **_delivery_facts(route.target),
+            **{f"mirror_{mirror.name}": _mirror_facts(route, mirror) for mirror in route.mirrors},
             "warnings": [str(finding) for finding in findings],
         }
     )
@@ -73,6 +75,40 @@ def _target_facts(target: Target) -> Facts:
         "given": given_words(target.given),
         "rules_out": rule_facts(target.rules),
     }
+
+
+def _delivery_facts(target: Target) -> dict[str, str]:
+    """Return how calls of the target are made: whether they wait on disk, how fast they go, by which files of TLS."""
+    mode = "queued, each call" if target.queued else "direct,"
+    words = [f"{mode} within {target.timeout_s:g} s", f"{target.connect_timeout_s:g} s to connect"]
+    words += [] if target.coalesce else ["each report by itself"]
+    return {
+        "delivery": ", ".join(words),
+        "limits": ", ".join(_limit_words(target.limits)),
+        "tls": ", ".join(f"{part} {file}" for part, file in target.tls_files.items()),
+    }
+
+
+def _limit_words(limits: Limits) -> Iterator[str]:
+    pace = limits.pace
+    for number, words in (
+        (limits.points, "points a call"),
+        (limits.bytes, "bytes a call"),
+        (limits.concurrency, "calls at a time"),
+        (pace.requests_per_s, "calls a second"),
+        (pace.points_per_s, "points a second"),
+    ):
+        if number is not None:
+            yield f"{number:.15g} {words}"
+    if limits.ordered:
+        yield "in order"
+
+
+def _mirror_facts(route: Route, mirror: Target) -> dict[str, str]:
+    facts = _target_facts(mirror)
+    words = {name: str(facts[name]) for name in ("to", "calls", "signs", "logs_in")}
+    loses = "; ".join(f"{name}: {what}" for name, what in _lost_words(replace(route, target=mirror)).items())
+    return present_words({**words, "loses": loses, **_delivery_facts(mirror)})
 
 
 def _signing_words(target: Target) -> str:

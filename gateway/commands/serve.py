@@ -157,9 +157,9 @@ def serve(
 
 def _runnable(routes: dict[str, Route], data: Path | None) -> dict[str, Route]:
     """Return the routes. Raises UserError where some are queued and there is no folder for that."""
-    queued = [name for name, route in routes.items() if route.is_queued]
+    queued = ", ".join(name for name, route in routes.items() if route.is_queued)
     if queued and data is None:
-        fail(f"queued routes need a folder that lasts, give --data DIR: {', '.join(queued)}")
+        fail(f"queued routes need a folder that lasts: start serve with --data DIR (or GATEWAY_DATA): {queued}")
     return routes
 
 

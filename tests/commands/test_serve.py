@@ -110,6 +110,47 @@ async def test_a_token_opens_the_admin_api(options: list[str], environ: dict[str
     assert "hush" not in "".join(gateway.log)
 
 
+QUEUED = Path("routes.d/zstack-to-tencent.yaml").read_text().partition("cases:")[0].replace("direct", "queued")
+WANTS_A_FOLDER = (
+    "queued routes need a folder that lasts: start serve with --data DIR (or GATEWAY_DATA): zstack-to-tencent"
+)
+
+
+def test_a_queued_route_needs_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "route.yaml").write_text(QUEUED)
+
+    ended = run("serve", "--routes", tmp_path, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
+
+    assert (ended.code, ended.errors.splitlines()[-1]) == (1, f"gateway: {WANTS_A_FOLDER}")
+
+
+async def test_a_route_that_becomes_queued_is_not_taken_over_without_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "route.yaml").write_text(QUEUED.replace("queued", "direct"))
+    addresses = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
+    async with command("serve", "--routes", str(tmp_path), *addresses, environ=ENVIRON) as gateway:
+        await gateway.event("listening")
+        (tmp_path / "route.yaml").write_text(QUEUED)
+        [problem] = [
+            each
+            for each in (await gateway.event("not reloaded; the old routes go on"))["problems"]
+            if "warning" not in each
+        ]
+
+    assert problem.endswith(WANTS_A_FOLDER)
+
+
+async def test_a_folder_that_another_gateway_holds_is_one_line(tmp_path: Path) -> None:
+    addresses = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
+    arguments = ("serve", "--routes", str(tmp_path), *addresses, "--data", str(tmp_path / "data"))
+    async with command(*arguments) as gateway:
+        await gateway.event("listening")
+        async with command(*arguments) as other:
+            code, _ = await other.end()
+
+    assert code == 1
+    assert f"gateway: --data: {tmp_path}/data: another gateway holds this data folder (process " in other.log[-1]
+
+
 async def test_a_target_named_on_the_command_line_stays_over_a_reload(tmp_path: Path) -> None:
     route = Path("routes.d/zstack-to-tencent.yaml").read_text().partition("cases:")[0]
     (tmp_path / "route.yaml").write_text(route)

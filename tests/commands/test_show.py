@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.certificates import Authority
 from tests.core.kinds import COUNTS, NARROW, WHOLE
 from tests.terminal import Ended, run
 
@@ -80,6 +81,32 @@ def test_route_is_shown_with_both_sides_and_what_is_lost(routes: Path) -> None:
         "(only whole seconds arrive); if that will do, write "
         "`points: {drops: [namespace, attributes, value, time_ns]}`",
     ]
+
+
+def test_delivery_is_shown_as_it_is(routes: Path) -> None:
+    (routes / "ca.pem").write_bytes(Authority(routes, "an").file.read_bytes())
+    limits = "  limits: {points: 20, requests_per_s: 2.5, concurrency: 3, ordered: true}\n"
+    text = ROUTE.replace("points:", f"{limits}  tls: {{ca: ca.pem}}\npoints:")
+    text = text.replace("{timeout_s: 7}", "{mode: queued, timeout_s: 7, coalesce: false}")
+    (routes / "route.yaml").write_text(text)
+
+    facts = run("show", "whole-to-counts", "--routes", routes, "--json").json
+
+    assert facts["delivery"] == "queued, each call within 7 s, 2 s to connect, each report by itself"
+    assert facts["limits"] == "20 points a call, 3 calls at a time, 2.5 calls a second, in order"
+    assert facts["tls"] == "ca 'ca.pem'"
+
+
+def test_mirror_is_shown_with_what_it_loses_and_no_secret(routes: Path) -> None:
+    mirror = "{mirror: copy, provider: whole, url: 'http://m.example', delivery: {mode: queued}}"
+    (routes / "route.yaml").write_text(f"{ROUTE}mirrors: [{mirror}]\n")
+
+    lines = shown("whole-to-counts", routes)
+
+    assert [line for line in lines if line.startswith("mirror")] == ["mirror copy  to        whole"]
+    assert any(line.startswith("             calls     POST http://m.example/whole, ") for line in lines)
+    assert any(line.startswith("             loses     ") for line in lines)
+    assert "             delivery  queued, each call within 5 s, 2 s to connect" in lines
 
 
 @pytest.mark.parametrize("form", [(), ("--json",)], ids=["text", "json"])
