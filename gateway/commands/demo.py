@@ -170,8 +170,7 @@ def _timeless(point: dict[str, Any]) -> dict[str, Any]:
 
 async def _show_all(anew: Anew, gateway: Child, sink: Child) -> int:
     """Print what happens, until one of the two ends. Raises UserError then: nobody asked it to."""
-    signed = f" (signed for now: it holds for {_holds_s(anew.recipe):.0f} s)" if anew.recipe else ""
-    line(f"In another terminal{signed}:\n")
+    line(f"In another terminal{_in_time(anew.recipe)}:\n")
     line(curl(anew.request, gateway.address), "bold")
     line("\nCtrl-C ends both.")
     sys.stdout.flush()
@@ -187,8 +186,13 @@ async def _show_all(anew: Anew, gateway: Child, sink: Child) -> int:
     fail(f"the {logs[ended.pop()].name} has ended")
 
 
-def _holds_s(recipe: Recipe) -> float:
-    return min(slot.window_s for slot in recipe.slots.values() if isinstance(slot, TimeSlot))
+def _in_time(recipe: Recipe | None) -> str:
+    """Say how long a signature holds, and whether it is taken more than once."""
+    if recipe is None:
+        return ""
+    windows = [slot.window_s for slot in recipe.slots.values() if isinstance(slot, TimeSlot)]
+    words = [f" within {window_s:g} s" for window_s in windows] + [" once" for _ in recipe.replay[:1]]
+    return ",".join(words)
 
 
 async def _show(name: str, texts: AsyncIterator[str]) -> None:

@@ -205,6 +205,11 @@ async def test_sample_of_each_shipped_route_arrives_signed_for_now(route: str) -
     assert (code, demo.log) == (0, []), output
 
 
+async def test_sample_that_is_signed_says_how_long_it_holds() -> None:
+    async with command("demo", "jdcloud-to-zstack", "--port", "0", *ROUTES) as demo:
+        assert await line_with(demo, "In another terminal") == "In another terminal within 900 s, once:"
+
+
 async def test_curl_line_of_a_signed_sample_has_its_host_and_is_taken() -> None:
     async with running("huawei-cse-to-tencent") as (demo, curl, _):
         answer = await answered(curl)
