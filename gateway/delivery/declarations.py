@@ -51,7 +51,7 @@ class Declarations:
     async def declare(
         self, target: Target, needed: Mapping[bytes, Item], send: Send, deadline: Deadline
     ) -> Mapping[bytes, int]:
-        """Have all that is needed declared, and return by which declarations.
+        """Have all that is needed declared, and return what of it was so before, by which declarations.
 
         Raises UpstreamError with the outcome of a declaration that failed. It fails whoever waited for the same, and is
         not remembered.
@@ -60,13 +60,14 @@ class Declarations:
             return {}
         told = self._targets.setdefault(_identity(target), _Told(LRUCache(self._max_declared)))
         before = told.failure
+        known = {key: number for key in needed if (number := told.numbers.get(key)) is not None}
         if told.new(needed):
             try:
                 async with asyncio.timeout(deadline.left_s()), told.lock:
                     await self._declare(target, told, told.new(needed), before, send)
             except TimeoutError:
                 raise UpstreamError.of(Reason.UPSTREAM_TIMEOUT, "declaring took too long") from None
-        return {key: number for key in needed if (number := told.numbers.get(key)) is not None}
+        return known
 
     async def _declare(
         self, target: Target, told: _Told, new: Mapping[bytes, Item], before: _Failure | None, send: Send

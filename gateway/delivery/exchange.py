@@ -77,7 +77,10 @@ class Exchange:
         return mask(outcome, errand.sessions)
 
     async def _report(self, errand: _Errand, call: Call) -> Outcome:
-        """Declare what the call needs, and send it; both once more where it is refused: B may have forgotten."""
+        """Declare what the call needs, and send it; both once more where it is refused: B may have forgotten.
+
+        What was declared just now, B cannot have forgotten.
+        """
         declared = await self._declare(errand, call)
         outcome = await self._send(errand, call)
         if outcome.code not in FORGOTTEN or not declared:

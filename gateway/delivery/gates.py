@@ -124,6 +124,8 @@ class Passage:
 
     def tell(self, outcome: Outcome) -> None:
         """Take note of what became of the call."""
+        if outcome.reason is Reason.INTERNAL:
+            return  # a fault of our own says nothing of the target
         gate, now = self._gate, time.monotonic()
         before = gate.breaker
         if not self._patient:

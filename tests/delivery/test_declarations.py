@@ -124,22 +124,32 @@ async def test_many_reports_to_an_upstream_that_forgot_declare_it_once_more() ->
 
 
 async def test_a_report_that_is_refused_again_is_not_repeated_again() -> None:
-    behaviour = in_turn(TAKEN, REFUSED, TAKEN, REFUSED)
+    behaviour = in_turn(TAKEN, TAKEN, REFUSED, TAKEN, REFUSED)
     async with reporting(DECLARES, behaviour) as acme:
+        await acme.report()
         outcome = await acme.report()
 
     assert (outcome.reason, outcome.message) == (Reason.UPSTREAM_REFUSED, "not so")
-    assert acme.asked == [DECLARE, REPORT, DECLARE, REPORT]
+    assert acme.asked == [DECLARE, REPORT, REPORT, DECLARE, REPORT]
+
+
+async def test_a_report_that_is_refused_right_after_its_declaration_is_not_repeated() -> None:
+    async with reporting(DECLARES, in_turn(TAKEN, REFUSED)) as acme:
+        outcome = await acme.report()
+
+    assert (outcome.reason, outcome.message) == (Reason.UPSTREAM_REFUSED, "not so")
+    assert acme.asked == [DECLARE, REPORT]
 
 
 async def test_a_report_that_was_taken_in_part_is_not_repeated() -> None:
-    behaviour = in_turn(TAKEN, answers(400, b'{"why": "not so", "bad": [1]}'), TAKEN)
+    behaviour = in_turn(TAKEN, TAKEN, answers(400, b'{"why": "not so", "bad": [1]}'), TAKEN)
     async with reporting(DECLARES, behaviour) as acme:
+        await acme.report("cpu", "mem")
         outcome = await acme.report("cpu", "mem")
         await acme.report("mem")
 
     assert (outcome.reason, outcome.accepted) == (Reason.PARTIAL, 1)
-    assert acme.asked == [DECLARE, REPORT, DECLARE, REPORT]
+    assert acme.asked == [DECLARE, REPORT, REPORT, DECLARE, REPORT]
 
 
 async def test_a_declaration_that_is_refused_fails_the_report_and_is_tried_again_by_the_next() -> None:
@@ -264,6 +274,7 @@ async def test_memory_of_what_was_declared_is_bounded() -> None:
 async def test_what_was_declared_anew_meanwhile_is_not_forgotten() -> None:
     told = Told()
 
+    await told.declare("a")
     first = await told.declare("a")
     for _ in range(2):  # two reports that were refused after that declaration
         told.declarations.forget(told.target, first)

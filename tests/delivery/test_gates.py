@@ -7,10 +7,12 @@ import pytest
 
 from gateway.core.breaker import FAILURES
 from gateway.core.errors import CallerError
-from gateway.core.outcome import Code, Outcome, Reason
+from gateway.core.outcome import Code, Outcome, Reason, failure
+from gateway.delivery.deadline import Deadline
 from gateway.delivery.direct import MAX_GROUPS
-from gateway.delivery.gates import LONGEST_QUIET_S, MOST_UNDER_WAY
-from tests.delivery.dispatching import acme, once, until_calls
+from gateway.delivery.gates import LONGEST_QUIET_S, MOST_UNDER_WAY, Gates
+from tests.built import stand_in
+from tests.delivery.dispatching import ACME, acme, once, until_calls
 from tests.delivery.upstream import answers, in_turn
 
 TAKES = answers(200)
@@ -167,3 +169,14 @@ async def test_bad_data_points_close_no_gate() -> None:
 
     assert [each.message for each in outcomes] == ["bad"] * (FAILURES + 1)
     assert outcomes[0] == Outcome(Code.INVALID_ARGUMENT, Reason.UPSTREAM_REFUSED, "bad", rejected=outcomes[0].rejected)
+
+
+async def test_a_fault_of_our_own_says_nothing_of_the_target() -> None:
+    gates, target = Gates(), stand_in(ACME.replace("LIMITS", "")).target
+    for outcome in (Outcome(Code.UNAUTHENTICATED, Reason.UPSTREAM_AUTH), failure(Reason.INTERNAL, "no such name")):
+        async with gates.passing(target, 1, Deadline.after(1)) as passage:
+            passage.tell(outcome)
+        await asyncio.sleep(gates.closed_s(target) + 0.01)
+
+    (state,) = gates.states()
+    assert state.breaker == "open"
