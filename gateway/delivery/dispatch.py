@@ -31,19 +31,22 @@ WORTH_SENDING_S = 0.01
 
 log = structlog.get_logger()
 
+Told = Callable[[Sequence[Item], Outcome], None]
+
 
 class Parcel:
     """Items of one report for one target, alike in their `one_per` values. `settled` is set once all have an outcome.
 
-    Without a `deadline` each call has the whole time of its target.
+    Without a `deadline` each call has the whole time of its target. `told` hears of each outcome as it comes.
     """
 
-    def __init__(self, group: Group, request_id: str, deadline: Deadline | None) -> None:
+    def __init__(self, group: Group, request_id: str, deadline: Deadline | None, told: Told | None = None) -> None:
         self.group = group
         self.request_id = request_id
         self.deadline = deadline
         self.results: list[Result] = []
         self.settled = asyncio.Event()
+        self._told = told
         # Not by their indices: several data points may have been one item of the report.
         self._left = {id(item): item for item in group.items}
 
@@ -54,6 +57,8 @@ class Parcel:
 
     def settle(self, items: Sequence[Item], outcome: Outcome) -> None:
         self.results.append((items, outcome))
+        if self._told is not None:
+            self._told(items, outcome)
         for item in items:
             self._left.pop(id(item), None)
         if not self._left:

@@ -1,21 +1,23 @@
 """Delivers what is stored for one destination: lease, encode, send, then ack, postpone or park.
 
 A target that fails is not asked for each of its points anew: the whole worker waits, longer each time.
+Each report waits for a time of its own, and is tried again in other company.
 """
 
 import asyncio
 import random
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 
 import structlog
 
 from gateway.core.decode import Item
 from gateway.core.encode import group
 from gateway.core.errors import GatewayError
-from gateway.core.fold import Result
 from gateway.core.merge import UNPARTED
+from gateway.core.moments import NS
 from gateway.core.outcome import Outcome, Reason, failure
 from gateway.core.route import Target
 from gateway.core.rules import Dropped, Violation, apply_rules
@@ -75,26 +77,26 @@ class Worker:
                 await self._pause(LOOK_AGAIN_S)
 
     async def _deliver_some(self) -> None:
-        target = self._target()
+        target, now_ns = self._target(), time.time_ns()
         closed_s = 0.0 if target is None else self._dispatcher.gates.closed_s(target)
         if closed_s:
             await self._pause(closed_s)
             return
-        leased = await self._store.lease(self.destination, self._how_many(target), time.time_ns())
+        leased = await self._store.lease(self.destination, self._how_many(target), now_ns)
         if leased:
             await self._handle(target, leased)
         else:
-            await self._wait_for_something()
+            await self._wait_for_something(now_ns)
 
     def _how_many(self, target: Target | None) -> int:
         """Return how many points to lease: one call's worth where the last one failed."""
         of_a_call = (target.limits.points if target else None) or POINTS_OF_A_CALL
         return of_a_call if self._failures else min(of_a_call * MAX_CALLS_OF_A_GROUP, MOST_LEASED)
 
-    async def _wait_for_something(self) -> None:
-        now_ns = time.time_ns()
-        due_ns = await self._store.next_due_ns(self.destination, now_ns)
-        wait_s = LOOK_AGAIN_S if due_ns is None else min(max(0.0, (due_ns - now_ns) / 1e9), LOOK_AGAIN_S)
+    async def _wait_for_something(self, since_ns: int) -> None:
+        """Wait for what is new, or for the first that was not yet due then."""
+        due_ns = await self._store.next_due_ns(self.destination, since_ns)
+        wait_s = LOOK_AGAIN_S if due_ns is None else min(max(0.0, (due_ns - time.time_ns()) / NS), LOOK_AGAIN_S)
         with suppress(TimeoutError):
             async with asyncio.timeout(wait_s):
                 await self._something.wait()
@@ -107,77 +109,87 @@ class Worker:
                 await self._ending.wait()
 
     async def _handle(self, target: Target | None, leased: Sequence[LeasedPoint]) -> None:
-        left = {point.id for point in leased}
+        lot = _Lot(leased)
         try:
             if target is None:
-                self._park(leased, failure(Reason.ROUTE_GONE, "no route of this name has this target any more"))
-                left.clear()
+                self._park(lot, leased, failure(Reason.ROUTE_GONE, "no route of this name has this target any more"))
                 return
-            parcels = self._parcels(target, leased, left)
+            parcels = self._parcels(target, lot)
             self._dispatcher.send(self.destination.route, target, parcels)
             for parcel in parcels:
                 await parcel.settled.wait()
-            wait_s = self._settle(leased, [result for parcel in parcels for result in parcel.results], left)
+            wait_s = self._end(lot)
         finally:
-            self._store.release(left)
+            self._store.release(lot.left)
         if wait_s:
             await self._pause(wait_s)
 
-    def _parcels(self, target: Target, leased: Sequence[LeasedPoint], left: set[int]) -> list[Parcel]:
+    def _parcels(self, target: Target, lot: "_Lot") -> list[Parcel]:
         """Return what is to be sent, a parcel for each group of a report; what cannot be sent any more is parked."""
         reports: dict[str, list[Item]] = {}
         now_ns = time.time_ns()
-        for at, stored in enumerate(leased):
+        for at, stored in enumerate(lot.points):
             try:
                 point = apply_rules(target.rules, stored.point, now_ns=now_ns)
                 item = Item(at, None, point)
                 group(target, [item], now_ns=now_ns)
             except (Violation, Dropped, GatewayError) as error:
-                self._park([stored], _outcome_of(error))
-                left.discard(stored.id)
+                self._park(lot, [stored], _outcome_of(error))
                 continue
             reports.setdefault(stored.report_id, []).append(item)
+        settle = partial(self._settle, lot)
         return [
-            Parcel(each, report_id, None)
+            Parcel(each, report_id, None, settle)
             for report_id, items in reports.items()
             for each in group(target, items, now_ns=now_ns)
         ]
 
-    def _settle(self, leased: Sequence[LeasedPoint], results: Iterable[Result], left: set[int]) -> float:
-        """Give back what was leased by what became of it, and return for how long nothing is worth a try."""
-        failed: Outcome | None = None
-        late: list[int] = []
-        for items, outcome in results:
-            if outcome == UNPARTED:
-                continue  # given back as they are: of those that travelled with them, some have been found
-            refused = {each.index: each for each in outcome.rejected}
-            taken = [leased[item.index].id for item in items if refused and item.index not in refused]
-            rest = [leased[item.index] for item in items if not refused or item.index in refused]
-            verdict = verdict_on(outcome)
-            if verdict == "ack":
-                taken += [point.id for point in rest]
-            elif verdict == "park":
-                for item in items:
-                    if not refused or item.index in refused:
-                        words = refused[item.index].message if refused else outcome.message
-                        self._park([leased[item.index]], failure(outcome.reason or Reason.INTERNAL, words))
-            else:
-                failed = outcome
-                late += [point.id for point in rest]
-            self._store.ack(taken)
-            left.difference_update(leased[item.index].id for item in items)
-        if failed is None:
+    def _settle(self, lot: "_Lot", items: Sequence[Item], outcome: Outcome) -> None:
+        """Give points back by what became of them, at once: who dies before that, sends them again."""
+        if outcome == UNPARTED:
+            return  # given back as they are: of those that travelled with them, some have been found
+        refused = {each.index: each for each in outcome.rejected}
+        rest = [item for item in items if not refused or item.index in refused]
+        taken = [lot.points[item.index] for item in items if refused and item.index not in refused]
+        verdict = verdict_on(outcome)
+        if verdict == "ack":
+            taken += [lot.points[item.index] for item in rest]
+        elif verdict == "park":
+            for item in rest:
+                words = refused[item.index].message if refused else outcome.message
+                self._park(lot, [lot.points[item.index]], failure(outcome.reason or Reason.INTERNAL, words))
+        else:
+            lot.failed = outcome
+            lot.late += [lot.points[item.index] for item in rest]
+        self._store.ack(lot.without(taken))
+
+    def _end(self, lot: "_Lot") -> float:
+        """Give back what is to be tried again, and return for how long nothing is worth a try."""
+        if lot.failed is None:
             self._failures = 0
             return 0
         self._failures += 1
-        wait_s = _wait_s(self._failures, failed)
-        self._store.postpone(late, time.time_ns() + int(wait_s * 1e9))
-        self._telemetry.retried(*self.destination, len(late))
+        wait_s = _wait_s(self._failures, lot.failed)
+        self._postpone(lot, lot.failed)
+        self._telemetry.retried(*self.destination, len(lot.late))
         return wait_s
 
-    def _park(self, points: Sequence[LeasedPoint], outcome: Outcome) -> None:
+    def _postpone(self, lot: "_Lot", failed: Outcome) -> None:
+        """Let each report wait for a time of its own.
+
+        So one at which the target always fails does not for ever keep those from it with which it once travelled.
+        """
+        now_ns = time.time_ns()
+        reports: dict[str, list[LeasedPoint]] = {}
+        for point in lot.late:
+            reports.setdefault(point.report_id, []).append(point)
+        for points in reports.values():
+            wait_s = _wait_s(1 + max(point.attempts for point in points), failed)
+            self._store.postpone(lot.without(points), now_ns + int(wait_s * NS))
+
+    def _park(self, lot: "_Lot", points: Sequence[LeasedPoint], outcome: Outcome) -> None:
         reason = outcome.reason or Reason.INTERNAL
-        self._store.park([point.id for point in points], reason, outcome.message)
+        self._store.park(lot.without(points), reason, outcome.message)
         self._telemetry.parked(*self.destination, reason, len(points))
         log.warning(
             "parked",
@@ -188,6 +200,22 @@ class Worker:
             reason=str(reason),
             message=outcome.message,
         )
+
+
+class _Lot:
+    """Points that were leased together: which are `left` to give back; `late` ones wait, for a call `failed`."""
+
+    def __init__(self, points: Sequence[LeasedPoint]) -> None:
+        self.points = points
+        self.left = {point.id for point in points}
+        self.late: list[LeasedPoint] = []
+        self.failed: Outcome | None = None
+
+    def without(self, points: Sequence[LeasedPoint]) -> list[int]:
+        """Take points out of those that are left, and return their ids."""
+        ids = [point.id for point in points]
+        self.left.difference_update(ids)
+        return ids
 
 
 def _outcome_of(error: Violation | Dropped | GatewayError) -> Outcome:

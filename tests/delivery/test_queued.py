@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from gateway.delivery.store import Destination, Limits, Store
 from gateway.delivery.store.writer import Kind
 from tests.delivery.dispatching import ACME, once, refusing
 from tests.delivery.queueing import queued_route, queueing
-from tests.delivery.upstream import Upstream, answers, in_turn, resets
+from tests.delivery.upstream import Behaviour, Upstream, answers, hangs, in_turn, resets
 
 TAKES = answers(200)
 AGED = ACME.replace("send:\n", "rules: {time_ns: {max_age_s: 60}}\nsend:\n")
@@ -28,6 +29,15 @@ def metrics(upstream: Upstream) -> list[list[str]]:
 async def in_database(store: Store, statement: str) -> None:
     """Run a statement on the connection of the store: it locks its file, so that there is no other way in."""
     await store._writer.submit(Kind.ASK, lambda ledger: ledger._connection.execute(statement) and None)
+
+
+def with_metric(upstreams: Sequence[Upstream], metric: str, behaviour: Behaviour) -> Behaviour:
+    """Behave so to a call with that metric; take any other."""
+
+    async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await (behaviour if metric in metrics(upstreams[0])[-1] else TAKES)(reader, writer)
+
+    return behave
 
 
 async def test_a_report_is_taken_over_and_delivered(tmp_path: Path) -> None:
@@ -133,6 +143,40 @@ async def test_a_point_that_has_become_too_old_meanwhile_is_parked(tmp_path: Pat
     assert [each.reason for each in parked] in (["TOO_OLD"], [])
     assert all(each.report_id == "report-old" for each in parked)
     assert "new" in metrics(upstream)[-1]
+
+
+async def test_what_was_taken_is_forgotten_though_another_call_of_that_time_hangs(tmp_path: Path) -> None:
+    go = asyncio.Event()
+    upstreams: list[Upstream] = []
+    async with Upstream(once(go, with_metric(upstreams, "hang", hangs))) as upstream:
+        upstreams.append(upstream)
+        async with queueing(tmp_path, queued_route(upstream)) as queue:
+            await queue.report("first")
+            await asyncio.sleep(0.05)
+            await queue.report("hang", namespace="one")
+            await queue.report("taken", namespace="other")
+            go.set()
+            async with asyncio.timeout(1):
+                while len(left := await queue.store.points()) > 1:
+                    await asyncio.sleep(0.01)
+
+    assert [each.report_id for each in left] == ["report-hang"]
+
+
+async def test_a_report_that_the_upstream_always_fails_at_keeps_no_other_from_it(tmp_path: Path) -> None:
+    go = asyncio.Event()
+    upstreams: list[Upstream] = []
+    async with Upstream(once(go, with_metric(upstreams, "ill", answers(500)))) as upstream:
+        upstreams.append(upstream)
+        async with queueing(tmp_path, queued_route(upstream)) as queue:
+            for metric in ("first", "ill", "a", "b"):
+                await queue.report(metric)
+            go.set()
+            async with asyncio.timeout(15):
+                while len(left := await queue.store.points()) > 1:
+                    await asyncio.sleep(0.05)
+
+    assert [each.report_id for each in left] == ["report-ill"]
 
 
 async def test_a_point_whose_route_is_gone_is_parked(tmp_path: Path) -> None:
