@@ -43,8 +43,9 @@ run: $(STAMP)  ## gateway and stand-in vendor, with a curl line to try; ROUTE=na
 test: $(STAMP)  ## run the tests; ARGS goes to pytest
 	@$(IN_VENV)python -m pytest $(ARGS)
 
-soak: $(STAMP)  ## reload under load, for long; SECONDS=number
-	@GATEWAY_SOAK_S=$(or $(SECONDS),10) $(IN_VENV)python -m pytest tests/test_reload.py -k storm $(ARGS)
+soak: $(STAMP)  ## the long tests: reloads under load (SECONDS=number), 200 kills, an upstream that is down for a minute
+	@GATEWAY_SOAK=long GATEWAY_SOAK_S=$(or $(SECONDS),10) $(IN_VENV)python -m pytest -s tests/soak \
+	  tests/test_reload.py::test_a_storm_of_reloads_disturbs_nobody $(ARGS)
 
 check: $(STAMP)  ## format, lint, types, and every diagnostic and case of routes.d
 	$(IN_VENV)ruff format --check .

@@ -37,6 +37,21 @@ class Command:
                     return dict(entry)
         raise AssertionError("\n".join(["it has ended:", *self.log]))
 
+    @asynccontextmanager
+    async def followed(self) -> AsyncIterator[None]:
+        """Read the log meanwhile: a command that logs much would wait for its reader."""
+        reading = asyncio.get_running_loop().create_task(self._follow())
+        try:
+            yield
+        finally:
+            reading.cancel()
+            await asyncio.wait([reading])
+
+    async def _follow(self) -> None:
+        assert self._process.stderr is not None
+        async for line in self._process.stderr:
+            self.log.append(line.decode().rstrip("\n"))
+
     async def line(self) -> str:
         """Read one line of its standard output."""
         assert self._process.stdout is not None
@@ -46,6 +61,11 @@ class Command:
     def signal(self, number: int) -> None:
         # Not `send_signal`: it reaps a process that has ended, and asyncio then knows no exit code.
         os.kill(self._process.pid, number)
+
+    async def gone(self) -> int:
+        """Wait until it has ended, by itself or not, and return its exit code."""
+        async with asyncio.timeout(START_S):
+            return await self._process.wait()
 
     async def end(self) -> tuple[int, str]:
         """Wait until it ends, and return its exit code and the rest of its standard output."""

@@ -46,6 +46,10 @@ class Upstream:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Listen no more, and hang up."""
         self._server.close()
         for task in self._tasks:
             task.cancel()

@@ -1,0 +1,65 @@
+"""No data point that was acknowledged is lost, none is invented, and none comes twice without a reason.
+
+Reporters, gateway and upstream over real sockets; the upstream fails in every way, and the gateway is killed.
+"""
+
+import asyncio
+import signal
+from collections import Counter
+from pathlib import Path
+from random import Random
+
+from tests.delivery.upstream import Upstream
+from tests.soak.queueing import deliver_the_rest, number_of, serving, starting
+from tests.soak.reporters import Reporters
+from tests.soak.settings import LONG, SEED
+from tests.soak.sink import INSTEAD_OF_TAKING, POISON_WORDS, Sink
+
+KILLS = 200 if LONG else 20
+FAULTS_OF_A_HUNDRED = 15
+POISON = range(50, 10_000_000, 200)
+LONGEST_LIFE_S = 0.5
+LONGEST_START_S = 1.0
+CONNECTIONS = 8
+
+
+async def live_and_be_killed(folder: Path, sink: Sink, reporters: Reporters, random: Random, number: int) -> None:
+    """Run a gateway and kill it: some while it starts, most while it listens."""
+    async with Upstream(sink.for_gateway(number), at_once=True) as upstream:
+        if random.random() < 0.1:
+            async with starting(folder, upstream) as process:
+                await asyncio.sleep(random.uniform(0, LONGEST_START_S))
+                process.signal(signal.SIGKILL)
+                await process.end()
+            return
+        async with serving(folder, upstream) as gateway:
+            reporters.address = gateway.address
+            await asyncio.sleep(random.uniform(0, LONGEST_LIFE_S))
+            gateway.process.signal(signal.SIGKILL)
+            reporters.address = None
+            await gateway.process.gone()
+
+
+async def test_what_was_acknowledged_is_delivered_or_parked_whatever_fails(tmp_path: Path) -> None:
+    print(f"GATEWAY_SOAK_SEED={SEED}")
+    random = Random(SEED)
+    sink = Sink(SEED, faults=FAULTS_OF_A_HUNDRED, poison=POISON)
+    reporters = Reporters()
+    async with reporters.reporting(CONNECTIONS):
+        for number in range(KILLS):
+            await live_and_be_killed(tmp_path, sink, reporters, random, number)
+    sink.faults = 0
+    left = await deliver_the_rest(tmp_path, sink, KILLS)
+
+    parked = {number_of(point) for point in left}
+    arrived = sink.taken.keys() | parked
+    with_poison = {number for report in reporters.reports for number in report if any(n in POISON for n in report)}
+    twice = Counter(taken.fault or "kill" for all_taken in sink.taken.values() for taken in all_taken[:-1])
+    print(f"{len(reporters.acknowledged)} acknowledged, {len(parked)} parked, {twice=}, {sink.failed=}")
+    assert reporters.acknowledged <= arrived
+    assert arrived <= reporters.acknowledged | reporters.unanswered
+    assert not sink.taken.keys() & parked
+    assert parked <= with_poison
+    assert {point.message for point in left} == {POISON_WORDS}
+    assert sink.unexplained() == {}
+    assert len(sink.failed) > len(INSTEAD_OF_TAKING)

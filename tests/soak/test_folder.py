@@ -1,0 +1,128 @@
+"""What lies under a running queue, when it fails: disks, files and folders."""
+
+import resource
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.delivery.upstream import Upstream, hangs
+from tests.processes import Command
+from tests.soak.queueing import data_of, deliver_the_rest, kept, serving, starting, until
+from tests.soak.reporters import Reporters
+from tests.soak.sink import Sink
+
+# What it reads of the installation it reads before: that may be closed to others.
+AS_NOBODY = """
+import os, sys
+try:
+    import uvloop
+except ImportError:
+    pass
+from gateway.cli import main
+from gateway.specs.shipped import shipped
+shipped()
+if os.getuid() == 0:
+    os.setgid(65534)
+    os.setuid(65534)
+main(sys.argv[3:])
+"""
+
+
+def leave_room(process: Command, size: int) -> None:
+    """Let no file of the process grow beyond that size, as on a disk that is full."""
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="needs Linux, to fill a disk under a running process")
+async def test_a_disk_that_is_full_refuses_reports_in_their_dialect_until_there_is_room(tmp_path: Path) -> None:
+    sink, reporters = Sink(), Reporters()
+    async with Upstream(sink.for_gateway(0), at_once=True) as upstream, serving(tmp_path, upstream) as gateway:
+        reporters.address = gateway.address
+        await reporters.report_each(range(10))
+        leave_room(gateway.process, 1)
+        await reporters.report_each(range(10, 20))
+        refusal = reporters.last
+        leave_room(gateway.process, resource.RLIM_INFINITY)
+        await reporters.report_each(range(20, 30))
+        await until(lambda: len(sink.taken) == 20)
+        gateway.process.signal(signal.SIGTERM)
+        await gateway.process.gone()
+    left = await kept(tmp_path)
+
+    assert refusal is not None
+    assert (refusal.status, refusal.json["error"]["code"]) == (503, "SYS.1006")
+    assert refusal.json["error"]["details"] == "the queue cannot be written"
+    assert reporters.refused == set(range(10, 20))
+    assert sink.taken.keys() == set(range(10)) | set(range(20, 30))
+    assert (left, sink.unexplained()) == ([], {})
+
+
+async def test_a_torn_end_of_the_log_costs_no_more_than_what_was_torn(tmp_path: Path) -> None:
+    sink = Sink()
+    await fill(tmp_path, 20, signal.SIGKILL)
+    log = data_of(tmp_path) / "queue.db-wal"
+    log.write_bytes(log.read_bytes()[:-100])
+    await deliver_the_rest(tmp_path, sink, 1)
+
+    assert set(range(19)) <= sink.taken.keys() <= set(range(20))
+
+
+async def test_a_damaged_database_is_said_and_what_can_be_read_is_delivered(tmp_path: Path) -> None:
+    sink = Sink()
+    await fill(tmp_path, 200, signal.SIGTERM)
+    database = data_of(tmp_path) / "queue.db"
+    database.write_bytes(database.read_bytes()[:-4096] + b"?" * 4096)
+    async with Upstream(sink.for_gateway(1), at_once=True) as upstream, serving(tmp_path, upstream) as gateway:
+        await until(lambda: len(sink.taken) > 100)
+    await deliver_the_rest(tmp_path, sink, 2)
+
+    assert any("damaged" in line for line in gateway.process.log)
+    assert sink.taken.keys() <= set(range(200))
+
+
+async def fill(folder: Path, reports: int, last: int) -> None:
+    """Let a gateway take reports that it cannot deliver, and end by that signal."""
+    async with Upstream(hangs) as upstream, serving(folder, upstream, "--grace-s", "0") as gateway:
+        reporters = Reporters(gateway.address)
+        await reporters.report_each(range(reports))
+        gateway.process.signal(last)
+        await gateway.process.gone()
+    assert reporters.acknowledged == set(range(reports))
+
+
+async def test_a_second_gateway_on_the_folder_is_one_clear_line(tmp_path: Path) -> None:
+    async with serving(tmp_path, None) as first, starting(tmp_path, None) as second:
+        code, _ = await second.end()
+
+    [line] = without_warnings(second.log)
+    assert code == 1
+    assert line == (
+        f"gateway: --data: {data_of(tmp_path)}: another gateway holds this data folder (process {first.process.pid}); "
+        "stop that one, or use another folder"
+    )
+
+
+def without_warnings(log: list[str]) -> list[str]:
+    return [line for line in log if ": warning: " not in line]
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that another user can reach; those of pytest are closed."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+async def test_a_folder_that_may_not_be_written_is_one_clear_line(open_folder: Path) -> None:
+    data_of(open_folder).mkdir(mode=0o555)
+    async with starting(open_folder, None, python=(sys.executable, "-c", AS_NOBODY)) as process:
+        code, _ = await process.end()
+
+    [line] = without_warnings(process.log)
+    assert code == 1
+    assert line.startswith(f"gateway: --data: {data_of(open_folder)}: cannot be the data folder: Permission denied; ")
