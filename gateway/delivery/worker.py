@@ -7,7 +7,7 @@ Each report waits for a time of its own, and is tried again in other company.
 import asyncio
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -118,9 +118,9 @@ class Worker:
             self._dispatcher.send(self.destination.route, target, parcels)
             for parcel in parcels:
                 await parcel.settled.wait()
-            wait_s = self._end(lot)
+            wait_s = self._end(target, lot)
         finally:
-            self._store.release(lot.left)
+            self._store.release(list(lot.left))
         if wait_s:
             await self._pause(wait_s)
 
@@ -163,29 +163,20 @@ class Worker:
             lot.late += [lot.points[item.index] for item in rest]
         self._store.ack(lot.without(taken))
 
-    def _end(self, lot: "_Lot") -> float:
-        """Give back what is to be tried again, and return for how long nothing is worth a try."""
+    def _end(self, target: Target, lot: "_Lot") -> float:
+        """Postpone what is late, and return for how long nothing is worth a try."""
         if lot.failed is None:
             self._failures = 0
             return 0
         self._failures += 1
         wait_s = _wait_s(self._failures, lot.failed)
-        self._postpone(lot, lot.failed)
+        for points in [lot.late] if target.limits.ordered else lot.late_reports():
+            # Each report for a time of its own: one at which the target always fails then does not for ever keep
+            # those from it that once travelled with it.
+            own_s = wait_s if target.limits.ordered else _wait_s(1 + points[0].attempts, lot.failed)
+            self._store.postpone(lot.without(points), time.time_ns() + int(own_s * NS))
         self._telemetry.retried(*self.destination, len(lot.late))
         return wait_s
-
-    def _postpone(self, lot: "_Lot", failed: Outcome) -> None:
-        """Let each report wait for a time of its own.
-
-        So one at which the target always fails does not for ever keep those from it with which it once travelled.
-        """
-        now_ns = time.time_ns()
-        reports: dict[str, list[LeasedPoint]] = {}
-        for point in lot.late:
-            reports.setdefault(point.report_id, []).append(point)
-        for points in reports.values():
-            wait_s = _wait_s(1 + max(point.attempts for point in points), failed)
-            self._store.postpone(lot.without(points), now_ns + int(wait_s * NS))
 
     def _park(self, lot: "_Lot", points: Sequence[LeasedPoint], outcome: Outcome) -> None:
         reason = outcome.reason or Reason.INTERNAL
@@ -210,6 +201,12 @@ class _Lot:
         self.left = {point.id for point in points}
         self.late: list[LeasedPoint] = []
         self.failed: Outcome | None = None
+
+    def late_reports(self) -> Iterable[Sequence[LeasedPoint]]:
+        reports: dict[str, list[LeasedPoint]] = {}
+        for point in self.late:
+            reports.setdefault(point.report_id, []).append(point)
+        return reports.values()
 
     def without(self, points: Sequence[LeasedPoint]) -> list[int]:
         """Take points out of those that are left, and return their ids."""

@@ -299,3 +299,15 @@ async def test_a_mirror_that_is_full_fails_nothing(tmp_path: Path) -> None:
             go.set()
 
     assert all(outcome.ok for outcome in outcomes)
+
+
+async def test_reports_to_a_target_that_keeps_an_order_wait_together(tmp_path: Path) -> None:
+    behaviour = in_turn(answers(503), answers(503), answers(503), TAKES)
+    names = [f"m{number}" for number in range(12)]
+    limits = "ordered: true, points: 4"
+    async with Upstream(behaviour) as upstream, queueing(tmp_path, queued_route(upstream, limits=limits)) as queue:
+        await asyncio.gather(*(queue.report(name) for name in names))
+        await queue.until_empty()
+
+    taken = [metric for call in metrics(upstream)[3:] for metric in call]
+    assert taken == sorted(taken, key=names.index)
