@@ -22,7 +22,8 @@ RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends ca-certificates python3 \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin gateway \
-    && mkdir -p /etc/gateway/routes.d
+    && mkdir -p /etc/gateway/routes.d \
+    && install -d -m 0700 -o 10001 -g 10001 /var/lib/gateway
 COPY --from=build /opt/gateway /opt/gateway
 ENV PATH=/opt/gateway/bin:$PATH \
     PYTHONUNBUFFERED=1 \
@@ -31,6 +32,9 @@ ENV PATH=/opt/gateway/bin:$PATH \
     GATEWAY_ADMIN=0.0.0.0:9091 \
     GATEWAY_ROUTES=/etc/gateway/routes.d
 # Routes are mounted at /etc/gateway/routes.d; without any it starts, is healthy and answers no report.
+# Queued routes keep their data points in a volume. GATEWAY_DATA is not set here: what nobody has mounted ends with the
+# container, and a reporter would have been told of success; and where the root is read-only, direct routes need no folder.
+VOLUME /var/lib/gateway
 EXPOSE 8080 9091
 USER 10001:10001
 WORKDIR /etc/gateway

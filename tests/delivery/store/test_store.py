@@ -14,6 +14,7 @@ from gateway.core.errors import CallerError, GatewayError, UpstreamError
 from gateway.core.model import DataPoint
 from gateway.core.outcome import Reason
 from gateway.delivery.store import Depth, Limits, State, Store
+from gateway.delivery.store.listing import MAX_PAGE_CHARS
 from tests.delivery.store.points import HERE, NOW_NS, THERE, S, filled, leased, names_in, new_point, open_store
 
 
@@ -345,6 +346,17 @@ async def test_points_are_listed_by_pages(store: Store) -> None:
 
     assert [point.id for point in await store.points(limit=2)] == [1, 2]
     assert [point.id for point in await store.points(limit=2, after=2)] == [3, 4]
+
+
+async def test_a_page_of_large_points_ends_early_and_is_never_empty(store: Store) -> None:
+    await store.append(
+        [new_point("m" * (MAX_PAGE_CHARS + 1)), *(new_point("m" * (MAX_PAGE_CHARS // 2)) for _ in "abc")]
+    )
+
+    assert [point.id for point in await store.points(limit=9)] == [1]
+    assert [point.id for point in await store.points(limit=9, after=1)] == [2, 3]
+    assert [point.id for point in await store.points(limit=9, after=3)] == [4]
+    assert await store.points(limit=9, after=4) == []
 
 
 async def test_one_point_is_shown_whole(store: Store) -> None:
