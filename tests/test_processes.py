@@ -5,6 +5,7 @@ import base64
 import hashlib
 import hmac
 import json
+import resource
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -259,3 +260,23 @@ async def test_routes_that_are_not_there_are_one_clear_line(tmp_path: Path) -> N
     [line] = gateway.log
     assert code == 1
     assert str(tmp_path / "none") in line
+
+
+# What is queued.
+
+
+async def test_a_disk_that_is_full_refuses_reports_and_shows_in_the_metrics(tmp_path: Path) -> None:
+    (tmp_path / "routes.d").mkdir()
+    route = Path("routes.d/zstack-to-tencent.yaml").read_text().partition("cases:")[0]
+    (tmp_path / "routes.d" / "route.yaml").write_text(route.replace("mode: direct", "mode: queued"))
+    options = ("--routes", str(tmp_path / "routes.d"), "--data", str(tmp_path / "data"))
+    async with Upstream(says(0)) as upstream, serving(upstream, *options) as (gateway, address, admin):
+        taken = await exchange(address, raw_report())
+        before = (await get(admin, "/metrics")).text
+        resource.prlimit(gateway.pid, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+        refused = await exchange(address, raw_report())
+        after = (await get(admin, "/metrics")).text
+
+    assert (taken.status, refused.status) == (200, 503)
+    assert "gateway_queue_failing 0.0" in before
+    assert "gateway_queue_failing 1.0" in after

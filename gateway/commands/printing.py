@@ -59,7 +59,7 @@ def print_response(response: Response, secrets: Iterable[Secret] = ()) -> None:
 def print_facts(facts: Facts) -> None:
     """Print facts, the first of them as the heading."""
     (kind, name), *others = facts.items()
-    heading(f"{kind} {name}")
+    heading(f"{kind.replace('_', ' ')} {name}")
     for key, fact in others:
         label = key.replace("_", " ")
         for text in _fact_lines(fact):

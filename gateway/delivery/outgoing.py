@@ -2,11 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Self
 
 from gateway.core.errors import GatewayError
+from gateway.core.outcome import Reason
 from gateway.core.snapshot import Snapshot
 from gateway.delivery.client import Client
 from gateway.delivery.deliveries import Deliveries
@@ -49,21 +50,23 @@ class Outgoing:
             self._workers.wake(destination)
 
     async def measure(self) -> None:
-        """Bring up to date what metrics tell of the targets and of the queue; a disk that hangs is not waited for."""
+        """Bring up to date what metrics tell of the targets and of the queue."""
         routes = self._snapshot().routes
-        targets = [(Destination(route.name, target.name), target) for route in routes for target in route.targets]
-        self._telemetry.targets({destination: self.gates.is_paused(target) for destination, target in targets})
-        if self.store is None:
-            return
+        targets = {Destination(route.name, target.name): target for route in routes for target in route.targets}
+        self._telemetry.targets({each: self.gates.is_paused(target) for each, target in targets.items()})
+        if self.store is not None:
+            await self._measure_queue(self.store, targets)
+
+    async def _measure_queue(self, store: Store, served: Collection[Destination]) -> None:
+        """A disk that hangs is not waited for. What no route serves any more is told while something of it is left."""
         try:
             async with asyncio.timeout(MEASURE_S):
-                stats = await self.store.stats()
-        except (TimeoutError, GatewayError):
-            self._telemetry.queue_failing(True)
+                stats = await store.stats()
+        except (TimeoutError, GatewayError) as error:
+            is_closed = isinstance(error, GatewayError) and error.outcome.reason is Reason.SHUTTING_DOWN
+            self._telemetry.queue_failing(not is_closed)
             return
-        # A route that is gone has a series for as long as something of it is left.
-        there = {destination for destination, _ in targets}
-        depths = {name: depth for name, depth in stats.depths.items() if name in there or any(depth.points.values())}
+        depths = {each: depth for each, depth in stats.depths.items() if each in served or any(depth.points.values())}
         self._telemetry.queue(depths, time.time_ns())
         self._telemetry.queue_failing(stats.failure is not None)
 

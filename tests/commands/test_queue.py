@@ -102,7 +102,7 @@ def test_json_has_the_data_point_as_it_is_stored(data: Path) -> None:
 def test_show_tells_all_that_is_known_of_a_point(data: Path) -> None:
     lines = run("queue", "show", "4", "--data", data).output.splitlines()
 
-    assert lines[0] == "── data_point 4"
+    assert lines[0] == "── data point 4"
     assert "goes         by beta-to-zeta to copy" in lines
     assert "reason       ROUTE_GONE: no route" in lines
     assert any(line.startswith("received     2023-11-14 22:13:20 UTC, ") for line in lines)
