@@ -15,6 +15,7 @@ from tests.delivery.store.points import open_store
 from tests.delivery.upstream import Upstream
 from tests.gateway_under_test import ENVIRON, NOWHERE
 from tests.processes import Command, command
+from tests.soak.settings import LONG
 from tests.soak.sink import Sink
 
 ROUTE = """
@@ -32,7 +33,7 @@ send:
 delivery: {mode: queued, timeout_s: 3}
 """
 QUIET_S = 0.4
-LONGEST_REST_S = 60.0
+LONGEST_REST_S = 600.0 if LONG else 60.0
 LISTEN = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
 
 
