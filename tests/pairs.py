@@ -21,12 +21,12 @@ from gateway.commands.reporter import outcomes, reporter_route
 from gateway.commands.vendor import play_vendor, vendor_route
 from gateway.core.accept import change_point
 from gateway.core.decode import Item
-from gateway.core.holding import Holding, hold
-from gateway.core.loss import Stated, find_loss, route_loss, stated_by
+from gateway.core.loss.between import Stated, find_loss, route_loss, stated_by
+from gateway.core.loss.holding import Holding, hold
+from gateway.core.loss.probe import NAME, NOW_NS, PROBE, UNITS, NotHeld, own_targets, round_trip
 from gateway.core.model import DataPoint, Number, PublicUrl, Response, Secret
 from gateway.core.moments import NS
 from gateway.core.outcome import Outcome
-from gateway.core.probe import NAME, NOW_NS, PROBE, UNITS, NotHeld, own_targets, round_trip
 from gateway.core.provider import Provider
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.model import KeySlot, Recipe, SecretSlot

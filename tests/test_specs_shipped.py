@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from gateway.core.case import run_case
+from gateway.core.cases.run import run_case
 from gateway.core.expression.functions import FUNCTIONS
-from gateway.core.holding import hold
+from gateway.core.loss.holding import hold
+from gateway.core.loss.probe import own_targets
 from gateway.core.outcome import CODE_OF, Code, Outcome, Reason, failure
-from gateway.core.probe import own_targets
 from gateway.core.provider import Replies
 from gateway.core.reply import plain, reply
 from gateway.core.route import Target

@@ -9,7 +9,7 @@ import typer
 from gateway.commands.loading import load_specs
 from gateway.commands.options import DEFAULT_ROUTES, Json
 from gateway.commands.printing import count, err, line, print_diagnostics, print_json, printable
-from gateway.core.case import run_case
+from gateway.core.cases.run import run_case
 from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.vector import Vector, run_vector
 from gateway.specs.diagnostic import Diagnostics, Severity

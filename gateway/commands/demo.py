@@ -15,10 +15,10 @@ from gateway.commands.loading import load_or_fail
 from gateway.commands.options import DEFAULT_ROUTES, Routes, UserError, fail
 from gateway.commands.posting import curl, post
 from gateway.commands.printing import heading, line, print_response
-from gateway.core.anew import Anew, make_anew
-from gateway.core.case import case_request
-from gateway.core.case_parts import Mismatch
-from gateway.core.differences import differences
+from gateway.core.cases.anew import Anew, make_anew
+from gateway.core.cases.differences import differences
+from gateway.core.cases.parts import Mismatch
+from gateway.core.cases.run import case_request
 from gateway.core.errors import GatewayError
 from gateway.core.json import read_json
 from gateway.core.model import Request

@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 from gateway.commands.losses import holding_words
 from gateway.core.expression import EvaluationError
 from gateway.core.expression.compiler import Text
-from gateway.core.holding import hold
-from gateway.core.probe import NotHeld, own_targets
+from gateway.core.loss.holding import hold
+from gateway.core.loss.probe import NotHeld, own_targets
 from gateway.core.provider import CallForm, Login, Provider, Receive, RequestMatch, Send
 from gateway.core.recipe.model import Carrier, GivenSlot, Recipe, TimeSlot
 from gateway.core.rules import Rule

@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from gateway.core.decode import FIELD_READERS
-from gateway.core.holding import Holding, hold
-from gateway.core.loss import IDENTITY, Loss, Lost, Stated, find_loss, stated_by
+from gateway.core.loss.between import IDENTITY, Loss, Lost, Stated, find_loss, stated_by
+from gateway.core.loss.holding import Holding, hold
+from gateway.core.loss.probe import NotHeld, own_targets
 from gateway.core.model import STATISTICS
-from gateway.core.probe import NotHeld, own_targets
 from gateway.core.provider import Provider
 
 UNKNOWN = "?"

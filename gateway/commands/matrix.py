@@ -9,7 +9,7 @@ from gateway.commands.losses import UNKNOWN, Pair, held_by, holding_json, pair_j
 from gateway.commands.options import Json, SpecFolder, fail, misuse
 from gateway.commands.printing import heading, line, print_json
 from gateway.commands.tables import WIDTH, markdown
-from gateway.core.loss import IDENTITY
+from gateway.core.loss.between import IDENTITY
 from gateway.core.provider import Provider
 from gateway.specs.load import Specs
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from gateway.commands.facts import Facts, filled_in, given_words, login_words, present, received, rule_facts
 from gateway.commands.losses import lost_words
-from gateway.core.loss import route_loss
+from gateway.core.loss.between import route_loss
+from gateway.core.loss.probe import NotHeld
 from gateway.core.model import PublicUrl
-from gateway.core.probe import NotHeld
 from gateway.core.provider import Limits, Provider
 from gateway.core.recipe.verify import Check
 from gateway.core.route import PointChanges, Route, Source, Target

@@ -7,7 +7,7 @@ from typing import Any
 
 from gateway.core.expression import EvaluationError
 from gateway.core.expression.compiler import KeyPath
-from gateway.core.holding import held_stats
+from gateway.core.loss.holding import held_stats
 from gateway.core.model import PublicUrl
 from gateway.core.provider import CallForm, Login, Poll, Provider, Send
 from gateway.core.recipe.model import Recipe

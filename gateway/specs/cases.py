@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gateway.core.case import Case
+from gateway.core.cases.run import Case
 from gateway.core.issued import make_accounts
 from gateway.core.model import Secret
 from gateway.core.provider import CallForm, Provider, Receive, RequestMatch, Send

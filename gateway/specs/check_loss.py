@@ -4,8 +4,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from gateway.core.expression.compiler import KeyPath
-from gateway.core.loss import IDENTITY, Lost, route_loss
-from gateway.core.probe import NotHeld
+from gateway.core.loss.between import IDENTITY, Lost, route_loss
+from gateway.core.loss.probe import NotHeld
 from gateway.core.route import Route, Target
 from gateway.specs.document import Document
 

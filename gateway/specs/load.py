@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gateway.core.case import Case
+from gateway.core.cases.run import Case
 from gateway.core.provider import Provider
 from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.vector import Vector

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gateway.core.case import Case, run_case
+from gateway.core.cases.run import Case, run_case
 from gateway.specs.cases import stand_in_route
 from gateway.specs.load import load
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.case import Case, run_case
+from gateway.core.cases.run import Case, run_case
 from gateway.core.decode import Item
 from gateway.core.encode import Encoded, encode
 from gateway.core.fitting import Encoder

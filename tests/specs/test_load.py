@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core.case import run_case
+from gateway.core.cases.run import run_case
 from gateway.core.message import USUAL, Caps
 from gateway.core.model import Request
 from gateway.specs.load import Specs, load

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from gateway.core.loss.probe import NAME, PROBE, UNITS, NotHeld, fitted, round_trip
 from gateway.core.model import STATISTICS, DataPoint, Number
-from gateway.core.probe import NAME, PROBE, UNITS, NotHeld, fitted, round_trip
 from gateway.core.provider import Provider
 from gateway.core.route import Target
 

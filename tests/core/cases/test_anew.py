@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.core.accept import identify
-from gateway.core.anew import make_anew
+from gateway.core.cases.anew import make_anew
 from gateway.core.conditions import Conditions
 from gateway.core.draft import Draft
 from gateway.core.errors import CallerError

@@ -8,7 +8,8 @@ from typing import Any
 from gateway.core.accept import ANYONE, Accepted, accept, reply_names
 from gateway.core.also import Moment, answer_also
 from gateway.core.blame import blame
-from gateway.core.case_parts import (
+from gateway.core.cases.differences import differences
+from gateway.core.cases.parts import (
     Mismatch,
     draft_parts,
     judged_parts,
@@ -19,7 +20,6 @@ from gateway.core.case_parts import (
 )
 from gateway.core.declare import first_calls
 from gateway.core.decode import Item, read_point
-from gateway.core.differences import differences
 from gateway.core.draft import Draft
 from gateway.core.encode import Call, encode
 from gateway.core.errors import GatewayError

@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.core.loss.probe import PROBE, NotHeld, fitted, own_targets, round_trip
 from gateway.core.model import DataPoint
-from gateway.core.probe import PROBE, NotHeld, fitted, own_targets, round_trip
 from gateway.core.rules import Rule
 from tests.built import provider
 from tests.core.kinds import COUNTS, FIXED, WHOLE, without

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.differences import differences
+from gateway.core.cases.differences import differences
 
 
 @pytest.mark.parametrize(

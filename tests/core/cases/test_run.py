@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from gateway.core.case import Case, case_request, run_case
-from gateway.core.case_parts import Mismatch
+from gateway.core.cases.parts import Mismatch
+from gateway.core.cases.run import Case, case_request, run_case
 from gateway.core.model import Request
 from tests.built import stand_in
 

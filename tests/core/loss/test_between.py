@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 
 from gateway.core.expression import Compiler
-from gateway.core.loss import Loss, find_loss, route_loss, stated_by
-from gateway.core.probe import NotHeld, own_targets
+from gateway.core.loss.between import Loss, find_loss, route_loss, stated_by
+from gateway.core.loss.probe import NotHeld, own_targets
 from gateway.core.provider import Provider
 from gateway.core.route import PointChanges
 from gateway.core.rules import Rule

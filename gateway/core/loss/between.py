@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.core.accept import change_point
-from gateway.core.holding import (
+from gateway.core.loss.holding import (
     FRACTIONS,
     LARGE,
     Value,
@@ -16,9 +16,9 @@ from gateway.core.holding import (
     held_value,
     resolution,
 )
+from gateway.core.loss.probe import NAME, PROBE, UNITS, fitted, own_targets, round_trip
 from gateway.core.model import STATISTICS, DataPoint, Number
 from gateway.core.outcome import Reason
-from gateway.core.probe import NAME, PROBE, UNITS, fitted, own_targets, round_trip
 from gateway.core.provider import Provider
 from gateway.core.route import PointChanges, Route, Target
 from gateway.core.rules import Dropped, Rule, Violation, apply_rules

@@ -1,8 +1,8 @@
 import pytest
 
-from gateway.core.holding import Holding, hold, resolution
+from gateway.core.loss.holding import Holding, hold, resolution
+from gateway.core.loss.probe import own_targets
 from gateway.core.model import STATISTICS
-from gateway.core.probe import own_targets
 from tests.built import provider
 from tests.core.kinds import COUNTS, FIXED, NARROW, WHOLE
 

@@ -1,0 +1,1 @@
+"""Golden exchanges: they are run, held against what is stated, and moved to the present for a demonstration."""
