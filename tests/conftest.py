@@ -1,9 +1,23 @@
-"""What every test may use: the marker `needs`."""
+"""What every test may use: the marker `needs`, and processes that start fast."""
 
 import os
 import shutil
+import tempfile
+from collections.abc import Iterator
 
 import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_once() -> Iterator[None]:
+    """Let the processes that tests start share what one of them has compiled, wherever they may write it else."""
+    before = dict(os.environ)
+    with tempfile.TemporaryDirectory(prefix="gateway-compiled-") as folder:
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        os.environ["PYTHONPYCACHEPREFIX"] = folder
+        yield
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
