@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
@@ -113,14 +114,15 @@ async def _until_told(main: Coroutine[Any, Any, int], *, then: int) -> int:
 
 async def _demo(trial: Trial, routes: Path, port: int, sample: Request, once: bool) -> int:
     route, environ = trial.route, _environ(trial)
-    async with (
-        Child("stand-in", _sink_arguments(route, routes), environ) as sink,
-        Child("gateway", _serve_arguments(route, routes, port, sink.address), environ) as gateway,
-    ):
-        anew = _anew(trial, sample, gateway.address)
-        line(f"{route.name}: {route.source.provider.title} in, {route.target.provider.title} out", "bold")
-        line(f"The gateway listens on http://{gateway.address}, a stand-in vendor on http://{sink.address}.")
-        return await (_once(trial, anew.request, gateway, sink) if once else _show_all(anew, gateway, sink))
+    with TemporaryDirectory(prefix="gateway-demo-") as data:
+        async with (
+            Child("stand-in", _sink_arguments(route, routes), environ) as sink,
+            Child("gateway", _serve_arguments(route, routes, port, sink.address, data), environ) as gateway,
+        ):
+            anew = _anew(trial, sample, gateway.address)
+            line(f"{route.name}: {route.source.provider.title} in, {route.target.provider.title} out", "bold")
+            line(f"The gateway listens on http://{gateway.address}, a stand-in vendor on http://{sink.address}.")
+            return await (_once(trial, anew.request, gateway, sink) if once else _show_all(anew, gateway, sink))
 
 
 def _anew(trial: Trial, sample: Request, address: str) -> Anew:
@@ -230,11 +232,11 @@ def _sink_arguments(route: Route, routes: Path) -> list[str]:
     return arguments
 
 
-def _serve_arguments(route: Route, routes: Path, port: int, sink: str) -> list[str]:
-    """Every option is stated that the environment could change."""
+def _serve_arguments(route: Route, routes: Path, port: int, sink: str, data: str) -> list[str]:
+    """Every option is stated that the environment could change. A queue lasts as long as the demonstration."""
     return [
         *("serve", "--routes", str(routes), "--only", route.name),
-        *("--target", f"{route.name}=http://{sink}{route.target.base_path}"),
+        *("--target", f"{route.name}=http://{sink}{route.target.base_path}", "--data", data),
         *("--listen", f"127.0.0.1:{port}", "--admin", "127.0.0.1:0", "--watch"),
         *("--log-level", "info", "--log-format", "json", "--grace-s", "2", "--drain-delay-s", "0"),
     ]

@@ -211,6 +211,16 @@ async def test_sample_of_each_shipped_route_arrives_signed_for_now() -> None:
     assert {route: demo.result() for route, demo in demos.items()} == dict.fromkeys(SHOWN, (0, []))
 
 
+async def test_a_queued_route_is_shown_with_a_queue_of_its_own(tmp_path: Path) -> None:
+    text = (ROOT / "routes.d/zstack-to-tencent.yaml").read_text().replace("mode: direct", "mode: queued")
+    (tmp_path / "route.yaml").write_text(text)
+
+    async with command("demo", "--once", "--port", "0", "--routes", str(tmp_path)) as demo:
+        code, output = await demo.end()
+
+    assert (code, demo.log) == (0, []), output
+
+
 async def test_sample_that_is_signed_says_how_long_it_holds() -> None:
     async with command("demo", "jdcloud-to-zstack", "--port", "0", *ROUTES) as demo:
         assert await line_with(demo, "In another terminal") == "In another terminal within 900 s, once:"
