@@ -7,7 +7,7 @@ from typing import Protocol
 import structlog
 
 from gateway.core.accept import Accepted
-from gateway.core.errors import GatewayError
+from gateway.core.errors import GatewayError, SpecError
 from gateway.core.outcome import Outcome, Reason, failure
 from gateway.core.route import Route, Target
 from gateway.telemetry import Telemetry
@@ -50,7 +50,7 @@ class Deliveries:
         if not target.queued:
             return self._direct
         if self._queued is None:
-            raise GatewayError(failure(Reason.INTERNAL, "this route is queued, and the gateway has no folder for it"))
+            raise SpecError.of(Reason.INTERNAL, "this route is queued, and the gateway has no folder for it")
         return self._queued
 
     def _start(self, route: Route, mirror: Target, accepted: Accepted, request_id: str) -> None:

@@ -83,7 +83,7 @@ def test_data_point_is_taken(changes: dict[str, Any], made: dict[str, Any]):
         ({"time_unix_nano": ...}, "MISSING_FIELD", "time_unix_nano is missing"),
         ({"time_unix_nano": None}, "MISSING_FIELD", "time_unix_nano is missing"),
         ({"time_unix_nano": "now"}, "BAD_FIELD", "time_ns: 'now' is not a number"),
-        ({"time_unix_nano": {}}, "BAD_FIELD", "time_ns: a dict is not a time"),
+        ({"time_unix_nano": {}}, "BAD_FIELD", "time_ns: a map is not a time"),
         ({"time_unix_nano": -1}, "BAD_FIELD", "time_ns: -1 ns is not between 1970 and 2262"),
         ({"time_unix_nano": 2**63}, "BAD_FIELD", f"time_ns: {2**63} ns is not between 1970 and 2262"),
         ({"attributes": {"h": "a"}}, "BAD_FIELD", "attributes must be a list of keys and values"),

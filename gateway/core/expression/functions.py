@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.core.expression import reshape
+from gateway.core.expression.words import in_words
 from gateway.core.json import read_json, read_number, write_json
 from gateway.core.moments import write_moment
 
@@ -91,7 +92,7 @@ def path_of(url: Any) -> str:
 def format_time(time_ns: Any, pattern: str) -> str:
     """Write a time in UTC by a strftime pattern, in English."""
     if isinstance(time_ns, bool) or not isinstance(time_ns, int):
-        raise ValueError(f"{_in_words(time_ns)} is not a time in nanoseconds")
+        raise ValueError(f"{in_words(time_ns)} is not a time in nanoseconds")
     return write_moment(time_ns, _text(pattern))
 
 
@@ -127,18 +128,14 @@ def _to_integer(value: Any, factor: int | Fraction) -> int:
 def _number(value: Any, what: str) -> int | float:
     number = read_number(value) if isinstance(value, str) else value
     if isinstance(number, bool) or not (isinstance(number, int) or (isinstance(number, float) and isfinite(number))):
-        raise ValueError(f"{_in_words(value)} is not a {what}")
+        raise ValueError(f"{in_words(value)} is not a {what}")
     return number
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{_in_words(value)} is not text")
+        raise ValueError(f"{in_words(value)} is not text")
     return value
-
-
-def _in_words(value: Any) -> str:
-    return repr(value) if isinstance(value, int | float | str) else f"a {type(value).__name__}"
 
 
 @lru_cache(maxsize=1024)

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from gateway.core.expression.words import in_words
+
 MAX_NESTING = 64
 # Names of maps within maps may add up to thousands of times what was read.
 MAX_NAMES_CHARS = 8_388_608
@@ -146,21 +148,15 @@ def _style(style: Any) -> tuple[str, str, int]:
 
 def _map(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ValueError(f"{_in_words(value)} is not a map")
+        raise ValueError(f"{in_words(value)} is not a map")
     return value
 
 
 def _list(value: Any) -> list[Any]:
     if not isinstance(value, list):
-        raise ValueError(f"{_in_words(value)} is not a list")
+        raise ValueError(f"{in_words(value)} is not a list")
     return value
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _in_words(value: Any) -> str:
-    if isinstance(value, dict | list):
-        return "a map" if isinstance(value, dict) else "a list"
-    return "null" if value is None else repr(value if not isinstance(value, str) else value[:40])
