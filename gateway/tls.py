@@ -1,6 +1,6 @@
-"""TLS contexts from PEM files: for the listener, and for calls to upstreams. What will not do is told in words.
+"""TLS contexts from PEM files: for the listener, and for calls to upstreams.
 
-Nothing here, and nothing elsewhere, turns verification off.
+No setting turns verification off. `strict=False` only accepts certificates that break the profile of RFC 5280.
 """
 
 import os
@@ -13,6 +13,9 @@ from typing import Literal, NoReturn
 PROTOCOLS = ("http/1.1",)
 # The last is said of a key of another kind than the certificate's.
 _MISMATCH = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
+# What only VERIFY_X509_STRICT rejects, by X509_V_ERR_… of OpenSSL's x509_vfy.h: extensions that RFC 5280 requires.
+_STRICT_CODES = frozenset({78, *range(80, 95)})
+_STRICT_HINT = "; issue the certificate again with this extension, or set `tls: {strict: false}` on the target"
 
 
 class BadPem(ValueError):
@@ -46,12 +49,20 @@ def server_context(pair: Pair) -> ssl.SSLContext:
     return context
 
 
-def client_context(ca: Path | None, pair: Pair | None = None) -> ssl.SSLContext:
+def client_context(ca: Path | None, pair: Pair | None = None, *, strict: bool = True) -> ssl.SSLContext:
     """Return the context of calls: `ca` is trusted in place of the system's store, `pair` is shown when asked for.
 
+    With `strict`, certificates must follow the profile of RFC 5280, on every version of Python; without it, they may
+    lack extensions such as the Authority Key Identifier. The chain, the dates and the host name are always verified.
     Raises BadPem.
     """
     context = _trusting(ca)
+    # Python 3.13 made both flags its default. A file may name an intermediate certificate as the trust anchor.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    if strict:
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+    else:
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(PROTOCOLS)
     if pair is not None:
@@ -63,7 +74,8 @@ def reason_of(error: ssl.SSLError) -> str:
     """Return what went wrong in OpenSSL's words, which hold no data of the connection."""
     reason = (error.reason or "no reason").lower().replace("_", " ")
     if isinstance(error, ssl.SSLCertVerificationError) and error.verify_message:
-        return f"{reason}: {error.verify_message.rstrip('.')}"
+        hint = _STRICT_HINT if error.verify_code in _STRICT_CODES else ""
+        return f"{reason}: {error.verify_message.rstrip('.')}{hint}"
     return reason
 
 
@@ -77,10 +89,6 @@ def _trusting(ca: Path | None) -> ssl.SSLContext:
     except ssl.SSLError as error:
         what = reason_of(error) if error.reason else "it is damaged"
         raise BadPem("ca", ca, f"cannot be used: {what}") from None
-    # Python 3.13 made these two the default, and the older ones should not differ: what the file names is trusted, be
-    # it a root or not. Of the second only the lack of an identifier shows, which many a private CA leaves out.
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     return context
 
 

@@ -68,6 +68,23 @@ async def test_a_report_goes_by_https_all_the_way(authority: Authority, routes: 
     assert json.loads(raw.partition(b"\r\n\r\n")[2])["Namespace"] == "gateway"
 
 
+async def test_strict_false_delivers_to_an_upstream_whose_certificate_has_no_key_identifiers(tmp_path: Path) -> None:
+    authority = Authority(tmp_path, "ca", strict=False)
+    async with Upstream(says(0), tls=authority.guard(*authority.issue("upstream"))) as upstream:
+        replies = {}
+        for strict in ("true", "false"):
+            tls = f"send:\n  tls: {{ca: ca.pem, strict: {strict}}}\n"
+            (tmp_path / "route.yaml").write_text(ROUTE.replace("send:\n", tls, 1))
+            options = ("--routes", str(tmp_path), "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
+            async with command("serve", *options, environ=ENVIRON | {"TENCENT_URL": upstream.url}) as gateway:
+                address = (await gateway.event("listening"))["address"]
+                replies[strict] = await exchange(address, raw_report())
+
+    assert [reply.status for reply in replies.values()] == [503, 200]
+    assert "`tls: {strict: false}`" in replies["true"].json["error"]["details"]
+    assert len(upstream.received) == 1
+
+
 async def test_a_certificate_that_changes_is_taken_while_connections_live(authority: Authority, routes: Path) -> None:
     async with (
         Upstream(says(0), tls=guarded(authority)) as upstream,

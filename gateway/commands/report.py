@@ -41,6 +41,13 @@ def report(
     ca: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Trust these CAs, in PEM form, and not the system's.")
     ] = None,
+    tls_strict: Annotated[
+        bool,
+        typer.Option(
+            "--tls-strict/--no-tls-strict",
+            help="Require certificates that follow RFC 5280, with an Authority Key Identifier.",
+        ),
+    ] = True,
     key: Key = None,
     secret: SecretOption = None,
     given: Given = None,
@@ -67,7 +74,7 @@ def report(
     base, stated = base_url(url, "--url"), read_given(given)
     credential = None if secret is None and key is None else read_credential(key, secret)
     played = provider_named(load_or_fail(routes, only=()), provider)
-    tls = _trust(ca, base)
+    tls = _trust(ca, base, tls_strict)
     route = reporter_route(played, base, credential, stated)
     route = replace(route, target=replace(route.target, timeout_s=timeout_s, tls=tls))
     raise typer.Exit(asyncio.run(_print(route, list(_items(points)), count, json)))
@@ -87,13 +94,14 @@ async def _print(route: Route, items: list[Item], count: int, json: bool) -> int
     return 1 if failed else 0
 
 
-def _trust(ca: Path | None, base: PublicUrl) -> SSLContext | None:
-    if ca is None:
+def _trust(ca: Path | None, base: PublicUrl, strict: bool) -> SSLContext | None:
+    if ca is None and strict:
         return None
     if base.scheme != "https":
-        misuse("--ca: there is nothing to trust, as --url is not https")
+        option = "--no-tls-strict" if ca is None else "--ca"
+        misuse(f"{option}: --url is not https, so no certificate is verified")
     try:
-        return client_context(ca)
+        return client_context(ca, strict=strict)
     except BadPem as error:
         fail(f"--ca: {error}")
 

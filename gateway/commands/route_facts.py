@@ -85,7 +85,7 @@ def _delivery_facts(target: Target) -> dict[str, str]:
     return {
         "delivery": ", ".join(words),
         "limits": ", ".join(_limit_words(target.limits)),
-        "tls": ", ".join(f"{part} {file}" for part, file in target.tls_files.items()),
+        "tls": ", ".join(f"{part} {file}" for part, file in target.tls_keys.items()),
     }
 
 

@@ -64,7 +64,7 @@ class Target:
 
     With a `login`, `credential` is what logs in, and `recipe` carries the session that it gives. `holds_stats` are the
     statistics that its calls have a place for. `tls` is for whoever connects; None stands for what the system trusts.
-    `tls_files` are its files as they are written. `name` is `send`, or that of a mirror; a `queued` target gets its
+    `tls_keys` are its keys as they are written. `name` is `send`, or that of a mirror; a `queued` target gets its
     data points from the store.
     """
 
@@ -87,7 +87,7 @@ class Target:
     timeout_s: float = 5
     coalesce: bool = True
     tls: SSLContext | None = None
-    tls_files: Mapping[str, str] = field(default_factory=dict)
+    tls_keys: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def mode(self) -> Mode:

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, Protocol
 from weakref import WeakSet
 
@@ -24,7 +25,7 @@ from yarl import URL
 from gateway.core.errors import GatewayError, SpecError, UpstreamError
 from gateway.core.model import Headers, Request, Response
 from gateway.core.outcome import Reason
-from gateway.tls import reason_of
+from gateway.tls import client_context, reason_of
 
 CONNECT_AGAIN_AFTER_S = (0.05, 0.2)
 # Common servers close idle connections after 5 s; a request sent into that moment would be lost.
@@ -136,8 +137,12 @@ class Client:
             data=_payload(request.body),
             allow_redirects=False,
             timeout=aiohttp.ClientTimeout(total=None, connect=timeouts.connect_s),
-            ssl=tls or True,
+            ssl=tls or (self._system_trust if request.scheme == "https" else True),
         )
+
+    @cached_property
+    def _system_trust(self) -> ssl.SSLContext:
+        return client_context(None)
 
     async def _whole(self, answer: aiohttp.ClientResponse, request: Request) -> Response:
         body = await self._body(answer.content, request)

@@ -14,7 +14,7 @@ from gateway.core.recipe.model import Recipe
 from gateway.core.route import Target
 from gateway.core.suggest import nearest
 from gateway.specs.build_limits import build_limits
-from gateway.specs.build_tls import build_tls, written_files
+from gateway.specs.build_tls import build_tls, written_tls
 from gateway.specs.models import CredentialSpec, DeliverySpec, TargetSpec
 from gateway.specs.route_parts import RouteParts, check_chars, serves, to_credential
 
@@ -65,7 +65,7 @@ def build_target(
         limits=build_limits(spec.limits, provider.limits),
         connect_timeout_s=spec.connect_timeout_s,
         tls=None if spec.tls is None else build_tls(parts.document, spec.tls, url, (*at, "tls")),
-        tls_files={} if spec.tls is None else written_files(parts.document, spec.tls, (*at, "tls")),
+        tls_keys={} if spec.tls is None else written_tls(parts.document, spec.tls, (*at, "tls")),
         timeout_s=delivery.timeout_s,
         coalesce=delivery.coalesce,
     )

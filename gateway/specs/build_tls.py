@@ -23,16 +23,18 @@ def build_tls(document: Document, spec: TlsSpec, url: PublicUrl, place: KeyPath)
     ca, cert, key = (_file(document, named) for named in (spec.ca, spec.cert, spec.key))
     stamps = tuple(document.files[file] for file in (ca, cert, key) if file is not None)
     try:
-        return _context(ca, None if cert is None else Pair(cert, key), stamps)
+        return _context(ca, None if cert is None else Pair(cert, key), spec.strict, stamps)
     except BadPem as error:
         at = (*place, error.part)
         document.environmental(at, f"{document.written(at)} {error.what}")
         return None
 
 
-def written_files(document: Document, spec: TlsSpec, place: KeyPath) -> dict[str, str]:
-    """Return the files that it names, as they are written."""
-    return {part: document.written((*place, part)) for part in TlsSpec.model_fields if getattr(spec, part) is not None}
+def written_tls(document: Document, spec: TlsSpec, place: KeyPath) -> dict[str, str]:
+    """Return the keys that differ from their defaults, with their values as written."""
+    default = TlsSpec()
+    names = [name for name in TlsSpec.model_fields if getattr(spec, name) != getattr(default, name)]
+    return {name: document.written((*place, name)).strip("'") for name in names}
 
 
 def _file(document: Document, named: str | None) -> Path | None:
@@ -44,6 +46,6 @@ def _file(document: Document, named: str | None) -> Path | None:
 
 
 @lru_cache(maxsize=256)
-def _context(ca: Path | None, pair: Pair | None, stamps: tuple[Stamp, ...]) -> SSLContext:
+def _context(ca: Path | None, pair: Pair | None, strict: bool, stamps: tuple[Stamp, ...]) -> SSLContext:
     """Return the same context while the files stay the same: connections to a target outlive a reload then."""
-    return client_context(ca, pair)
+    return client_context(ca, pair, strict=strict)

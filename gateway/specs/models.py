@@ -229,6 +229,7 @@ class TlsSpec(Model):
     ca: str | None = Field(None, min_length=1)
     cert: str | None = Field(None, min_length=1)
     key: str | None = Field(None, min_length=1)
+    strict: bool = True
 
 
 class TargetSpec(Model):

@@ -119,7 +119,7 @@ def test_points_that_are_none_are_one_line(tmp_path: Path, data: bytes, said: st
         (["tencent-receiver"], 2, "calls to tencent-receiver are signed: give --key and --secret"),
         (["scp-image"], 1, "scp-image is a relay: its calls hold no data points; `gateway sign` signs one of your own"),
         (["zstack"], 2, "calls to zstack are signed: give --secret"),
-        (["zstack", *OPTIONS, "--ca", "x"], 2, "--ca: there is nothing to trust, as --url is not https"),
+        (["zstack", *OPTIONS, "--ca", "x"], 2, "--ca: --url is not https, so no certificate is verified"),
         (["zstack", *OPTIONS, "--url", "https://h", "--ca", "/nope"], 1, "--ca: /nope cannot be read: no such file"),
         (["zstack", *OPTIONS, "--count", "0"], 2, "invalid value for '--count': "),
         (

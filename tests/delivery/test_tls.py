@@ -65,6 +65,48 @@ async def test_upstream_of_a_trusted_ca_is_called_by_its_name_or_address(
     assert answer.status == 200
 
 
+async def test_certificate_without_key_identifiers_is_rejected_with_the_cause_and_the_setting(
+    client: Client, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path, strict=False)
+    async with Upstream(answers(), tls=authority.guard(*authority.issue("b"))) as upstream:
+        with pytest.raises(UpstreamError) as caught:
+            await client.send(to(upstream), timeouts=LONG, tls=client_context(authority.file))
+
+    message = caught.value.outcome.message
+    assert "certificate verify failed: " in message
+    assert "; issue the certificate again with this extension, or set `tls: {strict: false}` on the target" in message
+    assert upstream.received == []
+
+
+async def test_without_strict_a_certificate_without_key_identifiers_is_accepted(
+    client: Client, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path, strict=False)
+    async with Upstream(answers(), tls=authority.guard(*authority.issue("b"))) as upstream:
+        lenient = client_context(authority.file, strict=False)
+        answer = await client.send(to(upstream), timeouts=LONG, tls=lenient)
+
+    assert answer.status == 200
+
+
+async def test_without_strict_the_certificate_is_still_verified(client: Client, tmp_path: Path) -> None:
+    authority, other = Authority(tmp_path, strict=False), Authority(tmp_path, "another CA", strict=False)
+    expired = authority.issue("expired", valid_for=LONG_AGO)
+    for pair, ca, what in [
+        (authority.issue("b"), other, "unable to get local issuer certificate"),
+        (expired, authority, "certificate has expired"),
+        (
+            authority.issue("c", ["c.example"]),
+            authority,
+            "IP address mismatch, certificate is not valid for '127.0.0.1'",
+        ),
+    ]:
+        async with Upstream(answers(), tls=authority.guard(*pair)) as upstream:
+            with fails(f"TLS failed (certificate verify failed: {what})"):
+                await client.send(to(upstream), timeouts=LONG, tls=client_context(ca.file, strict=False))
+
+
 async def test_streamed_answer_is_one_of_whom_is_trusted_too(client: Client, authority: Authority) -> None:
     trusted = client_context(authority.file)
     async with Upstream(answers(200, b"hello"), tls=authority.guard(*authority.issue("b"))) as upstream:

@@ -35,4 +35,4 @@ def test_files_of_a_target_are_told_as_they_are_written(tmp_path: Path):
 
     route = load(tmp_path, {"CA": str(file)}).routes["a"]
 
-    assert [dict(each.tls_files) for each in (route.target, *route.mirrors)] == [{"ca": "'${CA}'"}] * 2
+    assert [dict(each.tls_keys) for each in (route.target, *route.mirrors)] == [{"ca": "${CA}"}] * 2
