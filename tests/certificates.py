@@ -67,8 +67,10 @@ class Authority:
     ) -> tuple[Path, Path]:
         """Write NAME.crt and NAME.key, in one move each, and return their paths."""
         key = new_key()
-        names = x509.SubjectAlternativeName([_alternative(host) for host in hosts])
-        certificate = self._builder(_named(name), key, valid_for).add_extension(names, critical=False)
+        certificate = self._builder(_named(name), key, valid_for)
+        if hosts:
+            names = x509.SubjectAlternativeName([_alternative(host) for host in hosts])
+            certificate = certificate.add_extension(names, critical=False)
         encryption: KeySerializationEncryption = NoEncryption()
         if passphrase:
             encryption = BestAvailableEncryption(passphrase)

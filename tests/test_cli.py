@@ -1,13 +1,17 @@
 """The door of the command line: exit codes, usage, help."""
 
+import fcntl
 import os
 import re
 import shlex
 import signal
 import subprocess
 import sys
+import termios
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import pytest
 import typer
@@ -248,10 +252,53 @@ def test_an_encoding_without_our_characters_is_no_traceback(tmp_path: Path) -> N
 
 
 def test_ctrl_c_while_it_waits_for_standard_input_is_130() -> None:
-    process = gateway("try", "zstack-to-tencent", "--request", "-", stdin=subprocess.PIPE, env=os.environ | ENVIRON)
-    time.sleep(2)  # until it reads
+    options = {"stdin": subprocess.PIPE, "env": os.environ | ENVIRON, "preexec_fn": accept_sigint}
+    process = gateway("try", "zstack-to-tencent", "--request", "-", **options)
+    assert process.stdin is not None
+    process.stdin.write(b"P")
+    process.stdin.flush()
+    until(lambda: unread_bytes(process.stdin) == 0)
 
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=20)
 
     assert (process.returncode, output, errors) == (130, b"", b"")
+
+
+def accept_sigint() -> None:
+    """Undo the SIG_IGN that a shell gives to what it runs in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def unread_bytes(pipe: IO[bytes] | None) -> int:
+    assert pipe is not None
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
+def until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+INTERRUPTED_IMPORT = """
+import os, signal, sys
+wanted = sys.argv.pop(1)
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == wanted:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupt())
+from gateway.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize("module", ["gateway.cli", "pydantic", "gateway.commands.demo"])
+def test_ctrl_c_during_the_imports_is_130(module: str) -> None:
+    command = [sys.executable, "-c", INTERRUPTED_IMPORT, module, "--version"]
+
+    ended = subprocess.run(command, capture_output=True, timeout=60, cwd=ROOT, preexec_fn=accept_sigint)
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, b"", b"")

@@ -32,8 +32,7 @@ def build_tls(document: Document, spec: TlsSpec, url: PublicUrl, place: KeyPath)
 
 def written_tls(document: Document, spec: TlsSpec, place: KeyPath) -> dict[str, str]:
     """Return the keys that differ from their defaults, with their values as written."""
-    default = TlsSpec()
-    names = [name for name in TlsSpec.model_fields if getattr(spec, name) != getattr(default, name)]
+    names = [name for name, key in TlsSpec.model_fields.items() if getattr(spec, name) != key.default]
     return {name: document.written((*place, name)).strip("'") for name in names}
 
 

@@ -79,9 +79,7 @@ async def test_certificate_without_key_identifiers_is_rejected_with_the_cause_an
     assert upstream.received == []
 
 
-async def test_without_strict_a_certificate_without_key_identifiers_is_accepted(
-    client: Client, tmp_path: Path
-) -> None:
+async def test_without_strict_a_certificate_without_key_identifiers_is_accepted(client: Client, tmp_path: Path) -> None:
     authority = Authority(tmp_path, strict=False)
     async with Upstream(answers(), tls=authority.guard(*authority.issue("b"))) as upstream:
         lenient = client_context(authority.file, strict=False)

@@ -4,6 +4,7 @@ import asyncio
 import json
 import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,10 @@ from gateway.core.errors import CallerError, GatewayError, UpstreamError
 from gateway.core.model import DataPoint
 from gateway.core.outcome import Reason
 from gateway.delivery.store import Depth, Limits, State, Store
+from gateway.delivery.store.database import connect
+from gateway.delivery.store.ledger import Ledger
 from gateway.delivery.store.listing import MAX_PAGE_CHARS
+from gateway.delivery.store.records import row_of
 from tests.delivery.store.points import HERE, NOW_NS, THERE, S, filled, leased, names_in, new_point, open_store
 
 
@@ -438,9 +442,12 @@ async def test_the_file_shrinks_after_a_burst(tmp_path: Path) -> None:
 
 
 async def test_a_burst_that_a_process_left_behind_is_cleared_away_by_the_next(tmp_path: Path) -> None:
-    async with open_store(tmp_path, synchronous="OFF") as store:
-        await store.append([new_point() for _ in range(30_000)])
-        await store.drop(range(1, 30_001))
+    with closing(connect(tmp_path / "queue.db", "OFF")) as connection:
+        ledger = Ledger(connection, Limits())
+        with ledger.transaction():
+            ledger.append([row_of(new_point()) for _ in range(30_000)])
+        with ledger.transaction():
+            ledger.remove(range(1, 30_001))
     left_behind = (tmp_path / "queue.db").stat().st_size
 
     async with open_store(tmp_path), asyncio.timeout(20):
