@@ -86,7 +86,7 @@ def test_the_recipe_of_the_walk_through_is_short_and_passes_its_vectors(tmp_path
 
     specs = load(tmp_path, {})
 
-    own = [(recipe, vector) for recipe, vector in specs.vectors if recipe.name == "baidu-bce"]
+    own = [(recipe, vector) for recipe, vector, _ in specs.vectors if recipe.name == "baidu-bce"]
     assert len(recipe.splitlines()) <= 15
     assert [run_vector(recipe, vector) for recipe, vector in own] == [[], []]
 

@@ -93,7 +93,7 @@ async def test_of_a_bad_file_the_old_routes_go_on_and_everybody_is_told(routes: 
 
     assert reply.status == 422
     assert reply.json.items() >= {"ok": False, "generation": 1, "routes": 1, "errors": 2}.items()
-    assert "no provider named 'nobody'" in reply.json["diagnostics"][0]["text"]
+    assert "no provider is named 'nobody'" in reply.json["diagnostics"][0]["text"]
     assert reported.status == 200
     assert (success, failed, last) == (0, 1, reply.json)
 

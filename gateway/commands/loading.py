@@ -9,6 +9,7 @@ from gateway.core.provider import Provider
 from gateway.core.recipe.model import GivenSlot, Recipe
 from gateway.core.suggest import nearest
 from gateway.specs.diagnostic import Severity
+from gateway.specs.files import SUFFIXES
 from gateway.specs.load import Specs, load
 
 
@@ -19,10 +20,18 @@ def load_specs(
     environ: Mapping[str, str] | None = None,
     trials: bool = False,
     strict_environment: bool = True,
+    or_file: bool = False,
 ) -> Specs:
-    """Load specs, whatever is wrong with them. Raises UserError where the folder cannot be read."""
-    if folder is not None and not folder.is_dir():
-        fail(f"{folder} is not a folder" if folder.exists() else f"there is no folder {folder}")
+    """Load specs, whatever is wrong with them, also of a single YAML file with `or_file`.
+
+    Raises UserError where the folder cannot be read.
+    """
+    is_file = or_file and folder is not None and folder.is_file() and folder.suffix in SUFFIXES
+    if folder is not None and not folder.is_dir() and not is_file:
+        wanted = (
+            f"neither a folder nor a file {' or '.join(f'*{each}' for each in SUFFIXES)}" if or_file else "not a folder"
+        )
+        fail(f"{folder} is {wanted}" if folder.exists() else f"there is no folder {folder}")
     try:
         return load(folder, environ, only=only, trials=trials, strict_environment=strict_environment)
     except OSError as error:

@@ -20,12 +20,14 @@ class Conditions:
 
     tests: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def hold(self, request: Request) -> bool:
-        """Tell whether the head of a request meets all of them; its key is not asked for here."""
-        return all(
-            subject == KEY or any(fits(pattern, value) for value in _values(subject, request) for pattern in patterns)
-            for subject, patterns in self.tests.items()
-        )
+    def unmet(self, request: Request) -> str | None:
+        """Say which condition the head of a request does not meet, the key excepted; None where it meets all."""
+        for subject, patterns in self.tests.items():
+            values = _values(subject, request) if subject != KEY else []
+            if subject != KEY and not any(fits(pattern, value) for value in values for pattern in patterns):
+                found = f"is {values[0][:80]!r}" if values else "is missing"
+                return f"{_in_words(subject)} {found}, and {' or '.join(map(repr, patterns))} is expected"
+        return None
 
     def exclude(self, other: "Conditions") -> bool:
         """Tell whether no request can meet both."""
@@ -66,6 +68,12 @@ def _values(subject: str, request: Request) -> list[str]:
         return [value.partition(";")[0].strip().lower() for value in request.header_values("content-type")]
     host = request.host.lower()
     return [host, re.sub(r":\d*$", "", host)]
+
+
+def _in_words(subject: str) -> str:
+    kind, _, name = subject.partition(".")
+    words = {"header": f"the header {name.title()}", "query": f"the parameter {name}", "type": "the media type"}
+    return words.get(kind, "the host")
 
 
 def _overlap(mine: str, theirs: str) -> bool:

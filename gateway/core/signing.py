@@ -1,11 +1,18 @@
-"""Signs a call for a target, by the recipe and with the credential that its route has."""
+"""Signs a call for a target, by the recipe and with the credential that its route has. Builds the call that logs in."""
 
 from gateway.core.draft import Draft
-from gateway.core.model import Secret
+from gateway.core.encode import fill_in
+from gateway.core.errors import SpecError
+from gateway.core.expression import EvaluationError
+from gateway.core.json import read_json
+from gateway.core.model import PublicUrl, Response, Secret
+from gateway.core.outcome import Reason
+from gateway.core.provider import Login
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.sign import Fresh, Signed, sign
 from gateway.core.route import Target
+from gateway.core.url import split_url
 
 # Stands in for a session where only the size of a call is asked for, or what it would look like.
 NO_SESSION = Secret("0" * 32)
@@ -30,3 +37,31 @@ def sign_by(recipe: Recipe | None, target: Target, draft: Draft, fresh: Fresh, s
 
 def carries_session(target: Target, recipe: Recipe | None) -> bool:
     return target.login is not None and recipe is target.login.for_recipe
+
+
+def login_draft(target: Target, login: Login, *, now_ns: int, call_id: str) -> Draft:
+    """Return the call that logs in to a target, not yet signed. Raises SpecError."""
+    names = {"given": target.given, "now_ns": now_ns, "call_id": call_id}
+    try:
+        return fill_in(login.form, login_url(target, login), names)
+    except (EvaluationError, ValueError) as error:
+        raise SpecError.of(Reason.INTERNAL, f"{target.provider.name}: logging in: {error}") from error
+
+
+def login_url(target: Target, login: Login) -> PublicUrl:
+    """Return the base URL of the call that logs in. Raises ValueError or EvaluationError."""
+    return target.url if login.url is None else split_url(login.url({"given": target.given}) or "")
+
+
+def login_token(login: Login, answer: Response) -> str | None:
+    """Return the token that an answer holds; None where logging in failed."""
+    try:
+        body = read_json(answer.body)
+    except ValueError:
+        body = None
+    headers = {name.lower().replace("-", "_"): value for name, value in answer.headers}
+    try:
+        token = login.token({"body": body, "headers": headers})
+    except EvaluationError:
+        return None
+    return token if 200 <= answer.status <= 299 and isinstance(token, str) and token else None

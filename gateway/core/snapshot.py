@@ -22,9 +22,9 @@ _CAPTURE = re.compile(r"\\\{([A-Za-z_]\w*)\\\}")
 class Match:
     """The route of a request, the form of call it is, and what its path captured.
 
-    `form` is None where the route has the path, and no call of that method, or none that has what the request has; in
-    the former case `allow` are the methods that the path has. `others` are further matches, for other keys than this
-    one's.
+    `form` is None where the route has the path, and no call of that method, or none whose conditions the request meets.
+    In the former case `allow` are the methods that the path has, in the latter `unmet` says what is not met. `others`
+    are further matches, for other keys than this one's.
     """
 
     route: Route
@@ -32,6 +32,7 @@ class Match:
     captured: Mapping[str, str]
     allow: tuple[str, ...] = ()
     others: "tuple[Match, ...]" = ()
+    unmet: str = ""
 
     def read(self, request: Request) -> Message:
         """Return the request as this call reads it."""
@@ -45,7 +46,7 @@ class Match:
         if self.form is not None:
             return self.form
         if not self.allow:
-            raise CallerError.of(Reason.UNKNOWN_CALL, "no call that is known here looks like this one")
+            raise CallerError.of(Reason.UNKNOWN_CALL, f"no call of this path matches: {self.unmet}")
         refused = failure(Reason.WRONG_METHOD, f"{method} is not a method of this call")
         raise CallerError(replace(refused, allow=self.allow))
 
@@ -82,8 +83,9 @@ class Snapshot:
             route, form = listening.route, listening.form
             if any(route.source.pins.get(name, value) != value for name, value in captured.items()):
                 continue
-            if form.method != request.method or not listening.conditions.hold(request):
-                unfit.append((form.method, Match(route, None, captured)))
+            unmet = listening.conditions.unmet(request) if form.method == request.method else ""
+            if unmet is not None:
+                unfit.append((form.method, Match(route, None, captured, unmet=unmet)))
                 continue
             found.append(Match(route, form, captured))
             if KEY not in route.source.match.tests:

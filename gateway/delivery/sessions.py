@@ -2,24 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 from uuid import uuid4
 
 from cachetools import LRUCache
 
-from gateway.core.encode import fill_in
-from gateway.core.errors import SpecError, UpstreamError
-from gateway.core.expression import EvaluationError
-from gateway.core.json import read_json
-from gateway.core.model import Response, Secret
+from gateway.core.errors import UpstreamError
+from gateway.core.model import Secret
 from gateway.core.outcome import Outcome, Reason
 from gateway.core.provider import Login
-from gateway.core.recipe.sign import Signed
 from gateway.core.route import Target
-from gateway.core.signing import sign_by
-from gateway.core.url import split_url
+from gateway.core.signing import login_draft, login_token, sign_by
 from gateway.delivery.courier import Courier, fresh
 from gateway.delivery.deadline import Deadline
 
@@ -82,15 +75,13 @@ class Sessions:
             session.token = None
 
     async def _log_in(self, target: Target, login: Login, deadline: Deadline) -> Secret:
-        signed = _signed(target, login)
+        draft = login_draft(target, login, now_ns=time.time_ns(), call_id=uuid4().hex)
+        signed = sign_by(login.sign, target, draft, fresh())
         # It may be a mere hash of the password, which is as good as the password.
         self._courier.watcher.learned(Secret(signed.evaluation.signature))
         answer = await self._courier.send("login", target, signed, deadline)
-        try:
-            token = login.token(_names(answer))
-        except EvaluationError:
-            token = None
-        if not 200 <= answer.status <= 299 or not isinstance(token, str) or not token:
+        token = login_token(login, answer)
+        if token is None:
             where = signed.request.host
             raise UpstreamError.of(Reason.UPSTREAM_AUTH, f"logging in to {where} failed (status {answer.status})")
         self._courier.watcher.learned(Secret(token))
@@ -99,21 +90,3 @@ class Sessions:
 
 def _identity(target: Target, login: Login) -> tuple[str, ...]:
     return (*target.account, login.sign.name)
-
-
-def _signed(target: Target, login: Login) -> Signed:
-    names = {"given": target.given, "now_ns": time.time_ns(), "call_id": uuid4().hex}
-    try:
-        url = target.url if login.url is None else split_url(login.url({"given": target.given}) or "")
-        draft = fill_in(login.form, url, names)
-    except (EvaluationError, ValueError) as error:
-        raise SpecError.of(Reason.INTERNAL, f"{target.provider.name}: logging in: {error}") from error
-    return sign_by(login.sign, target, draft, fresh())
-
-
-def _names(answer: Response) -> Mapping[str, Any]:
-    try:
-        body = read_json(answer.body)
-    except ValueError:
-        body = None
-    return {"body": body, "headers": {name.lower().replace("-", "_"): value for name, value in answer.headers}}

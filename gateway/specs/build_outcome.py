@@ -29,7 +29,7 @@ def _rule(parts: Parts, spec: OutcomeRuleSpec, at: KeyPath) -> OutcomeRule:
                 parts.document.error((*at, "codes", code), f"{word!r} stands under {exact[word]} too")
     return OutcomeRule(
         frozenset(spec.status),
-        parts.optional(spec.when, ANSWER, (*at, "when")),
+        parts.condition(spec.when, ANSWER, (*at, "when")),
         spec.code,
         parts.optional(spec.of, ANSWER, (*at, "of")),
         exact,

@@ -35,7 +35,7 @@ def build_provider(
     provider = _build(parts, spec)
     _check_given(parts, spec, provider)
     document.problems(parts.compiler.problems)
-    return (provider, parts.compiler) if not document.errors else None
+    return (provider, parts.compiler) if not document.errors and not document.lacks else None
 
 
 def _build(parts: Parts, spec: ProviderSpec) -> Provider:

@@ -106,13 +106,21 @@ def _requests(parts: Parts, spec: ReceiveSpec, at: KeyPath) -> tuple[RequestMatc
         form_at = (*at, "request") if form is spec.request else (*at, "requests", name)
         if form is None:
             continue
-        if len(set(captures(form.path))) < len(captures(form.path)):
-            parts.document.error((*form_at, "path"), "the path captures one name twice")
+        _check_path(parts, form.path, (*form_at, "path"))
         names = REQUEST | WHO
         input_ = None if form.input is None else parts.compiler.expression(form.input, names, (*form_at, "input"))
         conditions = build_conditions(form.match)
         built.append(RequestMatch(name, form.method, form.path, form.body, input_, match=conditions))
     return tuple(built)
+
+
+def _check_path(parts: Parts, path: str, at: KeyPath) -> None:
+    names = captures(path)
+    if len(set(names)) < len(names):
+        parts.document.error(at, "the path captures one name twice")
+    odd = re.search(r"\{[^{}]*\}?|[*}]", re.sub(r"\{[A-Za-z_]\w*\}", "", path))
+    if odd is not None:
+        parts.document.error(at, f"{odd[0]!r} in the path is not a capture", "write {name}, which captures one segment")
 
 
 def _also(parts: Parts, spec: ReceiveSpec, at: KeyPath) -> list[RequestMatch]:
@@ -129,6 +137,7 @@ def _also(parts: Parts, spec: ReceiveSpec, at: KeyPath) -> list[RequestMatch]:
         if call.ends is not None and "{token}" not in call.request.path:
             parts.document.error((*here, "request", "path"), "a call that ends a session captures it as {token}")
         form = call.request
+        _check_path(parts, form.path, (*here, "request", "path"))
         verify = parts.named_recipes(call.verify, (*here, "verify"))
         reply = _shapes(parts, call.reply, names, (*here, "reply"))
         also = Also(verify, call.issues, call.ends, call.lifetime_s, reply)
@@ -147,7 +156,7 @@ def _point(parts: Parts, spec: ReceiveSpec, names: Collection[str], at: KeyPath)
 def _refusals(parts: Parts, specs: Sequence[RefusalSpec], names: Collection[str], at: KeyPath) -> tuple[Refusal, ...]:
     return tuple(
         Refusal(
-            parts.compiler.expression(spec.when, names, (*at, index, "when")),
+            parts.compiler.condition(spec.when, names, (*at, index, "when")),
             spec.reason,
             parts.compiler.text(spec.text, names, (*at, index, "text")),
         )
@@ -177,7 +186,7 @@ def _shape(parts: Parts, spec: ShapeSpec, names: Collection[str], at: KeyPath) -
     if spec.json_ is not None and spec.text is not None:
         parts.document.error(at, "a reply has `json` or `text`, not both")
     return Shape(
-        parts.optional(spec.when, names, (*at, "when")),
+        parts.condition(spec.when, names, (*at, "when")),
         parts.compiler.expression(spec.status, names, (*at, "status")),
         parts.headers(spec.headers, names, (*at, "headers")),
         parts.optional(spec.json_, names, (*at, "json")),
@@ -205,7 +214,7 @@ def _row(parts: Parts, row: dict[str, Any], names: Collection[str], at: KeyPath)
         headers = None
     return ErrorRow(
         {name: value for name, value in row.items() if name not in _ROW_KEYS},
-        parts.optional(row.get("when"), names, (*at, "when")),
+        parts.condition(row.get("when"), names, (*at, "when")),
         status,
         None if headers is None else parts.headers(headers, names, (*at, "headers")),
         parts.optional(row.get("json"), names, (*at, "json")),

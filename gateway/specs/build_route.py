@@ -41,7 +41,7 @@ def build_route(
     if source is not None and target is not None:
         check_sides(document, spec, source.provider, target.provider)
     document.problems(parts.compiler.problems)
-    if document.errors or source is None or target is None:
+    if document.errors or source is None or target is None or None in mirrors:
         return None
     built = tuple(mirror for mirror in mirrors if mirror is not None)
     return Route(name=spec.route, source=source, target=target, points=points, mirrors=built), parts.compiler

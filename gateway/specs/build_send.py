@@ -6,6 +6,7 @@ from collections.abc import Collection
 from gateway.core.encode import path_segment
 from gateway.core.expression.compiler import KeyPath
 from gateway.core.provider import CallForm, Declare, Login, Poll, Send
+from gateway.core.url import split_url
 from gateway.specs.build_outcome import build_outcome
 from gateway.specs.models import CallSpec, DeclareSpec, LoginSpec, OutcomeRuleSpec, SendSpec
 from gateway.specs.parts import POINT, REQUEST, Parts
@@ -85,10 +86,19 @@ def _login(parts: Parts, spec: LoginSpec, send: SendSpec, at: KeyPath) -> Login 
     sign = parts.named_recipes([spec.sign], (*at, "sign"))
     form = _call(parts, "login", spec.request, send, _CALL, (*at, "request"))
     url = None if spec.url is None else parts.compiler.text(spec.url, {"given"}, (*at, "url"), escape=path_segment)
+    if spec.url is not None and "{" not in spec.url:
+        _check_url(parts, spec.url, (*at, "url"))
     token = parts.compiler.expression(spec.token, {"body", "headers"}, (*at, "token"))
     if for_recipe and for_recipe[0].needs_key:
         parts.document.error((*at, "for"), f"{spec.for_} needs a key: a session cannot fill it")
     return Login(for_recipe[0], url, form, sign[0], token, spec.lifetime_s) if for_recipe and sign else None
+
+
+def _check_url(parts: Parts, url: str, at: KeyPath) -> None:
+    try:
+        split_url(url)
+    except ValueError as error:
+        parts.document.error(at, str(error))
 
 
 def _call(parts: Parts, name: str, spec: CallSpec, send: SendSpec, names: Collection[str], at: KeyPath) -> CallForm:

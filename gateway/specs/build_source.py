@@ -127,5 +127,16 @@ def _networks(parts: RouteParts, texts: Sequence[str]) -> tuple[Network, ...]:
         try:
             networks.append(ip_network(text))
         except ValueError:
-            parts.document.error((*AT, "from", index), "this is not a network", "write 10.0.0.0/8 or fc00::/7")
+            parts.document.error(
+                (*AT, "from", index), *_not_a_network(text, parts.document.has_variable((*AT, "from", index)))
+            )
     return tuple(networks)
+
+
+def _not_a_network(text: str, hidden: bool) -> tuple[str, str]:
+    """Return what is wrong with the text, and what to do; a `hidden` one is not shown."""
+    try:
+        network = ip_network(text, strict=False)
+    except ValueError:
+        return "this is not a network", "write 10.0.0.0/8 or fc00::/7"
+    return "the network has host bits set", "write its first address" if hidden else f"write {network}"

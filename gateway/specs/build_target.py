@@ -12,6 +12,7 @@ from gateway.core.model import PublicUrl
 from gateway.core.provider import CallForm, Login, Poll, Provider, Send
 from gateway.core.recipe.model import Recipe
 from gateway.core.route import Target
+from gateway.core.signing import login_url
 from gateway.core.suggest import nearest
 from gateway.specs.build_limits import build_limits
 from gateway.specs.build_tls import build_tls, written_tls
@@ -69,6 +70,8 @@ def build_target(
         timeout_s=delivery.timeout_s,
         coalesce=delivery.coalesce,
     )
+    if login is not None:
+        _check_login_url(parts, target, login, at)
     return replace(target, holds_stats=held_stats(target)) if provider.receive else target
 
 
@@ -136,6 +139,15 @@ def _url(
         parts.document.error(at, "'url' is missing, and the provider has none")
         return None
     return parts.url(url, (*at, "url"))
+
+
+def _check_login_url(parts: RouteParts, target: Target, login: Login, at: KeyPath) -> None:
+    """Report a login URL that what the route gives makes unusable."""
+    try:
+        login_url(target, login)
+    except (ValueError, EvaluationError) as error:
+        what = f"the provider's `send.login.url` makes no URL of what is given: {error}"
+        parts.document.error((*at, "given"), what)
 
 
 def _check_poll(

@@ -20,11 +20,24 @@ from gateway.stamps import Files
 M = TypeVar("M", bound=BaseModel)
 
 
+@dataclass(frozen=True, slots=True)
+class Unloaded:
+    """Specs that have errors, as (kind, name), and whether a file could not be read, whose specs are unknown."""
+
+    specs: frozenset[tuple[str, str]] = frozenset()
+    files: bool = False
+
+    def may_hold(self, kind: str, name: str) -> bool:
+        return self.files or (kind, name) in self.specs
+
+
 @dataclass(slots=True)
 class Document:
     """One YAML document. `kind` is `recipe`, `provider` or `route`, `name` its value.
 
-    Findings at a mark in `unset` are left out: they would only repeat that an environment variable is missing.
+    `unset` has the variables without a value, by mark. Findings there are left out: they would only repeat that. For
+    the same reason, names that `unloaded` may hold are not reported as unknown; the document then `lacks` one. A
+    document is `alone` where a single file was loaded.
     `replaced` has each text with variables as written, and what they made of it: no finding shows the latter. What
     depends on where the spec is read is an error where `strict`, else a warning. `files` are those that it names and
     that were read for it.
@@ -35,21 +48,36 @@ class Document:
     node: MapNode
     diagnostics: Diagnostics
     shipped: bool = False
-    unset: set[Mark] = field(default_factory=set)
+    unset: dict[Mark, str] = field(default_factory=dict)
     replaced: dict[Mark, tuple[str, str]] = field(default_factory=dict)
     errors: int = 0
     strict: bool = True
     files: Files = field(default_factory=dict)
+    unloaded: Unloaded = Unloaded()
+    lacks: bool = False
+    alone: bool = False
 
     def anew(self, diagnostics: Diagnostics) -> "Document":
         """Return the document as it was read; what is found in it from now on goes there."""
-        return Document(self.kind, self.name, self.node, diagnostics, self.shipped)
+        return Document(
+            self.kind, self.name, self.node, diagnostics, self.shipped, unloaded=self.unloaded, alone=self.alone
+        )
 
     def error(self, path: Path, what: str, hint: str = "", *, at_key: bool = False) -> None:
         mark = key_mark(self.node, path) if at_key else mark_of(self.node, path)
-        self.errors += 1
         if mark not in self.unset:
+            self.errors += 1
             self.diagnostics.error(mark, format_path(path[:-1] if at_key else path), self._as_written(what), hint)
+
+    def unknown(self, path: Path, kind: str, name: str, known: Iterable[str]) -> None:
+        """Report that no spec of this kind has the name. A file is checked alone, so its hint says what to do."""
+        if self.unloaded.may_hold(kind, name):
+            self.lacks = True
+            return
+        hint = nearest(name, known)
+        if self.alone:
+            hint = f"{hint}; a file is checked alone: if another file has it, check their folder".removeprefix("; ")
+        self.error(path, f"no {kind} is named {name!r}", hint)
 
     def environmental(self, path: Path, what: str, hint: str = "") -> None:
         """Report what is wrong here, and perhaps not where the spec is served."""

@@ -10,17 +10,20 @@ from gateway.specs.nodes import MapNode, Node, Scalar
 from gateway.specs.yaml_reader import MAX_BYTES, parse
 
 KINDS = ("recipe", "provider", "route")
+SUFFIXES = (".yaml", ".yml")
 
 
 def spec_files(folder: Path) -> list[Path]:
-    """Return the files of specs below the folder. Raises OSError when it cannot be read.
+    """Return the files of specs below the folder, or the file itself. Raises OSError when it cannot be read.
 
     What a name with a dot in front hides is none: drafts of editors, and the copy behind the symlinks of a Kubernetes
     ConfigMap.
     """
+    if folder.is_file():
+        return [folder]
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is not a folder")
-    found = [path for pattern in ("*.yaml", "*.yml") for path in folder.rglob(pattern)]
+    found = [path for suffix in SUFFIXES for path in folder.rglob(f"*{suffix}")]
     return sorted(path for path in found if not _is_hidden(path.relative_to(folder)) and path.is_file())
 
 

@@ -1,10 +1,11 @@
 """From folders and the environment to one checked set of specs. The only place that reads variables and secrets."""
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from gateway.core.cases.run import Case
 from gateway.core.provider import Provider
@@ -18,9 +19,10 @@ from gateway.specs.build_recipe import build_recipe
 from gateway.specs.build_route import build_route
 from gateway.specs.cases import read_cases, stand_in_route
 from gateway.specs.check_loss import check_loss
-from gateway.specs.diagnostic import Diagnostics, Mark
-from gateway.specs.document import Document
+from gateway.specs.diagnostic import Diagnostics, Mark, Severity
+from gateway.specs.document import Document, Unloaded
 from gateway.specs.files import KINDS, read_file, spec_files
+from gateway.specs.nodes import ListNode, mark_of
 from gateway.specs.parts import attributes_read
 from gateway.specs.shipped import shipped
 from gateway.specs.substitute import Substitution
@@ -30,27 +32,53 @@ from gateway.stamps import Files, stamp
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A case with the route that it runs through, built under the environment that the case states."""
+    """A case with the route that it runs through, built under the environment that the case states.
+
+    `unset` names the variables of the route that have no value there.
+    """
 
     owner: str
     case: Case
     route: Route
     environ: Mapping[str, str]
+    mark: Mark
+    unset: tuple[str, ...] = ()
+
+
+class PlacedVector(NamedTuple):
+    recipe: Recipe
+    vector: Vector
+    mark: Mark
+
+
+@dataclass(frozen=True, slots=True)
+class NotRun:
+    """Cases or vectors of one document that cannot be run, and why. `name` is that of a single case."""
+
+    owner: str
+    kind: Literal["case", "vector"]
+    count: int
+    mark: Mark
+    why: str
+    name: str = ""
 
 
 @dataclass(slots=True)
 class Specs:
     """All specs of one load. They are complete and sound only where `diagnostics` has no errors.
 
-    `files` are those that were read, shipped ones excepted, as they were just before.
+    `read` counts the documents of each kind, built or not. `files` are those that were read, shipped ones excepted, as
+    they were just before.
     """
 
     diagnostics: Diagnostics
     recipes: dict[str, Recipe] = field(default_factory=dict)
     providers: dict[str, Provider] = field(default_factory=dict)
     routes: dict[str, Route] = field(default_factory=dict)
-    vectors: list[tuple[Recipe, Vector]] = field(default_factory=list)
+    vectors: list[PlacedVector] = field(default_factory=list)
     trials: list[Trial] = field(default_factory=list)
+    not_run: list[NotRun] = field(default_factory=list)
+    read: Counter[str] = field(default_factory=Counter)
     watch: Watch = field(default_factory=Watch)
     files: Files = field(default_factory=dict)
 
@@ -69,9 +97,9 @@ def load(
 ) -> Specs:
     """Load the shipped specs and those below the folder; a spec of the same name replaces the shipped one.
 
-    Everything that is wrong is in the result's diagnostics. `only` leaves out all other routes; `trials` also prepares
-    the cases. An unset variable is an error where `strict_environment`, else a warning. Raises OSError when the folder
-    cannot be read.
+    `folder` may also be one file. Everything that is wrong is in the result's diagnostics. `only` leaves out all other
+    routes; `trials` also prepares the cases. An unset variable is an error where `strict_environment`, else a note.
+    Raises OSError when the folder cannot be read.
     """
     specs = Specs(Diagnostics())
     loader = _Loader(specs, folder, os.environ if environ is None else environ, only, trials, strict_environment)
@@ -95,25 +123,25 @@ class _Loader:
     def read_own(self) -> Iterator[Document]:
         for path in spec_files(self.folder) if self.folder else ():
             self.specs.files[path] = stamp(path)
-            yield from read_file(path, str(path), self.specs.diagnostics)
+            for document in read_file(path, str(path), self.specs.diagnostics):
+                document.alone = path == self.folder
+                yield document
 
     def build(self, package: list[Document], own: list[Document]) -> None:
+        # An error so far is one of a file that does not parse, or of a document of no known kind.
+        unloaded = Unloaded(files=self.specs.diagnostics.has_errors)
         documents = self._chosen(package, own)
+        self.specs.read.update({kind: len(found) for kind, found in documents.items()})
         for document in documents["recipe"]:
-            built = shipped().recipes.get(document.name) if document.shipped else None
-            built = built or build_recipe(document)
-            if built is not None:
-                self.specs.recipes[document.name], vectors = built
-                self.specs.vectors += [(built[0], vector) for vector in vectors]
-        # What a broken recipe or provider leaves unnamed would only be reported again by all that names it.
-        if self.specs.diagnostics.has_errors and len(self.specs.recipes) < len(documents["recipe"]):
-            return
+            self._recipe(document)
+        unloaded = _without(documents["recipe"], self.specs.recipes, unloaded)
         for document in documents["provider"]:
+            document.unloaded = unloaded
             self._provider(document)
-        if len(self.specs.providers) < len(documents["provider"]):
-            return
+        unloaded = _without(documents["provider"], self.specs.providers, unloaded)
         routes = [each for each in documents["route"] if self.only is None or each.name in self.only]
         for document in routes:
+            document.unloaded = unloaded
             self._route(document)
         self._check_ambiguity(routes)
         for name in sorted(set(self.only or ()) - {each.name for each in routes}):
@@ -134,6 +162,19 @@ class _Loader:
             chosen[document.kind][document.name] = document
         return {kind: list(by_name.values()) for kind, by_name in chosen.items()}
 
+    def _recipe(self, document: Document) -> None:
+        built = shipped().recipes.get(document.name) if document.shipped else None
+        built = built or build_recipe(document)
+        if built is None:
+            self._not_run(document, "vector")
+            return
+        recipe, vectors = built
+        self.specs.recipes[document.name] = recipe
+        self.specs.vectors += [
+            PlacedVector(recipe, vector, mark_of(document.node, ("vectors", index)))
+            for index, vector in enumerate(vectors)
+        ]
+
     def _provider(self, document: Document) -> None:
         if document.shipped and not self.trials and (same := shipped().provider(document.name, self.specs.recipes)):
             self.specs.providers[document.name] = same
@@ -141,13 +182,14 @@ class _Loader:
         watch = self.specs.watch.for_document(document) if self.trials else None
         built = build_provider(document, self.specs.recipes, watch)
         if built is None:
+            self._not_run(document, "case")
             return
         provider, compiler = built
         self.specs.providers[document.name] = provider
         if self.trials:
             self.specs.watch.add(document, compiler)
-            for case, _ in read_cases(document):
-                self.specs.trials.append(Trial(provider.name, case, stand_in_route(provider), {}))
+            for case, _, mark in read_cases(document):
+                self.specs.trials.append(Trial(provider.name, case, stand_in_route(provider), {}, mark))
 
     def _route(self, document: Document) -> None:
         watch = self.specs.watch.for_document(document) if self.trials else None
@@ -155,40 +197,54 @@ class _Loader:
         values = self._values(document, self.environ)
         built = build_route(document, values, self.specs.providers, watch)
         self.specs.files |= document.files
+        if built is not None:
+            route, compiler = built
+            check_loss(document, route, attributes_read(compiler))
+            if not document.errors:
+                self.specs.routes[document.name] = route
+        if document.errors or document.lacks:
+            self._not_run(document, "case")
+            return
         if built is None:
-            return
-        route, compiler = built
-        check_loss(document, route, attributes_read(compiler))
-        if document.errors:
-            return
-        self.specs.routes[document.name] = route
-        if self.trials:
+            document.note((document.kind,), "checked in part: variables that decide how it is built are not set")
+        elif self.trials:
             self.specs.watch.add(document, compiler)
-            for case, environ in read_cases(document):
-                self._route_trial(document, case, environ)
+        if self.trials:
+            for case, environ, mark in read_cases(document):
+                self._route_trial(document, case, environ, mark)
 
-    def _route_trial(self, document: Document, case: Case, environ: Mapping[str, str]) -> None:
-        under = document.anew(Diagnostics())
+    def _route_trial(self, document: Document, case: Case, environ: Mapping[str, str], mark: Mark) -> None:
+        diagnostics = Diagnostics()
+        under = document.anew(diagnostics)
         under.strict = False
         values = self._values(under, environ)
         built = build_route(under, values, self.specs.providers, self.specs.watch.for_document(document))
+        unset = tuple(dict.fromkeys(under.unset.values()))
         if built is not None:
-            self.specs.trials.append(Trial(document.name, case, built[0], environ))
+            self.specs.trials.append(Trial(document.name, case, built[0], environ, mark, unset))
+            return
+        errors = [found.what for found in diagnostics if found.severity is Severity.ERROR]
+        why = errors[0] if errors else f"its `env` does not set {', '.join(unset)}"
+        self.specs.not_run.append(NotRun(document.name, "case", 1, mark, why, case.name))
+
+    def _not_run(self, document: Document, kind: Literal["case", "vector"]) -> None:
+        """Take note of the cases of a document that was not built."""
+        node = document.node.entries.get(f"{kind}s")
+        if (self.trials or kind == "vector") and isinstance(node, ListNode) and node.items:
+            why = f"the {document.kind} has errors" if document.errors else "a spec that it names has errors"
+            self.specs.not_run.append(NotRun(document.name, kind, len(node.items), node.mark, why))
 
     def _values(self, document: Document, environ: Mapping[str, str]) -> Any:
         """Return the document's plain values with its variables replaced."""
 
-        def report(mark: Mark, what: str, hint: str, is_environment: bool) -> None:
-            if not is_environment:
-                document.errors += 1
-                document.diagnostics.error(mark, "", what, hint)
-                return
-            document.unset.add(mark)
-            if self.strict_environment:
-                document.errors += 1
-                document.diagnostics.error(mark, "", what, hint)
-            else:
-                document.diagnostics.warning(mark, "", what)
+        def report(mark: Mark, what: str, hint: str, unset: str | None) -> None:
+            if unset is not None:
+                document.unset[mark] = unset
+                if not document.strict:
+                    document.diagnostics.note(mark, "", what)
+                    return
+            document.errors += 1
+            document.diagnostics.error(mark, "", what, hint)
 
         def read_named(path: str) -> str | None:
             document.files[Path(path)] = stamp(Path(path))
@@ -208,6 +264,12 @@ class _Loader:
                 if form is not None:
                     what = f"{form.method} {form.path} belongs to the route {other.name!r} already"
                     document.error(("receive", "provider"), what, "tell them apart by `match` or `path`")
+
+
+def _without(documents: Sequence[Document], built: Collection[str], unloaded: Unloaded) -> Unloaded:
+    """Add the documents that were not built to what is not loaded."""
+    failed = {(each.kind, each.name) for each in documents if each.name not in built}
+    return Unloaded(unloaded.specs | failed, unloaded.files)
 
 
 def _read_secret_file(path: str) -> str | None:

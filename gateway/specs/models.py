@@ -177,12 +177,19 @@ class SendSpec(Model):
     outcome: list[OutcomeRuleSpec] = []
 
 
+class LoginCaseSpec(Model):
+    sends: dict[str, Any] = {}
+    answer: dict[str, Any] | None = None
+    token: str | None = None
+
+
 class CaseSpec(Model):
     case: str
     now: Annotated[float, Field(ge=0)] = 1_700_000_000
     env: dict[str, str] = {}
     request: str | dict[str, Any] | None = None
     points: list[dict[str, Any]] | None = None
+    login: LoginCaseSpec | None = None
     declares: list[dict[str, Any]] | None = None
     sends: list[dict[str, Any]] | None = None
     answer: dict[str, Any] | None = None

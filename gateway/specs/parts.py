@@ -9,7 +9,6 @@ from gateway.core.decode import FIELD_READERS
 from gateway.core.expression import Compiler, Expression
 from gateway.core.expression.compiler import KeyPath, Text
 from gateway.core.recipe.model import Recipe
-from gateway.core.suggest import nearest
 from gateway.specs.document import Document
 from gateway.specs.nodes import MapNode, Node, to_python
 
@@ -41,6 +40,9 @@ class Parts:
     def optional(self, source: Any, names: Collection[str] | None, at: KeyPath) -> Expression | None:
         return None if source is None else self.compiler.expression(source, names, at)
 
+    def condition(self, source: Any, names: Collection[str] | None, at: KeyPath) -> Expression | None:
+        return None if source is None else self.compiler.condition(source, names, at)
+
     def named_recipes(self, names: Sequence[str], at: KeyPath) -> tuple[Recipe, ...]:
         several = isinstance(self.value(at), list)
         found = []
@@ -49,7 +51,7 @@ class Parts:
                 found.append(self.recipes[name])
             else:
                 path = (*at, index) if several else at
-                self.document.error(path, f"no recipe is named {name!r}", nearest(name, self.recipes.keys()))
+                self.document.unknown(path, "recipe", name, self.recipes)
         return tuple(found)
 
     def value(self, at: KeyPath) -> Any:

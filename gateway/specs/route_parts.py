@@ -1,6 +1,5 @@
 """What building either side of a route needs: providers by name, credentials, rules, URLs."""
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,7 +9,7 @@ from gateway.core.expression.compiler import KeyPath
 from gateway.core.model import PublicUrl
 from gateway.core.provider import Provider
 from gateway.core.recipe.keyring import Credential
-from gateway.core.recipe.model import GivenSlot, KeySlot, Recipe, SecretSlot
+from gateway.core.recipe.model import GivenSlot, KeySlot, Recipe
 from gateway.core.rules import Rule
 from gateway.core.suggest import nearest
 from gateway.core.url import split_url
@@ -31,8 +30,7 @@ class RouteParts:
     def provider(self, name: str, at: KeyPath) -> Provider | None:
         provider = self.providers.get(name)
         if provider is None:
-            hint = nearest(name, self.providers.keys())
-            self.document.error((*at, "provider"), f"no provider named {name!r}", hint)
+            self.document.unknown((*at, "provider"), "provider", name, self.providers)
         return provider
 
     def check_given(self, given: Mapping[str, Any], provider: Provider, recipes: Iterable[Recipe], at: KeyPath) -> None:
@@ -56,8 +54,12 @@ class RouteParts:
 
     def unserved(self, credential: CredentialSpec, recipes: Iterable[Recipe], at: KeyPath) -> None:
         """Report a credential that none of the recipes can use."""
-        names = ", ".join(recipe.name for recipe in recipes) or "no recipe"
-        if credential.recipe is not None:
+        by_name = {recipe.name: recipe for recipe in recipes}
+        names = ", ".join(by_name) or "no recipe"
+        if credential.recipe in by_name:
+            takes = "takes a key: add `key:`" if credential.key is None else "takes no key: leave `key:` out"
+            self.document.error((*at, "recipe"), f"{credential.recipe} {takes}")
+        elif credential.recipe is not None:
             self.document.error((*at, "recipe"), f"{credential.recipe!r} is not among {names}")
         elif credential.key is None:
             self.document.error(at, f"a secret without a key serves none of {names}", "add `key:`")
@@ -83,8 +85,6 @@ def to_credential(spec: CredentialSpec) -> Credential:
 
 def check_chars(parts: RouteParts, credential: CredentialSpec, recipe: Recipe, at: KeyPath) -> None:
     """Report a credential whose characters no carrier of the recipe could hold: it would never be verified."""
-    for slot in recipe.slots.values():
-        if isinstance(slot, KeySlot) and credential.key and not re.fullmatch(slot.chars, credential.key):
-            parts.document.error((*at, "key"), f"{recipe.name} takes keys of the form {slot.chars}")
-        if isinstance(slot, SecretSlot) and not re.fullmatch(slot.chars, credential.secret.reveal()):
-            parts.document.error((*at, "secret"), f"{recipe.name} takes secrets of the form {slot.chars}")
+    for slot in to_credential(credential).misfits(recipe):
+        part = "key" if isinstance(slot, KeySlot) else "secret"
+        parts.document.error((*at, part), f"{recipe.name} takes {part}s of the form {slot.chars}")

@@ -17,11 +17,14 @@ LookUp = Callable[[str], str | None]
 class Substitution:
     """Replaces variables by what `variable` and `read_file` give; what they do not give is told to `report`.
 
-    `report` gets the mark, what is wrong, what to do, and whether it is a matter of the environment (else of the text).
+    `report` gets the mark, what is wrong, what to do, and the name of the variable or file that has no value; None for
+    a mistake in the text.
     `replaced` has the text as written and what became of it, by mark.
     """
 
-    def __init__(self, variable: LookUp, read_file: LookUp, report: Callable[[Mark, str, str, bool], None]) -> None:
+    def __init__(
+        self, variable: LookUp, read_file: LookUp, report: Callable[[Mark, str, str, str | None], None]
+    ) -> None:
         self._variable = variable
         self._read_file = read_file
         self._report = report
@@ -44,20 +47,20 @@ class Substitution:
             return "${"
         text = match[2]
         if text.startswith("file:"):
-            return self._or_report(self._read_file(text[5:]), f"the file {text[5:]} cannot be read", "", node)
+            return self._or_report(self._read_file(text[5:]), f"the file {text[5:]} cannot be read", "", text, node)
         name = _NAME.fullmatch(text)
         if name is None:
             forms = "write ${NAME}, ${NAME:-default} or ${file:/path}"
-            self._report(node.mark, f"{match[0]!r} is no variable", forms, False)
+            self._report(node.mark, f"{match[0]!r} is no variable", forms, None)
             return text
         value = self._variable(name[1])
         if value is None and name[2] is not None:
             return name[2]
         hint = "set it, or give a default: ${NAME:-default}"
-        return self._or_report(value, f"the environment variable {name[1]} is not set", hint, node)
+        return self._or_report(value, f"the environment variable {name[1]} is not set", hint, name[1], node)
 
-    def _or_report(self, value: str | None, what: str, hint: str, node: Scalar) -> str:
+    def _or_report(self, value: str | None, what: str, hint: str, name: str, node: Scalar) -> str:
         if value is None:
-            self._report(node.mark, what, hint, True)
+            self._report(node.mark, what, hint, name)
             return UNSET
         return value

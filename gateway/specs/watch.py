@@ -1,14 +1,15 @@
-"""Finds the members of documents that no case ever gives a value: either the case is missing, or the member is idle."""
+"""Finds what no case exercises: members that never have a value, and conditions that never hold."""
 
 from collections.abc import Callable
 
 from gateway.core.expression import Compiler
 from gateway.core.expression.compiler import KeyPath
 from gateway.specs.document import Document
+from gateway.specs.nodes import mark_of
 
 
 class Watch:
-    """Remembers which members of which documents ever came out non-null, while the cases ran."""
+    """Records which members had a value, and which conditions held, while the cases ran."""
 
     def __init__(self) -> None:
         self._seen: set[tuple[int, KeyPath]] = set()
@@ -26,11 +27,14 @@ class Watch:
         self._seen.clear()
 
     def report(self) -> None:
-        """Warn of each member that no case made non-null, in the documents that have cases."""
+        """Warn of each member without a value and each condition that never held, in documents that have cases."""
         for document, compiler in self._watched:
             if "cases" not in document.node.entries:
                 document.note((), f"the {document.kind} {document.name!r} has no cases")
                 continue
-            for path in sorted(compiler.watched, key=str):
-                if (id(document.node), path) not in self._seen:
-                    document.warning(path, "no case ever gives this a value")
+            # What an alias repeats is one place: it is enough that one of its paths was seen.
+            seen = {mark_of(document.node, path) for node, path in self._seen if node == id(document.node)}
+            for path in sorted(compiler.watched | compiler.conditions, key=str):
+                if mark_of(document.node, path) not in seen:
+                    is_condition = path in compiler.conditions
+                    document.warning(path, "no case makes this true" if is_condition else "no case gives this a value")

@@ -32,6 +32,7 @@ route: a
 receive: {provider: acme, credentials: [{secret: "${IN:-in}"}], from: [10.0.0.0/8]}
 send: {provider: acme, credential: {secret: "${OUT}"}}
 """
+OK_CASE = "{case: ok, request: {json: [{m: a, v: 1, u: s}]}, sends: [{}]}"
 ALL = f"{ROUTE}---\n{ACME}---\n{SESSION}"
 
 
@@ -223,11 +224,11 @@ def test_route_that_is_named_and_not_there_is_an_error(tmp_path: Path):
     ("strict", "message"),
     [
         (True, "a.yaml:3:45: the environment variable OUT is not set; set it, or give a default: ${NAME:-default}"),
-        (False, "a.yaml:3:45: warning: the environment variable OUT is not set"),
+        (False, "a.yaml:3:45: note: the environment variable OUT is not set"),
     ],
     ids=["serve", "check"],
 )
-def test_unset_variable_is_an_error_or_a_warning(tmp_path: Path, strict: bool, message: str):
+def test_unset_variable_is_an_error_or_a_note(tmp_path: Path, strict: bool, message: str):
     specs, found = loaded(tmp_path, {"a.yaml": ALL}, strict=strict)
 
     assert found == [message]
@@ -239,7 +240,10 @@ def test_unset_variable_says_no_more_than_that(tmp_path: Path):
 
     _, found = loaded(tmp_path, {"a.yaml": f"{text}---\n{ACME}---\n{SESSION}"}, {"OUT": "out"}, strict=False)
 
-    assert found == ["a.yaml:3:29: warning: the environment variable URL is not set"]
+    assert found == [
+        "a.yaml:1:8: note: route: checked in part: variables that decide how it is built are not set",
+        "a.yaml:3:29: note: the environment variable URL is not set",
+    ]
 
 
 @pytest.mark.parametrize("ending", ["", "\n", "\r\n"], ids=repr)
@@ -290,7 +294,7 @@ def test_no_message_shows_a_secret(tmp_path: Path, text: str):
 @pytest.mark.parametrize(
     ("written", "said"),
     [
-        ('provider: "${X}"', "no provider named '${X}'"),
+        ('provider: "${X}"', "no provider is named '${X}'"),
         ('provider: acme, verify: ["${X}"]', "the provider has no recipe '${X}'"),
         ('provider: acme, rules: {metric: {pattern: "a${X}"}}', "'a${X}' is not a pattern"),
         ('provider: acme, rules: {attributes: {keys: "${X}"}}', "'${X}' is not a pattern"),
@@ -370,9 +374,22 @@ def test_folder_that_is_missing_is_an_error_of_the_system(tmp_path: Path):
 def test_broken_recipe_is_told_once_and_not_again_by_all_that_name_it(tmp_path: Path):
     text = f"{ROUTE}---\n{ACME}---\n{SESSION.replace('{session}', '{sesion}')}"
 
-    specs, found = loaded(tmp_path, {"a.yaml": text})
+    specs, found = loaded(tmp_path, {"a.yaml": text}, {"OUT": "out"})
 
+    assert found
     assert all("a.yaml:1" in line for line in found)
+    assert specs.routes == {}
+
+
+@pytest.mark.parametrize("broken", ["provider: acme\nreceive: [", "providr: acme", "provider: acme\nreceiv: {}"])
+def test_errors_of_a_provider_are_reported_once_and_other_routes_are_still_checked(tmp_path: Path, broken: str):
+    other = (
+        ROUTE.replace("route: a", "route: b").replace("provider: acme", "provider: zstack").replace("10.0.0.0/8", "x")
+    )
+
+    specs, found = loaded(tmp_path, {"p.yaml": broken, "a.yaml": ROUTE, "b.yaml": other}, {"OUT": "out"})
+
+    assert {line.partition(":")[0] for line in found} == {"b.yaml", "p.yaml"}
     assert specs.routes == {}
 
 
@@ -383,8 +400,8 @@ def test_broken_recipe_is_told_once_and_not_again_by_all_that_name_it(tmp_path: 
         pytest.param(
             "cases: [{case: one, request: {json: [{m: a, v: 1}]}, sends: [{}]}]",
             [
-                "a.yaml:6:48: warning: receive.point.unit: no case ever gives this a value",
-                "a.yaml:9:34: warning: send.item.u: no case ever gives this a value",
+                "a.yaml:6:48: warning: receive.point.unit: no case gives this a value",
+                "a.yaml:9:34: warning: send.item.u: no case gives this a value",
             ],
             id="a member without a value",
         ),
@@ -400,6 +417,39 @@ def test_watch_says_what_no_case_makes_non_null(tmp_path: Path, cases: str, said
     specs.watch.report()
 
     assert [line for line in messages(specs, tmp_path) if line.startswith("a.yaml")] == said
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        pytest.param(1, ["a.yaml:7:19: warning: receive.refuse[0].when: no case makes this true"], id="never"),
+        pytest.param(-1, [], id="in one case"),
+    ],
+)
+def test_watch_says_which_condition_no_case_makes_true(tmp_path: Path, value: int, said: list[str]):
+    acme = ACME.replace("send:", "  refuse: [{when: 'body[0].v < `0`', reason: BAD_FIELD, text: negative}]\nsend:")
+    acme += f"cases: [{{case: one, request: {{json: [{{m: a, v: {value}, u: s}}]}}}}, {OK_CASE}]\n"
+    specs, _ = loaded(tmp_path, {"a.yaml": f"{acme}---\n{SESSION}"}, trials=True)
+
+    for trial in specs.trials:
+        run_case(trial.case, trial.route)
+    specs.watch.report()
+
+    assert [line for line in messages(specs, tmp_path) if line.startswith("a.yaml")] == said
+
+
+def test_watch_counts_what_an_alias_repeats_as_one(tmp_path: Path):
+    acme = ACME.replace(
+        "send:", "  replies: {error: {status: 400}, errors: {BAD_FIELD: &rows [ROW], TOO_OLD: *rows}}\nsend:"
+    )
+    acme = acme.replace("ROW", "{when: message == 'm', status: 401}").replace("{status: 400}", "{status: 400}, ok: {}")
+    acme += f"cases: [{OK_CASE}, {{case: two, outcome: {{reason: BAD_FIELD, message: m}}, reply: {{status: 401}}}}]\n"
+    specs, _ = loaded(tmp_path, {"a.yaml": f"{acme}---\n{SESSION}"}, trials=True)
+
+    failures = [what for trial in specs.trials for what in run_case(trial.case, trial.route)]
+    specs.watch.report()
+
+    assert (failures, [line for line in messages(specs, tmp_path) if line.startswith("a.yaml")]) == ([], [])
 
 
 def test_case_of_a_route_runs_under_the_environment_that_it_states(tmp_path: Path):

@@ -10,12 +10,12 @@ ENVIRON = {"NAME": "value", "EMPTY": "", "QUOTE": "a: {b}\n- c", "NESTED": "${NA
 FILES = {"/run/secrets/x": "from a file"}
 
 
-def substituted(text: str) -> tuple[Any, list[tuple[str, str, bool]]]:
+def substituted(text: str) -> tuple[Any, list[tuple[str, str, str | None]]]:
     (node,) = parse(text, "f.yaml", Diagnostics())
-    found: list[tuple[str, str, bool]] = []
+    found: list[tuple[str, str, str | None]] = []
 
-    def report(mark: Mark, what: str, hint: str, is_environment: bool) -> None:
-        found.append((str(mark), what, is_environment))
+    def report(mark: Mark, what: str, hint: str, unset: str | None) -> None:
+        found.append((str(mark), what, unset))
 
     return Substitution(ENVIRON.get, FILES.get, report).to_python(node), found
 
@@ -44,16 +44,16 @@ def test_variables_are_replaced(text: str, value: Any):
 
 
 @pytest.mark.parametrize(
-    ("text", "what", "is_environment"),
+    ("text", "what", "unset"),
     [
-        pytest.param("a: ${NOPE}", "the environment variable NOPE is not set", True, id="unset"),
-        pytest.param("a: ${file:/nope}", "the file /nope cannot be read", True, id="no such file"),
-        pytest.param("a: ${A-B}", "'${A-B}' is no variable", False, id="not a name"),
-        pytest.param("a: ${}", "'${}' is no variable", False, id="nothing"),
-        pytest.param("a: ${NAME:default}", "'${NAME:default}' is no variable", False, id="a colon alone"),
+        pytest.param("a: ${NOPE}", "the environment variable NOPE is not set", "NOPE", id="unset"),
+        pytest.param("a: ${file:/nope}", "the file /nope cannot be read", "file:/nope", id="no such file"),
+        pytest.param("a: ${A-B}", "'${A-B}' is no variable", None, id="not a name"),
+        pytest.param("a: ${}", "'${}' is no variable", None, id="nothing"),
+        pytest.param("a: ${NAME:default}", "'${NAME:default}' is no variable", None, id="a colon alone"),
     ],
 )
-def test_what_cannot_be_replaced_is_reported_with_its_place(text: str, what: str, is_environment: bool):
+def test_what_cannot_be_replaced_is_reported_with_its_place(text: str, what: str, unset: str | None):
     _, found = substituted(text)
 
-    assert found == [("f.yaml:1:4", what, is_environment)]
+    assert found == [("f.yaml:1:4", what, unset)]

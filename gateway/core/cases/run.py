@@ -25,9 +25,10 @@ from gateway.core.encode import Call, encode
 from gateway.core.errors import GatewayError
 from gateway.core.fitting import Encoder
 from gateway.core.fold import fold
+from gateway.core.issued import issue
 from gateway.core.judge import Judged, judge
 from gateway.core.message import Message
-from gateway.core.model import DataPoint, Request, Response
+from gateway.core.model import DataPoint, Request, Response, Secret
 from gateway.core.outcome import Code, Outcome
 from gateway.core.provider import RequestMatch
 from gateway.core.raw import read_raw
@@ -37,9 +38,11 @@ from gateway.core.recipe.verify import Check, Forgetful
 from gateway.core.relay import Relayed, outcome_of, passed_headers, relay
 from gateway.core.reply import reply
 from gateway.core.route import Route
+from gateway.core.signing import login_draft, login_token
 from gateway.core.snapshot import Match, make_snapshot
 
 _ENTROPY = bytes(range(16))
+_SESSION_S = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,7 @@ class Case:
     now_ns: int
     request: str | Mapping[str, Any] | None = None
     points: list[dict[str, Any]] | None = None
+    login: Mapping[str, Any] | None = None
     declares: list[dict[str, Any]] | None = None
     sends: list[dict[str, Any]] | None = None
     answer: Mapping[str, Any] | None = None
@@ -74,13 +78,15 @@ def case_request(case: Case, route: Route) -> Request:
             raise Mismatch(f"request: {error}") from error
     parts = dict(case.request or {})
     needed = {name: name for name in route.source.provider.needs}
-    given = {name: str(value) for name, value in (needed | dict(route.source.given)).items()}
+    stated = needed | dict(route.source.given) | dict(parts.get("given", {}))
+    given = {name: str(value) for name, value in stated.items()}
     draft = _draft(parts, route.source.receive.requests[0], given)
     try:
         check = _check_for(draft, route, parts.get("sign"))
         if check is None:
             return draft.render()
-        return sign(draft, check.recipe, _credential(check), given, Fresh(case.now_ns, _ENTROPY)).request
+        credential = _credential(check, case.now_ns)
+        return sign(draft, check.recipe, credential, given, Fresh(case.now_ns, _ENTROPY)).request
     except GatewayError as error:
         raise Mismatch(f"request: {error.outcome.message}") from error
 
@@ -126,11 +132,18 @@ def _calling_by(route: Route, wanted: str) -> Route:
     raise Mismatch(f"sends: no request is named {wanted!r}")
 
 
-def _credential(check: Check) -> Credential:
-    """Return a credential that the check accepts."""
-    for key, secrets in check.keyring.by_key.items():
-        return Credential(secrets[0], key)
-    return Credential(next(iter(check.keyring.by_digest.values())))
+def _credential(check: Check, now_ns: int) -> Credential:
+    """Return a credential that the check accepts: one of the route, or a session of an account. Raises Mismatch."""
+    own = [Credential(secrets[0], key) for key, secrets in check.keyring.by_key.items()]
+    own += [Credential(secret) for secret in check.keyring.by_digest.values()]
+    if not own:
+        accounts = [account for accounts in check.accounts.values() for account in accounts]
+        tokens = [issue(each, now_ns=now_ns, lifetime_s=_SESSION_S, entropy=_ENTROPY)[0] for each in accounts]
+        return Credential(Secret(tokens[0]))
+    for slot in own[0].misfits(check.recipe):
+        what = f"{check.recipe.name} takes only {slot.chars} for its slot {slot.name!r}"
+        raise Mismatch(f"request: {what}, which excludes the credential of this case")
+    return own[0]
 
 
 def _header(parts: Mapping[str, Any], wanted: str) -> str | None:
@@ -159,6 +172,8 @@ class _Run:
             self._accept()
         if case.points is not None:
             yield from self._points(case.points)
+        if case.login is not None:
+            yield from self._login(case.login)
         if case.declares is not None:
             yield from self._declares(case.declares)
         if case.sends is not None:
@@ -206,6 +221,20 @@ class _Run:
             return
         made = [item.point.as_mapping() for item in self._accepted().items]
         yield from differences(expected, made, "points")
+
+    def _login(self, expected: Mapping[str, Any]) -> Iterator[str]:
+        """Compare the call that logs in to the target, before it is signed, and the token of its answer."""
+        target = self.route.target
+        if target.login is None:
+            raise Mismatch(f"login: {self.route.name} does not log in to its target")
+        try:
+            draft = login_draft(target, target.login, now_ns=self.case.now_ns, call_id=_ENTROPY.hex())
+        except GatewayError as error:
+            raise Mismatch(f"login: {error.outcome.message}") from error
+        yield from differences(expected.get("sends", {}), draft_parts(draft), "login.sends")
+        token = login_token(target.login, stated_response(expected.get("answer", {})))
+        if "token" in expected:
+            yield from differences(expected["token"], token, "login.token")
 
     def _declares(self, expected: list[dict[str, Any]]) -> Iterator[str]:
         calls = first_calls(self.route.target, self._encode(), self._encoder)

@@ -1,5 +1,6 @@
 """What can be known of an expression before it ever runs: the names it reads, and mistakes in its syntax tree."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,14 +25,26 @@ _ALL_INHERIT = {
 KNOWN_FUNCTIONS = frozenset(_BUILTIN) | frozenset(FUNCTIONS)
 
 
+_TEXT_HINT = "text is written in quotes within quotes: \"'text'\""
+_ARITHMETIC_HINT = "JMESPath has no arithmetic; functions such as from_s() and to_ms() convert times"
+
+
+class BadExpression(ValueError):
+    """A text that is not JMESPath: what is wrong where, and what to do."""
+
+    def __init__(self, what: str, hint: str = "") -> None:
+        super().__init__(what)
+        self.hint = hint
+
+
 def parse(source: str) -> Any:
-    """Return jmespath.py's syntax tree. Raises ValueError, its text saying what is wrong where."""
+    """Return jmespath.py's syntax tree. Raises BadExpression."""
     try:
         return Parser().parse(source).parsed
     except JMESPathError as error:
-        raise ValueError(_why(source, error)) from error
+        raise BadExpression(_why(source, error), _hint(source, error)) from error
     except RecursionError as error:
-        raise ValueError("the expression is nested too deeply") from error
+        raise BadExpression("the expression is nested too deeply") from error
 
 
 def root_names(node: Any, at_root: bool = True) -> Iterator[tuple[str, ...]]:
@@ -119,3 +132,11 @@ def _why(source: str, error: JMESPathError) -> str:
     if position is None or token is None:
         return f"{source!r} is not JMESPath"
     return f"{source!r} is not JMESPath (unexpected {str(token)!r} at character {position + 1})"
+
+
+def _hint(source: str, error: JMESPathError) -> str:
+    token, position = getattr(error, "token_value", None), getattr(error, "lex_position", 0) or 0
+    follows_a_value = re.search(r"[\w)\]}\"'`]\s*$", source[:position]) is not None
+    if follows_a_value and (token in ("+", "-", "/", "%", "*") or (isinstance(token, int) and token < 0)):
+        return _ARITHMETIC_HINT
+    return f"a number is written in backticks: `{token}`" if isinstance(token, int) else _TEXT_HINT

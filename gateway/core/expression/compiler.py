@@ -32,13 +32,15 @@ class Compiler:
     """Compiles the expressions of one document.
 
     `names` of each call are the root names that the scope will hold; None leaves them unchecked. `on_value`, when
-    given, is called with the key path of a member each time it comes out non-null.
+    given, is called with the key path of a member each time it comes out non-null, and with that of a condition each
+    time it holds. `watched` are the key paths of these members, `conditions` those of the conditions.
     """
 
     def __init__(self, on_value: Callable[[KeyPath], None] | None = None) -> None:
         self.problems: list[Problem] = []
         self.read: dict[tuple[str, ...], KeyPath] = {}
         self.watched: set[KeyPath] = set()
+        self.conditions: set[KeyPath] = set()
         self.functions: set[str] = set()
         self._on_value = on_value
 
@@ -52,6 +54,21 @@ class Compiler:
             items = [self.expression(item, names, (*at, index)) for index, item in enumerate(source)]
             return lambda scope: [item(scope) for item in items]
         return lambda scope: source
+
+    def condition(self, source: Any, names: Collection[str] | None, at: KeyPath) -> Expression:
+        """Compile a `when`."""
+        condition, watch = self.expression(source, names, at), self._on_value
+        if watch is None:
+            return condition
+        self.conditions.add(at)
+
+        def watched(scope: Mapping[str, Any]) -> Any:
+            holds = condition(scope)
+            if holds:
+                watch(at)
+            return holds
+
+        return watched
 
     def text(self, source: str, names: Collection[str], at: KeyPath, *, escape: Callable[[str], str] = str) -> Text:
         """Compile text with `{dotted.names}`; `{{` and `}}` are braces. It gives null when any name is null.
@@ -82,8 +99,8 @@ class Compiler:
     def _jmespath(self, source: str, names: Collection[str] | None, at: KeyPath) -> Expression:
         try:
             tree = check.parse(source)
-        except ValueError as error:
-            self._problem(at, str(error), "text is written in quotes within quotes: \"'text'\"")
+        except check.BadExpression as error:
+            self._problem(at, str(error), error.hint)
             return _null
         sound = True
         for chain in check.root_names(tree):

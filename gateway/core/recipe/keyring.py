@@ -1,11 +1,12 @@
 """The credentials that one recipe may be verified against."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from gateway.core.model import Secret
-from gateway.core.recipe.model import Recipe
+from gateway.core.recipe.model import KeySlot, Recipe, SecretSlot
 
 MAX_SECRETS_PER_KEY = 4
 
@@ -24,6 +25,14 @@ class Credential:
     def serves(self, recipe: Recipe) -> bool:
         """Tell whether it fills exactly the slots of the recipe."""
         return self.recipe in (None, recipe.name) and recipe.needs_key == (self.key is not None)
+
+    def misfits(self, recipe: Recipe) -> Iterator[KeySlot | SecretSlot]:
+        """Yield each slot of the recipe whose `chars` do not allow what the credential has for it."""
+        for slot in recipe.slots.values():
+            if isinstance(slot, KeySlot) and self.key and not re.fullmatch(slot.chars, self.key):
+                yield slot
+            if isinstance(slot, SecretSlot) and not re.fullmatch(slot.chars, self.secret.reveal()):
+                yield slot
 
 
 @dataclass(frozen=True, slots=True)
