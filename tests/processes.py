@@ -15,6 +15,11 @@ ROOT = Path(__file__).parents[1]
 START_S = 30.0
 
 
+def accept_sigint() -> None:
+    """Undo the SIG_IGN that a shell gives to what it runs in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Command:
     """A command that runs. What it has logged so far is in `log`, one line an entry."""
 
@@ -53,10 +58,17 @@ class Command:
             self.log.append(line.decode().rstrip("\n"))
 
     async def line(self) -> str:
-        """Read one line of its standard output."""
+        """Read one line of its standard output; fails where it has ended."""
         assert self._process.stdout is not None
         async with asyncio.timeout(START_S):
-            return (await self._process.stdout.readline()).decode().rstrip("\n")
+            raw = await self._process.stdout.readline()
+        assert raw, self.log
+        return raw.decode().rstrip("\n")
+
+    def close_output(self) -> None:
+        """Close the reading end of its standard output."""
+        transport = self._process._transport.get_pipe_transport(1)  # type: ignore[attr-defined]
+        transport.close()
 
     def signal(self, number: int) -> None:
         # Not `send_signal`: it reaps a process that has ended, and asyncio then knows no exit code.
@@ -94,6 +106,7 @@ async def command(
         stdout=PIPE,
         stderr=PIPE,
         limit=16_777_216,  # of one line
+        preexec_fn=accept_sigint,
     )
     try:
         yield Command(process)

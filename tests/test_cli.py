@@ -20,6 +20,7 @@ from gateway import __version__, cli
 from gateway.cli import COMMANDS, GROUPS
 from gateway.commands.options import UserError, WrongUsage
 from tests.commands.requests import ENVIRON, REPORT
+from tests.processes import accept_sigint
 from tests.terminal import run
 
 ROOT = Path(__file__).parents[1]
@@ -263,11 +264,6 @@ def test_ctrl_c_while_it_waits_for_standard_input_is_130() -> None:
     output, errors = process.communicate(timeout=20)
 
     assert (process.returncode, output, errors) == (130, b"", b"")
-
-
-def accept_sigint() -> None:
-    """Undo the SIG_IGN that a shell gives to what it runs in the background."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def unread_bytes(pipe: IO[bytes] | None) -> int:

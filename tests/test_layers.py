@@ -19,7 +19,7 @@ COMMANDS = [name for name in MODULES if name.startswith("gateway.commands.")]
 
 # From the top down. A part may import what is below it, and itself.
 LAYERS = [
-    {"__main__", "tied"},
+    {"__main__"},
     {"cli"},
     {"commands"},
     {"app"},

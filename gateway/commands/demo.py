@@ -1,38 +1,47 @@
-"""gateway demo: the gateway and a stand-in vendor as two processes, and a request to try them with."""
+"""gateway demo: the gateway and a stand-in vendor in one process, and a request to try them with."""
 
 import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
 
-from gateway.commands.child import Child, read_entry
+from gateway.app import Gateway, Settings, run
 from gateway.commands.loading import load_or_fail
-from gateway.commands.options import DEFAULT_ROUTES, Routes, UserError, fail
+from gateway.commands.options import DEFAULT_ROUTES, Routes, fail, system_text
 from gateway.commands.posting import curl, post
-from gateway.commands.printing import heading, line, print_response
+from gateway.commands.printing import heading, json_line, line, print_response
+from gateway.commands.targets import retarget
+from gateway.commands.vendor import play_vendor, vendor_route
+from gateway.core.accept import accept
 from gateway.core.cases.anew import Anew, make_anew
 from gateway.core.cases.differences import differences
 from gateway.core.cases.parts import Mismatch
 from gateway.core.cases.run import case_request
 from gateway.core.errors import GatewayError
-from gateway.core.json import read_json
 from gateway.core.model import Request
 from gateway.core.outcome import Code
 from gateway.core.recipe.model import Recipe, TimeSlot
+from gateway.core.recipe.verify import Forgetful
 from gateway.core.route import Route
+from gateway.core.snapshot import make_snapshot
 from gateway.core.suggest import nearest
 from gateway.delivery.courier import fresh
-from gateway.specs.load import Trial
+from gateway.logs import forward
+from gateway.reload import Origin
+from gateway.specs.load import Specs, Trial, load
 
-_ARRIVE_S = 5.0
-_REFUSED_S = 0.5  # then nothing is expected any more
-_SECRET = "GATEWAY_DEMO_SECRET"
+STAND_IN = "stand-in"
+ARRIVE_S = 5.0
+REJECTED_S = 0.5  # how long to wait for data points of a report that was rejected
+GRACE_S = 2.0
 
 
 def demo(
@@ -45,9 +54,9 @@ def demo(
 ) -> None:
     """Run the gateway with a stand-in vendor, and a request to try.
 
-    Request and environment are those of the route's first case; its times are moved to now, and it is signed anew. It
+    Request and environment are those of the route's first case. Its times are moved to now, and it is signed again. It
     is printed as a curl line for another terminal, and each exchange as it happens. With --once, exits 0 when the data
-    points arrived.
+    points arrived. Mirrors are left out.
 
     \b
     Example:
@@ -58,12 +67,7 @@ def demo(
         sample = case_request(trial.case, trial.route)
     except Mismatch as error:
         fail(str(error))
-    try:
-        code = asyncio.run(_until_told(_demo(trial, routes, port, sample, once), then=1 if once else 0))
-    except UserError as error:
-        taken = "address already in use" in str(error)
-        fail(f"{error}; choose another with --port (make run PORT=…)" if taken else str(error))
-    raise typer.Exit(code)
+    raise typer.Exit(run(_until_signal(_demo(trial, routes, port, sample, once), code=1 if once else 0)))
 
 
 def _trial(routes: Path, wanted: str | None) -> Trial:
@@ -85,21 +89,20 @@ def _is_shown(trial: Trial) -> bool:
 
 
 def _demands(trial: Trial) -> tuple[bool, bool]:
-    """Tell what a request needs to be posted once more: the host that it matches, a signature for the moment."""
+    """Tell what a request needs to be posted again: the host that it matches, a signature for the moment."""
     source = trial.route.source
     return bool(source.match.tests), any(check.recipe.signature is not None for check in source.checks or ())
 
 
-async def _until_told(main: Coroutine[Any, Any, int], *, then: int) -> int:
-    """Run it to its end, or until SIGTERM or a closed terminal, and `then` is returned. Either way its children end
-    first, as they do on Ctrl-C, which asyncio turns into a cancellation by itself."""
+async def _until_signal(main: Coroutine[Any, Any, int], *, code: int) -> int:
+    """Run it to its end; on SIGTERM or SIGHUP, cancel it and return `code`."""
     task = asyncio.current_task()
     assert task is not None
-    told = False
+    signalled = False
 
     def end() -> None:
-        nonlocal told
-        told = True
+        nonlocal signalled
+        signalled = True
         task.cancel()
 
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -107,85 +110,160 @@ async def _until_told(main: Coroutine[Any, Any, int], *, then: int) -> int:
     try:
         return await main
     except asyncio.CancelledError:
-        if told:
-            return then
+        if signalled:
+            return code
         raise
 
 
 async def _demo(trial: Trial, routes: Path, port: int, sample: Request, once: bool) -> int:
-    route, environ = trial.route, _environ(trial)
+    output = _Output()
+    forward(output.log)
+    route = trial.route
     with TemporaryDirectory(prefix="gateway-demo-") as data:
         async with (
-            Child("stand-in", _sink_arguments(route, routes), environ) as sink,
-            Child("gateway", _serve_arguments(route, routes, port, sink.address, data), environ) as gateway,
+            _running(_stand_in(route, output)) as stand_in,
+            _running(_gateway(trial, routes, port, stand_in.address, Path(data)), port) as gateway,
         ):
-            anew = _anew(trial, sample, gateway.address)
+            again = _again(trial, sample, gateway.address)
             line(f"{route.name}: {route.source.provider.title} in, {route.target.provider.title} out", "bold")
-            line(f"The gateway listens on http://{gateway.address}, a stand-in vendor on http://{sink.address}.")
-            return await (_once(trial, anew.request, gateway, sink) if once else _show_all(anew, gateway, sink))
+            line(f"The gateway listens on http://{gateway.address}, a stand-in vendor on http://{stand_in.address}.")
+            if once:
+                return await _once(trial, sample, again.request, gateway.address, output)
+            return await _show_all(again, gateway.address, output)
 
 
-def _anew(trial: Trial, sample: Request, address: str) -> Anew:
+class _Output:
+    """What is printed while a demonstration runs: data points and log lines, with who they are from."""
+
+    def __init__(self) -> None:
+        self.points: asyncio.Queue[Any] = asyncio.Queue()
+        self.lines: asyncio.Queue[str] = asyncio.Queue()
+        self._loop = asyncio.get_running_loop()
+
+    def take(self, values: Sequence[Any]) -> None:
+        for value in values:
+            self.points.put_nowait(value)
+            self._put(STAND_IN, json_line(value))
+
+    def log(self, event: Mapping[str, Any]) -> None:
+        """Take a log event, from any thread. Of the stand-in's reports, only those that failed are shown."""
+        if event.get("event") != "report":
+            self._put(
+                "gateway", " ".join([str(event["event"]), *(f"{k}={v}" for k, v in event.items() if k != "event")])
+            )
+        elif event.get("route") != STAND_IN or event.get("code") != Code.OK:
+            words = [event.get(name) for name in ("code", "reason", "message")]
+            name = STAND_IN if event.get("route") == STAND_IN else "gateway"
+            self._put(name, " ".join(str(word) for word in words if word) + f"  {event.get('ms')} ms")
+
+    def _put(self, name: str, text: str) -> None:
+        self._loop.call_soon_threadsafe(self.lines.put_nowait, f"{name:8}  {text}")
+
+
+@asynccontextmanager
+async def _running(gateway: Gateway, port: int = 0) -> AsyncIterator[Gateway]:
+    """Run a gateway meanwhile. Raises UserError where its port is taken."""
+    try:
+        await gateway.start()
+    except OSError as error:
+        fail(f"cannot listen on 127.0.0.1:{port}: {system_text(error)}; choose another with --port (make run PORT=…)")
+    try:
+        yield gateway
+    finally:
+        await gateway.stop()
+
+
+def _stand_in(route: Route, output: _Output) -> Gateway:
+    """Return a gateway that plays the target's vendor, and holds data points to the rules that the route sends by."""
+    credential = route.target.credential
+    # Without its recipe: where the target logs in, that is the recipe of the session.
+    unbound = None if credential is None else replace(credential, recipe=None)
+    played = vendor_route(route.target.provider, unbound, {})
+    played = replace(played, name=STAND_IN, source=replace(played.source, rules=route.target.rules))
+    return play_vendor(played, Settings(listen="127.0.0.1:0", admin=None, grace_s=GRACE_S), output.take)
+
+
+def _gateway(trial: Trial, routes: Path, port: int, stand_in: str, data: Path) -> Gateway:
+    """Return a gateway that serves the route towards the stand-in, and reloads it when its file changes."""
+    environ = {**os.environ, **trial.environ}
+    target = f"{trial.owner}=http://{stand_in}{trial.route.target.base_path}"
+
+    def load_again() -> Specs:
+        specs = load(routes, environ, only=[trial.owner], strict_environment=False)
+        if trial.owner in specs.routes:
+            specs.routes = retarget(specs.routes, [target])
+            specs.routes = {name: replace(route, mirrors=()) for name, route in specs.routes.items()}
+        return specs
+
+    specs = load_again()
+    settings = Settings(listen=f"127.0.0.1:{port}", admin=None, grace_s=GRACE_S, data=data)
+    origin = Origin(folder=routes, load=load_again, first=specs)
+    return Gateway(make_snapshot(list(specs.routes.values())), settings, origin=origin)
+
+
+def _again(trial: Trial, sample: Request, address: str) -> Anew:
     try:
         return make_anew(sample, trial.route, then_ns=trial.case.now_ns, fresh=fresh(), address=address)
     except GatewayError as error:
         fail(error.outcome.message)
 
 
-async def _once(trial: Trial, request: Request, gateway: Child, sink: Child) -> int:
+async def _once(trial: Trial, sample: Request, request: Request, address: str, output: _Output) -> int:
     heading("request")
-    line(curl(request, gateway.address))
-    response = await post(request, gateway.address, timeout_s=trial.route.target.timeout_s + 1)
+    line(curl(request, address))
+    response = await post(request, address, timeout_s=trial.route.target.timeout_s + 1)
     heading("reply")
     print_response(response)
     heading("the stand-in received")
-    expected = [_timeless(point) for point in trial.case.points or [{}]]
-    refused = response.status >= 300
-    received = await _received(sink.data(), len(expected), within_s=_REFUSED_S if refused else _ARRIVE_S)
-    for text in received:
-        line(text)
+    expected = _expected(trial, sample)
+    rejected = response.status >= 300
+    received = await _received(output.points, len(expected), within_s=REJECTED_S if rejected else ARRIVE_S)
+    for point in received:
+        line(json_line(point))
     if len(received) < len(expected):
         line(f"{len(received)} of {len(expected)} data points", "red")
         return 1
-    wrong = list(differences(expected, [read_json(text) for text in received], "points"))
+    wrong = list(differences(expected, received, "points"))
     for difference in wrong:
         line(difference, "red")
-    return 1 if wrong or refused else 0
+    return 1 if wrong or rejected else 0
 
 
-async def _received(data: AsyncIterator[str], number: int, *, within_s: float) -> list[str]:
+def _expected(trial: Trial, sample: Request) -> list[dict[str, Any]]:
+    """Return what the case says of the data points, else an empty map for each that the report has.
+
+    Without their times: the case has a clock of its own, and the target perhaps no place for a time.
+    """
+    if trial.case.points is not None:
+        return [{name: value for name, value in point.items() if name != "time_ns"} for point in trial.case.points]
+    match = make_snapshot([trial.route]).match(sample)
+    try:
+        items = accept(match, match.read(sample), now_ns=trial.case.now_ns, replays=Forgetful()).items if match else ()
+    except GatewayError:
+        return []
+    return [{} for _ in items]
+
+
+async def _received(points: asyncio.Queue[Any], number: int, *, within_s: float) -> list[Any]:
     """Return so many data points, or those that arrived in time."""
-    received: list[str] = []
+    received: list[Any] = []
     try:
         async with asyncio.timeout(within_s):
             while len(received) < number:
-                received.append(await anext(data))
-    except (TimeoutError, StopAsyncIteration):
+                received.append(await points.get())
+    except TimeoutError:
         pass
     return received
 
 
-def _timeless(point: dict[str, Any]) -> dict[str, Any]:
-    """Leave the time out: the case has a clock of its own, and the target perhaps no place for a time."""
-    return {name: value for name, value in point.items() if name != "time_ns"}
-
-
-async def _show_all(anew: Anew, gateway: Child, sink: Child) -> int:
-    """Print what happens, until one of the two ends. Raises UserError then: nobody asked it to."""
-    line(f"In another terminal{_in_time(anew.recipe)}:\n")
-    line(curl(anew.request, gateway.address), "bold")
+async def _show_all(again: Anew, address: str, output: _Output) -> int:
+    """Print what happens until the process is interrupted."""
+    line(f"In another terminal{_in_time(again.recipe)}:\n")
+    line(curl(again.request, address), "bold")
     line("\nCtrl-C ends both.")
-    sys.stdout.flush()
-    async with asyncio.TaskGroup() as tasks:
-        logs = {
-            tasks.create_task(_show(gateway.name, _exchanges(gateway))): gateway,
-            tasks.create_task(_show(sink.name, _exchanges(sink, failed=True))): sink,
-        }
-        others = [tasks.create_task(_show(child.name, child.data())) for child in (gateway, sink)]
-        ended, _ = await asyncio.wait(logs, return_when=asyncio.FIRST_COMPLETED)
-        for task in (*logs, *others):
-            task.cancel()
-    fail(f"the {logs[ended.pop()].name} has ended")
+    while True:
+        sys.stdout.flush()
+        line(await output.lines.get())
 
 
 def _in_time(recipe: Recipe | None) -> str:
@@ -195,48 +273,3 @@ def _in_time(recipe: Recipe | None) -> str:
     windows = [slot.window_s for slot in recipe.slots.values() if isinstance(slot, TimeSlot)]
     words = [f" within {window_s:g} s" for window_s in windows] + [" once" for _ in recipe.replay[:1]]
     return ",".join(words)
-
-
-async def _show(name: str, texts: AsyncIterator[str]) -> None:
-    async for text in texts:
-        line(f"{name:8}  {text}")
-        sys.stdout.flush()
-
-
-async def _exchanges(child: Child, *, failed: bool = False) -> AsyncIterator[str]:
-    """Yield a line for each report that a child logs, or for each that failed, and all else that it says."""
-    async for text in child.log():
-        entry = read_entry(text)
-        if entry.get("event") != "report":
-            yield text
-        elif not failed or entry.get("code") != Code.OK:
-            words = [entry.get(name) for name in ("code", "reason", "message")]
-            yield " ".join(str(word) for word in words if word) + f"  {entry.get('ms')} ms"
-
-
-def _environ(trial: Trial) -> dict[str, str]:
-    credential = trial.route.target.credential
-    secret = {_SECRET: credential.secret.reveal()} if credential else {}
-    without_option = ("GATEWAY_TLS_", "GATEWAY_ADMIN_TOKEN")  # to say that there is none
-    plain = {name: value for name, value in os.environ.items() if not name.startswith(without_option)}
-    return {**plain, **trial.environ, **secret, "PYTHONUNBUFFERED": "1"}
-
-
-def _sink_arguments(route: Route, routes: Path) -> list[str]:
-    target = route.target
-    arguments = ["sink", target.provider.name, "--listen", "127.0.0.1:0", "--routes", str(routes)]
-    arguments += ["--rules-of", route.name]
-    if target.credential is not None:
-        arguments += ["--secret", f"env:{_SECRET}"]
-        arguments += ["--key", target.credential.key] if target.credential.key else []
-    return arguments
-
-
-def _serve_arguments(route: Route, routes: Path, port: int, sink: str, data: str) -> list[str]:
-    """Every option is stated that the environment could change. A queue lasts as long as the demonstration."""
-    return [
-        *("serve", "--routes", str(routes), "--only", route.name),
-        *("--target", f"{route.name}=http://{sink}{route.target.base_path}", "--data", data),
-        *("--listen", f"127.0.0.1:{port}", "--admin", "127.0.0.1:0", "--watch"),
-        *("--log-level", "info", "--log-format", "json", "--grace-s", "2", "--drain-delay-s", "0"),
-    ]

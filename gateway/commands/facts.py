@@ -51,7 +51,7 @@ def _receive_facts(receive: Receive) -> Facts:
 def _send_facts(provider: Provider, send: Send) -> Facts:
     facts: Facts = {"sends": {form.name: sent(form, provider) for form in send.requests}}
     if send.login is not None:
-        facts["logs_in"] = login_words(send.login, provider)
+        facts["logs_in"] = login_words(send.login, filled_in(send.login.form.path, provider))
     first: dict[str, str] = {}
     for target in () if provider.relay else own_targets(provider):
         holding = _holding(target)
@@ -98,8 +98,9 @@ def sent(form: CallForm, provider: Provider, base: str = "") -> str:
     )
 
 
-def login_words(login: Login, provider: Provider) -> str:
-    call = f"{login.form.method} {filled_in(login.form.path, provider)}"
+def login_words(login: Login, url: str) -> str:
+    """Return how a session is got, in a few words; `url` is where the call goes, as far as it is known."""
+    call = f"{login.form.method} {url}"
     return f"for {login.for_recipe.name}: {call}, signed by {login.sign.name}, good for {login.lifetime_s:g} s"
 
 

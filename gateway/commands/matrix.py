@@ -45,7 +45,7 @@ def matrix(
     """
     if (source is None) != (target is None):
         misuse("name both providers, FROM and TO, or none")
-    specs = load_or_fail(routes)
+    specs = load_or_fail(routes, strict_environment=False)
     if source is not None and target is not None:
         _show_pair(_pair(specs, source, target), json)
         return

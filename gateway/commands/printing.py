@@ -38,13 +38,18 @@ def line(text: str, style: str = "") -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print one line of JSON; what was not UTF-8 on the wire is printed as lone surrogates, `\\udc80` and up."""
+    """Print one line of JSON."""
+    sys.stdout.write(json_line(value) + "\n")
+    sys.stdout.flush()
+
+
+def json_line(value: Any) -> str:
+    """Return one line of JSON; what was not UTF-8 on the wire is written as lone surrogates, `\\udc80` and up."""
     try:
         data = write_json(value)
     except ValueError:
         data = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
-    sys.stdout.write(data.decode() + "\n")
-    sys.stdout.flush()
+    return data.decode()
 
 
 def print_diagnostics(diagnostics: Diagnostics) -> None:

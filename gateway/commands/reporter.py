@@ -13,7 +13,7 @@ from gateway.core.errors import GatewayError
 from gateway.core.fold import mask
 from gateway.core.model import PublicUrl
 from gateway.core.outcome import Outcome
-from gateway.core.provider import CallForm, Provider, Send
+from gateway.core.provider import CallForm, Login, Provider, Send
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.model import Recipe
 from gateway.core.route import Route, Target
@@ -50,8 +50,9 @@ def reporter_route(provider: Provider, base: PublicUrl, credential: Credential |
         fail(f"{provider.name} has no `send`: its reporters cannot be played")
     if provider.relay:
         fail(f"{provider.name} is a relay: its calls hold no data points; `gateway sign` signs one of your own")
-    form, recipe = _form(provider.send, credential, provider.name)
-    check_given(given, form.sign, provider)
+    login = provider.send.login_for(credential)
+    form, recipe = _form(provider.send, credential, login, provider.name)
+    check_given(given, [*form.sign, *([login.sign] if login else [])], provider)
     missing = [name for name in provider.needs if name not in given and name not in provider.given]
     if missing:
         misuse(f"{provider.name} needs --given {missing[0]}=…")
@@ -67,19 +68,23 @@ def reporter_route(provider: Provider, base: PublicUrl, credential: Credential |
         given={**provider.given, **given},
         rules=(),
         limits=provider.limits,
+        login=login,
     )
     return replace(stand_in_route(provider), target=target)
 
 
-def _form(send: Send, credential: Credential | None, name: str) -> tuple[CallForm, Recipe | None]:
-    """Return the first call that the credential can sign, and the recipe by which; without one, an unsigned call."""
+def _form(send: Send, credential: Credential | None, login: Login | None, name: str) -> tuple[CallForm, Recipe | None]:
+    """Return the first call that the credential can sign, and the recipe by which; without one, an unsigned call.
+
+    With a login, it is the first call that carries the session.
+    """
     recipes = [recipe for form in send.requests for recipe in form.sign]
     if credential is None:
         for form in send.requests:
             if not form.sign:
                 return form, None
         misuse(f"calls to {name} are signed: give " + ("--key and --secret" if recipes[0].needs_key else "--secret"))
-    fitting = serving(recipes, credential, name)
+    fitting = [login.for_recipe] if login else serving(recipes, credential, name)
     for form in send.requests:
         for recipe in form.sign:
             if recipe in fitting:

@@ -5,12 +5,14 @@ from dataclasses import replace
 
 from gateway.commands.facts import Facts, filled_in, given_words, login_words, present, received, rule_facts
 from gateway.commands.losses import lost_words
+from gateway.core.expression import EvaluationError
 from gateway.core.loss.between import route_loss
 from gateway.core.loss.probe import NotHeld
 from gateway.core.model import PublicUrl
-from gateway.core.provider import Limits, Provider
+from gateway.core.provider import Limits, Login, Provider
 from gateway.core.recipe.verify import Check
 from gateway.core.route import PointChanges, Route, Source, Target
+from gateway.core.signing import login_url
 from gateway.specs.diagnostic import Diagnostic
 
 
@@ -71,10 +73,18 @@ def _target_facts(target: Target) -> Facts:
         "to": _named(target.provider),
         "calls": f"{target.form.method} {base}{path}, request {target.form.name}",
         "signs": _signing_words(target),
-        "logs_in": login_words(target.login, target.provider) if target.login else "",
+        "logs_in": login_words(target.login, _login_url(target, target.login)) if target.login else "",
         "given": given_words(target.given),
         "rules_out": rule_facts(target.rules),
     }
+
+
+def _login_url(target: Target, login: Login) -> str:
+    path = filled_in(login.form.path, target.provider, target.given)
+    try:
+        return _url_text(login_url(target, login)) + path
+    except (ValueError, EvaluationError):  # a variable in it is not set
+        return f"…{path}"
 
 
 def _delivery_facts(target: Target) -> dict[str, str]:

@@ -63,7 +63,8 @@ def vendor_route(provider: Provider, credential: Credential | None, given: dict[
         fail(f"{provider.name} has no `receive`: it cannot be played")
     check_given(given, receive.verify, provider)
     if credential is not None:
-        serving(receive.verify, credential, provider.name)
+        logins = [recipe for form in receive.requests if form.also and form.also.issues for recipe in form.also.verify]
+        serving([*receive.verify, *logins], credential, provider.name)
     stand_in = stand_in_route(provider)
     source = replace(
         stand_in.source,

@@ -10,6 +10,7 @@ from gateway.core.expression.compiler import Text
 from gateway.core.message import BodyKind
 from gateway.core.outcome import Code, Reason, Then
 from gateway.core.pacing import UNPACED, Pace
+from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.model import Recipe
 from gateway.core.rules import Rule
 
@@ -219,6 +220,17 @@ class Send:
     login: Login | None = None
     poll: Poll | None = None
     declare: Declare | None = None
+
+    def login_for(self, credential: Credential | None) -> Login | None:
+        """Return the login where the credential is meant for it, and so not for what carries the session."""
+        login = self.login
+        if login is None or credential is None or login.sign.needs_key != (credential.key is not None):
+            return None
+        names_it = credential.recipe in (login.for_recipe.name, login.sign.name)
+        serves_no_call = credential.recipe is None and not any(
+            credential.serves(recipe) for form in self.requests for recipe in form.sign
+        )
+        return login if names_it or serves_no_call else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,8 @@ def build_target(
     for needed in provider.needs:
         if given.get(needed) in (None, ""):
             parts.document.error((*at, "given"), f"{provider.name} needs `given.{needed}` to send")
-    login = _login(spec.credential, provider.send)
+    credential = None if spec.credential is None else to_credential(spec.credential)
+    login = provider.send.login_for(credential)
     chosen = _call(parts, spec, provider.send, login, at)
     url = _url(parts, spec, provider, given, at)
     if chosen is None or url is None:
@@ -59,7 +60,7 @@ def build_target(
         host=url.host,
         base_path=url.prefix,
         recipe=recipe,
-        credential=None if spec.credential is None else to_credential(spec.credential),
+        credential=credential,
         given=given,
         rules=parts.rules(provider, spec.rules, (*at, "rules")),
         login=login,
@@ -73,18 +74,6 @@ def build_target(
     if login is not None:
         _check_login_url(parts, target, login, at)
     return replace(target, holds_stats=held_stats(target)) if provider.receive else target
-
-
-def _login(credential: CredentialSpec | None, send: Send) -> Login | None:
-    """Return the provider's login where the credential is meant for it, and so not for what carries the session."""
-    login = send.login
-    if login is None or credential is None or login.sign.needs_key != (credential.key is not None):
-        return None
-    names_it = credential.recipe == login.for_recipe.name
-    serves_none_else = credential.recipe is None and not any(
-        serves(credential, recipe) for form in send.requests for recipe in form.sign
-    )
-    return login if names_it or serves_none_else else None
 
 
 def _call(

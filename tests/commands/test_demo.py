@@ -1,11 +1,11 @@
-"""gateway demo: two processes that end with it, however it ends."""
+"""gateway demo: a gateway and a stand-in vendor in one process."""
 
 import asyncio
 import json
-import os
 import re
 import shlex
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,54 +16,58 @@ from typing import Any
 import pytest
 
 from gateway.specs.load import load
-from tests.delivery.upstream import Upstream, hangs
-from tests.processes import ROOT, START_S, Command, command
-from tests.terminal import run
+from tests.commands.test_check import LOGGING_IN
+from tests.processes import ROOT, Command, command
+from tests.terminal import Ended, run
 
 ROUTES = ("--routes", str(ROOT / "routes.d"))
 PYTHON = (sys.executable, "-P")
 SHOWN = [
     name for name, route in load(ROOT / "routes.d", {}, strict_environment=False).routes.items() if not route.is_relay
 ]
+TWO_POINTS = """
+recipe: acme
+slots: {token: {kind: secret}}
+carry: [{header: x-key, value: "{token}"}]
+---
+provider: acme
+receive:
+  request: {method: POST, path: /acme, body: json}
+  verify: [acme]
+  each: {item: body}
+  point: {metric: item.m, value: item.v}
+send:
+  item: {m: metric, v: value}
+  request: {method: POST, path: /acme, json: items}
+  sign: acme
+---
+route: acme-to-acme
+receive: {provider: acme, credentials: [{secret: s}], from: [127.0.0.0/8]}
+points: {drops: [time_ns]}
+send: {provider: acme, url: "http://h", credential: {secret: s}}
+cases:
+  - case: two points
+    request: {json: [{m: a, v: 1}, {m: b, v: 2}]}
+"""
 # Settings that a person may have for their own gateway.
 SETTINGS = {"GATEWAY_LOG_LEVEL": "error", "GATEWAY_LOG_FORMAT": "text", "GATEWAY_DRAIN_DELAY_S": "60"}
 
 
-def children_of(pid: int) -> list[int]:
-    tasks = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for file in tasks for child in file.read_text().split()]
-
-
-def alive(pids: list[int]) -> list[int]:
-    return [pid for pid in pids if _state(pid) not in ("", "Z")]
-
-
-def _state(pid: int) -> str:
-    """Return the letter of a process's state: `Z` where it has ended and nobody has asked how."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return ""
-
-
 async def line_with(demo: Command, text: str) -> str:
     while text not in (line := await demo.line()):
-        assert line or demo.pid in alive([demo.pid]), demo.log
+        pass
     return line
 
 
 @asynccontextmanager
-async def running(*route: str) -> AsyncIterator[tuple[Command, list[str], list[int]]]:
-    """Run a demo until it shows its curl line; yield it, that line in words, and its children."""
+async def running(*route: str) -> AsyncIterator[tuple[Command, list[str]]]:
+    """Run a demo until it shows its curl line; yield it, and that line in words."""
     async with command("demo", *route, "--port", "0", *ROUTES, environ=SETTINGS) as demo:
-        curl = shlex.split(await line_with(demo, "curl "))
-        children = children_of(demo.pid)
-        try:
-            assert len(children) == 2
-            yield demo, curl, children
-        finally:
-            for child in alive(children):
-                os.kill(child, signal.SIGKILL)
+        yield demo, shlex.split(await line_with(demo, "curl "))
+
+
+def once(*arguments: object) -> Ended:
+    return run("demo", "--once", "--port", "0", *arguments)
 
 
 async def post(curl: list[str], *, session: str | None = None) -> Any:
@@ -87,7 +91,7 @@ async def answered(curl: list[str], *, session: str | None = None) -> bytes:
 
 
 async def test_the_curl_line_works_and_each_exchange_is_printed() -> None:
-    async with running() as (demo, curl, _):
+    async with running() as (demo, curl):
         reply = await post(curl)
         printed = sorted([await line_with(demo, "  "), await demo.line()])
         refusal = await post(curl, session="wrong")
@@ -100,7 +104,7 @@ async def test_the_curl_line_works_and_each_exchange_is_printed() -> None:
 
 
 async def test_a_data_point_longer_than_a_pipe_is_printed_whole() -> None:
-    async with running() as (demo, curl, _):
+    async with running() as (demo, curl):
         long = [word.replace("value1", "x" * 500_000) for word in curl]
         reply = await post(long)
         printed = await line_with(demo, "stand-in  ")
@@ -112,52 +116,44 @@ async def test_a_data_point_longer_than_a_pipe_is_printed_whole() -> None:
 @pytest.mark.parametrize(
     ("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 0), (signal.SIGHUP, 0)], ids=["INT", "TERM", "HUP"]
 )
-async def test_no_child_survives_a_signal_and_no_traceback_is_shown(number: int, expected: int) -> None:
-    async with running() as (demo, _, children):
+async def test_a_signal_ends_it_without_a_traceback(number: int, expected: int) -> None:
+    async with running() as (demo, _):
         demo.signal(number)
         code, _ = await demo.end()
-        left = alive(children)
 
-    assert (code, demo.log, left) == (expected, [], [])
-
-
-async def test_no_child_survives_a_demo_that_is_killed() -> None:
-    async with running() as (demo, _, children):
-        demo.signal(signal.SIGKILL)
-        await demo.end()
-        async with asyncio.timeout(START_S):
-            while alive(children):
-                await asyncio.sleep(0.01)
+    assert (code, demo.log) == (expected, [])
 
 
-async def test_no_child_survives_a_signal_during_the_start() -> None:
-    async with command("demo", "--port", "0", *ROUTES) as demo:
-        while not (children := children_of(demo.pid)):
-            await asyncio.sleep(0.01)
-        demo.signal(signal.SIGTERM)
-        code, _ = await demo.end()
+async def test_a_closed_output_ends_it_quietly() -> None:
+    async with running() as (demo, curl):
+        demo.close_output()
+        reply = await post(curl)
+        code = await demo.gone()
 
-    assert (code, demo.log, alive(children)) == (0, [], [])
-
-
-@pytest.mark.parametrize(("which", "name"), [(0, "stand-in"), (1, "gateway")])
-async def test_a_child_that_ends_by_itself_ends_the_demo_in_one_line(which: int, name: str) -> None:
-    async with running() as (demo, _, children):
-        os.kill(sorted(children)[which], signal.SIGKILL)
-        code, _ = await demo.end()
-        left = alive(children)
-
-    assert (code, demo.log, left) == (1, [f"gateway: the {name} has ended"], [])
+    assert (reply, code, demo.log) == ({}, 1, [])
 
 
-async def test_a_taken_port_is_one_clear_line() -> None:
-    async with Upstream(hangs) as taken, command("demo", *ROUTES, "--port", taken.host.partition(":")[2]) as demo:
-        code, output = await demo.end()
+async def test_a_route_that_changes_is_reloaded(tmp_path: Path) -> None:
+    text = (ROOT / "routes.d/zstack-to-tencent.yaml").read_text()
+    (tmp_path / "route.yaml").write_text(text)
+    async with command("demo", "--port", "0", "--routes", str(tmp_path)) as demo:
+        curl = shlex.split(await line_with(demo, "curl "))
+        (tmp_path / "route.yaml").write_text(text.replace("points: {", "points: {set: {metric: \"'changed'\"}, "))
+        await line_with(demo, "reloaded")
+        await post(curl)
+        printed = json.loads((await line_with(demo, "stand-in  ")).removeprefix("stand-in  "))
 
-    said = (
-        f"gateway: cannot listen on {taken.host}: address already in use; choose another with --port (make run PORT=…)"
-    )
-    assert (code, output, demo.log) == (1, "", [said])
+    assert printed["metric"] == "changed"
+
+
+def test_a_taken_port_is_one_clear_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+        ended = run("demo", *ROUTES, "--port", port)
+
+    said = f"cannot listen on 127.0.0.1:{port}: address already in use; choose another with --port (make run PORT=…)"
+    assert (ended.code, ended.output, ended.complaint) == (1, "", f"gateway: {said}")
 
 
 async def test_once_works_from_another_folder_that_holds_one_named_gateway(tmp_path: Path) -> None:
@@ -171,53 +167,82 @@ async def test_once_works_from_another_folder_that_holds_one_named_gateway(tmp_p
     assert '── the stand-in received\n{"namespace":"MyNameSpace","metric":"UserDefinedName"' in output
 
 
-async def test_the_route_that_asks_for_no_host_comes_first(tmp_path: Path) -> None:
+def test_the_route_that_asks_for_no_host_comes_first(tmp_path: Path) -> None:
     text = (ROOT / "routes.d/zstack-to-tencent.yaml").read_text()
     hosted = text.replace("provider: zstack\n", "provider: zstack\n  match: {host: h}\n", 1)
     (tmp_path / "a.yaml").write_text(hosted.replace("route: zstack-to-tencent", "route: a", 1))
     (tmp_path / "b.yaml").write_text(text.replace("route: zstack-to-tencent", "route: b", 1))
 
-    async with command("demo", "--once", "--port", "0", "--routes", str(tmp_path)) as demo:
-        code, output = await demo.end()
+    ended = once("--routes", tmp_path)
 
-    assert (code, demo.log) == (0, [])
-    assert output.startswith("b: ")
+    assert (ended.code, ended.errors) == (0, "")
+    assert ended.output.startswith("b: ")
 
 
-async def test_once_is_1_when_the_report_is_refused(tmp_path: Path) -> None:
+def test_once_is_1_when_the_report_is_rejected(tmp_path: Path) -> None:
     route = (ROOT / "routes.d/zstack-to-tencent.yaml").read_text()
     (tmp_path / "route.yaml").write_text(route.replace("Authorization: OAuth b86c", "Authorization: OAuth b86d", 1))
 
-    async with command("demo", "--once", "--port", "0", "--routes", str(tmp_path)) as demo:
-        code, output = await demo.end()
+    ended = once("--routes", tmp_path)
 
-    assert (code, demo.log) == (1, [])
-    assert "HTTP/1.1 503\n" in output
-    assert output.endswith("── the stand-in received\n0 of 1 data points\n")
-
-
-async def test_sample_of_each_shipped_route_arrives_signed_for_now() -> None:
-    two_at_once = asyncio.Semaphore(2)  # of three processes each, which take a while to start
-
-    async def ended(route: str) -> tuple[int, list[str]]:
-        async with two_at_once, command("demo", route, "--once", "--port", "0", *ROUTES) as demo:
-            code, _ = await demo.end()
-            return code, demo.log
-
-    async with asyncio.TaskGroup() as tasks:
-        demos = {route: tasks.create_task(ended(route)) for route in SHOWN}
-
-    assert {route: demo.result() for route, demo in demos.items()} == dict.fromkeys(SHOWN, (0, []))
+    assert (ended.code, ended.errors) == (1, "")
+    assert "HTTP/1.1 503\n" in ended.output
+    assert ended.output.endswith("── the stand-in received\n0 of 1 data points\n")
 
 
-async def test_a_queued_route_is_shown_with_a_queue_of_its_own(tmp_path: Path) -> None:
+@pytest.mark.parametrize("route", SHOWN)
+def test_sample_of_each_shipped_route_arrives_signed_for_now(route: str) -> None:
+    ended = once(route, *ROUTES)
+
+    assert (ended.code, ended.errors) == (0, ""), ended.output
+
+
+def test_a_queued_route_is_shown_with_a_queue_of_its_own(tmp_path: Path) -> None:
     text = (ROOT / "routes.d/zstack-to-tencent.yaml").read_text().replace("mode: direct", "mode: queued")
     (tmp_path / "route.yaml").write_text(text)
 
-    async with command("demo", "--once", "--port", "0", "--routes", str(tmp_path)) as demo:
-        code, output = await demo.end()
+    ended = once("--routes", tmp_path)
 
-    assert (code, demo.log) == (0, []), output
+    assert (ended.code, ended.errors) == (0, ""), ended.output
+
+
+def test_a_mirror_is_not_called(tmp_path: Path) -> None:
+    text = (ROOT / "routes.d/zstack-to-tencent.yaml").read_text()
+    mirror = """mirrors:
+- mirror: m
+  provider: tencent-receiver
+  url: "http://127.0.0.1:PORT"
+  credential: {key: k, secret: s}
+  given: {region: sh}
+"""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        (tmp_path / "route.yaml").write_text(
+            text.replace("delivery:", mirror.replace("PORT", str(port)) + "delivery:", 1)
+        )
+        ended = once("--routes", tmp_path)
+        listening.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listening.accept()
+
+    assert (ended.code, ended.errors) == (0, ""), ended.output
+
+
+def test_every_data_point_of_a_case_without_points_is_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "route.yaml").write_text(TWO_POINTS)
+
+    ended = once("--routes", tmp_path)
+
+    assert (ended.code, ended.errors) == (0, ""), ended.output
+    assert [json.loads(line)["metric"] for line in ended.output.splitlines()[-2:]] == ["a", "b"]
+
+
+def test_a_route_whose_reporters_log_in_is_shown_with_a_session(tmp_path: Path) -> None:
+    (tmp_path / "route.yaml").write_text(LOGGING_IN.replace("10.0.0.0/8", "127.0.0.0/8"))
+
+    ended = once("--routes", tmp_path)
+
+    assert (ended.code, ended.errors) == (0, ""), ended.output
 
 
 async def test_sample_that_is_signed_says_how_long_it_holds() -> None:
@@ -226,7 +251,7 @@ async def test_sample_that_is_signed_says_how_long_it_holds() -> None:
 
 
 async def test_curl_line_of_a_signed_sample_has_its_host_and_is_taken() -> None:
-    async with running("huawei-cse-to-tencent") as (demo, curl, _):
+    async with running("huawei-cse-to-tencent") as (demo, curl):
         answer = await answered(curl)
         printed = json.loads((await line_with(demo, "stand-in  ")).removeprefix("stand-in  "))
 

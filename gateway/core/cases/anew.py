@@ -2,22 +2,27 @@
 
 import re
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
 from gateway.core.accept import identify
 from gateway.core.errors import CallerError
+from gateway.core.issued import issue
 from gateway.core.message import Message
-from gateway.core.model import PublicUrl, Request
+from gateway.core.model import PublicUrl, Request, Secret
 from gateway.core.moments import NS
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.sign import Fresh, sign, to_draft
-from gateway.core.recipe.verify import Forgetful, Verified
+from gateway.core.recipe.verify import Check, Forgetful, Verified
 from gateway.core.route import Route
 from gateway.core.snapshot import Match, make_snapshot
 
 DAY_S = 86_400
 # A whole number that may be a time since 2001: seconds, milliseconds, microseconds or nanoseconds.
 _MOMENT = re.compile(r"(?<![\w.])\d{10}(?:\d{9}|\d{6}|\d{3})?(?![\w.])")
+# ISO 8601 to the second, in its extended and its basic form, colons perhaps percent-encoded. Fraction and zone follow.
+_ISO = re.compile(r"(?<!\d)\d{4}-\d\d-\d\d(?:[T ]|%20)\d\d(:|%3[Aa])\d\d\1\d\d(?!\d)|(?<!\d)\d{8}T\d{6}(?!\d)")
+SESSION_S = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +61,27 @@ def make_anew(request: Request, route: Route, *, then_ns: int, fresh: Fresh, add
 def _signed_anew(request: Request, match: Match, who: Verified, fresh: Fresh) -> Anew:
     source = match.route.source
     check = next((check for check in source.checks or () if check.recipe.name == who.recipe), None)
-    if check is None or check.recipe.signature is None or who.secret is None:
+    credential = None if check is None else _credential(check, who, fresh)
+    if check is None or credential is None:
         return Anew(request)
     recipe, url = check.recipe, source.public_url
     seen = request if url is None else request.at(url)
     draft = to_draft(_without_digests(match.read(seen), recipe), recipe)
-    signed = sign(draft, recipe, Credential(who.secret, who.key), who.slots, fresh).request
+    signed = sign(draft, recipe, credential, who.slots, fresh).request
     return Anew(signed if url is None else _behind(signed, url, request.host), recipe)
+
+
+def _credential(check: Check, who: Verified, fresh: Fresh) -> Credential | None:
+    """Return what signs the request again: the key, or a new session of the account; None where nothing expires."""
+    if who.secret is None:
+        return None
+    if check.recipe.signature is not None:
+        return Credential(who.secret, who.key)
+    for account in (account for accounts in check.accounts.values() for account in accounts):
+        if (account.key, account.secret) == (who.key, who.secret):
+            token, _ = issue(account, now_ns=fresh.now_ns, lifetime_s=SESSION_S, entropy=fresh.entropy)
+            return Credential(Secret(token))
+    return None
 
 
 def _moved(request: Request, then_s: int, now_s: int) -> Request:
@@ -74,12 +93,22 @@ def _moved(request: Request, then_s: int, now_s: int) -> Request:
         near = abs(moment - then_s * unit) < DAY_S * unit
         return str(moment + (now_s - then_s) * unit) if near else found[0]
 
-    body = request.body.decode("utf-8", "surrogateescape")
-    return replace(
-        request,
-        target=_MOMENT.sub(move, request.target),
-        body=_MOMENT.sub(move, body).encode("utf-8", "surrogateescape"),
-    )
+    def move_iso(found: re.Match[str]) -> str:
+        digits = re.sub(r"%20|%3[Aa]|\D", "", found[0])
+        try:
+            moment = datetime.strptime(digits, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+        except ValueError:
+            return found[0]
+        if abs(moment.timestamp() - then_s) >= DAY_S:
+            return found[0]
+        moved = iter((moment + timedelta(seconds=now_s - then_s)).strftime("%Y%m%d%H%M%S"))
+        return re.sub(r"(%20|%3[Aa])|\d", lambda part: part[1] or next(moved), found[0])
+
+    def moved(text: str) -> str:
+        return _ISO.sub(move_iso, _MOMENT.sub(move, text))
+
+    body = moved(request.body.decode("utf-8", "surrogateescape"))
+    return replace(request, target=moved(request.target), body=body.encode("utf-8", "surrogateescape"))
 
 
 def _without_digests(message: Message, recipe: Recipe) -> Message:

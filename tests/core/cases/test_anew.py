@@ -9,6 +9,7 @@ from gateway.core.cases.anew import make_anew
 from gateway.core.conditions import Conditions
 from gateway.core.draft import Draft
 from gateway.core.errors import CallerError
+from gateway.core.issued import issue, make_accounts
 from gateway.core.message import Message
 from gateway.core.model import PublicUrl, Request, Secret
 from gateway.core.outcome import Reason
@@ -127,6 +128,40 @@ def test_digest_that_need_not_be_there_is_left_out():
 )
 def test_times_of_the_samples_day_are_moved_to_now(then: str, now: str):
     assert anew(sample(f'{{"t": {then}}}'), route()).body.decode() == f'{{"t": {now}}}'
+
+
+@pytest.mark.parametrize(
+    ("then", "now"),
+    [
+        ("2023-11-14T22:13:20Z", "2027-01-15T08:00:00Z"),
+        ("2023-11-14T22:13:20.123456+00:00", "2027-01-15T08:00:00.123456+00:00"),
+        ("2023-11-15 06:13:20 +0800", "2027-01-15 16:00:00 +0800"),
+        ("20231114T221320Z", "20270115T080000Z"),
+        ("2023-11-14T22%3A13%3A20Z", "2027-01-15T08%3A00%3A00Z"),
+        ("2020-01-01T00:00:00Z", "2020-01-01T00:00:00Z"),
+        ("2023-11-14T25:13:20Z", "2023-11-14T25:13:20Z"),
+        ("2023-11-14", "2023-11-14"),
+    ],
+    ids=["UTC", "fraction", "zone", "basic", "percent-encoded", "another year", "no such hour", "a date alone"],
+)
+def test_iso_times_of_the_samples_day_are_moved_to_now(then: str, now: str):
+    request = replace(ACME_UNSIGNED, target=f"/in?t={then.replace(' ', '%20')}", body=f'{{"t": "{then}"}}'.encode())
+
+    made = anew(request, ACME)
+
+    assert (made.body.decode(), made.target) == (f'{{"t": "{now}"}}', f"/in?t={now.replace(' ', '%20')}")
+
+
+def test_session_of_an_account_is_issued_again():
+    account = Credential(Secret("password"), "admin")
+    check = replace(ACME.source.checks[0], keyring=make_keyring([]), accounts=make_accounts([account]))
+    on = replace(ACME, source=replace(ACME.source, checks=(check,)))
+    token, _ = issue(account, now_ns=THEN_S * NS, lifetime_s=60, entropy=bytes(16))
+    request = replace(ACME_UNSIGNED, headers=(("Host", "h"), ("Authorization", token)))
+
+    made = anew(request, on)
+
+    assert (refusal(request, on), refusal(made, on)) == (Reason.UNKNOWN_KEY, None)
 
 
 def test_times_in_a_query_are_moved():
