@@ -2,7 +2,8 @@
 
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal, NoReturn
 
 import structlog
@@ -43,14 +44,21 @@ def configure(level: str, log_format: Format) -> None:
     logging.basicConfig(level=max(LEVELS[level], logging.WARNING), handlers=[handler], force=True)
 
 
-def forward(show: Callable[[Mapping[str, Any]], None]) -> None:
-    """Give each event of level info and above to `show`, from whatever thread it comes, and write nothing."""
+@contextmanager
+def forwarding(show: Callable[[Mapping[str, Any]], None]) -> Iterator[None]:
+    """Meanwhile, give each event of level info and above to `show`, from whatever thread it comes; write nothing."""
 
     def hand_over(logger: Any, method: str, event: structlog.typing.EventDict) -> NoReturn:
         show(event)
         raise structlog.DropEvent
 
+    before = structlog.get_config()
     structlog.configure(
         processors=[structlog.processors.format_exc_info, hand_over],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS["info"]),
+        cache_logger_on_first_use=False,
     )
+    try:
+        yield
+    finally:
+        structlog.configure(**before)

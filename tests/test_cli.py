@@ -298,3 +298,27 @@ def test_ctrl_c_during_the_imports_is_130(module: str) -> None:
     ended = subprocess.run(command, capture_output=True, timeout=60, cwd=ROOT, preexec_fn=accept_sigint)
 
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, b"", b"")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "--help",
+        "check routes.d",
+        "check routes.d --json",
+        "show zstack",
+        "coverage",
+        "matrix --json",
+        "demo --once --port 0",
+    ],
+)
+def test_a_command_whose_output_is_closed_ends_quietly(arguments: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = gateway(*arguments.split(), stdout=writing)
+    os.close(writing)
+
+    _, errors = process.communicate(timeout=60)
+
+    said = [line for line in errors.decode().splitlines() if ": note: " not in line]
+    assert (process.returncode, said) == (1, [])

@@ -34,7 +34,7 @@ from gateway.core.route import Route
 from gateway.core.snapshot import make_snapshot
 from gateway.core.suggest import nearest
 from gateway.delivery.courier import fresh
-from gateway.logs import forward
+from gateway.logs import forwarding
 from gateway.reload import Origin
 from gateway.specs.load import Specs, Trial, load
 
@@ -117,9 +117,8 @@ async def _until_signal(main: Coroutine[Any, Any, int], *, code: int) -> int:
 
 async def _demo(trial: Trial, routes: Path, port: int, sample: Request, once: bool) -> int:
     output = _Output()
-    forward(output.log)
     route = trial.route
-    with TemporaryDirectory(prefix="gateway-demo-") as data:
+    with forwarding(output.log), TemporaryDirectory(prefix="gateway-demo-") as data:
         async with (
             _running(_stand_in(route, output)) as stand_in,
             _running(_gateway(trial, routes, port, stand_in.address, Path(data)), port) as gateway,

@@ -14,7 +14,7 @@ from gateway.commands.route_facts import facts_of_route
 from gateway.core.masking import masked
 from gateway.core.model import Secret
 from gateway.core.suggest import nearest
-from gateway.specs.diagnostic import Diagnostics, Severity
+from gateway.specs.diagnostic import Diagnostics
 from gateway.specs.load import Specs
 from gateway.specs.substitute import UNSET
 
@@ -51,7 +51,7 @@ def _found(specs: Specs, folder: Path | None, name: str) -> Iterator[Facts]:
     """Yield the facts of each spec of that name: a provider often has the name of its recipe."""
     if name in specs.routes:
         route = specs.routes[name]
-        findings = [each for each in _of_route(folder, name) if each.severity is not Severity.NOTE]
+        findings = list(_of_route(folder, name))
         yield _masked(facts_of_route(route, findings), [each for each in route.secrets if each.reveal() != UNSET])
     if name in specs.providers:
         yield facts_of_provider(specs.providers[name])

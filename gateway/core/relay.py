@@ -41,11 +41,13 @@ def relay(
 ) -> Relayed:
     """Verify a request and build the call that takes its place. Raises CallerError or SpecError.
 
-    In the call, `given` are those of the sending side, and what the path captured.
+    In the call, `given` are those that the route states for its target, then what the path captured, then the defaults
+    of the target's provider.
     """
     who, names = admit(match, message, now_ns=now_ns, replays=replays, peer=peer)
     target = match.route.target
-    own = {"given": {**match.captured, **target.given}, "now_ns": now_ns, "call_id": call_id}
+    captured = {name: value for name, value in match.captured.items() if name not in target.stated}
+    own = {"given": {**target.given, **captured}, "now_ns": now_ns, "call_id": call_id}
     try:
         draft = fill_in(target.form, target.url, {**names, **own})
     except EvaluationError as error:

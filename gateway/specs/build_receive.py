@@ -1,11 +1,11 @@
 """From the YAML of `receive` to the role of the vendor."""
 
 import re
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from gateway.core.conditions import Conditions
-from gateway.core.expression.compiler import KeyPath
+from gateway.core.expression.compiler import KeyPath, unescaped_names
 from gateway.core.outcome import Code, Reason
 from gateway.core.provider import Also, ErrorRow, Level, PointField, Receive, Refusal, Replies, RequestMatch, Shape
 from gateway.core.suggest import nearest
@@ -20,6 +20,9 @@ from gateway.specs.models import (
 )
 from gateway.specs.parts import OUTCOME, REQUEST, WHO, Parts
 
+T = TypeVar("T")
+# What a reply writes that is ours or the provider's, and neither the reporter's nor the upstream's.
+_FIXED_TEXT = {"error", "code", "reason", "accepted", "request_id", "retry_after_s", "request", "recipe", "token"}
 _ROW_KEYS = frozenset({"when", "status", "headers", "json", "text"})
 
 
@@ -139,6 +142,8 @@ def _also(parts: Parts, spec: ReceiveSpec, at: KeyPath) -> list[RequestMatch]:
         form = call.request
         _check_path(parts, form.path, (*here, "request", "path"))
         verify = parts.named_recipes(call.verify, (*here, "verify"))
+        for shape, shape_at in _placed(parts, call.reply, (*here, "reply")):
+            _warn_of_unescaped(parts, shape.text, [shape.headers], shape_at)
         reply = _shapes(parts, call.reply, names, (*here, "reply"))
         also = Also(verify, call.issues, call.ends, call.lifetime_s, reply)
         calls.append(RequestMatch(name, form.method, form.path, form.body, None, also, build_conditions(form.match)))
@@ -166,6 +171,14 @@ def _refusals(parts: Parts, specs: Sequence[RefusalSpec], names: Collection[str]
 
 def _replies(parts: Parts, spec: RepliesSpec, at: KeyPath) -> Replies:
     names = REQUEST | WHO | OUTCOME
+    for key, shapes in (("ok", spec.ok), ("partial", spec.partial), ("error", spec.error)):
+        for shape, shape_at in _placed(parts, shapes, (*at, key)):
+            _warn_of_unescaped(parts, shape.text, [shape.headers], shape_at)
+    for word, rows in spec.errors.items():
+        for row, row_at in _placed(parts, rows, (*at, "errors", word)):
+            own = row.get("headers")
+            headers = [own] if isinstance(own, dict) else [shape.headers for shape in spec.error]
+            _warn_of_unescaped(parts, row.get("text"), headers, row_at)
     return Replies(
         _shapes(parts, spec.ok, names, (*at, "ok")),
         _shapes(parts, spec.partial, names | {"error"}, (*at, "partial")),
@@ -177,9 +190,26 @@ def _replies(parts: Parts, spec: RepliesSpec, at: KeyPath) -> Replies:
     )
 
 
-def _shapes(parts: Parts, specs: Sequence[ShapeSpec], names: Collection[str], at: KeyPath) -> tuple[Shape, ...]:
+def _placed(parts: Parts, items: Sequence[T], at: KeyPath) -> Iterator[tuple[T, KeyPath]]:
+    """Yield each item with its key path; one that is written alone is not in a list."""
     several = isinstance(parts.value(at), list)
-    return tuple(_shape(parts, spec, names, (*at, index) if several else at) for index, spec in enumerate(specs))
+    for index, item in enumerate(items):
+        yield item, (*at, index) if several else at
+
+
+def _warn_of_unescaped(parts: Parts, text: Any, headers: Sequence[Mapping[str, Any]], at: KeyPath) -> None:
+    """Warn of what an XML reply repeats of a report as it is: it could close an element and open others."""
+    types = [str(value) for each in headers for name, value in each.items() if name.lower() == "content-type"]
+    if not isinstance(text, str) or not any("xml" in each.lower() for each in types):
+        return
+    for name in unescaped_names(text):
+        if name.split(".")[0] not in _FIXED_TEXT:
+            what = f"the reply is XML, and {{{name}}} is not escaped in it"
+            parts.document.warning((*at, "text"), what, f"write {{{name}|xml}}")
+
+
+def _shapes(parts: Parts, specs: Sequence[ShapeSpec], names: Collection[str], at: KeyPath) -> tuple[Shape, ...]:
+    return tuple(_shape(parts, spec, names, spec_at) for spec, spec_at in _placed(parts, specs, at))
 
 
 def _shape(parts: Parts, spec: ShapeSpec, names: Collection[str], at: KeyPath) -> Shape:
@@ -200,8 +230,7 @@ def _rows(
     known = {*Reason, *Code, "default"}
     if word not in known:
         parts.document.error(at, f"{word!r} is no reason and no code", nearest(word, known))
-    several = isinstance(parts.value(at), list)
-    return tuple(_row(parts, row, names, (*at, index) if several else at) for index, row in enumerate(rows))
+    return tuple(_row(parts, row, names, row_at) for row, row_at in _placed(parts, rows, at))
 
 
 def _row(parts: Parts, row: dict[str, Any], names: Collection[str], at: KeyPath) -> ErrorRow:

@@ -6,7 +6,8 @@ from typing import Any
 from gateway.core.expression import Compiler
 from gateway.core.expression.compiler import KeyPath
 from gateway.core.provider import Provider
-from gateway.core.route import PointChanges, Route
+from gateway.core.route import PointChanges, Route, Source
+from gateway.specs.build_receive import captures
 from gateway.specs.build_source import build_source
 from gateway.specs.build_target import build_target
 from gateway.specs.check_roles import check_sides
@@ -31,7 +32,7 @@ def build_route(
         return None
     parts = RouteParts(document, providers, Compiler(on_value))
     source = build_source(parts, spec.receive)
-    target = build_target(parts, spec.send, spec.delivery)
+    target = build_target(parts, spec.send, spec.delivery, captured=_captured(source))
     mirrors = [
         build_target(parts, each, each.delivery, name=each.mirror, at=("mirrors", index))
         for index, each in enumerate(spec.mirrors)
@@ -45,6 +46,13 @@ def build_route(
         return None
     built = tuple(mirror for mirror in mirrors if mirror is not None)
     return Route(name=spec.route, source=source, target=target, points=points, mirrors=built), parts.compiler
+
+
+def _captured(source: Source | None) -> set[str]:
+    """Return the names that the paths of all calls of a relay capture."""
+    if source is None or not source.provider.relay:
+        return set()
+    return set.intersection(*(set(captures(form.path)) for form in source.receive.requests))
 
 
 def _check_mirrors(parts: RouteParts, spec: RouteSpec) -> None:

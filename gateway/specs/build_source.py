@@ -14,7 +14,7 @@ from gateway.core.route import Network, Source
 from gateway.core.suggest import nearest
 from gateway.specs.build_receive import build_conditions
 from gateway.specs.models import SourceSpec
-from gateway.specs.route_parts import RouteParts, check_chars, serves, to_credential
+from gateway.specs.route_parts import RouteParts, check_chars, check_length, serves, to_credential
 
 AT: KeyPath = ("receive",)
 
@@ -83,6 +83,8 @@ def _check_credentials(parts: RouteParts, spec: SourceSpec, recipes: Sequence[Re
     if not spec.credentials:
         what = "no credential is given, so that every report would be refused"
         parts.document.error(at, what, "name one, or write `credentials: none`")
+    for index, credential in enumerate(spec.credentials):
+        check_length(parts, credential, (*at, index))
     for index, credential in enumerate(spec.credentials if recipes else ()):
         if not any(serves(credential, recipe) for recipe in recipes):
             parts.unserved(credential, recipes, (*at, index))

@@ -1,6 +1,6 @@
 """From the YAML of a route's `send` to its target."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
@@ -17,13 +17,22 @@ from gateway.core.suggest import nearest
 from gateway.specs.build_limits import build_limits
 from gateway.specs.build_tls import build_tls, written_tls
 from gateway.specs.models import CredentialSpec, DeliverySpec, TargetSpec
-from gateway.specs.route_parts import RouteParts, check_chars, serves, to_credential
+from gateway.specs.route_parts import RouteParts, check_chars, check_length, serves, to_credential
 
 
 def build_target(
-    parts: RouteParts, spec: TargetSpec, delivery: DeliverySpec, *, name: str = "send", at: KeyPath = ("send",)
+    parts: RouteParts,
+    spec: TargetSpec,
+    delivery: DeliverySpec,
+    *,
+    name: str = "send",
+    at: KeyPath = ("send",),
+    captured: Collection[str] = (),
 ) -> Target | None:
-    """Return a target of the route; `at` is where it stands in the document."""
+    """Return a target of the route; `at` is where it stands in the document.
+
+    `captured` are names that the path of every received call gives to the call of a relay.
+    """
     provider = parts.provider(spec.provider, at)
     if provider is None:
         return None
@@ -32,7 +41,7 @@ def build_target(
         return None
     given = {**provider.given, **spec.given}
     for needed in provider.needs:
-        if given.get(needed) in (None, ""):
+        if given.get(needed) in (None, "") and needed not in captured:
             parts.document.error((*at, "given"), f"{provider.name} needs `given.{needed}` to send")
     credential = None if spec.credential is None else to_credential(spec.credential)
     login = provider.send.login_for(credential)
@@ -46,6 +55,8 @@ def build_target(
     parts.check_given(spec.given, provider, [*form.sign, *others], at)
     if poll is not None:
         _check_poll(parts, spec.credential, poll, login, delivery.timeout_s, at)
+    if spec.credential is not None:
+        check_length(parts, spec.credential, (*at, "credential"))
     if recipe is not None:
         _check_rsa(parts, recipe, at)
         if spec.credential is not None:
@@ -62,6 +73,7 @@ def build_target(
         recipe=recipe,
         credential=credential,
         given=given,
+        stated=frozenset(spec.given),
         rules=parts.rules(provider, spec.rules, (*at, "rules")),
         login=login,
         limits=build_limits(spec.limits, provider.limits),

@@ -18,6 +18,8 @@ from gateway.specs.build_rule import build_rule
 from gateway.specs.document import Document
 from gateway.specs.models import CredentialSpec, RuleSpec
 
+MIN_SECRET_CHARS = 4
+
 
 @dataclass(frozen=True, slots=True)
 class RouteParts:
@@ -81,6 +83,15 @@ def serves(credential: CredentialSpec, recipe: Recipe) -> bool:
 
 def to_credential(spec: CredentialSpec) -> Credential:
     return Credential(spec.secret, spec.key, spec.recipe)
+
+
+def check_length(parts: RouteParts, credential: CredentialSpec, at: KeyPath) -> None:
+    """Warn of a secret that stands in many texts by chance: masking it hides these texts."""
+    if len(credential.secret.reveal()) < MIN_SECRET_CHARS:
+        what = (
+            f"a secret of fewer than {MIN_SECRET_CHARS} characters is easily guessed, and masking it hides other text"
+        )
+        parts.document.warning((*at, "secret"), what, "use a longer one")
 
 
 def check_chars(parts: RouteParts, credential: CredentialSpec, recipe: Recipe, at: KeyPath) -> None:

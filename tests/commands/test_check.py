@@ -11,11 +11,11 @@ SHIPPED_CASES = run("check", "--json", "docs").json["passed"]
 BROKEN = """
 route: a-to-b
 receive: {provider: zstak, credentials: none}
-send: {provider: zstack, url: "http://h", credential: {secret: s}}
+send: {provider: zstack, url: "http://h", credential: {secret: s3cret}}
 """
 ROUTE = """
 route: acme-to-zstack
-receive: {provider: acme, credentials: [{secret: s}]}
+receive: {provider: acme, credentials: [{secret: s3cret}]}
 send: {provider: zstack, url: "http://h", credential: {secret: "${NOT_SET}"}}
 points: {set: {namespace: "'n'"}}
 """
@@ -45,7 +45,7 @@ VECTOR = """
 - vector: one
   source: made up
   now: 1700000000
-  secret: s
+  secret: s3cret
   request: "POST / HTTP/1.1\\nHost: h\\nAuthorization: Bearer other\\n\\n"
 """
 HEX = """\
@@ -67,7 +67,7 @@ receive: {provider: acme, credentials: [{secret: "${NOT_SET}"}], from: [10.0.0.0
 send:
   provider: tencent-receiver
   url: http://h
-  credential: {key: k, secret: s}
+  credential: {key: k, secret: s3cret}
   given: {region: sh}
 points: {drops: [time_ns], set: {attributes: {a: "'b'"}, namespace: "'n'"}}
 """
@@ -89,7 +89,7 @@ receive:
 send:
   provider: tencent-receiver
   url: http://h
-  credential: {key: k, secret: s}
+  credential: {key: k, secret: s3cret}
   given: {region: sh}
 points: {drops: [time_ns]}
 cases:

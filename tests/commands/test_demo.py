@@ -42,9 +42,9 @@ send:
   sign: acme
 ---
 route: acme-to-acme
-receive: {provider: acme, credentials: [{secret: s}], from: [127.0.0.0/8]}
+receive: {provider: acme, credentials: [{secret: s3cret}], from: [127.0.0.0/8]}
 points: {drops: [time_ns]}
-send: {provider: acme, url: "http://h", credential: {secret: s}}
+send: {provider: acme, url: "http://h", credential: {secret: s3cret}}
 cases:
   - case: two points
     request: {json: [{m: a, v: 1}, {m: b, v: 2}]}
@@ -212,7 +212,7 @@ def test_a_mirror_is_not_called(tmp_path: Path) -> None:
 - mirror: m
   provider: tencent-receiver
   url: "http://127.0.0.1:PORT"
-  credential: {key: k, secret: s}
+  credential: {key: k, secret: s3cret}
   given: {region: sh}
 """
     with socket.create_server(("127.0.0.1", 0)) as listening:

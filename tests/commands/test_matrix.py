@@ -134,3 +134,9 @@ def test_what_cannot_be_told_is_one_line(routes: Path, arguments: tuple[str, ...
     ended = run("matrix", *arguments, "--routes", routes)
 
     assert (ended.code, ended.complaint) == (code, f"gateway: {said}")
+
+
+def test_no_variable_needs_to_be_set() -> None:
+    ended = run("matrix", "--routes", "routes.d")
+
+    assert (ended.code, ended.errors) == (0, "")

@@ -2,14 +2,59 @@
 
 import asyncio
 import json
+import os
 from pathlib import Path
 
 import pytest
 
+from tests.certificates import Authority
 from tests.commands.conftest import written
 from tests.delivery.upstream import Behaviour, Upstream, answers, in_turn
+from tests.processes import command
 from tests.terminal import Ended, run
 
+CLUB = b"""
+recipe: club-session
+slots: {session: {kind: secret}}
+carry: [{header: x-session, value: "{session}"}]
+---
+recipe: club-login
+slots: {name: {kind: key}, password: {kind: secret}}
+carry: [{json: name, value: "{name}"}, {json: password, value: "{password}"}]
+---
+provider: club
+receive:
+  request: {method: POST, path: /metrics, body: json}
+  verify: [club-session]
+  each: {item: body}
+  point: {metric: item.m, value: item.v}
+  also:
+    login:
+      request: {method: POST, path: /login, body: json}
+      verify: [club-login]
+      issues: club-session
+      reply: {json: {token: token}}
+send:
+  item: {m: metric, v: value}
+  request: {method: POST, path: /metrics, json: items}
+  sign: club-session
+  login:
+    for: club-session
+    request: {method: POST, path: /login, json: {}}
+    sign: club-login
+    token: body.token
+    lifetime_s: 60
+"""
+CLUB_ROUTE = b"""
+---
+route: to-club
+receive: {provider: zstack, credentials: [{secret: 0123456789abcdef0123456789abcdef}], from: [127.0.0.0/8]}
+points: {drops: [namespace, attributes, time_ns]}
+send: {provider: club, url: "http://h", credential: {key: admin, secret: password}}
+cases:
+  - case: one
+    request: {json: {params: {namespace: n, data: [{metricName: m, value: 1, labels: {a: b}}]}}}
+"""
 OPTIONS = ("--key", "an-id", "--secret", "env:POST_KEY", "--given", "region=sh")
 TAKEN = answers(body=b'{"code":0,"message":"OK"}')
 POINTS = b"""{"namespace": "n", "metric": "load", "value": 0.5, "attributes": {"host": "a"}}
@@ -150,3 +195,36 @@ def test_a_mistake_is_one_line(arguments: list[str], code: int, said: str) -> No
 
     assert (ended.code, ended.output) == (code, "")
     assert ended.complaint.startswith(f"gateway: {said}")
+
+
+async def test_a_vendor_whose_only_credential_logs_in_is_played_on_both_sides(tmp_path: Path) -> None:
+    written(tmp_path / "club.yaml", CLUB)
+    options = ("--routes", str(tmp_path), "--key", "admin", "--secret", "env:POST_KEY")
+    environ = {"POST_KEY": os.environ["POST_KEY"]}
+    async with command("sink", "club", "--listen", "127.0.0.1:0", *options, environ=environ) as sink:
+        url = f"http://{(await sink.event('listening'))['address']}"
+        accepted = await asyncio.to_thread(run, "report", "club", "--url", url, *options)
+        rejected = await asyncio.to_thread(run, "report", "club", "--url", url, *options, "--key", "other")
+        printed = json.loads(await sink.line())
+
+    assert (accepted.code, accepted.output) == (0, "OK: 1 data point\n")
+    assert (rejected.code, "logging in to" in rejected.output) == (1, True)
+    assert printed["metric"] == "gateway.test"
+
+
+def test_a_route_to_a_vendor_whose_only_credential_logs_in_is_demonstrated(tmp_path: Path) -> None:
+    written(tmp_path / "club.yaml", CLUB + CLUB_ROUTE)
+
+    ended = run("demo", "--once", "--port", "0", "--routes", tmp_path)
+
+    assert (ended.code, ended.errors) == (0, ""), ended.output
+
+
+async def test_an_upstream_with_an_incomplete_certificate_takes_no_tls_strict(tmp_path: Path) -> None:
+    authority = Authority(tmp_path, strict=False)
+    async with Upstream(TAKEN, tls=authority.guard(*authority.issue("b"))) as upstream:
+        arguments = ("report", "tencent-receiver", "--url", upstream.url, *OPTIONS, "--ca", authority.file)
+        strict = await asyncio.to_thread(run, *arguments)
+        lenient = await asyncio.to_thread(run, *arguments, "--no-tls-strict")
+
+    assert (strict.code, lenient.code, lenient.output) == (1, 0, "OK: 1 data point\n")

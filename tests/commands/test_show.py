@@ -94,7 +94,7 @@ def test_delivery_is_shown_as_it_is(routes: Path) -> None:
 
     assert facts["delivery"] == "queued, each call within 7 s, 2 s to connect, each report by itself"
     assert facts["limits"] == "20 points a call, 3 calls at a time, 2.5 calls a second, in order"
-    assert facts["tls"] == "ca 'ca.pem'"
+    assert facts["tls"] == "ca ca.pem"
 
 
 def test_mirror_is_shown_with_what_it_loses_and_no_secret(routes: Path) -> None:
@@ -188,6 +188,13 @@ def test_provider_says_what_it_needs_and_how_it_logs_in() -> None:
     assert facts["answers"]["logout"] == "DELETE /zstack/v1/accounts/sessions/{token}, ends zstack-session"
 
 
+def test_route_says_where_it_logs_in() -> None:
+    facts = run("show", "tencent-to-zstack", "--json").json
+
+    call = "PUT http://zstack:8080/zstack/v1/accounts/login"
+    assert facts["logs_in"] == f"for zstack-session: {call}, signed by zstack-login, good for 7200 s"
+
+
 def test_requests_that_hold_something_else_are_told_apart(routes: Path) -> None:
     text = (routes / "own.yaml").read_text().replace("at: at, host: host}, '.0')", "at: at}, '.0')")
     (routes / "own.yaml").write_text(text)
@@ -235,7 +242,7 @@ def test_route_that_does_not_load_is_told_with_its_mistakes(routes: Path) -> Non
     ended = run("show", "whole-to-counts", "--routes", routes)
 
     assert ended.code == 1
-    assert "no provider named 'cuonts'" in ended.errors
+    assert "no provider is named 'cuonts'" in ended.errors
 
 
 def test_what_is_shipped_needs_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

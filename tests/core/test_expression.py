@@ -146,6 +146,21 @@ def test_brace_that_holds_no_name_is_a_mistake(source: str):
     assert compiler.problems[0].what.endswith("is not a name in braces")
 
 
+@pytest.mark.parametrize(
+    ("source", "value", "text"),
+    [
+        ("<M>{v|xml}</M>", 'a<b>&"c"\'', "<M>a&lt;b&gt;&amp;&quot;c&quot;&#x27;</M>"),
+        ("<M>{v|xml}</M>", "\x00\x1b\ud800\tok\n", "<M>\ufffd\ufffd\ufffd\tok\n</M>"),
+        ('{{"m": "{v|json}"}}', 'say "hi"\\\n\x01é', '{"m": "say \\"hi\\"\\\\\\n\\u0001\\u00e9"}'),
+        ("{v|json}", 5, "5"),
+        ("{v|xml}", None, None),
+    ],
+    ids=["markup", "characters that XML cannot hold", "JSON", "a number", "null"],
+)
+def test_filter_escapes_a_value_in_text(source: str, value: Any, text: str | None):
+    assert Compiler().text(source, {"v"}, ())({"v": value}) == text
+
+
 def test_unknown_name_in_text_is_a_mistake():
     compiler = Compiler()
     compiler.text("{givn.region}", SCOPE, ())

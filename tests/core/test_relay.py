@@ -44,7 +44,8 @@ def relayed(body: Any, *headers: tuple[str, str], target: str = "/old/cellar", r
 
 
 def with_given(**given: str) -> Route:
-    return replace(ROUTE, target=replace(ROUTE.target, given={**ROUTE.target.given, **given}))
+    target = replace(ROUTE.target, given={**ROUTE.target.given, **given}, stated=frozenset(given))
+    return replace(ROUTE, target=target)
 
 
 def test_call_is_built_of_what_was_received():
@@ -60,6 +61,13 @@ def test_what_the_sending_side_states_counts_before_what_the_path_captured():
     call = relayed({"call": {}}, route=with_given(room="attic", version="v2")).draft
 
     assert (call.path, call.headers) == ("/new/attic", (("x-version", "v2"),))
+
+
+def test_what_the_path_captured_counts_before_what_the_provider_gives_or_needs():
+    needing = stand_in(IMAGE.replace("relay: true", "relay: true\nneeds: [room]"))
+    giving = stand_in(IMAGE.replace("given: {version: v1}", "given: {version: v1, room: attic}"))
+
+    assert [relayed({"call": {}}, route=route).draft.path for route in (needing, giving)] == ["/new/cellar"] * 2
 
 
 def test_who_sent_it_and_what_it_said_is_kept_for_replies():

@@ -32,11 +32,11 @@ OWN_RULES = """
 route: jdcloud-to-jdcloud
 receive:
   provider: jdcloud
-  credentials: [{key: k, secret: s}]
+  credentials: [{key: k, secret: s3cret}]
   rules: {attributes: {max: 6, max_bytes: 1024, pattern: "[0-9A-Za-z_.]+"}}
 send:
   provider: jdcloud
-  credential: {key: k, secret: s}
+  credential: {key: k, secret: s3cret}
   given: {region: cn-north-1}
   rules: {attributes: {max: 6, max_bytes: 1024}}
 """

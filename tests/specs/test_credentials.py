@@ -29,7 +29,7 @@ def findings(folder: Path, text: str, **environ: str) -> list[str]:
 
 
 def test_a_secret_that_is_there_is_no_finding(tmp_path: Path) -> None:
-    found = findings(tmp_path, ROUTE.replace("RECEIVE", "one").replace("SEND", "two"))
+    found = findings(tmp_path, ROUTE.replace("RECEIVE", "first").replace("SEND", "second"))
 
     assert not any(".secret: " in each for each in found)
 

@@ -29,7 +29,7 @@ send:
 """
 ROUTE = """\
 route: a
-receive: {provider: acme, credentials: [{secret: "${IN:-in}"}], from: [10.0.0.0/8]}
+receive: {provider: acme, credentials: [{secret: "${IN:-inward}"}], from: [10.0.0.0/8]}
 send: {provider: acme, credential: {secret: "${OUT}"}}
 """
 OK_CASE = "{case: ok, request: {json: [{m: a, v: 1, u: s}]}, sends: [{}]}"
@@ -66,7 +66,7 @@ def test_shipped_specs_load_without_a_word():
 
 
 def test_shipped_specs_are_built_once(tmp_path: Path):
-    first, (second, _) = load(None, {}), loaded(tmp_path, {"own.yaml": ALL}, {"OUT": "out"})
+    first, (second, _) = load(None, {}), loaded(tmp_path, {"own.yaml": ALL}, {"OUT": "outward"})
 
     assert second.recipes["zstack-session"] is first.recipes["zstack-session"]
     assert second.providers["zstack"] is first.providers["zstack"]
@@ -75,23 +75,23 @@ def test_shipped_specs_are_built_once(tmp_path: Path):
 def test_specs_lie_anywhere_below_the_folder_several_in_a_file_if_need_be(tmp_path: Path):
     files = {"a.yaml": ROUTE, "deep/er/b.yml": f"{ACME}---\n{SESSION}", "notes.txt": "no: [yaml"}
 
-    specs, found = loaded(tmp_path, files, {"OUT": "out"})
+    specs, found = loaded(tmp_path, files, {"OUT": "outward"})
 
     assert found == []
     assert list(specs.routes) == ["a"]
-    assert [secret.reveal() for secret in specs.routes["a"].secrets] == ["in", "out"]
+    assert [secret.reveal() for secret in specs.routes["a"].secrets] == ["inward", "outward"]
 
 
 @pytest.mark.parametrize("name", [".a.yaml", ".a.yaml.yml", "..2026/a.yaml", "below/.drafts/a.yaml"])
 def test_what_begins_with_a_dot_is_no_spec(tmp_path: Path, name: str):
-    specs, found = loaded(tmp_path / ".config", {"own.yaml": ALL, name: ALL}, {"OUT": "out"})
+    specs, found = loaded(tmp_path / ".config", {"own.yaml": ALL, name: ALL}, {"OUT": "outward"})
 
     assert (list(specs.routes), found) == (["a"], [])
 
 
 def test_files_that_were_read_are_told_as_they_were(tmp_path: Path):
-    (tmp_path / "secret").write_text("out")
-    route = ALL.replace("${OUT}", f"${{file:{tmp_path}/secret}}").replace("${IN:-in}", f"${{file:{tmp_path}/none}}")
+    (tmp_path / "secret").write_text("outward")
+    route = ALL.replace("${OUT}", f"${{file:{tmp_path}/secret}}").replace("${IN:-inward}", f"${{file:{tmp_path}/none}}")
 
     specs, _ = loaded(tmp_path, {"a.yaml": route})
 
@@ -103,7 +103,7 @@ def test_files_that_were_read_are_told_as_they_were(tmp_path: Path):
 
 
 def test_snapshot_finds_the_routes(tmp_path: Path):
-    specs, _ = loaded(tmp_path, {"a.yaml": ALL}, {"OUT": "out"})
+    specs, _ = loaded(tmp_path, {"a.yaml": ALL}, {"OUT": "outward"})
 
     match = specs.snapshot.match(Request("POST", "/acme"))
 
@@ -155,7 +155,7 @@ def test_same_name_of_another_kind_is_another_spec(tmp_path: Path):
 def test_target_knows_the_statistics_that_its_calls_hold(tmp_path: Path, point: str, item: str, held: set[str]):
     acme = ACME.replace("unit: item.u", f"{point}, unit: item.u").replace("u: unit", f"u: unit, {item}")
 
-    specs, _ = loaded(tmp_path, {"a.yaml": f"{ROUTE}---\n{acme}---\n{SESSION}"}, {"OUT": "out"})
+    specs, _ = loaded(tmp_path, {"a.yaml": f"{ROUTE}---\n{acme}---\n{SESSION}"}, {"OUT": "outward"})
 
     assert specs.routes["a"].target.holds_stats == held
 
@@ -165,7 +165,7 @@ def test_target_that_cannot_be_read_back_is_taken_to_hold_all_statistics(tmp_pat
     mute = mute.replace("provider: acme", "provider: mute")
     route = ROUTE.replace("send: {provider: acme", "send: {provider: mute")
 
-    specs, _ = loaded(tmp_path, {"a.yaml": "---\n".join([route, ACME, mute, SESSION])}, {"OUT": "out"})
+    specs, _ = loaded(tmp_path, {"a.yaml": "---\n".join([route, ACME, mute, SESSION])}, {"OUT": "outward"})
 
     assert len(specs.routes["a"].target.holds_stats) == 6
 
@@ -176,7 +176,7 @@ def test_attributes_that_a_route_reads_are_stated_when_its_loss_is_computed(tmp_
     lossy = acme.replace("provider: acme", "provider: lossy").replace("u: unit, ", "").replace("/acme", "/lossy")
     route = route.replace("send: {provider: acme", "send: {provider: lossy")
 
-    _, found = loaded(tmp_path, {"a.yaml": "---\n".join([route, acme, lossy, SESSION])}, {"OUT": "out"})
+    _, found = loaded(tmp_path, {"a.yaml": "---\n".join([route, acme, lossy, SESSION])}, {"OUT": "outward"})
 
     what = "send.provider: lossy loses unit (it does not arrive); if that will do, write `points: {drops: [unit]}`"
     assert found == [f"a.yaml:3:18: warning: {what}"]
@@ -200,7 +200,7 @@ def test_routes_must_be_told_apart(tmp_path: Path, path: str, other: str, are_to
     second = second.replace("provider: acme", "provider: other")
     route = ROUTE.replace("route: a", "route: b").replace("receive: {provider: acme", "receive: {provider: other")
 
-    _, found = loaded(tmp_path, {"a.yaml": "---\n".join([ROUTE, route, first, second, SESSION])}, {"OUT": "out"})
+    _, found = loaded(tmp_path, {"a.yaml": "---\n".join([ROUTE, route, first, second, SESSION])}, {"OUT": "outward"})
 
     what = f"POST {other} belongs to the route 'a' already; tell them apart by `match` or `path`"
     assert found == ([] if are_told_apart else [f"a.yaml:6:21: receive.provider: {what}"])
@@ -209,7 +209,7 @@ def test_routes_must_be_told_apart(tmp_path: Path, path: str, other: str, are_to
 def test_only_the_named_routes_are_loaded(tmp_path: Path):
     broken = ROUTE.replace("route: a", "route: b").replace("provider: acme", "provider: nope")
 
-    specs, found = loaded(tmp_path, {"a.yaml": ALL, "b.yaml": broken}, {"OUT": "o"}, only=["a"])
+    specs, found = loaded(tmp_path, {"a.yaml": ALL, "b.yaml": broken}, {"OUT": "outward"}, only=["a"])
 
     assert (list(specs.routes), found) == (["a"], [])
 
@@ -238,7 +238,7 @@ def test_unset_variable_is_an_error_or_a_note(tmp_path: Path, strict: bool, mess
 def test_unset_variable_says_no_more_than_that(tmp_path: Path):
     text = ROUTE.replace("send: {provider: acme", 'send: {provider: acme, url: "${URL}"')
 
-    _, found = loaded(tmp_path, {"a.yaml": f"{text}---\n{ACME}---\n{SESSION}"}, {"OUT": "out"}, strict=False)
+    _, found = loaded(tmp_path, {"a.yaml": f"{text}---\n{ACME}---\n{SESSION}"}, {"OUT": "outward"}, strict=False)
 
     assert found == [
         "a.yaml:1:8: note: route: checked in part: variables that decide how it is built are not set",
@@ -249,14 +249,14 @@ def test_unset_variable_says_no_more_than_that(tmp_path: Path):
 @pytest.mark.parametrize("ending", ["", "\n", "\r\n"], ids=repr)
 def test_one_line_break_at_the_end_of_a_secret_file_is_dropped(tmp_path: Path, ending: str):
     secret = tmp_path / "secret.txt"
-    secret.write_bytes(b"s\n" + ending.encode())
+    secret.write_bytes(b"s3cret\n" + ending.encode())
     text = ROUTE.replace("${OUT}", f"${{file:{secret}}}")
     session = SESSION.replace("kind: secret", 'kind: secret, chars: "[^,]+"')
 
     specs, found = loaded(tmp_path, {"a.yaml": f"{text}---\n{ACME}---\n{session}"})
 
     assert found == []
-    assert specs.routes["a"].secrets[1].reveal() == ("s\n" if ending else "s")
+    assert specs.routes["a"].secrets[1].reveal() == ("s3cret\n" if ending else "s3cret")
 
 
 def test_secret_is_never_shown(tmp_path: Path):
@@ -271,11 +271,13 @@ def test_secret_is_never_shown(tmp_path: Path):
 @pytest.mark.parametrize(
     "text",
     [
-        pytest.param(ROUTE.replace("${IN:-in}", "${IN}, ${IN}").replace("${OUT}", "${OUT} ${OUT}"), id="characters"),
-        pytest.param(ROUTE.replace('"${IN:-in}"', '"${IN}", key: k'), id="a needless key"),
+        pytest.param(
+            ROUTE.replace("${IN:-inward}", "${IN}, ${IN}").replace("${OUT}", "${OUT} ${OUT}"), id="characters"
+        ),
+        pytest.param(ROUTE.replace('"${IN:-inward}"', '"${IN}", key: k'), id="a needless key"),
         pytest.param(ROUTE.replace('"${OUT}"', '"${OUT}", key: k'), id="a needless key to send with"),
         pytest.param(ROUTE.replace('"${OUT}"', '"${OUT}", recipe: other'), id="another recipe"),
-        pytest.param(ROUTE.replace('[{secret: "${IN:-in}"}]', '"${IN}"'), id="a secret for a credential"),
+        pytest.param(ROUTE.replace('[{secret: "${IN:-inward}"}]', '"${IN}"'), id="a secret for a credential"),
         pytest.param(ROUTE.replace('{secret: "${OUT}"}', '"${OUT}"'), id="a secret for a credential to send with"),
         pytest.param(ROUTE.replace('{secret: "${OUT}"}', '{secret: ["${OUT}"]}'), id="a list of secrets"),
         pytest.param(ROUTE.replace("10.0.0.0/8", '"${IN}"'), id="a secret for a network"),
@@ -308,7 +310,7 @@ def test_no_message_shows_a_secret(tmp_path: Path, text: str):
 def test_message_shows_a_variable_and_not_its_value(tmp_path: Path, written: str, said: str):
     files = {"a.yaml": ALL.replace("provider: acme", written, 1)}
 
-    _, found = loaded(tmp_path, files, {"OUT": "out", "X": "(?P<hush-x>a"})
+    _, found = loaded(tmp_path, files, {"OUT": "outward", "X": "(?P<hush-x>a"})
 
     assert len(found) == 1
     assert said in found[0]
@@ -323,7 +325,7 @@ def test_recipe_that_signs_with_rsa_needs_a_package(tmp_path: Path, monkeypatch:
     route = ROUTE.replace("secret:", "key: k, secret:")
     monkeypatch.setattr("gateway.specs.build_target.find_spec", lambda _: None)
 
-    _, found = loaded(tmp_path, {"a.yaml": f"{route}---\n{ACME}---\n{recipe}"}, {"OUT": "out"})
+    _, found = loaded(tmp_path, {"a.yaml": f"{route}---\n{ACME}---\n{recipe}"}, {"OUT": "outward"})
 
     what = "acme-session signs with RSA, and the package for that is not installed; pip install 'metric-gateway[rsa]'"
     assert found == [f"a.yaml:3:18: send.provider: {what}"]
@@ -343,7 +345,7 @@ def test_body_that_is_read_before_it_is_verified_inflates_no_further_than_the_wi
 ):
     files = {"a.yaml": ALL.replace('header: authorization, value: "{session}"', carrier)}
 
-    specs, _ = loaded(tmp_path, files, {"OUT": "out"})
+    specs, _ = loaded(tmp_path, files, {"OUT": "outward"})
 
     assert specs.routes["a"].source.caps == caps
 
@@ -360,7 +362,7 @@ def test_scheme_that_signs_fields_of_a_form_leaves_any_other_body_open(tmp_path:
     acme = ACME.replace("body: json", f"body: {kind}").replace("acme-session", "aliyun-rpc-v1")
     route = ROUTE.replace(", from: [10.0.0.0/8]", "").replace("{secret:", "{key: k, secret:")
 
-    _, found = loaded(tmp_path, {"a.yaml": f"{route}---\n{acme}"}, {"OUT": "out"})
+    _, found = loaded(tmp_path, {"a.yaml": f"{route}---\n{acme}"}, {"OUT": "outward"})
 
     said = f"aliyun-rpc-v1 does not sign {kind} body, which the provider reads"
     assert [said in message for message in found if "does not sign" in message] == [True] * warned
@@ -374,7 +376,7 @@ def test_folder_that_is_missing_is_an_error_of_the_system(tmp_path: Path):
 def test_broken_recipe_is_told_once_and_not_again_by_all_that_name_it(tmp_path: Path):
     text = f"{ROUTE}---\n{ACME}---\n{SESSION.replace('{session}', '{sesion}')}"
 
-    specs, found = loaded(tmp_path, {"a.yaml": text}, {"OUT": "out"})
+    specs, found = loaded(tmp_path, {"a.yaml": text}, {"OUT": "outward"})
 
     assert found
     assert all("a.yaml:1" in line for line in found)
@@ -387,7 +389,7 @@ def test_errors_of_a_provider_are_reported_once_and_other_routes_are_still_check
         ROUTE.replace("route: a", "route: b").replace("provider: acme", "provider: zstack").replace("10.0.0.0/8", "x")
     )
 
-    specs, found = loaded(tmp_path, {"p.yaml": broken, "a.yaml": ROUTE, "b.yaml": other}, {"OUT": "out"})
+    specs, found = loaded(tmp_path, {"p.yaml": broken, "a.yaml": ROUTE, "b.yaml": other}, {"OUT": "outward"})
 
     assert {line.partition(":")[0] for line in found} == {"b.yaml", "p.yaml"}
     assert specs.routes == {}
@@ -410,7 +412,7 @@ def test_errors_of_a_provider_are_reported_once_and_other_routes_are_still_check
 )
 def test_watch_says_what_no_case_makes_non_null(tmp_path: Path, cases: str, said: list[str]):
     files = {"a.yaml": f"{ACME}{cases}\n---\n{SESSION}", "route.yaml": ROUTE}
-    specs, _ = loaded(tmp_path, files, {"OUT": "out"}, trials=True)
+    specs, _ = loaded(tmp_path, files, {"OUT": "outward"}, trials=True)
 
     for trial in specs.trials:
         run_case(trial.case, trial.route)
@@ -459,5 +461,29 @@ def test_case_of_a_route_runs_under_the_environment_that_it_states(tmp_path: Pat
     specs, _ = loaded(tmp_path, files, {"OUT": "outside"}, trials=True)
 
     (trial,) = (trial for trial in specs.trials if trial.owner == "a")
-    assert [secret.reveal() for secret in trial.route.secrets] == ["in", "of-the-case"]
-    assert [secret.reveal() for secret in specs.routes["a"].secrets] == ["in", "outside"]
+    assert [secret.reveal() for secret in trial.route.secrets] == ["inward", "of-the-case"]
+    assert [secret.reveal() for secret in specs.routes["a"].secrets] == ["inward", "outside"]
+
+
+RELAYS = """
+provider: old
+relay: true
+receive: {request: {method: GET, path: "/old/{room}"}, verify: [acme-session]}
+---
+provider: new
+relay: true
+needs: [room]
+send: {url: "http://new.example", request: {method: GET, path: "/new/{given.room}"}, sign: acme-session}
+---
+route: old-to-new
+receive: {provider: old, credentials: [{secret: inward}], from: [10.0.0.0/8]}
+send: {provider: new, credential: {secret: outward}}
+cases: [{case: one, request: {path: /old/cellar}, sends: [{path: /new/cellar}]}]
+"""
+
+
+def test_a_relay_fills_in_what_its_target_needs_from_the_path_of_its_source(tmp_path: Path):
+    specs, found = loaded(tmp_path, {"a.yaml": f"{SESSION}---{RELAYS}"}, trials=True)
+
+    [trial] = [trial for trial in specs.trials if trial.owner == "old-to-new"]
+    assert (found, run_case(trial.case, trial.route)) == ([], [])

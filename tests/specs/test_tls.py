@@ -11,11 +11,11 @@ from tests.certificates import Authority
 
 ROUTE = """\
 route: a
-receive: {provider: zstack, credentials: [{secret: s}], from: [10.0.0.0/8]}
+receive: {provider: zstack, credentials: [{secret: s3cret}], from: [10.0.0.0/8]}
 send:
   provider: tencent-receiver
   url: "${URL:-https://b.example}"
-  credential: {key: k, secret: s}
+  credential: {key: k, secret: s3cret}
   given: {region: sh}
   tls: TLS
 points: {drops: [time_ns]}

@@ -4,6 +4,8 @@ One compiler serves one document. It goes on after a mistake, so that all of the
 which names were read, and where first. An expression that did not compile is always null.
 """
 
+import html
+import json
 import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
@@ -17,7 +19,21 @@ KeyPath = tuple[str | int, ...]
 Text = Callable[[Mapping[str, Any]], str | None]
 
 _PLACE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
-_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
+_NAME = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)(?:\|(\w+))?", re.ASCII)
+# What XML 1.0 cannot hold, not even escaped.
+_NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def _xml(text: str) -> str:
+    return html.escape(_NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text))
+
+
+def _json(text: str) -> str:
+    return json.dumps(text)[1:-1]
+
+
+# What `{name|filter}` does to the text of a name: it becomes part of an XML text or attribute, or of a JSON string.
+FILTERS: dict[str, Callable[[str], str]] = {"xml": _xml, "json": _json}
 
 
 class Problem(NamedTuple):
@@ -26,6 +42,13 @@ class Problem(NamedTuple):
     path: KeyPath
     what: str
     hint: str
+
+
+class _Name(NamedTuple):
+    """A name in a text, as the chain of its members, and what escapes its value."""
+
+    chain: tuple[str, ...]
+    escape: Callable[[str], str] | None
 
 
 class Compiler:
@@ -73,14 +96,12 @@ class Compiler:
     def text(self, source: str, names: Collection[str], at: KeyPath, *, escape: Callable[[str], str] = str) -> Text:
         """Compile text with `{dotted.names}`; `{{` and `}}` are braces. It gives null when any name is null.
 
-        `escape` is applied to each value that is filled in.
+        `{name|filter}` applies one of FILTERS to the value, then `escape` is applied, as to each other value.
         """
-        parts: list[str | tuple[str, ...]] = []
-        for literal, name in self._places(source, at):
-            if name is None:
-                parts.append(literal)
-            elif self._known(name, names, at, in_text=True):
-                parts.append(name)
+        parts: list[str | _Name] = []
+        for place in self._places(source, at):
+            if isinstance(place, str) or self._known(place.chain, names, at, in_text=True):
+                parts.append(place)
         if all(isinstance(part, str) for part in parts):
             constant = "".join(part for part in parts if isinstance(part, str))
             return lambda scope: constant
@@ -88,10 +109,14 @@ class Compiler:
         def fill(scope: Mapping[str, Any]) -> str | None:
             filled = []
             for part in parts:
-                value = part if isinstance(part, str) else _look_up(scope, part)
+                if isinstance(part, str):
+                    filled.append(part)
+                    continue
+                value = _look_up(scope, part.chain)
                 if value is None:
                     return None
-                filled.append(value if isinstance(part, str) else escape(_as_text(value, part)))
+                text = _as_text(value, part.chain)
+                filled.append(escape(part.escape(text) if part.escape else text))
             return "".join(filled)
 
         return fill
@@ -147,20 +172,24 @@ class Compiler:
 
         return watched
 
-    def _places(self, source: str, at: KeyPath) -> list[tuple[str, tuple[str, ...] | None]]:
-        places: list[tuple[str, tuple[str, ...] | None]] = []
+    def _places(self, source: str, at: KeyPath) -> list[str | _Name]:
+        """Split a text into its literals and the names between them."""
+        places: list[str | _Name] = []
         end = 0
         for match in _PLACE.finditer(source):
-            places.append((source[end : match.start()], None))
+            places.append(source[end : match.start()])
             end = match.end()
+            name = _NAME.fullmatch(match[1]) if match[1] is not None else None
             if match[0] in ("{{", "}}"):
-                places.append((match[0][0], None))
-            elif match[1] is not None and _NAME.fullmatch(match[1]):
-                places.append(("", tuple(match[1].split("."))))
-            else:
+                places.append(match[0][0])
+            elif name is None:
                 self._problem(at, f"{match[0]!r} is not a name in braces", "a brace itself is written twice: {{ or }}")
-        places.append((source[end:], None))
-        return [place for place in places if place[0] or place[1]]
+            elif name[2] is not None and name[2] not in FILTERS:
+                self._problem(at, f"there is no filter {name[2]!r} for text", nearest(name[2], FILTERS))
+            else:
+                places.append(_Name(tuple(name[1].split(".")), FILTERS.get(name[2] or "")))
+        places.append(source[end:])
+        return [place for place in places if place]
 
     def _known(self, chain: tuple[str, ...], names: Collection[str], at: KeyPath, *, in_text: bool = False) -> bool:
         self.read.setdefault(chain, at)
@@ -174,6 +203,12 @@ class Compiler:
 
     def _problem(self, at: KeyPath, what: str, hint: str) -> None:
         self.problems.append(Problem(at, what, hint))
+
+
+def unescaped_names(source: str) -> list[str]:
+    """Return the names in a text that no filter escapes, as they are written in it."""
+    names = (_NAME.fullmatch(match[1]) for match in _PLACE.finditer(source) if match[1] is not None)
+    return [name[1] for name in names if name is not None and name[2] is None]
 
 
 def _null(scope: Mapping[str, Any]) -> None:

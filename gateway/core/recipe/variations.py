@@ -11,7 +11,7 @@ from gateway.core.message import Message
 from gateway.core.model import Request
 from gateway.core.recipe.model import Recipe, TimeSlot
 from gateway.core.recipe.times import read_times
-from gateway.core.recipe.verify import matches_signature
+from gateway.core.recipe.verify import matches_signature, wrong_claim
 
 UNKNOWN_CAUSE = "the secret or the signed text differs"
 _HOURS = [*range(-12, 15)]
@@ -24,12 +24,22 @@ def cause_of_refusal(
     if recipe.signature is None:
         return UNKNOWN_CAUSE
     secrets = list(secrets)
+    claim = _wrong_claim(recipe, message, slots)
     if _fits(recipe, message, slots, secrets):
-        return _cause_of_time(recipe, slots, now_ns) or "the signature is right: another rule refuses the request"
+        time = _cause_of_time(recipe, slots, now_ns)
+        return time or claim or "the signature is right: another rule refuses the request"
     for sentence, request in _variations(message.request):
         if _fits(recipe, Message(request, message.body_kind, message.caps), slots, secrets):
             return sentence
-    return UNKNOWN_CAUSE
+    return claim or UNKNOWN_CAUSE
+
+
+def _wrong_claim(recipe: Recipe, message: Message, slots: Mapping[str, str]) -> str | None:
+    try:
+        wrong = wrong_claim(recipe, message, slots)
+    except GatewayError:
+        return None
+    return f"{wrong}: the body was changed after it was signed" if wrong and "the body" in wrong else wrong
 
 
 def _fits(recipe: Recipe, message: Message, slots: Mapping[str, str], secrets: list[str]) -> bool:

@@ -12,7 +12,7 @@ from gateway.core.message import Message
 from gateway.core.model import Secret
 from gateway.core.moments import NS
 from gateway.core.outcome import Reason
-from gateway.core.recipe.carriers import read_slots
+from gateway.core.recipe.carriers import place_in_words, read_slots
 from gateway.core.recipe.evaluate import Scope, listed, signature_of
 from gateway.core.recipe.filters import to_bytes, to_text
 from gateway.core.recipe.keyring import DECOY, Keyring
@@ -259,7 +259,13 @@ def _is_signature(scope: Scope, slot: SignatureSlot, claimed: str) -> bool:
 
 
 def _check_derived(recipe: Recipe, message: Message, slots: Mapping[str, str]) -> None:
-    """Recompute what the request announces of itself, such as a digest of its body."""
+    wrong = wrong_claim(recipe, message, slots)
+    if wrong is not None:
+        _refuse(Reason.BAD_SIGNATURE, wrong)
+
+
+def wrong_claim(recipe: Recipe, message: Message, slots: Mapping[str, str]) -> str | None:
+    """Recompute what the request announces of itself, such as a digest of its body; say what differs."""
     scope = Scope(recipe, message, _carried(recipe, slots), "")
     for name, slot in recipe.slots.items():
         if not isinstance(slot, DerivedSlot) or name not in slots or slots[name] in slot.allow:
@@ -269,7 +275,10 @@ def _check_derived(recipe: Recipe, message: Message, slots: Mapping[str, str]) -
         except ValueError:
             same = False
         if not same:
-            _refuse(Reason.BAD_SIGNATURE, f"{name} is not what the request has")
+            place = next(place_in_words(carrier) for carrier in recipe.carriers if name in carrier.slots)
+            of_body = "the body's size" if "|size" in slot.of.source else "the body's digest"
+            return f"{place} does not match {of_body if 'body' in slot.of.names else 'the request'}"
+    return None
 
 
 def _check_replay(recipe: Recipe, slots: Mapping[str, str], replays: ReplayMemory, time_ns: int) -> None:

@@ -85,7 +85,7 @@ MISMATCH = (Reason.BAD_SIGNATURE, "the signature does not match")
         pytest.param(signed(OTHER, ("X-Digest", OTHER)), MISMATCH, id="another digest, announced and signed"),
         pytest.param(
             signed(DIGEST, ("X-Digest", OTHER)),
-            (Reason.BAD_SIGNATURE, "digest is not what the request has"),
+            (Reason.BAD_SIGNATURE, "the header X-Digest does not match the body's digest"),
             id="another digest announced than signed",
         ),
         pytest.param(signed(DIGEST, ("X-Digest", "UNSIGNED")), MISMATCH, id="a literal that was not signed"),

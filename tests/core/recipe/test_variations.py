@@ -1,3 +1,4 @@
+import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -171,3 +172,35 @@ def test_clock_that_counts_seconds_is_only_off(away_s: int):
     sentence = cause(at(), at(), time=str(NOW_S + away_s))
 
     assert sentence == "the signature is right, and the clocks of client and gateway differ"
+
+
+DIGESTED = recipe("""
+recipe: digested
+slots:
+  key: {kind: key}
+  digest: {kind: derived, text: "{body|sha256|hex}"}
+  signature: {kind: signature, of: "{method}{body|sha256|hex}", hmac: sha256, key: "{secret}", as: hex}
+carry:
+  - {header: x-key, value: "{key}"}
+  - {header: x-digest, value: "{digest}"}
+  - {header: x-signature, value: "{signature}"}
+""")
+
+
+@pytest.mark.parametrize(
+    ("digested", "sentence"),
+    [
+        (b"b", "the header X-Digest does not match the body's digest: the body was changed after it was signed"),
+        (b"changed", UNKNOWN_CAUSE),
+    ],
+    ids=["of the old body", "of the new body"],
+)
+def test_body_that_was_changed_under_its_old_digest_is_named(digested: bytes, sentence: str):
+    slots = {"key": "K", "digest": hashlib.sha256(digested).hexdigest()}
+    made = evaluate(DIGESTED, Message(at(body=b"b"), "text"), slots, "s").signature
+
+    found = cause_of_refusal(
+        DIGESTED, Message(at(body=b"changed"), "text"), {**slots, "signature": made}, ["s"], now_ns=NOW
+    )
+
+    assert found == sentence
