@@ -150,7 +150,7 @@ class Gateway:
             telemetry=self._telemetry,
             refused=lambda: ingress.refused,
             gates=outgoing.gates,
-            queue=QueueCalls(outgoing.store, outgoing.wake),
+            queue=QueueCalls(outgoing.store, outgoing.paused_s, outgoing.wake),
             reloads=self._reloader,
         )
         probes = Probes(lambda: self._ready, self._telemetry, outgoing.measure)

@@ -191,7 +191,7 @@ def _print_state(queue: QueueState, json: bool) -> None:
     if json:
         print_json(asdict(queue))
     elif queue.targets:
-        _print_table(depth_table(queue.targets))
+        _print_table(depth_table(queue.targets, time.time()))
     else:
         line("nothing was ever stored")
     if queue.failure is not None:

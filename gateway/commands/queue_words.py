@@ -12,15 +12,26 @@ MAX_REASON_CHARS = 80
 UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (0, "s"))
 
 
-def depth_table(depths: Iterable[QueueDepth]) -> list[tuple[str, ...]]:
+def depth_table(depths: Iterable[QueueDepth], now_s: float) -> list[tuple[str, ...]]:
     """Return rows, the first of them the head."""
-    head = ("route", "target", "queued", "leased", "parked", "bytes", "oldest")
-    return [head, *(_depth_row(each) for each in depths)]
+    head = (
+        "route",
+        "target",
+        "queued",
+        "leased",
+        "parked",
+        "bytes",
+        "oldest",
+        "attempts",
+        "next attempt",
+        "last error",
+    )
+    return [head, *(_depth_row(each, now_s) for each in depths)]
 
 
 def point_table(points: Iterable[QueuedPoint], now_s: float) -> list[tuple[str, ...]]:
     """Return rows, the first of them the head."""
-    head = ("id", "state", "route", "target", "age", "attempts", "metric", "reason")
+    head = ("id", "state", "route", "target", "age", "attempts", "next attempt", "metric", "reason")
     return [head, *(_point_row(each, now_s) for each in points)]
 
 
@@ -34,7 +45,7 @@ def point_facts(point: QueuedPoint, now_s: float) -> Facts:
             "received": f"{_moment(point.received)}, {duration(now_s - point.received)} ago",
             "report": f"{point.report_id}, item {point.index}",
             "attempts": str(point.attempts),
-            "not_before": _moment(point.not_before) if point.not_before else "",
+            "next_attempt": _moment(point.next_attempt) if point.next_attempt else "",
             "point": _members(point.point),
         }
     )
@@ -46,15 +57,16 @@ def duration(seconds: float) -> str:
     return f"{seconds / (size or 1):.0f} {unit}"
 
 
-def _depth_row(depth: QueueDepth) -> tuple[str, ...]:
+def _depth_row(depth: QueueDepth, now_s: float) -> tuple[str, ...]:
     numbers = (depth.queued, depth.leased, depth.parked, depth.bytes)
     oldest = "" if depth.oldest_s is None else duration(depth.oldest_s)
-    return (depth.route, depth.target, *map(str, numbers), oldest)
+    attempts = str(depth.attempts) if depth.attempts else ""
+    error = _cut(_reason(depth))
+    return (depth.route, depth.target, *map(str, numbers), oldest, attempts, _until(depth.next_attempt, now_s), error)
 
 
 def _point_row(point: QueuedPoint, now_s: float) -> tuple[str, ...]:
     metric = point.point.get("metric") if isinstance(point.point, dict) else None
-    reason = _reason(point)
     return (
         str(point.id),
         point.state,
@@ -62,13 +74,25 @@ def _point_row(point: QueuedPoint, now_s: float) -> tuple[str, ...]:
         point.target,
         duration(now_s - point.received),
         str(point.attempts),
+        _until(point.next_attempt, now_s),
         _one_line(str(metric or "?")),
-        f"{reason[:MAX_REASON_CHARS]}…" if len(reason) > MAX_REASON_CHARS else reason,
+        _cut(_reason(point)),
     )
 
 
-def _reason(point: QueuedPoint) -> str:
-    return _one_line(": ".join(text for text in (point.reason, point.message) if text))
+def _until(moment: float | None, now_s: float) -> str:
+    """Return how long it is until then; what is past is due."""
+    if moment is None:
+        return ""
+    return f"in {duration(moment - now_s)}" if moment > now_s else "now"
+
+
+def _reason(failed: QueuedPoint | QueueDepth) -> str:
+    return _one_line(": ".join(text for text in (failed.reason, failed.message) if text))
+
+
+def _cut(reason: str) -> str:
+    return f"{reason[:MAX_REASON_CHARS]}…" if len(reason) > MAX_REASON_CHARS else reason
 
 
 def _one_line(text: str) -> str:

@@ -25,7 +25,8 @@ class Destination(NamedTuple):
 class StoredPoint:
     """A point as people look at it; `text` is its JSON. It may be one that cannot be read, and is parked for that.
 
-    `not_before_ns` is 0 where the point was never postponed, `reason` and `message` say why it is parked.
+    `not_before_ns` is 0 where the point was never postponed. `reason` and `message` say why it is parked, or how its
+    last attempt failed.
     """
 
     id: int
@@ -42,10 +43,21 @@ class StoredPoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Failing:
+    """How the last attempt failed of the postponed point that is due first, and when that is."""
+
+    attempts: int
+    not_before_ns: int
+    reason: str | None
+    message: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Depth:
     """How much waits for one destination; `queued` does not count the leased.
 
-    `oldest_ns` is the receive time of the oldest point that is queued or leased.
+    `oldest_ns` is the receive time of the oldest point that is queued or leased. `failing` is None where no point was
+    postponed.
     """
 
     queued: int = 0
@@ -53,6 +65,7 @@ class Depth:
     parked: int = 0
     bytes: int = 0
     oldest_ns: int | None = None
+    failing: Failing | None = None
 
     @property
     def points(self) -> Mapping[State, int]:

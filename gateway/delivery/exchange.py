@@ -74,7 +74,8 @@ class Exchange:
         except GatewayError as error:
             outcome = error.outcome
         self._telemetry.upstream(route, outcome, time.monotonic() - started)
-        return mask(outcome, errand.sessions)
+        credential = target.credential
+        return mask(outcome, [*errand.sessions, *([credential.secret] if credential else [])])
 
     async def _report(self, errand: _Errand, call: Call) -> Outcome:
         """Declare what the call needs, and send it; both once more where it is refused: B may have forgotten.

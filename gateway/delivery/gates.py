@@ -16,6 +16,7 @@ from gateway.core.errors import UpstreamError
 from gateway.core.outcome import Code, Outcome, Reason, failure
 from gateway.core.pacing import Pacer
 from gateway.core.route import Target
+from gateway.core.verdict import verdict_on
 from gateway.delivery.deadline import Deadline
 
 # A call that began after more than this share of its time would be broken off, when it may have been taken, and so
@@ -31,7 +32,11 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class GateState:
-    """What people are shown of a gate. `opens_in_s` is how long no call will go, `cause` why."""
+    """What people are shown of a gate. `opens_in_s` is how long no call will go, `cause` why.
+
+    `attempts` counts the calls that failed since the last one that the target answered as it should, `error` is the
+    outcome of the last of them, and `next_attempt_in_s` the wait until the next; None where none is planned.
+    """
 
     target: str
     key: str | None
@@ -39,6 +44,9 @@ class GateState:
     opens_in_s: float
     cause: str
     under_way: int
+    attempts: int
+    error: Outcome | None
+    next_attempt_in_s: float | None
 
 
 @dataclass(slots=True)
@@ -48,6 +56,9 @@ class _Gate:
     breaker: Breaker = field(default_factory=Breaker)
     pacer: Pacer = field(default_factory=Pacer)
     under_way: int = 0
+    attempts: int = 0
+    error: Outcome | None = None
+    next_attempt: float | None = None  # by the monotonic clock
     room: asyncio.Condition = field(default_factory=asyncio.Condition)
 
 
@@ -94,7 +105,27 @@ class Gates:
         for gate in self._gates.values():
             cause = gate.breaker.cause.message if gate.breaker.cause else ""
             opens_in_s = max(0.0, gate.breaker.until - now) if gate.breaker.state == "open" else 0.0
-            yield GateState(gate.name, gate.key, gate.breaker.state, opens_in_s, cause, gate.under_way)
+            planned = [gate.next_attempt] if gate.next_attempt is not None else []
+            planned += [gate.breaker.until] if gate.breaker.state == "open" else []
+            yield GateState(
+                target=gate.name,
+                key=gate.key,
+                breaker=gate.breaker.state,
+                opens_in_s=opens_in_s,
+                cause=cause,
+                under_way=gate.under_way,
+                attempts=gate.attempts,
+                error=gate.error,
+                next_attempt_in_s=max(0.0, max(planned) - now) if planned else None,
+            )
+
+    def last_error(self, target: Target) -> Outcome | None:
+        """Return how the last call failed; None where the target answered it as it should."""
+        return self._gate(target).error
+
+    def plan(self, target: Target, in_s: float) -> None:
+        """Take note of when a failing target is called next."""
+        self._gate(target).next_attempt = time.monotonic() + in_s
 
     def _gate(self, target: Target) -> _Gate:
         gate = self._gates.get(target.account)
@@ -127,6 +158,9 @@ class Passage:
         if outcome.reason is Reason.INTERNAL:
             return  # a fault of our own says nothing of the target
         gate, now = self._gate, time.monotonic()
+        gate.next_attempt = None
+        failed = verdict_on(outcome) == "postpone"
+        gate.attempts, gate.error = (gate.attempts + 1, outcome) if failed else (0, None)
         before = gate.breaker
         if not self._patient:
             gate.breaker = gate.breaker.after(outcome, now)

@@ -49,6 +49,12 @@ class Outgoing:
         if self._workers is not None:
             self._workers.wake(destination)
 
+    def paused_s(self, destination: Destination) -> float:
+        """Return for how long no call goes to a destination; 0 where its route is gone."""
+        route = self._snapshot().route_named(destination.route)
+        target = route.target_named(destination.target) if route else None
+        return 0.0 if target is None else self.gates.closed_s(target)
+
     async def measure(self) -> None:
         """Bring up to date what metrics tell of the targets and of the queue."""
         routes = self._snapshot().routes

@@ -6,6 +6,7 @@ Each report waits for a time of its own, and is tried again in other company.
 
 import asyncio
 import random
+import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -55,6 +56,7 @@ class Worker:
         self._something = asyncio.Event()
         self._ending = asyncio.Event()
         self._failures = 0
+        self._failing = _Failing(destination)
 
     def wake(self) -> None:
         """Say that there is something new."""
@@ -152,6 +154,7 @@ class Worker:
         rest = [item for item in items if not refused or item.index in refused]
         taken = [lot.points[item.index] for item in items if refused and item.index not in refused]
         verdict = verdict_on(outcome)
+        lot.answered = lot.answered or bool(taken) or verdict != "postpone"
         if verdict == "ack":
             taken += [lot.points[item.index] for item in rest]
         elif verdict == "park":
@@ -167,14 +170,24 @@ class Worker:
         """Postpone what is late, and return for how long nothing is worth a try."""
         if lot.failed is None:
             self._failures = 0
+            if lot.answered:
+                self._failing.recovered()
             return 0
         self._failures += 1
         wait_s = _wait_s(self._failures, lot.failed)
+        gates = self._dispatcher.gates
+        failed = gates.last_error(target)
+        error = failed or lot.failed
+        next_s = max(wait_s, gates.closed_s(target))
+        if failed is not None or error.reason is not Reason.THROTTLED:  # else it was not called, to keep to its pace
+            gates.plan(target, next_s)
+            self._failing.failed(error, self._failures, next_s)
         for points in [lot.late] if target.limits.ordered else lot.late_reports():
             # Each report for a time of its own: one at which the target always fails then does not for ever keep
             # those from it that once travelled with it.
             own_s = wait_s if target.limits.ordered else _wait_s(1 + points[0].attempts, lot.failed)
-            self._store.postpone(lot.without(points), time.time_ns() + int(own_s * NS))
+            until_ns = time.time_ns() + int(own_s * NS)
+            self._store.postpone(lot.without(points), until_ns, error.reason, error.message)
         self._telemetry.retried(*self.destination, len(lot.late))
         return wait_s
 
@@ -194,13 +207,17 @@ class Worker:
 
 
 class _Lot:
-    """Points that were leased together: which are `left` to give back; `late` ones wait, for a call `failed`."""
+    """Points that were leased together: which are `left` to give back; `late` ones wait, for a call `failed`.
+
+    `answered` tells whether the target accepted or rejected any of them.
+    """
 
     def __init__(self, points: Sequence[LeasedPoint]) -> None:
         self.points = points
         self.left = {point.id for point in points}
         self.late: list[LeasedPoint] = []
         self.failed: Outcome | None = None
+        self.answered = False
 
     def late_reports(self) -> Iterable[Sequence[LeasedPoint]]:
         reports: dict[str, list[LeasedPoint]] = {}
@@ -213,6 +230,39 @@ class _Lot:
         ids = [point.id for point in points]
         self.left.difference_update(ids)
         return ids
+
+
+class _Failing:
+    """Logs when a destination starts to fail, when its error changes, and when it recovers."""
+
+    def __init__(self, destination: Destination) -> None:
+        self._names = {"route": destination.route, "target": destination.target}
+        self._error: tuple[object, ...] | None = None
+        self._since = 0.0
+        self._attempts = 0
+
+    def failed(self, outcome: Outcome, attempts: int, next_attempt_in_s: float) -> None:
+        # Numbers and ids in a message differ from call to call, and are no other error.
+        error = (outcome.code, outcome.reason, re.sub(r"[0-9a-f-]{8,}|\d+", "#", outcome.message))
+        before, self._error, self._attempts = self._error, error, attempts
+        if before is None:
+            self._since = time.monotonic()
+        if error != before:
+            log.warning(
+                "target_failing" if before is None else "target_error_changed",
+                **self._names,
+                code=str(outcome.code),
+                reason=str(outcome.reason) if outcome.reason else None,
+                message=outcome.message,
+                attempts=attempts,
+                next_attempt_in_s=round(next_attempt_in_s, 1),
+            )
+
+    def recovered(self) -> None:
+        if self._error is not None:
+            failed_for_s = round(time.monotonic() - self._since, 1)
+            log.info("target_recovered", **self._names, attempts=self._attempts, failed_for_s=failed_for_s)
+        self._error = None
 
 
 def _outcome_of(error: Violation | Dropped | GatewayError) -> Outcome:

@@ -95,7 +95,11 @@ class ReloadState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetState:
-    """A target that was called, by the account that calls it: `opens_in_s` is how long no call will go, `cause` why."""
+    """A target that was called, by the account that calls it: `opens_in_s` is how long no call will go, `cause` why.
+
+    Where it fails, `attempts` counts the calls that failed in a row, `reason` and `message` are the last error, and
+    `next_attempt_in_s` is the wait until the next call; None where it is called with the next report.
+    """
 
     target: str
     key: str | None
@@ -103,6 +107,10 @@ class TargetState:
     opens_in_s: float
     cause: str
     under_way: int
+    attempts: int
+    reason: str | None
+    message: str | None
+    next_attempt_in_s: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +129,9 @@ class Refused:
 class QueueDepth:
     """What is stored for one target of a route: points by state, and their bytes.
 
-    `oldest_s` is how long ago the oldest was received that is not parked, None where all are.
+    `oldest_s` is how long ago the oldest was received that is not parked, None where all are. Where the target fails,
+    `attempts` counts the failed attempts of the data point that is due first, `reason` and `message` are its error,
+    and `next_attempt` is when it is sent again, in seconds since 1970.
     """
 
     route: str
@@ -131,6 +141,10 @@ class QueueDepth:
     parked: int
     bytes: int
     oldest_s: float | None
+    attempts: int
+    reason: str | None
+    message: str | None
+    next_attempt: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +159,8 @@ class QueueState:
 class QueuedPoint:
     """A stored data point; `point` is its text where that is none. `index` counts the items of its report from 0.
 
-    Times are in seconds since 1970. A `queued` point is not sent before `not_before`; `reason` and `message` say why a
-    `parked` one is.
+    Times are in seconds since 1970. A `queued` point that failed is sent again at `next_attempt`. `reason` and
+    `message` say how its last attempt failed, or why it is parked.
     """
 
     id: int
@@ -157,7 +171,7 @@ class QueuedPoint:
     state: PointState
     attempts: int
     received: float
-    not_before: float | None
+    next_attempt: float | None
     reason: str | None
     message: str | None
     point: dict[str, Any] | str

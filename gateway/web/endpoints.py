@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from gateway.core.breaker import State
+from gateway.core.outcome import Outcome
 from gateway.core.route import Route
 from gateway.core.snapshot import Snapshot
 from gateway.telemetry import RouteCounts, Telemetry
@@ -28,6 +29,12 @@ class Gate(Protocol):
     def cause(self) -> str: ...
     @property
     def under_way(self) -> int: ...
+    @property
+    def attempts(self) -> int: ...
+    @property
+    def error(self) -> Outcome | None: ...
+    @property
+    def next_attempt_in_s(self) -> float | None: ...
 
 
 class Gates(Protocol):
@@ -118,4 +125,8 @@ def _gate(gate: Gate) -> TargetState:
         opens_in_s=round(gate.opens_in_s, 1),
         cause=gate.cause,
         under_way=gate.under_way,
+        attempts=gate.attempts,
+        reason=gate.error.reason if gate.error else None,
+        message=gate.error.message if gate.error else None,
+        next_attempt_in_s=None if gate.next_attempt_in_s is None else round(gate.next_attempt_in_s, 1),
     )

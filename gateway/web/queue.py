@@ -53,14 +53,18 @@ class Which:
 
 @dataclass(frozen=True, slots=True)
 class QueueCalls:
-    """The handlers. `queue` is None where nothing is stored; `wake` is told of what is due again."""
+    """The handlers. `queue` is None where nothing is stored; `wake` is told of what is due again.
+
+    `paused_s` gives how long a destination is not called, whatever is due.
+    """
 
     queue: Queue | None = None
+    paused_s: Callable[[Destination], float] = lambda destination: 0.0
     wake: Callable[[Destination], None] = lambda destination: None
 
     async def state(self, asked: Asked) -> Answer:
         stats, now_ns = await self._open.stats(), time.time_ns()
-        depths = [_depth(destination, depth, now_ns) for destination, depth in sorted(stats.depths.items())]
+        depths = [self._depth(destination, depth, now_ns) for destination, depth in sorted(stats.depths.items())]
         return Answer(QueueState(depths, stats.failure))
 
     async def points(self, asked: Asked) -> Answer:
@@ -72,14 +76,14 @@ class QueueCalls:
             after=_number(query, "after", 0),
             limit=max(1, min(_number(query, "limit", PAGE), LARGEST_PAGE)),
         )
-        return Answer(QueuedPoints([_point(each) for each in found]))
+        return Answer(QueuedPoints([self._point(each) for each in found]))
 
     async def point(self, asked: Asked) -> Answer:
         number = _number(asked.query, "id")
         found = await self._open.point(number)
         if found is None:
             raise Denied(404, Code.NOT_FOUND, f"the queue holds no data point {number}")
-        return Answer(_point(found))
+        return Answer(self._point(found))
 
     async def retry(self, asked: Asked) -> Answer:
         changed = await self._change(asked.body, self._open.retry)
@@ -89,6 +93,44 @@ class QueueCalls:
 
     async def drop(self, asked: Asked) -> Answer:
         return Answer(Changed(await self._change(asked.body, self._open.drop)))
+
+    def _depth(self, destination: Destination, depth: Depth, now_ns: int) -> QueueDepth:
+        failing = depth.failing
+        return QueueDepth(
+            route=destination.route,
+            target=destination.target,
+            queued=depth.queued,
+            leased=depth.leased,
+            parked=depth.parked,
+            bytes=depth.bytes,
+            oldest_s=None if depth.oldest_ns is None else _seconds(max(0, now_ns - depth.oldest_ns)),
+            attempts=failing.attempts if failing else 0,
+            reason=failing.reason if failing else None,
+            message=failing.message if failing else None,
+            next_attempt=self._next_attempt(destination, failing.not_before_ns) if failing else None,
+        )
+
+    def _point(self, stored: StoredPoint) -> QueuedPoint:
+        return QueuedPoint(
+            id=stored.id,
+            route=stored.destination.route,
+            target=stored.destination.target,
+            report_id=stored.report_id,
+            index=stored.index,
+            state=stored.state,
+            attempts=stored.attempts,
+            received=_seconds(stored.received_ns),
+            next_attempt=self._next_attempt(stored.destination, stored.not_before_ns)
+            if stored.state is State.QUEUED and stored.not_before_ns
+            else None,
+            reason=stored.reason,
+            message=stored.message,
+            point=_read(stored.text),
+        )
+
+    def _next_attempt(self, destination: Destination, not_before_ns: int) -> float:
+        paused_s = self.paused_s(destination)
+        return max(_seconds(not_before_ns), round(time.time() + paused_s, 3) if paused_s else 0)
 
     @property
     def _open(self) -> Queue:
@@ -125,35 +167,6 @@ def queue_endpoints(calls: QueueCalls) -> list[Endpoint]:
         Endpoint("POST", "/api/queue/retry", calls.retry, "Make parked and postponed points due.", gives, Which),
         Endpoint("POST", "/api/queue/drop", calls.drop, "Forget points for good.", gives, Which),
     ]
-
-
-def _depth(destination: Destination, depth: Depth, now_ns: int) -> QueueDepth:
-    return QueueDepth(
-        route=destination.route,
-        target=destination.target,
-        queued=depth.queued,
-        leased=depth.leased,
-        parked=depth.parked,
-        bytes=depth.bytes,
-        oldest_s=None if depth.oldest_ns is None else _seconds(max(0, now_ns - depth.oldest_ns)),
-    )
-
-
-def _point(stored: StoredPoint) -> QueuedPoint:
-    return QueuedPoint(
-        id=stored.id,
-        route=stored.destination.route,
-        target=stored.destination.target,
-        report_id=stored.report_id,
-        index=stored.index,
-        state=stored.state,
-        attempts=stored.attempts,
-        received=_seconds(stored.received_ns),
-        not_before=_seconds(stored.not_before_ns) if stored.not_before_ns else None,
-        reason=stored.reason,
-        message=stored.message,
-        point=_read(stored.text),
-    )
 
 
 def _read(text: str) -> dict[str, Any] | str:

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,7 +70,7 @@ def test_list_is_a_table_with_a_line_for_each_point(data: Path) -> None:
 
     assert (ended.code, ended.errors) == (0, "")
     head, _, first, _, third, last = ended.output.splitlines()
-    assert head.replace(" ", "") == "|id|state|route|target|age|attempts|metric|reason|"
+    assert head.replace(" ", "") == "|id|state|route|target|age|attempts|nextattempt|metric|reason|"
     assert first.startswith("| 1  | parked | acme-to-zeta | send   |")
     assert "| one    | UPSTREAM_REFUSED: no such namespace" in first
     assert first.endswith("… |")
@@ -124,6 +125,31 @@ def test_show_without_an_id_tells_what_is_stored_for_each_target(data: Path) -> 
         ["acme-to-zeta", "send", "1", "0", "2"],
         ["beta-to-zeta", "copy", "0", "0", "1"],
     ]
+
+
+def test_list_and_show_tell_how_a_point_failed_and_when_it_is_sent_again(tmp_path: Path) -> None:
+    asyncio.run(fail_twice(tmp_path))
+
+    listed = run("queue", "list", "--data", tmp_path).output.splitlines()[-1].replace(" ", "").split("|")
+    target = run("queue", "show", "--data", tmp_path).output.splitlines()[-1].replace(" ", "").split("|")
+    shown = run("queue", "show", "1", "--data", tmp_path).output
+
+    assert listed[6:10] == ["2", "in1h", "m", "UPSTREAM_DOWN:connectionrefused"]
+    assert target[-4:-1] == ["2", "in1h", "UPSTREAM_DOWN:connectionrefused"]
+    assert "reason       UPSTREAM_DOWN: connection refused\n" in shown
+    assert "attempts     2\nnext attempt 20" in shown
+
+
+async def fail_twice(folder: Path) -> None:
+    """Leave a point whose second attempt failed, and that is sent again in an hour and a half."""
+    store = await Store.open(folder)
+    await store.append([new(A, "m")])
+    for wait_s in (0, 5_400):
+        now_ns = time.time_ns()
+        await store.lease(A, 1, now_ns)
+        store.postpone([1], now_ns + wait_s * 1_000_000_000, Reason.UPSTREAM_DOWN, "connection refused")
+        await store.stats()
+    await store.close()
 
 
 def test_retried_points_are_queued_again(data: Path) -> None:

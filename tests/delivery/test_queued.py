@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.core.errors import GatewayError
 from gateway.core.outcome import Code, Outcome, Reason
@@ -84,6 +85,23 @@ async def test_what_may_succeed_later_is_tried_again(tmp_path: Path, bad: object
 
     assert metrics(upstream) == [["a"], ["a"]]
     assert parked == []
+
+
+async def test_a_target_that_fails_is_logged_once_then_its_change_and_its_recovery(tmp_path: Path) -> None:
+    ill = [answers(503, b"node 1234 is down"), answers(503, b"node 1235 is down"), answers(429, b"slower")]
+    with capture_logs() as logs:
+        async with Upstream(in_turn(*ill, TAKES)) as upstream, queueing(tmp_path, queued_route(upstream)) as queue:
+            await queue.report("a")
+            await queue.until_empty()
+
+    told = [entry for entry in logs if entry["event"].startswith("target_")]
+    assert [(entry["event"], entry.get("reason"), entry["attempts"]) for entry in told] == [
+        ("target_failing", "UPSTREAM_DOWN", 1),
+        ("target_error_changed", "THROTTLED", 3),
+        ("target_recovered", None, 3),
+    ]
+    assert all((entry["route"], entry["target"]) == (queue.route.name, "send") for entry in told)
+    assert told[0]["next_attempt_in_s"] >= 0
 
 
 async def test_what_is_refused_is_parked_with_the_words_of_the_upstream_and_harms_no_other(tmp_path: Path) -> None:

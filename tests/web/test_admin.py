@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.core.model import Secret
+from gateway.core.outcome import Outcome, Reason, failure
 from gateway.core.snapshot import make_snapshot
 from gateway.specs.load import Specs, load
 from gateway.telemetry import Telemetry
@@ -107,6 +108,9 @@ class AGate:
     opens_in_s: float = 1.23456
     cause: str = "b: no answer within 5 s"
     under_way: int = 2
+    attempts: int = 7
+    error: Outcome = failure(Reason.UPSTREAM_TIMEOUT, "b: no answer within 5 s")  # noqa: RUF009  # frozen
+    next_attempt_in_s: float = 1.23456
 
 
 class Gates:
@@ -127,6 +131,10 @@ async def test_targets_tell_whether_they_are_called() -> None:
         "opens_in_s": 1.2,
         "cause": "b: no answer within 5 s",
         "under_way": 2,
+        "attempts": 7,
+        "reason": "UPSTREAM_TIMEOUT",
+        "message": "b: no answer within 5 s",
+        "next_attempt_in_s": 1.2,
     }
 
 

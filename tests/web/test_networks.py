@@ -35,7 +35,7 @@ receive:
 """
 ROUTE = """
 route: in
-receive: {{provider: acme, credentials: [{{key: K, secret: s3cret}}]{options}}}
+receive: {{provider: acme, credentials: [{{key: K, secret: s}}]{options}}}
 send: {{provider: tencent-receiver, url: "${{UPSTREAM}}", credential: {{key: id, secret: key}}, given: {{region: sh}}}}
 points: {{set: {{namespace: "'n'"}}}}
 """

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -13,7 +14,7 @@ import pytest
 from gateway.core.route import Route
 from tests.caller import Reply
 from tests.delivery.upstream import Behaviour, in_turn
-from tests.gateway_under_test import TAKEN, Running, datum, raw_report, running, says
+from tests.gateway_under_test import KEY, TAKEN, Running, datum, raw_report, running, says
 from tests.web.test_admin import fits
 
 ROUTE = "zstack-to-tencent"
@@ -63,7 +64,28 @@ async def test_the_queue_tells_how_much_is_stored_for_each_target(tmp_path: Path
         "leased": 0,
         "parked": 2,
         "oldest_s": None,
+        "attempts": 0,
+        "reason": None,
+        "message": None,
+        "next_attempt": None,
     }
+
+
+async def test_a_target_that_fails_tells_its_error_its_attempts_and_the_next(tmp_path: Path) -> None:
+    async with running(says(1006, f"try later, {KEY}"), change=queued, data=tmp_path) as gateway:
+        await gateway.send(raw_report(datum(metricName="a")))
+        async with asyncio.timeout(10):
+            while not (depth := await depth_of(gateway))["attempts"]:
+                await asyncio.sleep(0.01)
+        [point] = await points(gateway)
+        [target] = (await gateway.probe("/api/targets")).json["targets"]
+
+    assert (depth["attempts"], depth["reason"], depth["message"]) == (1, "THROTTLED", "try later, ***")
+    assert (point["attempts"], point["reason"], point["message"]) == (1, "THROTTLED", "try later, ***")
+    assert (target["attempts"], target["reason"], target["message"]) == (1, "THROTTLED", "try later, ***")
+    assert depth["next_attempt"] == point["next_attempt"]
+    assert -1 < point["next_attempt"] - time.time() < 2
+    assert 0 <= target["next_attempt_in_s"] < 2
 
 
 async def test_a_parked_point_tells_what_it_is_and_why_it_is_parked(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import structlog
 from gateway.core.errors import UpstreamError
 from gateway.core.moments import NS
 from gateway.core.outcome import Reason
-from gateway.core.stored import Depth, Destination, State, StoredPoint
+from gateway.core.stored import Depth, Destination, Failing, State, StoredPoint
 from gateway.delivery.store import listing
 from gateway.delivery.store.records import LeasedPoint, Limits, Row, read_point
 from gateway.delivery.store.schema import PARKED, QUEUED
@@ -29,6 +29,7 @@ from gateway.delivery.store.statements import (
     OLDEST,
     PARK,
     POSTPONE,
+    POSTPONED,
     RETRY,
     as_list,
 )
@@ -114,16 +115,16 @@ class Ledger:
         self._pending.released.extend(ids)
         return removed
 
-    def postpone(self, ids: Collection[int], until_ns: int) -> None:
+    def postpone(self, ids: Collection[int], until_ns: int, reason: Reason | None, message: str) -> None:
         """End a lease; the points are due again from then on, and have one attempt more."""
-        self._connection.execute(POSTPONE, {"ids": as_list(ids), "until_ns": until_ns})
+        names = {"ids": as_list(ids), "until_ns": until_ns, "reason": reason, "message": _writable(message)}
+        self._connection.execute(POSTPONE, names)
         self._pending.released.extend(ids)
 
     def park(self, ids: Collection[int], reason: Reason, message: str) -> None:
         """End a lease, and put the points aside for a person."""
         self._move(ids, QUEUED, PARKED)
-        writable = message.encode("utf-8", "replace").decode()[:MAX_MESSAGE_CHARS]
-        self._connection.execute(PARK, {"ids": as_list(ids), "reason": reason, "message": writable})
+        self._connection.execute(PARK, {"ids": as_list(ids), "reason": reason, "message": _writable(message)})
         self._pending.released.extend(ids)
 
     def retry(self, ids: Collection[int]) -> int:
@@ -246,12 +247,14 @@ class Ledger:
 
     def _depth(self, number: int) -> Depth:
         leased = len(self._held.get(number, ()))
+        postponed = self._connection.execute(POSTPONED, (number,)).fetchone()
         return Depth(
             queued=self._tally.points[number, QUEUED] - leased,
             leased=leased,
             parked=self._tally.points[number, PARKED],
             bytes=self._tally.bytes_of(number),
             oldest_ns=self._oldest_ns(number),
+            failing=None if postponed is None else Failing(*postponed),
         )
 
     def _oldest_ns(self, number: int) -> int | None:
@@ -263,6 +266,10 @@ class Ledger:
             return None
         self._lowest[number] = found[0]
         return int(found[1])
+
+
+def _writable(message: str) -> str:
+    return message.encode("utf-8", "replace").decode()[:MAX_MESSAGE_CHARS]
 
 
 def _full(message: str) -> UpstreamError:

@@ -12,7 +12,8 @@ HELD = "(SELECT value FROM json_each(:held))"
 INSERT = "INSERT INTO points (destination, report_id, item, received_ns, point) VALUES (?, ?, ?, ?, ?)"
 COUNT = f"SELECT destination, state, count(*), sum({SIZE}) FROM points"
 POSTPONE = f"""
-    UPDATE points SET attempts = attempts + 1, not_before_ns = max(1, :until_ns) WHERE state = {QUEUED} AND {IDS}
+    UPDATE points SET attempts = attempts + 1, not_before_ns = max(1, :until_ns), reason = :reason, message = :message
+    WHERE state = {QUEUED} AND {IDS}
 """
 PARK = f"""
     UPDATE points SET state = {PARKED}, not_before_ns = 0, reason = :reason, message = :message
@@ -34,6 +35,11 @@ LEASE = f"""
 """
 NEXT_DUE = f"""
     SELECT min(not_before_ns) FROM points WHERE destination = ? AND state = {QUEUED} AND not_before_ns > ?
+"""
+# The postponed point that is due first: it says why its destination fails.
+POSTPONED = f"""
+    SELECT attempts, not_before_ns, reason, message FROM points
+    WHERE destination = ? AND state = {QUEUED} AND not_before_ns > 0 ORDER BY not_before_ns LIMIT 1
 """
 OLDEST = f"""
     SELECT id, received_ns FROM points NOT INDEXED

@@ -93,9 +93,9 @@ class Store:
         """The upstream has them: forget them."""
         self._writer.tell(Kind.SETTLE, lambda ledger: ledger.remove(ids))
 
-    def postpone(self, ids: Collection[int], until_ns: int) -> None:
-        """Try them again at that time, or later; counts an attempt."""
-        self._writer.tell(Kind.SETTLE, lambda ledger: ledger.postpone(ids, until_ns))
+    def postpone(self, ids: Collection[int], until_ns: int, reason: Reason | None, message: str) -> None:
+        """Try them again at that time, or later; counts an attempt, and keeps the first 500 characters of the error."""
+        self._writer.tell(Kind.SETTLE, lambda ledger: ledger.postpone(ids, until_ns, reason, message))
 
     def park(self, ids: Collection[int], reason: Reason, message: str) -> None:
         """Put them aside for a person, with the first 500 characters of what is said."""

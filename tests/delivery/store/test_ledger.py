@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.core.outcome import Reason
 from gateway.delivery.store.database import connect
 from gateway.delivery.store.ledger import Ledger
 from gateway.delivery.store.records import Limits, row_of
@@ -36,7 +37,7 @@ def test_a_lease_ends_with_the_transaction_that_ends_it_and_no_sooner(ledger: Le
         ledger.append([row_of(new_point("a"))])
     ids = [point.id for point in ledger.lease(HERE, 10, NOW_NS)]
     with pytest.raises(RuntimeError), ledger.transaction():
-        ledger.postpone(ids, NOW_NS)
+        ledger.postpone(ids, NOW_NS, Reason.UPSTREAM_DOWN, "down")
         raise RuntimeError
 
     assert ledger.lease(HERE, 10, NOW_NS) == []

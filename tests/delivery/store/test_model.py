@@ -79,7 +79,7 @@ class StoreModel(RuleBasedStateMachine):
     def postpone(self, ids: list[int], wait_ns: int) -> None:
         held = self.held(ids)
         until_ns = self.now_ns + wait_ns
-        self.store.postpone(held, until_ns)
+        self.store.postpone(held, until_ns, Reason.UPSTREAM_DOWN, "down")
         for each in held:
             point = self.points[each]
             self.points[each] = Expected(point.destination, State.QUEUED, until_ns, point.attempts + 1)

@@ -239,7 +239,7 @@ async def test_a_lease_that_nobody_waits_for_any_more_is_given_back(store: Store
 
 async def test_postponed_points_wait_and_then_come_first(store: Store) -> None:
     await store.append([new_point("a")])
-    store.postpone([point.id for point in await store.lease(HERE, 1, NOW_NS)], NOW_NS + S)
+    store.postpone([point.id for point in await store.lease(HERE, 1, NOW_NS)], NOW_NS + S, Reason.UPSTREAM_DOWN, "down")
     await store.append([new_point("b"), new_point("c")])
 
     assert await leased(store, 1) == ["b"]
@@ -251,7 +251,9 @@ async def test_attempts_are_counted_across_restarts(tmp_path: Path) -> None:
     await filled(tmp_path, "a")
     for _ in range(2):
         async with open_store(tmp_path) as store:
-            store.postpone([point.id for point in await store.lease(HERE, 1, NOW_NS)], NOW_NS)
+            store.postpone(
+                [point.id for point in await store.lease(HERE, 1, NOW_NS)], NOW_NS, Reason.UPSTREAM_DOWN, "down"
+            )
 
     async with open_store(tmp_path) as store:
         [found] = await store.lease(HERE, 1, NOW_NS)
@@ -304,7 +306,7 @@ async def test_retried_points_are_as_new(store: Store) -> None:
     await store.append([new_point("a"), new_point("b"), new_point("c")])
     parked, postponed, held = [point.id for point in await store.lease(HERE, 3, NOW_NS)]
     store.park([parked], Reason.TOO_OLD, "too old")
-    store.postpone([postponed], NOW_NS + S)
+    store.postpone([postponed], NOW_NS + S, Reason.UPSTREAM_DOWN, "down")
 
     assert await store.retry([parked, postponed, held, 99, 10**30]) == 2
     assert [(point.id, point.attempts) for point in await store.lease(HERE, 10, NOW_NS)] == [
@@ -319,7 +321,7 @@ async def test_dropped_points_are_gone_in_whatever_state(store: Store) -> None:
     store.park([parked], Reason.TOO_OLD, "too old")
 
     assert await store.drop([parked, held, 99, 10**30]) == 2
-    store.postpone([held], NOW_NS)
+    store.postpone([held], NOW_NS, Reason.UPSTREAM_DOWN, "down")
     assert await leased(store) == ["c"]
 
 
