@@ -57,7 +57,7 @@ def test_the_wheel_states_its_licence_and_its_command(wheel: Path) -> None:
         texts = {name.partition(".dist-info/")[2]: archive.read(name).decode() for name in archive.namelist()}
 
     assert "\nLicense-Expression: Apache-2.0\n" in texts["METADATA"]
-    assert "gateway = gateway.cli:main" in texts["entry_points.txt"]
+    assert "gateway = gateway.__main__:main" in texts["entry_points.txt"]
     assert texts["licenses/LICENSE"] == (ROOT / "LICENSE").read_text()
 
 
