@@ -146,6 +146,24 @@ def test_refusal_of_a_wrong_method_names_the_others():
 
 
 @pytest.mark.parametrize(
+    ("headers", "unmet"),
+    [
+        ((), "the media type is missing, and 'application/json' is expected"),
+        ((("Content-Type", "text/plain"),), "the media type is 'text/plain', and 'application/json' is expected"),
+    ],
+    ids=["missing", "another value"],
+)
+def test_condition_that_a_request_does_not_meet_is_named(headers: Headers, unmet: str):
+    match = make_snapshot([wishing("acme", {})]).match(Request("POST", "/", headers))
+    assert match is not None
+
+    with pytest.raises(CallerError) as caught:
+        match.expect_call("POST")
+
+    assert caught.value.outcome.message == f"no call of this path matches: {unmet}"
+
+
+@pytest.mark.parametrize(
     ("request_", "reason"),
     [
         pytest.param(Request("POST", "/"), Reason.UNKNOWN_CALL, id="no call looks like it"),
