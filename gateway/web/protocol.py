@@ -137,6 +137,7 @@ class Connection(web.RequestHandler):
         if self._deaf:
             return
         body = self._body
+        between = body.is_eof()  # before: a segment that ends a body is not the start of the next head
         super().data_received(data)
         if self._messages:
             self._body = self._messages[-1][1]
@@ -145,7 +146,7 @@ class Connection(web.RequestHandler):
                 body.set_exception(web.RequestPayloadError("not validly chunked"))
             if self._head_timer is not None or self._head_bytes:
                 self._stop_head_timer()
-        elif data and body.is_eof():
+        elif data and between:
             self._grow_head(len(data))
 
     # The head of the next request.

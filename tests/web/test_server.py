@@ -558,6 +558,19 @@ async def test_a_slow_handler_is_not_a_slow_head(serve: Serve) -> None:
         assert (await caller.head()).startswith("HTTP/1.1 408 ")
 
 
+@pytest.mark.parametrize("body", [[b"hello"], [b"he", b"llo"]], ids=["one segment", "two"])
+async def test_a_body_in_segments_of_its_own_starts_no_head(serve: Serve, body: list[bytes]) -> None:
+    server = await serve(echo, head_timeout_s=0.1)
+
+    async with server.call() as caller:
+        for _ in range(3):
+            for segment in (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n", *body):
+                caller.send(segment)
+                await asyncio.sleep(0.02)
+            assert (await caller.parsed()).body == b"hello"
+            await asyncio.sleep(0.25)  # silence for longer than a head may take
+
+
 async def test_an_idle_connection_is_closed(serve: Serve) -> None:
     server = await serve(idle_timeout_s=0.05)
 
