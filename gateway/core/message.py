@@ -7,7 +7,7 @@ from typing import Any, Literal
 from urllib.parse import parse_qsl
 
 from gateway.core.errors import CallerError
-from gateway.core.json import read_json
+from gateway.core.json import TooManyParts, read_json
 from gateway.core.model import PublicUrl, Request
 from gateway.core.outcome import Reason
 
@@ -107,6 +107,8 @@ class Message:
             raise CallerError.of(Reason.NOT_PARSED, "the body is empty, and JSON is expected")
         try:
             return read_json(self.content)
+        except TooManyParts as error:
+            raise CallerError.of(Reason.TOO_LARGE, f"the body has {error}") from error
         except ValueError as error:
             raise CallerError.of(Reason.NOT_PARSED, f"the body is not JSON: {error}") from error
 

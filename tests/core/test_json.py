@@ -1,8 +1,14 @@
+import json
+import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gateway.core.json import read_json, read_number, write_json, write_number
+from gateway.core import json as json_
+from gateway.core.json import TooManyParts, read_json, read_number, write_json, write_number
 
 
 @pytest.mark.parametrize(
@@ -142,3 +148,52 @@ def test_integer_past_a_doubles_range_keeps_its_digits():
 
 def test_number_past_a_doubles_range_is_infinite_and_spoils_nothing_else():
     assert read_json(b'{"a": 1e400, "b": 1}') == {"a": float("inf"), "b": 1}
+
+
+NESTED = st.recursive(
+    st.text(alphabet='[]{}"\\\\/ ,a', max_size=8) | st.integers(),
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(st.text(alphabet='[{"\\\\', max_size=3), inner, max_size=2)
+    ),
+    max_leaves=20,
+)
+
+
+def depth_of(value: Any) -> int:
+    if isinstance(value, list | dict):
+        inner = value.values() if isinstance(value, dict) else value
+        return 1 + max(map(depth_of, inner), default=0)
+    return 0
+
+
+@given(NESTED, st.integers(0, 4))
+def test_depth_counts_brackets_and_not_those_in_strings(value: Any, limit: int) -> None:
+    assert json_.deeper_than(json.dumps(value).encode(), limit) is (depth_of(value) > limit)
+
+
+@pytest.mark.parametrize("part", [b"{},", b"[],", b"1,", b'"",'])
+def test_a_text_of_too_many_parts_is_not_read(part: bytes) -> None:
+    with pytest.raises(TooManyParts, match="more than 200000 members and elements"):
+        read_json(b"[" + part * 200_000 + b"1]")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"[" * 65 + b'"' + b"a" * 8_388_608 + b'"' + b"]" * 65,
+        b"[" * 65 + b'"' + b"[" * 8_388_608 + b'"' + b"]" * 65,
+        b"[" * 65 + b'"' + b"\\\\" * 4_194_304 + b'"' + b"]" * 65,
+        b"[" + b",".join([b"[" * 61 + b"]" * 61] * 3000) + b"]",
+        b"[" * 4_194_304 + b"]" * 4_194_304,
+        b"{}," * 2_796_202,
+    ],
+    ids=["a long string", "brackets in a string", "escapes", "61 levels", "deep", "many"],
+)
+def test_a_hostile_text_is_read_or_rejected_fast(raw: bytes) -> None:
+    """It takes 50 ms at most; the limit of the test leaves room for a busy machine."""
+    started = time.process_time()
+
+    with suppress(ValueError):
+        read_json(raw)
+
+    assert time.process_time() - started < 0.4
