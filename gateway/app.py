@@ -18,6 +18,7 @@ from gateway.delivery.store import Limits as QueueLimits
 from gateway.reload import Origin, Reloader
 from gateway.telemetry import Telemetry
 from gateway.tls import Pair
+from gateway.turns import Turns, share_interpreter
 from gateway.web.admin import Admin
 from gateway.web.certificate import Certificate
 from gateway.web.endpoints import Running, endpoints
@@ -71,6 +72,7 @@ class Gateway:
         self._pass_on = pass_on
         self._telemetry = Telemetry()
         self._ready = False
+        self._turns: Turns | None = None
         self._outgoing: Outgoing | None = None
         self._listener: Listener | None = None
         self._admin: Listener | None = None
@@ -88,8 +90,13 @@ class Gateway:
     async def start(self) -> None:
         """Listen. Raises ValueError or OSError for an address that cannot be had, BadPem for a certificate, and
         CannotOpen for a folder that cannot hold a queue."""
+        turns = self._turns = Turns()
         self._outgoing = await Outgoing.open(
-            self._telemetry, lambda: self._snapshot, data=self._settings.data, limits=self._settings.queue
+            self._telemetry,
+            lambda: self._snapshot,
+            data=self._settings.data,
+            limits=self._settings.queue,
+            turns=turns,
         )
         ingress = Ingress(
             lambda: self._snapshot,
@@ -98,6 +105,7 @@ class Gateway:
             Replays(),
             self._telemetry,
             max_in_flight=self._settings.max_in_flight,
+            turns=turns,
         )
         try:
             if self._settings.admin is not None:
@@ -143,6 +151,8 @@ class Gateway:
             await self._outgoing.close(end - time.monotonic())
         if self._admin is not None:
             await self._admin.close(0)
+        if self._turns is not None:
+            self._turns.close()
 
     def _admin_handler(self, address: str, ingress: Ingress, outgoing: Outgoing) -> Admin:
         running = Running(
@@ -179,6 +189,7 @@ async def run_until_signal(gateway: Gateway, *, on_ready: Callable[[], None]) ->
     SIGHUP reloads, where there is something to reload.
     """
     await gateway.start()
+    share_interpreter()
     received = asyncio.get_running_loop().create_future()
 
     def on_signal(number: signal.Signals) -> None:

@@ -25,7 +25,7 @@ LAYERS = [
     {"app"},
     {"reload"},
     {"web", "delivery", "specs"},
-    {"telemetry", "logs", "tls", "stamps"},
+    {"telemetry", "logs", "tls", "stamps", "turns"},
     {"core"},
     {""},  # gateway itself: the version
 ]

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from gateway.core.decode import FIELD_READERS, Item, count_ignored, decode, refuse, refused_whole
+from gateway.core.decode import FIELD_READERS, Item, count_ignored, decode_steps, refuse, refused_whole
 from gateway.core.errors import CallerError
 from gateway.core.expression import EvaluationError
 from gateway.core.message import Message, as_map
@@ -16,8 +16,11 @@ from gateway.core.route import PointChanges, Route, Source, Target
 from gateway.core.rules import Dropped, Rule, Violation, apply_rules
 from gateway.core.snapshot import Match
 from gateway.core.stats import spread
+from gateway.core.steps import Steps, finish
 
 ANYONE = Verified("none", None, {})
+# Parsing a body of more, and one that is compressed, may take long.
+LARGE_BODY_BYTES = 32_768
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,20 +41,31 @@ class Accepted:
 
 
 def accept(match: Match, message: Message, *, now_ns: int, replays: ReplayMemory, peer: str | None = None) -> Accepted:
-    """Verify a report, decode it, and hold it to the rules of both sides. Raises CallerError or SpecError.
+    """Do what `accept_steps` does, at once."""
+    return finish(accept_steps(match, message, now_ns=now_ns, replays=replays, peer=peer))
 
-    `peer` is the address that it came from; None leaves the route's networks unchecked.
+
+def accept_steps(
+    match: Match, message: Message, *, now_ns: int, replays: ReplayMemory, peer: str | None = None
+) -> Steps[Accepted]:
+    """Verify a report, decode it, and hold it to the rules of both sides; a step for each item of the latter two.
+
+    `peer` is the address that it came from; None leaves the route's networks unchecked. Raises CallerError or
+    SpecError.
     """
-    receive = match.route.source.receive
-    who, names = admit(match, message, now_ns=now_ns, replays=replays, peer=peer)
-    decoded, rejected = decode(receive, names, now_ns=now_ns)
+    source, receive = match.route.source, match.route.source.receive
+    who = identify(source, source.checks, message, now_ns=now_ns, replays=replays, peer=peer)
+    yield len(message.request.body) > LARGE_BODY_BYTES or message.request.header("content-encoding") is not None
+    names = request_names(match, message, who)
+    refuse(receive.refuse, names)
+    decoded, rejected = yield from decode_steps(receive, names, now_ns=now_ns)
     raw = [item.item for item in decoded] + [each.item for each in rejected]
     ignored = count_ignored(receive, names["body"], raw)
-    items, refused, dropped = _change(match.route, match.route.target, decoded, now_ns)
+    items, refused, dropped = yield from _change(match.route, match.route.target, decoded, now_ns)
     rejected = sorted([*rejected, *refused], key=lambda each: each.index)
     if rejected and (receive.partial == "whole" or (not items and not dropped)):
         raise CallerError(refused_whole(rejected))
-    mirrored = _mirrored(match.route, decoded, refused, now_ns) if match.route.mirrors else {}
+    mirrored = (yield from _mirrored(match.route, decoded, refused, now_ns)) if match.route.mirrors else {}
     return Accepted(who, tuple(items), tuple(rejected), dropped, names, ignored, mirrored)
 
 
@@ -125,19 +139,26 @@ def _about(match: Match, who: Verified) -> dict[str, Any]:
 
 def _mirrored(
     route: Route, items: Sequence[Item], refused: Sequence[Rejected], now_ns: int
-) -> dict[str, tuple[Item, ...]]:
+) -> Steps[dict[str, tuple[Item, ...]]]:
     """Return what each mirror gets of the items that are not refused: as much of them as it can hold."""
     lost = {each.index for each in refused}
     taken = [item for item in items if item.index not in lost]
-    return {mirror.name: tuple(_change(route, mirror, taken, now_ns)[0]) for mirror in route.mirrors}
+    mirrored = {}
+    for mirror in route.mirrors:
+        kept, _, _ = yield from _change(route, mirror, taken, now_ns)
+        mirrored[mirror.name] = tuple(kept)
+    return mirrored
 
 
-def _change(route: Route, target: Target, items: Iterable[Item], now_ns: int) -> tuple[list[Item], list[Rejected], int]:
+def _change(
+    route: Route, target: Target, items: Iterable[Item], now_ns: int
+) -> Steps[tuple[list[Item], list[Rejected], int]]:
     """Make of each item the points that go on: none where it is dropped, several where its statistics are spread."""
     kept: list[Item] = []
     rejected: list[Rejected] = []
     dropped = 0
     for item in items:
+        yield False
         try:
             points = list(_points(route, target, item.point, now_ns))
         except Violation as error:

@@ -60,7 +60,7 @@ def declaring_calls(target: Target, new: Mapping[bytes, Item], encoder: Encoder)
             forms.append((key, declare.item({**own, **shared})))
         build = partial(_draft, target, declare.request, names | shared)
         made = fitting(forms, build, encoder, max_bytes=max_bytes)
-        return [_declaring(call_id, draft, part, max_bytes) for call_id, draft, part in made]
+        return [_declaring(*fit, max_bytes) for fit in made if fit is not None]
 
 
 def first_calls(target: Target, calls: Iterable[Call], encoder: Encoder) -> Iterator[tuple[Call, list[Declaring]]]:

@@ -12,9 +12,15 @@ from gateway.core.json import read_number, write_number
 from gateway.core.model import DataPoint, Number
 from gateway.core.outcome import Outcome, Reason, Rejected, failure
 from gateway.core.provider import Level, PointField, Receive, Refusal
+from gateway.core.steps import Steps, finish
 
 Names = Mapping[str, Any]
 LOWEST, HIGHEST = -(2**63), 2**64 - 1
+# What one report may hold: a body of 1 MiB has room for some 22,000 small data points.
+MAX_ITEMS = 25_000
+MAX_ATTRIBUTES = 400_000
+# Where a bad item refuses the whole report, no more are looked for than these.
+MAX_BAD_ITEMS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +49,36 @@ def refuse(refusals: tuple[Refusal, ...], names: Names) -> None:
 
 
 def decode(receive: Receive, names: Names, *, now_ns: int) -> tuple[list[Item], list[Rejected]]:
-    """Return the data points of a report, and the items that could not become one.
+    """Do what `decode_steps` does, at once."""
+    return finish(decode_steps(receive, names, now_ns=now_ns))
 
-    A missing time becomes `now_ns`. Raises CallerError when the report as a whole has no readable list of items.
+
+def decode_steps(receive: Receive, names: Names, *, now_ns: int) -> Steps[tuple[list[Item], list[Rejected]]]:
+    """Return the data points of a report, and the items that could not become one; a step for each item.
+
+    A missing time becomes `now_ns`. Raises CallerError when the report as a whole has no readable list of items, or
+    more than MAX_ITEMS or MAX_ATTRIBUTES.
     """
     items: list[Item] = []
     rejected: list[Rejected] = []
-    for index, item_names in enumerate(_each(receive.each, names)):
+    attributes = 0
+    index = -1
+    for item_names in _each(receive.each, names, _Room(MAX_ITEMS)):
+        yield False
+        if item_names is None:
+            continue
+        index += 1
         item = item_names["item"]
         try:
             items.append(Item(index, item, _point(receive, item_names, now_ns)))
         except BadItem as error:
             rejected.append(Rejected(index, error.reason, error.message, item))
+            if receive.partial == "whole" and len(rejected) == MAX_BAD_ITEMS:
+                break
+            continue
+        attributes += len(items[-1].point.attributes)
+        if attributes > MAX_ATTRIBUTES:
+            raise CallerError.of(Reason.TOO_LARGE, f"the data points have more than {MAX_ATTRIBUTES} attributes")
     if not items and not rejected and not receive.empty_ok:
         words = _in_caller_words(receive.each[0].source) or "the list of items"
         raise CallerError.of(Reason.MISSING_FIELD, f"{words} is empty")
@@ -73,12 +97,28 @@ def count_ignored(receive: Receive, body: Any, items: Iterable[Any]) -> int:
 def refused_whole(rejected: list[Rejected]) -> Outcome:
     """Return the outcome of a report that is refused because of some of its items: the first, and how many."""
     first = rejected[0]
-    others = f" ({len(rejected)} items are refused)" if len(rejected) > 1 else ""
+    least = "at least " if len(rejected) == MAX_BAD_ITEMS else ""
+    others = f" ({least}{len(rejected)} items are refused)" if len(rejected) > 1 else ""
     outcome = failure(first.reason, f"item {first.index}: {first.message}{others}")
     return replace(outcome, rejected=tuple(rejected))
 
 
-def _each(levels: Sequence[Level], names: Names, *, outermost: bool = True) -> Iterator[dict[str, Any]]:
+@dataclass(slots=True)
+class _Room:
+    """How many more items a report may have."""
+
+    items: int
+
+    def take(self, number: int) -> None:
+        self.items -= number
+        if self.items < 0:
+            raise CallerError.of(Reason.TOO_LARGE, f"the report has more than {MAX_ITEMS} items")
+
+
+def _each(
+    levels: Sequence[Level], names: Names, room: _Room, *, outermost: bool = True
+) -> Iterator[dict[str, Any] | None]:
+    """Yield what the expressions of each item see; None stands for the work for an element of an outer level."""
     level, *deeper = levels
     words = _in_caller_words(level.source) or "the list of items"
     try:
@@ -92,10 +132,12 @@ def _each(levels: Sequence[Level], names: Names, *, outermost: bool = True) -> I
         return
     if not isinstance(found, list):
         raise CallerError.of(Reason.BAD_FIELD, f"{words} is not a list")
+    room.take(len(found))
     for element in found:
         element_names = {**names, level.name: element}
         if deeper:
-            yield from _each(deeper, element_names, outermost=False)
+            yield None
+            yield from _each(deeper, element_names, room, outermost=False)
         else:
             yield element_names
 

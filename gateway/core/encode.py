@@ -17,6 +17,7 @@ from gateway.core.model import PublicUrl
 from gateway.core.outcome import Reason, Rejected
 from gateway.core.provider import CallForm, Provider
 from gateway.core.route import Target
+from gateway.core.steps import Steps, finish
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +55,34 @@ class Encoded:
 
 
 def encode(target: Target, items: Sequence[Item], encoder: Encoder) -> Encoded:
+    """Do what `encode_steps` does, at once."""
+    return finish(encode_steps(target, items, encoder))
+
+
+def encode_steps(target: Target, items: Sequence[Item], encoder: Encoder) -> Steps[Encoded]:
     """Build the calls that carry these items. Raises SpecError where the provider's expressions fail."""
-    encoded = [encode_group(target, each, encoder) for each in group(target, items, now_ns=encoder.now_ns)]
+    groups = yield from group_steps(target, items, now_ns=encoder.now_ns)
+    encoded = []
+    for each in groups:
+        encoded.append((yield from encode_group_steps(target, each, encoder)))
     calls = tuple(call for each in encoded for call in each.calls)
     return Encoded(calls, tuple(rejected for each in encoded for rejected in each.rejected))
 
 
 def group(target: Target, items: Sequence[Item], *, now_ns: int) -> list[Group]:
-    """Sort items by their `one_per` values, in the order in which each combination first appears. Raises SpecError."""
+    """Do what `group_steps` does, at once."""
+    return finish(group_steps(target, items, now_ns=now_ns))
+
+
+def group_steps(target: Target, items: Sequence[Item], *, now_ns: int) -> Steps[list[Group]]:
+    """Sort items by their `one_per` values, in the order in which each combination first appears; a step for each item.
+
+    Raises SpecError.
+    """
     groups: dict[bytes, tuple[dict[str, Any], list[Item], list[Any]]] = {}
     with told_as_fault_of(target.provider):
         for item in items:
+            yield False
             names = {**item.point.as_mapping(), "given": target.given, "now_ns": now_ns}
             shared = shared_values(target, names)
             key = write_json(list(shared.values()))
@@ -74,8 +92,11 @@ def group(target: Target, items: Sequence[Item], *, now_ns: int) -> list[Group]:
     return [Group(key, shared, tuple(members), tuple(forms)) for key, (shared, members, forms) in groups.items()]
 
 
-def encode_group(target: Target, members: Group, encoder: Encoder) -> Encoded:
-    """Build the calls that carry a group: as many points as one may hold, halved while it is too large."""
+def encode_group_steps(target: Target, members: Group, encoder: Encoder) -> Steps[Encoded]:
+    """Build the calls that carry a group: as many points as one may hold, halved while it is too large.
+
+    There is a step for each call that is built. Raises SpecError.
+    """
     limits = target.limits
     shared = {"given": target.given, "now_ns": encoder.now_ns, **members.shared}
     build = partial(_draft, target, shared)
@@ -83,7 +104,11 @@ def encode_group(target: Target, members: Group, encoder: Encoder) -> Encoded:
     rejected: list[Rejected] = []
     with told_as_fault_of(target.provider):
         for chunk in _chunks(list(zip(members.items, members.forms, strict=True)), limits.points):
-            for call_id, draft, part in fitting(chunk, build, encoder, max_bytes=limits.bytes):
+            for fit in fitting(chunk, build, encoder, max_bytes=limits.bytes):
+                yield False
+                if fit is None:
+                    continue
+                call_id, draft, part = fit
                 items, forms = zip(*part, strict=True)
                 if draft is not None:
                     calls.append(Call(call_id, draft, items, forms))

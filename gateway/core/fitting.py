@@ -27,8 +27,11 @@ def fitting(
     encoder: Encoder,
     *,
     max_bytes: int | None,
-) -> Iterator[tuple[str, Draft | None, Sequence[T]]]:
-    """Yield each call by its id, and the parts that travel in it; a lone part that is too large for any has no call."""
+) -> Iterator[tuple[str, Draft | None, Sequence[T]] | None]:
+    """Yield each call by its id, and the parts that travel in it; a lone part that is too large for any has no call.
+
+    None stands for a call that was built and is too large.
+    """
     call_id = encoder.new_call_id()
     draft = build(call_id, parts)
     if max_bytes is None or encoder.size_of(draft) <= max_bytes:
@@ -36,6 +39,7 @@ def fitting(
     elif len(parts) == 1:
         yield call_id, None, parts
     else:
+        yield None
         middle = len(parts) // 2
         for half in (parts[:middle], parts[middle:]):
             yield from fitting(half, build, encoder, max_bytes=max_bytes)

@@ -57,6 +57,8 @@ class Merged(Generic[Owner]):
 def merge(shares: Sequence[Share[Owner]]) -> Merged[Owner]:
     """Put shares together that may travel together."""
     places = tuple((number, at) for number, share in enumerate(shares) for at in range(len(share.group.items)))
+    if len(shares) == 1 and all(item.index == at for at, item in enumerate(shares[0].group.items)):
+        return Merged(shares[0].group, tuple(shares), places)
     items = tuple(replace(shares[number].group.items[at], index=index) for index, (number, at) in enumerate(places))
     forms = tuple(form for share in shares for form in share.group.forms)
     return Merged(replace(shares[0].group, items=items, forms=forms), tuple(shares), places)

@@ -11,6 +11,8 @@ from gateway.core.outcome import HTTP_STATUS_OF, Code, Outcome, Reason, failure
 from gateway.core.provider import ErrorRow, Replies, Shape
 
 JSON = ("Content-Type", "application/json")
+# How many rejected items a reply names: vendors take far fewer items in one report.
+MAX_TOLD = 1000
 
 
 def reply(replies: Replies | None, outcome: Outcome, names: Mapping[str, Any]) -> Response:
@@ -79,7 +81,7 @@ def _outcome_names(outcome: Outcome) -> dict[str, Any]:
         "accepted": outcome.accepted,
         "rejected": [
             {"index": each.index, "item": each.item, "reason": str(each.reason), "message": each.message}
-            for each in outcome.rejected
+            for each in outcome.rejected[:MAX_TOLD]
         ],
         "request_id": outcome.request_id,
         "retry_after_s": outcome.retry_after_s,

@@ -4,13 +4,14 @@ import asyncio
 import time
 
 from gateway.core.accept import Accepted
-from gateway.core.encode import group
+from gateway.core.encode import group_steps
 from gateway.core.errors import CallerError
 from gateway.core.fold import Result, fold
 from gateway.core.outcome import Outcome, Reason, failure
 from gateway.core.route import Target
 from gateway.delivery.deadline import Deadline
 from gateway.delivery.dispatch import Dispatcher, Parcel
+from gateway.turns import Turns
 
 # Each is a call of its own.
 MAX_GROUPS = 1000
@@ -21,8 +22,9 @@ GRACE_S = 0.05
 class Direct:
     """Sends the groups of a report side by side, and waits for them until the deadline of its route."""
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
+    def __init__(self, dispatcher: Dispatcher, turns: Turns | None = None) -> None:
         self._dispatcher = dispatcher
+        self._turns = turns or Turns()
 
     async def deliver(self, route: str, target: Target, accepted: Accepted, request_id: str) -> Outcome:
         """Return what became of a report.
@@ -30,7 +32,7 @@ class Direct:
         Raises SpecError where the provider's expressions fail, and CallerError where it would take too many calls.
         """
         deadline = Deadline.after(target.timeout_s)
-        groups = group(target, accepted.items, now_ns=time.time_ns())
+        groups = await self._turns.take(group_steps(target, accepted.items, now_ns=time.time_ns()))
         if len(groups) > MAX_GROUPS:
             what = f"its data points would take {len(groups)} calls to the upstream; at most {MAX_GROUPS} are made"
             raise CallerError.of(Reason.TOO_LARGE, what)

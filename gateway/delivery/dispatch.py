@@ -12,16 +12,18 @@ from dataclasses import dataclass, field
 import structlog
 
 from gateway.core.decode import Item
-from gateway.core.encode import Call, Group, encode_group
+from gateway.core.encode import Call, Group, encode_group_steps
 from gateway.core.errors import GatewayError
 from gateway.core.fold import Result
 from gateway.core.merge import UNPARTED, Part, Share, further_calls, is_refused_whole, merge, outcome_of
 from gateway.core.outcome import Outcome, Reason, failure
 from gateway.core.route import Target
+from gateway.core.steps import Steps
 from gateway.delivery.courier import encoder_for
 from gateway.delivery.deadline import Deadline
 from gateway.delivery.exchange import Exchange
 from gateway.delivery.gates import Gates
+from gateway.turns import Turns
 
 # A further call of a group starts at once while fewer than these are under way; what comes then, waits and is merged.
 MAX_CALLS_OF_A_GROUP = 4
@@ -79,8 +81,9 @@ class _Lane:
 class Dispatcher:
     """Sends parcels through exchanges. It owns the tasks that do so, and outlives whoever waits for them."""
 
-    def __init__(self, exchange: Exchange, gates: Gates | None = None) -> None:
+    def __init__(self, exchange: Exchange, gates: Gates | None = None, turns: Turns | None = None) -> None:
         self.gates = gates or Gates()
+        self.turns = turns or Turns()
         self._exchange = exchange
         self._lanes: dict[Hashable, _Lane] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -139,7 +142,7 @@ class Dispatcher:
         The halves of a call go before what comes after it: so at least one report is found, whatever the others are.
         """
         further = further_calls(len(shares))
-        todo = _planned(lane.target, shares)
+        todo = await self.turns.take(_planned(lane.target, shares))
         while todo:
             call, parts = todo.pop(0)
             outcome = call if isinstance(call, Outcome) else await self._sent(lane, call, parts)
@@ -148,7 +151,8 @@ class Dispatcher:
                     further -= 2
                     middle = len(parts) // 2
                     halves = [[part.share for part in half] for half in (parts[:middle], parts[middle:])]
-                    todo = [each for half in halves for each in _planned(lane.target, half)] + todo
+                    first, second = [await self.turns.take(_planned(lane.target, half)) for half in halves]
+                    todo = [*first, *second, *todo]
                     continue
                 outcome = UNPARTED
             for part in parts:
@@ -191,21 +195,21 @@ def _take(lane: _Lane) -> list[Parcel]:
     return batch
 
 
-def _planned(target: Target, shares: Sequence[Share[Parcel]]) -> list[tuple[Call | Outcome, list[Part[Parcel]]]]:
-    """Return the calls that carry these shares, or what becomes of all of them where no call can be built.
+def _planned(target: Target, shares: Sequence[Share[Parcel]]) -> Steps[list[tuple[Call | Outcome, list[Part[Parcel]]]]]:
+    """Return the calls that carry these shares, each with its parts, or what becomes of parts that no call carries.
 
-    What is too large for any call is settled.
+    It may run in a thread: nothing is settled here.
     """
     merged = merge(shares)
     try:
-        encoded = encode_group(target, merged.group, encoder_for(target))
+        encoded = yield from encode_group_steps(target, merged.group, encoder_for(target))
     except GatewayError as error:
         return [(error.outcome, merged.parts(merged.group.items))]
-    for rejected in encoded.rejected:
-        number, at = merged.places[rejected.index]
-        share = merged.shares[number]
-        share.owner.settle([share.group.items[at]], failure(rejected.reason, rejected.message))
-    return [(call, merged.parts(call.items)) for call in encoded.calls]
+    too_large: list[tuple[Call | Outcome, list[Part[Parcel]]]] = [
+        (failure(each.reason, each.message), merged.parts([merged.group.items[each.index]]))
+        for each in encoded.rejected
+    ]
+    return [*too_large, *((call, merged.parts(call.items)) for call in encoded.calls)]
 
 
 def _settle_rest(batch: Sequence[Parcel], outcome: Outcome) -> None:

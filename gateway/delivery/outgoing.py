@@ -19,6 +19,7 @@ from gateway.delivery.relays import Relays
 from gateway.delivery.store import Destination, Limits, Store
 from gateway.delivery.workers import Workers
 from gateway.telemetry import Telemetry
+from gateway.turns import Turns
 
 MEASURE_S = 2.0
 
@@ -27,15 +28,21 @@ class Outgoing:
     """What sends, and what keeps until it can be sent. It outlives reloads; whoever opens it closes it."""
 
     def __init__(
-        self, client: Client, telemetry: Telemetry, snapshot: Callable[[], Snapshot], store: Store | None
+        self,
+        client: Client,
+        telemetry: Telemetry,
+        snapshot: Callable[[], Snapshot],
+        store: Store | None,
+        turns: Turns | None = None,
     ) -> None:
+        turns = turns or Turns()
         exchange = Exchange(client, telemetry)
-        dispatcher = Dispatcher(exchange)
+        dispatcher = Dispatcher(exchange, turns=turns)
         workers = None if store is None else Workers(store, dispatcher, snapshot, telemetry)
-        queued = None if store is None or workers is None else Queued(store, workers.wake)
+        queued = None if store is None or workers is None else Queued(store, workers.wake, turns)
         self.store = store
         self.gates = dispatcher.gates
-        self.deliver = (deliveries := Deliveries(Direct(dispatcher), queued, telemetry)).deliver
+        self.deliver = (deliveries := Deliveries(Direct(dispatcher, turns), queued, telemetry)).deliver
         self.pass_on = Relays(client, exchange.sessions, telemetry).pass_on
         self._telemetry = telemetry
         self._snapshot = snapshot
@@ -84,10 +91,11 @@ class Outgoing:
         *,
         data: Path | None = None,
         limits: Limits | None = None,
+        turns: Turns | None = None,
     ) -> Self:
         """Open the store, if there is a folder for it, and go on with what it holds. Raises CannotOpen."""
         store = None if data is None else await Store.open(data, limits)
-        outgoing = cls(Client(), telemetry, snapshot, store)
+        outgoing = cls(Client(), telemetry, snapshot, store, turns)
         if outgoing._workers is not None:
             await outgoing._workers.start()
         return outgoing

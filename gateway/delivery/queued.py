@@ -4,19 +4,21 @@ import time
 from collections.abc import Callable
 
 from gateway.core.accept import Accepted
-from gateway.core.encode import encode
+from gateway.core.encode import encode_steps
 from gateway.core.fold import fold
 from gateway.core.outcome import Outcome
 from gateway.core.route import Target
 from gateway.delivery.courier import encoder_for
 from gateway.delivery.store import Destination, NewPoint, Store
+from gateway.turns import Turns
 
 
 class Queued:
     """Stores data points for a target; `wake` is called with each destination that has something new."""
 
-    def __init__(self, store: Store, wake: Callable[[Destination], None]) -> None:
+    def __init__(self, store: Store, wake: Callable[[Destination], None], turns: Turns | None = None) -> None:
         self._store = store
+        self._turns = turns or Turns()
         self._wake = wake
 
     async def deliver(self, route: str, target: Target, accepted: Accepted, request_id: str) -> Outcome:
@@ -24,7 +26,8 @@ class Queued:
         now_ns = time.time_ns()
         destination = Destination(route, target.name)
         # Built once as a check: what could never be sent is refused while somebody waits to hear it.
-        refused = encode(target, accepted.items, encoder_for(target)).rejected
+        encoded = await self._turns.take(encode_steps(target, accepted.items, encoder_for(target)))
+        refused = encoded.rejected
         too_large = {each.index for each in refused}
         await self._store.append(
             [

@@ -15,13 +15,14 @@ from functools import partial
 import structlog
 
 from gateway.core.decode import Item
-from gateway.core.encode import group
+from gateway.core.encode import group, group_steps
 from gateway.core.errors import GatewayError
 from gateway.core.merge import UNPARTED
 from gateway.core.moments import NS
 from gateway.core.outcome import Outcome, Reason, failure
 from gateway.core.route import Target
 from gateway.core.rules import Dropped, Violation, apply_rules
+from gateway.core.steps import Steps
 from gateway.core.verdict import verdict_on
 from gateway.delivery.dispatch import MAX_CALLS_OF_A_GROUP, Dispatcher, Parcel
 from gateway.delivery.gates import LONGEST_QUIET_S
@@ -116,7 +117,7 @@ class Worker:
             if target is None:
                 self._park(lot, leased, failure(Reason.ROUTE_GONE, "no route of this name has this target any more"))
                 return
-            parcels = self._parcels(target, lot)
+            parcels = await self._dispatcher.turns.take(self._parcels(target, lot))
             self._dispatcher.send(self.destination.route, target, parcels)
             for parcel in parcels:
                 await parcel.settled.wait()
@@ -126,11 +127,12 @@ class Worker:
         if wait_s:
             await self._pause(wait_s)
 
-    def _parcels(self, target: Target, lot: "_Lot") -> list[Parcel]:
+    def _parcels(self, target: Target, lot: "_Lot") -> Steps[list[Parcel]]:
         """Return what is to be sent, a parcel for each group of a report; what cannot be sent any more is parked."""
         reports: dict[str, list[Item]] = {}
         now_ns = time.time_ns()
         for at, stored in enumerate(lot.points):
+            yield False
             try:
                 point = apply_rules(target.rules, stored.point, now_ns=now_ns)
                 item = Item(at, None, point)
@@ -140,11 +142,11 @@ class Worker:
                 continue
             reports.setdefault(stored.report_id, []).append(item)
         settle = partial(self._settle, lot)
-        return [
-            Parcel(each, report_id, None, settle)
-            for report_id, items in reports.items()
-            for each in group(target, items, now_ns=now_ns)
-        ]
+        parcels = []
+        for report_id, items in reports.items():
+            groups = yield from group_steps(target, items, now_ns=now_ns)
+            parcels += [Parcel(each, report_id, None, settle) for each in groups]
+        return parcels
 
     def _settle(self, lot: "_Lot", items: Sequence[Item], outcome: Outcome) -> None:
         """Give points back by what became of them, at once: who dies before that, sends them again."""

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import structlog
 
-from gateway.core.accept import Accepted, accept, reply_names
+from gateway.core.accept import Accepted, accept_steps, reply_names
 from gateway.core.also import Moment, answer_also
 from gateway.core.errors import CallerError, GatewayError, UpstreamError
 from gateway.core.fold import mask
@@ -25,6 +25,7 @@ from gateway.core.reply import reply
 from gateway.core.route import Route
 from gateway.core.snapshot import Match, Snapshot, by_key
 from gateway.telemetry import Telemetry
+from gateway.turns import Turns
 from gateway.web.protocol import CallerGone
 from gateway.web.server import Incoming
 
@@ -69,12 +70,14 @@ class Ingress:
         telemetry: Telemetry,
         *,
         max_in_flight: int = MAX_IN_FLIGHT,
+        turns: Turns | None = None,
     ) -> None:
         self._snapshot = snapshot
         self._deliver = deliver
         self._stream = pass_on
         self._replays = replays
         self._telemetry = telemetry
+        self._turns = turns or Turns()
         self._max_in_flight = max_in_flight
         self._in_flight: Counter[str] = Counter()
         self._ask_again_at = 0.0
@@ -126,7 +129,8 @@ class Ingress:
                 names = relayed.names
                 outcome = await self._pass_on(match.route, relayed, incoming, request_id)
                 return match, replace(outcome, request_id=request_id), None, None
-            accepted = accept(match, message, now_ns=time.time_ns(), replays=self._replays, peer=incoming.peer)
+            steps = accept_steps(match, message, now_ns=time.time_ns(), replays=self._replays, peer=incoming.peer)
+            accepted = await self._turns.take(steps)
             names = accepted.names
             self._telemetry.ignored(match.route.name, accepted.ignored)
             outcome = await self._deliver(match.route, accepted, request_id)

@@ -23,6 +23,8 @@ from gateway.delivery.store.writer import Kind, Writer
 Answer = TypeVar("Answer")
 # How many points one transaction of a person changes.
 AT_A_TIME = 1000
+# How many points are written as text before other work has its turn.
+ROWS_OF_A_TURN = 500
 
 
 class Store:
@@ -69,8 +71,12 @@ class Store:
         """
         if self._writer.waiting >= self._limits.max_waiting:
             raise CallerError.of(Reason.OVERLOADED, "too many reports wait for the disk", retry_after_s=1)
+        rows = []
         try:
-            rows = [row_of(point) for point in points]
+            for number, point in enumerate(points, 1):
+                rows.append(row_of(point))
+                if number % ROWS_OF_A_TURN == 0:
+                    await asyncio.sleep(0)
         except ValueError as error:
             raise CallerError.of(Reason.BAD_FIELD, f"a data point cannot be kept: {error}") from error
         if rows:
