@@ -64,8 +64,9 @@ class Target:
 
     With a `login`, `credential` is what logs in, and `recipe` carries the session that it gives. `holds_stats` are the
     statistics that its calls have a place for. `tls` is for whoever connects; None stands for what the system trusts.
-    `tls_keys` are its keys as they are written. `stated` names those of `given` that the route states itself. `name` is
-    `send`, or that of a mirror; a `queued` target gets its data points from the store.
+    `tls_keys` are its keys as they are written. `stated` names those of `given` that the route states itself. `secrets`
+    are all those of the route, to be masked in what the upstream says. `name` is `send`, or that of a mirror; a
+    `queued` target gets its data points from the store.
     """
 
     provider: Provider
@@ -79,6 +80,7 @@ class Target:
     given: Mapping[str, Any]
     rules: tuple[Rule, ...]
     stated: frozenset[str] = frozenset()
+    secrets: tuple[Secret, ...] = field(default=(), repr=False)
     login: Login | None = None
     holds_stats: frozenset[str] = frozenset(STATISTICS)
     limits: Limits = UNLIMITED

@@ -21,6 +21,7 @@ from gateway.core.outcome import Code, Outcome, Reason
 from gateway.core.poll import poll_draft, poll_recipe
 from gateway.core.provider import OutcomeRule
 from gateway.core.recipe.model import Recipe
+from gateway.core.recipe.sign import Signed, secrets_written
 from gateway.core.route import Target
 from gateway.core.signing import carries_session, sign_by
 from gateway.delivery.client import Sender
@@ -38,12 +39,21 @@ ASKED_AGAIN = frozenset({Reason.UPSTREAM_DOWN, Reason.UPSTREAM_TIMEOUT})
 
 @dataclass(frozen=True, slots=True)
 class _Errand:
-    """What stays the same through a conversation. `sessions` collects those that it used, to be masked."""
+    """What stays the same through a conversation. `sessions` and `signed` collect what it used, to be masked."""
 
     target: Target
     request_id: str
     deadline: Deadline
     sessions: list[Secret] = field(default_factory=list)
+    signed: list[Signed] = field(default_factory=list)
+
+    def masked(self, outcome: Outcome) -> Outcome:
+        """Mask what the upstream quotes of us, before anything is logged, stored or told to others."""
+        if not outcome.message and not outcome.rejected:
+            return outcome
+        credential = self.target.credential
+        secrets = [*self.target.secrets, *self.sessions, *([credential.secret] if credential else [])]
+        return mask(outcome, [*secrets, *(text for signed in self.signed for text in secrets_written(signed))])
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +84,7 @@ class Exchange:
         except GatewayError as error:
             outcome = error.outcome
         self._telemetry.upstream(route, outcome, time.monotonic() - started)
-        credential = target.credential
-        return mask(outcome, [*errand.sessions, *([credential.secret] if credential else [])])
+        return errand.masked(outcome)
 
     async def _report(self, errand: _Errand, call: Call) -> Outcome:
         """Declare what the call needs, and send it; both once more where it is refused: B may have forgotten.
@@ -101,7 +110,7 @@ class Exchange:
         async def send(declaring: Declaring) -> Outcome:
             judged = await self._settle(errand, "declare", declaring.call_id, declaring.draft, rules)
             # Others who wait for it are told the same, and know nothing of this session.
-            return mask(judged.outcome, errand.sessions)
+            return errand.masked(judged.outcome)
 
         needed = combinations(errand.target, call.items)
         return await self._declarations.declare(errand.target, needed, send, errand.deadline)
@@ -151,4 +160,5 @@ class Exchange:
         errand.sessions.extend([session] if session else [])
         draft = question.draft.with_header("X-Request-Id", errand.request_id)
         signed = sign_by(question.recipe, errand.target, draft, fresh(), session)
+        errand.signed.append(signed)
         return question.judge(await self._courier.send(question.what, errand.target, signed, errand.deadline))

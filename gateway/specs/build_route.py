@@ -1,6 +1,7 @@
 """From a route's YAML to a route: its two sides, and what happens to data points between them."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from gateway.core.expression import Compiler
@@ -45,7 +46,9 @@ def build_route(
     if document.errors or source is None or target is None or None in mirrors:
         return None
     built = tuple(mirror for mirror in mirrors if mirror is not None)
-    return Route(name=spec.route, source=source, target=target, points=points, mirrors=built), parts.compiler
+    route = Route(name=spec.route, source=source, target=target, points=points, mirrors=built)
+    target, *others = (replace(each, secrets=route.secrets) for each in route.targets)
+    return replace(route, target=target, mirrors=tuple(others)), parts.compiler
 
 
 def _captured(source: Source | None) -> set[str]:

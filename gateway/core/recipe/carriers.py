@@ -23,7 +23,7 @@ def read_slots(recipe: Recipe, message: Message) -> dict[str, str]:
     """
     slots: dict[str, str] = {}
     for carrier in recipe.carriers:
-        text = _read(carrier, message)
+        text = read_text(carrier, message)
         if text is None:
             if carrier.optional:
                 continue
@@ -60,7 +60,8 @@ def place_in_words(carrier: Carrier) -> str:
     return f"the parameter {carrier.name}"
 
 
-def _read(carrier: Carrier, message: Message) -> str | None:
+def read_text(carrier: Carrier, message: Message) -> str | None:
+    """Return what a request has where the carrier writes; None where it has nothing. Raises CallerError."""
     if carrier.place == "header":
         return _only(message.header_values(carrier.name), carrier)
     if carrier.place == "json" or (carrier.place == "param" and message.body_kind == "json"):

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from gateway.core.draft import Draft
-from gateway.core.errors import SpecError
-from gateway.core.message import UNCAPPED, Message
-from gateway.core.model import Request
+from gateway.core.errors import CallerError, SpecError
+from gateway.core.message import UNCAPPED, Message, guess_body_kind
+from gateway.core.model import Request, Secret
 from gateway.core.outcome import Reason
-from gateway.core.recipe.carriers import write_slots
+from gateway.core.recipe.carriers import read_slots, read_text, write_slots
 from gateway.core.recipe.evaluate import Evaluation, Scope, encode, evaluation_of, signature_of
 from gateway.core.recipe.filters import to_bytes, to_text
 from gateway.core.recipe.keyring import Credential
@@ -69,6 +69,28 @@ def sign(draft: Draft, recipe: Recipe, credential: Credential, given: Mapping[st
     except ValueError as error:
         what = f"{recipe.name}: the call cannot be signed: a value does not fit where it is to stand"
         raise SpecError.of(Reason.INTERNAL, what) from error
+
+
+def secrets_written(signed: Signed) -> list[Secret]:
+    """Return what a signed request shows of its secret: the values of carriers and slots that the secret flows into.
+
+    An upstream that quotes the request would quote these: an encoded password, a session, a signature.
+    """
+    recipe = signed.recipe
+    if recipe is None:
+        return []
+    secret = {name for name, slot in recipe.slots.items() if isinstance(slot, SecretSlot | SignatureSlot)}
+    hidden = secret | recipe.masked
+    message = Message(signed.request, guess_body_kind(signed.request), UNCAPPED)
+    texts: list[str] = []
+    try:
+        for carrier in recipe.carriers:
+            if carrier.slots & hidden and (text := read_text(carrier, message)):
+                texts += [text, text.rpartition(" ")[2]]
+        texts += [text for name, text in read_slots(recipe, message).items() if name in hidden]
+    except CallerError:
+        pass  # a body that the call itself does not declare: what was read so far is all that can be known
+    return [Secret(text) for text in dict.fromkeys(texts)]
 
 
 def to_draft(message: Message, recipe: Recipe) -> Draft:
