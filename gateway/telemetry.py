@@ -71,7 +71,10 @@ class Telemetry:
         self._paused = self._of_route(
             Gauge, "gateway_target_paused", "Whether a target is left alone, since it failed.", "target"
         )
-        self.in_flight = self._of_route(Gauge, "gateway_reports_in_flight", "Reports being handled.")
+        self.in_flight = self._of_route(Gauge, "gateway_reports_in_flight", "Verified reports being delivered.")
+        self.bodies = Gauge(
+            "gateway_unverified_bodies", "Bodies that are read and not verified yet.", registry=self.registry
+        )
         self._reloads = Counter("gateway_reloads", "Reloads by result.", ["result"], registry=self.registry)
         self._reload_success = Gauge(
             "gateway_reload_success", "Whether the last load of the routes was good.", registry=self.registry

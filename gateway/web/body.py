@@ -1,19 +1,84 @@
 """Reads one request body from aiohttp: never more than allowed, never longer than allowed, never decompressed."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from aiohttp import StreamReader, web
 
 from gateway.core.errors import CallerError
 from gateway.core.outcome import Reason
 
+# For a listener: with its 2,048 connections, as many bodies as it has connections for, less a margin for others.
+MAX_BODIES = 1536
+MAX_BYTES = 67_108_864
+
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-async def read_body(request: web.BaseRequest, *, max_bytes: int, timeout_s: float) -> bytes:
+class Room:
+    """What bodies may hold in memory while nobody has verified them, in total and of one address.
+
+    `bodies` bounds how many are read at a time, `size` their bytes. One address may have half of each: behind a proxy,
+    all reporters have the same.
+    """
+
+    def __init__(self, bodies: int = MAX_BODIES, size: int = MAX_BYTES) -> None:
+        self._bodies = bodies
+        self._size = size
+        self._held: dict[str, list[int]] = {}
+        self._total = [0, 0]
+
+    @contextmanager
+    def hold(self, peer: str) -> Iterator["Hold"]:
+        """Hold room for a body from there. Raises CallerError (OVERLOADED) where there is none."""
+        hold = Hold(self, peer)
+        try:
+            hold.add(bodies=1)
+            yield hold
+        finally:
+            hold.release()
+
+    def change(self, peer: str, bodies: int, size: int) -> None:
+        held = self._held.setdefault(peer, [0, 0])
+        for counts in (held, self._total):
+            counts[0] += bodies
+            counts[1] += size
+        if held == [0, 0]:
+            del self._held[peer]
+
+    def is_over(self, peer: str) -> bool:
+        bodies, size = self._held.get(peer, (0, 0))
+        too_many = self._total[0] > self._bodies or bodies > self._bodies // 2
+        return too_many or self._total[1] > self._size or size > self._size // 2
+
+
+class Hold:
+    """The room that one body takes."""
+
+    def __init__(self, room: Room, peer: str) -> None:
+        self._room = room
+        self._peer = peer
+        self._bodies = self._size = 0
+
+    def add(self, *, bodies: int = 0, size: int = 0) -> None:
+        """Take more room. Raises CallerError (OVERLOADED) where there is none."""
+        self._bodies += bodies
+        self._size += size
+        self._room.change(self._peer, bodies, size)
+        if self._room.is_over(self._peer):
+            raise CallerError.of(Reason.OVERLOADED, "too many reports are being read", retry_after_s=1)
+
+    def release(self) -> None:
+        self._room.change(self._peer, -self._bodies, -self._size)
+        self._bodies = self._size = 0
+
+
+async def read_body(request: web.BaseRequest, *, max_bytes: int, timeout_s: float, hold: Hold | None = None) -> bytes:
     """Return the body as on the wire, chunks joined.
 
-    Raises CallerError: TOO_LARGE (before reading, where the length is declared), TOO_SLOW, NOT_PARSED.
+    Raises CallerError: TOO_LARGE (before reading, where the length is declared), TOO_SLOW, NOT_PARSED, and OVERLOADED
+    where `hold` has no room for it.
     """
     content = request.content
     if (request.content_length or 0) > max_bytes:
@@ -21,9 +86,11 @@ async def read_body(request: web.BaseRequest, *, max_bytes: int, timeout_s: floa
     try:
         if content.is_eof():
             body = content.read_nowait()
+            if hold is not None:
+                hold.add(size=len(body))
         else:
             async with asyncio.timeout(timeout_s):
-                body = await _read_rest(request, content, max_bytes)
+                body = await _read_rest(request, content, max_bytes, hold)
     except TimeoutError:
         _give_up(content)
         raise CallerError.of(Reason.TOO_SLOW, f"the body took longer than {timeout_s:g} s") from None
@@ -34,18 +101,25 @@ async def read_body(request: web.BaseRequest, *, max_bytes: int, timeout_s: floa
     return body
 
 
-async def _read_rest(request: web.BaseRequest, content: StreamReader, max_bytes: int) -> bytes:
+async def _read_rest(request: web.BaseRequest, content: StreamReader, max_bytes: int, hold: Hold | None) -> bytes:
     if awaits_continue(request):
         await request.writer.write(CONTINUE)
     parts: list[bytes] = []
     size = 0
-    while not content.at_eof():
-        parts.append(await content.readany())
-        size += len(parts[-1])
-        if size > max_bytes:
-            _give_up(content)
-            raise _too_large(max_bytes)
-    return b"".join(parts)
+    try:
+        while not content.at_eof():
+            parts.append(await content.readany())
+            size += len(parts[-1])
+            if size > max_bytes:
+                _give_up(content)
+                raise _too_large(max_bytes)
+            if hold is not None:
+                hold.add(size=len(parts[-1]))
+        return b"".join(parts)
+    finally:
+        # The exception of a broken body refers to this frame, and is referred to by the reader: without this the parts
+        # would live until the garbage collector finds the cycle.
+        parts.clear()
 
 
 def awaits_continue(request: web.BaseRequest) -> bool:

@@ -3,8 +3,8 @@
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import replace
 from typing import Any, Protocol
 from uuid import uuid4
@@ -26,6 +26,7 @@ from gateway.core.route import Route
 from gateway.core.snapshot import Match, Snapshot, by_key
 from gateway.telemetry import Telemetry
 from gateway.turns import Turns
+from gateway.web.body import Hold, Room
 from gateway.web.protocol import CallerGone
 from gateway.web.server import Incoming
 
@@ -71,6 +72,7 @@ class Ingress:
         *,
         max_in_flight: int = MAX_IN_FLIGHT,
         turns: Turns | None = None,
+        room: Room | None = None,
     ) -> None:
         self._snapshot = snapshot
         self._deliver = deliver
@@ -80,6 +82,7 @@ class Ingress:
         self._turns = turns or Turns()
         self._max_in_flight = max_in_flight
         self._in_flight: Counter[str] = Counter()
+        self._room = room or Room()
         self._ask_again_at = 0.0
         self._refused: deque[Mapping[str, Any]] = deque(maxlen=KEPT_REFUSALS)
 
@@ -109,38 +112,41 @@ class Ingress:
     ) -> tuple[Match, Outcome, Response | None, str | None]:
         """Return whose request it was, what became of it, the reply unless it was passed on, and the likely cause of a
         refused signature."""
-        counted = match.route
         message = _message(match, incoming, b"")
         error: Exception | None = None
         names: Mapping[str, Any] | None = None
-        self._count(counted, 1)
         try:
             self._check(match, incoming)
             source = match.route.source
-            body = await incoming.read_body(max_bytes=source.max_body_bytes, timeout_s=source.read_timeout_s)
-            match = by_key(match, _message(match, incoming, body))
-            message = _message(match, incoming, body)
-            if match.form is not None and match.form.also is not None:
-                moment = Moment(time.time_ns(), os.urandom(16), request_id)
-                response = answer_also(match, match.form.also, message, moment, self._replays, peer=incoming.peer)
-                return match, Outcome(Code.OK, request_id=request_id), response, None
-            if match.route.is_relay:
-                relayed = self._relay(match, message, incoming.peer)
-                names = relayed.names
-                outcome = await self._pass_on(match.route, relayed, incoming, request_id)
-                return match, replace(outcome, request_id=request_id), None, None
-            steps = accept_steps(match, message, now_ns=time.time_ns(), replays=self._replays, peer=incoming.peer)
-            accepted = await self._turns.take(steps)
-            names = accepted.names
-            self._telemetry.ignored(match.route.name, accepted.ignored)
-            outcome = await self._deliver(match.route, accepted, request_id)
+            with self._reading(incoming.peer) as hold:
+                body = await incoming.read_body(
+                    max_bytes=source.max_body_bytes, timeout_s=source.read_timeout_s, hold=hold
+                )
+                match = by_key(match, _message(match, incoming, body))
+                message = _message(match, incoming, body)
+                if match.form is not None and match.form.also is not None:
+                    moment = Moment(time.time_ns(), os.urandom(16), request_id)
+                    response = answer_also(match, match.form.also, message, moment, self._replays, peer=incoming.peer)
+                    return match, Outcome(Code.OK, request_id=request_id), response, None
+                if match.route.is_relay:
+                    relayed = self._relay(match, message, incoming.peer)
+                    names = relayed.names
+                else:
+                    now_ns, peer = time.time_ns(), incoming.peer
+                    steps = accept_steps(match, message, now_ns=now_ns, replays=self._replays, peer=peer)
+                    accepted = await self._turns.take(steps)
+                    names = accepted.names
+            with self._in_hand(match.route):
+                if match.route.is_relay:
+                    outcome = await self._pass_on(match.route, relayed, incoming, request_id)
+                    return match, replace(outcome, request_id=request_id), None, None
+                self._telemetry.ignored(match.route.name, accepted.ignored)
+                outcome = await self._deliver(match.route, accepted, request_id)
         except GatewayError as problem:
             error, outcome = problem, problem.outcome
         except Exception as bug:
             log.exception("bug", route=match.route.name, request_id=request_id)
             error, outcome = bug, failure(Reason.INTERNAL, "an internal error")
-        finally:
-            self._count(counted, -1)
         route = match.route
         if not isinstance(error, CallerError):
             # What the caller's own words are in is not masked: they could be guesses at the secrets.
@@ -149,7 +155,9 @@ class Ingress:
         told = _hidden(route, outcome)
         names = names if names is not None else reply_names(match, message, error)
         response = reply(route.source.receive.replies, told, names)
-        return match, outcome, response, self._cause(match, message, error)
+        cause = self._cause(match, message, error)
+        error = None  # it refers to this frame, and so to the body, which would wait for the garbage collector
+        return match, outcome, response, cause
 
     def _relay(self, match: Match, message: Message, peer: str) -> Relayed:
         now_ns, call_id = time.time_ns(), uuid4().hex
@@ -188,8 +196,27 @@ class Ingress:
         if not any(each.route.source.admits(incoming.peer) for each in (match, *match.others)):
             raise CallerError.of(Reason.NOT_ALLOWED, "reports may not come from this address")
         match.expect_call(incoming.method)
-        if self._in_flight[match.route.name] > self._max_in_flight:
-            raise CallerError.of(Reason.OVERLOADED, "too many reports at once", retry_after_s=1)
+
+    @contextmanager
+    def _reading(self, peer: str) -> Iterator[Hold]:
+        """Hold room for a body until it is verified. Raises CallerError where there is none."""
+        self._telemetry.bodies.inc()
+        try:
+            with self._room.hold(peer) as hold:
+                yield hold
+        finally:
+            self._telemetry.bodies.dec()
+
+    @contextmanager
+    def _in_hand(self, route: Route) -> Iterator[None]:
+        """Count a verified report while it is delivered. Raises CallerError where there are too many."""
+        self._count(route, 1)
+        try:
+            if self._in_flight[route.name] > self._max_in_flight:
+                raise CallerError.of(Reason.OVERLOADED, "too many reports at once", retry_after_s=1)
+            yield
+        finally:
+            self._count(route, -1)
 
     def _count(self, route: Route, change: int) -> None:
         self._in_flight[route.name] += change

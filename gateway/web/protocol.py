@@ -74,8 +74,11 @@ class Connection(web.RequestHandler):
         "_head_timer",
         "_on_lost",
         "busy",
+        "excess",
         "finishing",
+        "idle_since",
         "peer",
+        "served",
         "surplus",
     )
 
@@ -105,6 +108,9 @@ class Connection(web.RequestHandler):
         self.busy = False
         self.finishing = False
         self.surplus = False
+        self.excess = False
+        self.served = False
+        self.idle_since = 0.0
         self.peer = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -115,7 +121,10 @@ class Connection(web.RequestHandler):
             # So that writing_paused means: the kernel did not take the whole reply. With 0, a transport of TLS would
             # pause when nothing is left to write.
             self.transport.set_write_buffer_limits(high=1, low=0)
+        self.idle_since = self._loop.time()
         self._await_head()
+        if self.excess:
+            self.cut()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._stop_head_timer()
@@ -222,6 +231,7 @@ class Connection(web.RequestHandler):
         connection stays."""
         if not await self.write(request, data):
             return False
+        self.idle_since = self._loop.time()
         if request.content.is_eof():
             return stays
         if stays and await _in_time(LINGER_S, _skip(request.content)):
@@ -268,9 +278,13 @@ class Connection(web.RequestHandler):
         self._gone = self._loop.create_future()
         await _in_time(LINGER_S, self._gone)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is being handled, waits, or has begun to arrive."""
+        return not (self.busy or self._messages or self._head_bytes or self._deaf)
+
     def close_if_idle(self) -> None:
-        """Close unless a request is being handled, waits, or has begun to arrive."""
-        if not (self.busy or self._messages or self._head_bytes or self._deaf):
+        if self.is_idle:
             self.force_close()
 
     def cut(self) -> None:

@@ -18,7 +18,7 @@ from yarl import URL
 
 from gateway.core.model import Headers, Response
 from gateway.core.outcome import Outcome, Reason, failure
-from gateway.web.body import read_body
+from gateway.web.body import Hold, read_body
 from gateway.web.outgoing import Outgoing
 from gateway.web.protocol import ENDED, KEPT, Connection
 from gateway.web.wire import NOT_HTTP, refusal, to_wire
@@ -27,6 +27,8 @@ logger = logging.getLogger("gateway.web")
 
 # Connections beyond the limit that still get a reply; further ones are cut.
 SURPLUS_CONNECTIONS = 256
+# From this share of the limit on, a new connection closes the one that has been idle for longest without any success.
+CROWDED = 0.9
 # How long a cancelled handler may take to clean up.
 CUT_S = 1.0
 
@@ -69,12 +71,12 @@ class Incoming:
         self.peer = peer
         self.problem = problem
 
-    async def read_body(self, *, max_bytes: int, timeout_s: float) -> bytes:
+    async def read_body(self, *, max_bytes: int, timeout_s: float, hold: Hold | None = None) -> bytes:
         """Return the body as on the wire, chunks joined, still compressed.
 
-        Raises CallerError: TOO_LARGE (without reading, where the length is declared), TOO_SLOW, NOT_PARSED.
+        Raises CallerError: TOO_LARGE (without reading, where the length is declared), TOO_SLOW, NOT_PARSED, OVERLOADED.
         """
-        return await read_body(self._request, max_bytes=max_bytes, timeout_s=timeout_s)
+        return await read_body(self._request, max_bytes=max_bytes, timeout_s=timeout_s, hold=hold)
 
 
 # None says that `outgoing` has written the reply.
@@ -108,8 +110,15 @@ class Server(web.Server):
         self._open += 1
         connection.finishing = self._finishing
         connection.surplus = self._open > self._limits.max_connections
-        if self._open > self._limits.max_connections + SURPLUS_CONNECTIONS:
-            transport.abort()
+        connection.excess = self._open > self._limits.max_connections + SURPLUS_CONNECTIONS
+        if self._open > self._limits.max_connections * CROWDED:
+            self._close_longest_idle(connection)
+
+    def _close_longest_idle(self, new: Connection) -> None:
+        """Make room for others, at the cost of a connection on which nothing was ever accepted."""
+        idle = [each for each in self._connected() if each is not new and each.is_idle and not each.served]
+        if idle:
+            min(idle, key=lambda each: each.idle_since).force_close()
 
     def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
         super().connection_lost(handler, exc)
@@ -152,6 +161,7 @@ class Server(web.Server):
             if response is None:
                 return b"", incoming.outgoing.stays
             stays = connection.outlives(request)
+            connection.served = connection.served or response.status < 400
             return to_wire(response, minor=minor, keep_alive=stays, method=method), stays
         except Exception:
             logger.exception("a %s request met a bug of the gateway", method)

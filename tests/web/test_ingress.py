@@ -5,6 +5,7 @@ import gzip
 import json
 import re
 import zlib
+from contextlib import AsyncExitStack
 from dataclasses import replace
 
 import pytest
@@ -413,7 +414,7 @@ async def test_a_bad_header_is_refused(gateway: Running, header: str, text: str)
 async def test_garbage_between_chunks_is_refused_in_dialect(gateway: Running) -> None:
     async with gateway.call() as caller:
         caller.send(CHUNKED_HEAD + "3\r\nabc\r\n")
-        await until_counted(gateway, 1, "gateway_reports_in_flight")
+        await until_counted(gateway, 1, "gateway_unverified_bodies")
         caller.send("zz\r\n")
         reply = await caller.parsed()
 
@@ -481,11 +482,17 @@ async def test_a_slow_body_is_refused_in_dialect() -> None:
 
 
 async def test_too_many_reports_at_once_are_refused_in_dialect() -> None:
-    async with running(max_in_flight=1) as gateway, gateway.call() as first:
-        first.send(raw_report()[:-1])
+    go = asyncio.Event()
+
+    async def takes_later(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await go.wait()
+        await says(0)(reader, writer)
+
+    async with running(takes_later, max_in_flight=1) as gateway, gateway.call() as first:
+        first.send(raw_report())
         await until_counted(gateway, 1, "gateway_reports_in_flight")
         refused = await gateway.send(raw_report())
-        first.send(raw_report()[-1:])
+        go.set()
         taken = await first.parsed()
         again = await gateway.send(raw_report())
 
@@ -493,6 +500,17 @@ async def test_too_many_reports_at_once_are_refused_in_dialect() -> None:
     assert refused.header("retry-after") == "1"
     assert (taken.status, again.status) == (200, 200)
     assert len(gateway.upstream.received) == 2
+
+
+async def test_slow_bodies_of_callers_without_a_key_close_no_route() -> None:
+    async with running(max_in_flight=1) as gateway, AsyncExitStack() as stack:
+        for _ in range(20):
+            slow = await stack.enter_async_context(gateway.call())
+            slow.send(raw_report(session="OAuth nobody")[:-1])
+        await asyncio.sleep(0.1)
+        replies = [await gateway.send(raw_report()) for _ in range(3)]
+
+    assert [reply.status for reply in replies] == [200, 200, 200]
 
 
 async def test_too_many_connections_are_refused_in_dialect() -> None:
@@ -639,7 +657,7 @@ async def test_a_reporter_that_hangs_up_does_not_cancel_its_delivery() -> None:
 async def test_a_report_that_breaks_off_sends_nothing(gateway: Running) -> None:
     async with gateway.call() as caller:
         caller.send(raw_report()[:-1])
-        await until_counted(gateway, 1, "gateway_reports_in_flight")
+        await until_counted(gateway, 1, "gateway_unverified_bodies")
         caller.writer.transport.abort()
     await until_counted(gateway, 1, "gateway_reports_total", reason="NOT_PARSED")
 

@@ -45,6 +45,7 @@ async def echo(incoming: Incoming) -> Response:
         return Response(400, (), str(error.outcome.reason).encode())
 
 
+POST_WITHOUT_BODY = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n"
 Serve = Callable[..., Awaitable[Server]]
 
 
@@ -655,12 +656,20 @@ async def test_a_caller_that_only_stops_sending_gets_its_reply(serve: Serve) -> 
 async def test_a_surplus_connection_is_answered_as_overloaded(serve: Serve) -> None:
     server = await serve(max_connections=1)
 
-    async with server.call() as first, server.call() as second:
-        second.send(GET)
-        head, _ = await second.reply()
-        assert await second.rest() == b""
+    async with server.call() as first:
         first.send(GET)
         await first.reply()
+        server.seen.clear()
+        async with server.call() as second:
+            await surplus(server, first, second)
+
+
+async def surplus(server: Server, first: Caller, second: Caller) -> None:
+    second.send(GET)
+    head, _ = await second.reply()
+    assert await second.rest() == b""
+    first.send(GET)
+    await first.reply()
 
     overloaded, fine = server.seen
     assert "\r\nConnection: close\r\n" in head
@@ -685,11 +694,31 @@ async def test_far_too_many_connections_are_closed_at_once(serve: Serve) -> None
     server = await serve(max_connections=1)
 
     async with AsyncExitStack() as stack:
-        callers = [await stack.enter_async_context(server.call()) for _ in range(1 + SURPLUS_CONNECTIONS + 1)]
+        callers = []
+        for _ in range(1 + SURPLUS_CONNECTIONS):
+            callers.append(await stack.enter_async_context(server.call()))
+            callers[-1].send(POST_WITHOUT_BODY)
+        await asyncio.sleep(0.1)
+        last = await stack.enter_async_context(server.call())
 
-        assert await callers[-1].rest() == b""
-        callers[-2].send(GET)
-        assert (await callers[-2].reply())[1] == b"ok"
+        assert await last.rest() == b""
+        assert not callers[-1].reader.at_eof()
+
+
+async def test_a_new_connection_takes_the_place_of_one_that_was_idle_and_never_served(serve: Serve) -> None:
+    server = await serve(max_connections=4)
+
+    async with AsyncExitStack() as stack:
+        served = await stack.enter_async_context(server.call())
+        served.send(GET)
+        await served.reply()
+        idle = [await stack.enter_async_context(server.call()) for _ in range(3)]
+        new = await stack.enter_async_context(server.call())
+
+        assert await idle[0].rest() == b""
+        for caller in (served, new):
+            caller.send(GET)
+            assert (await caller.reply())[0].startswith("HTTP/1.1 200 ")
 
 
 # The end.
