@@ -13,8 +13,10 @@ LONGEST_PAUSE_S = 60.0
 
 # So many of these in a row open the breaker: the upstream is ill, and may get well.
 ILL = frozenset({Reason.UPSTREAM_DOWN, Reason.UPSTREAM_TIMEOUT, Reason.UPSTREAM_GARBLED})
+# As many of these do too. They may concern every call, or only what one call holds: the next call may succeed.
+DOUBTFUL = frozenset({Code.PERMISSION_DENIED, Code.NOT_FOUND, Code.UNIMPLEMENTED})
 # One of these opens it: it concerns every call alike, and vendors lock out who goes on.
-SHUT = frozenset({Code.UNAUTHENTICATED, Code.PERMISSION_DENIED, Code.NOT_FOUND, Code.UNIMPLEMENTED})
+SHUT = frozenset({Code.UNAUTHENTICATED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class Breaker:
     def after(self, outcome: Outcome, now: float) -> Self:
         """Return the state after a call's outcome."""
         is_shut = outcome.then == "pause" or (outcome.then is None and outcome.code in SHUT)
-        is_ill = outcome.reason in ILL and outcome.then != "park"
+        is_ill = (outcome.reason in ILL or outcome.code in DOUBTFUL) and outcome.then != "park"
         if not is_ill and not is_shut:
             return self if self == type(self)() else type(self)()
         failures = self.failures + 1
@@ -50,7 +52,9 @@ class Breaker:
             return type(self)("closed", failures)
         if self.state == "open":
             return self  # a call that was under way when it opened
-        pause_s = min(self.pause_s * 2, LONGEST_PAUSE_S) if self.state == "probing" else FIRST_PAUSE_S
+        # What may be the fault of one call must not delay all others for long.
+        grows = self.state == "probing" and (is_shut or outcome.code not in DOUBTFUL)
+        pause_s = min(self.pause_s * 2, LONGEST_PAUSE_S) if grows else FIRST_PAUSE_S
         return type(self)("open", failures, pause_s, now + pause_s, outcome)
 
     def given_up(self, now: float) -> Self:

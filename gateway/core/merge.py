@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from math import ceil, log2
 from typing import Generic, TypeVar
 
+from gateway.core.breaker import DOUBTFUL
 from gateway.core.decode import Item
 from gateway.core.encode import Group
 from gateway.core.outcome import Code, Outcome, Reason
@@ -81,8 +82,9 @@ def _only(share: Share[Owner], positions: Sequence[int]) -> Share[Owner]:
 
 
 def is_refused_whole(outcome: Outcome) -> bool:
-    """Tell whether it was what the call held that was refused, without a word on which of it."""
-    return verdict_on(outcome) == "park" and not outcome.rejected
+    """Tell whether it was, or may have been, what the call held that was refused, without a word on which of it."""
+    by_content = verdict_on(outcome) == "park" or (outcome.then is None and outcome.code in DOUBTFUL)
+    return by_content and not outcome.rejected
 
 
 def further_calls(reports: int) -> int:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from gateway.core.breaker import Breaker, State
+from gateway.core.breaker import DOUBTFUL, Breaker, State
 from gateway.core.errors import UpstreamError
 from gateway.core.outcome import Code, Outcome, Reason, failure
 from gateway.core.pacing import Pacer
@@ -180,7 +180,8 @@ def _ask(gate: _Gate) -> None:
     cause = gate.breaker.cause or failure(Reason.UPSTREAM_DOWN, "")
     left_s = max(1.0, gate.breaker.until - now)
     message = f"not called for {left_s:.0f} s, since it failed: {cause.message}"
-    raise UpstreamError(Outcome(cause.code, cause.reason, message, retry_after_s=left_s))
+    code = Code.UNAVAILABLE if cause.code in DOUBTFUL else cause.code  # this call was not judged
+    raise UpstreamError(Outcome(code, cause.reason, message, retry_after_s=left_s))
 
 
 async def _wait_for_pace(gate: _Gate, target: Target, points: int, deadline: Deadline) -> None:

@@ -14,6 +14,7 @@ from functools import partial
 
 import structlog
 
+from gateway.core.breaker import DOUBTFUL
 from gateway.core.decode import Item
 from gateway.core.encode import group, group_steps
 from gateway.core.errors import GatewayError
@@ -34,6 +35,9 @@ LONGEST_WAIT_S = 60.0
 POINTS_OF_A_CALL = 100
 MOST_LEASED = 1000
 LOOK_AGAIN_S = 5.0
+# A point that failed so often by an error that may be its own is parked, if the target accepted others so recently.
+MOST_DOUBTFUL = 4
+RECENT_S = 600.0
 
 log = structlog.get_logger()
 
@@ -58,6 +62,7 @@ class Worker:
         self._ending = asyncio.Event()
         self._failures = 0
         self._failing = _Failing(destination)
+        self._last_delivery = -RECENT_S
 
     def wake(self) -> None:
         """Say that there is something new."""
@@ -85,7 +90,9 @@ class Worker:
         if closed_s:
             await self._pause(closed_s)
             return
-        leased = await self._store.lease(self.destination, self._how_many(target), now_ns)
+        # While the target fails, try what has not failed yet: what failed may be the cause.
+        fresh_first = self._failures > 0 and not (target is not None and target.limits.ordered)
+        leased = await self._store.lease(self.destination, self._how_many(target), now_ns, fresh_first=fresh_first)
         if leased:
             await self._handle(target, leased)
         else:
@@ -159,7 +166,8 @@ class Worker:
         lot.answered = lot.answered or bool(taken) or verdict != "postpone"
         if verdict == "ack":
             taken += [lot.points[item.index] for item in rest]
-        elif verdict == "park":
+            self._last_delivery = time.monotonic()
+        elif verdict == "park" or self._is_poison(lot, rest, outcome):
             for item in rest:
                 words = refused[item.index].message if refused else outcome.message
                 self._park(lot, [lot.points[item.index]], failure(outcome.reason or Reason.INTERNAL, words))
@@ -167,6 +175,12 @@ class Worker:
             lot.failed = outcome
             lot.late += [lot.points[item.index] for item in rest]
         self._store.ack(lot.without(taken))
+
+    def _is_poison(self, lot: "_Lot", items: Sequence[Item], outcome: Outcome) -> bool:
+        """Tell whether these points keep failing by an error that may be theirs, while the target accepts others."""
+        tried = min((lot.points[item.index].attempts for item in items), default=0)
+        accepts_others = time.monotonic() - self._last_delivery < RECENT_S
+        return outcome.code in DOUBTFUL and outcome.then is None and tried >= MOST_DOUBTFUL and accepts_others
 
     def _end(self, target: Target, lot: "_Lot") -> float:
         """Postpone what is late, and return for how long nothing is worth a try."""

@@ -5,6 +5,7 @@ from gateway.core.outcome import Code, Outcome, Reason, failure
 
 OK = Outcome(Code.OK)
 DOWN = failure(Reason.UPSTREAM_DOWN, "down")
+FORBIDDEN = Outcome(Code.PERMISSION_DENIED, Reason.UPSTREAM_AUTH)
 AUTH = Outcome(Code.UNAUTHENTICATED, Reason.UPSTREAM_AUTH, "who are you")
 
 
@@ -22,9 +23,11 @@ def after(*outcomes: Outcome) -> Breaker:
         pytest.param([DOWN] * FAILURES, True, id="failures in a row"),
         pytest.param([DOWN] * (FAILURES - 1) + [OK] + [DOWN] * (FAILURES - 1), False, id="a success in between"),
         pytest.param([AUTH], True, id="not authenticated"),
-        pytest.param([Outcome(Code.PERMISSION_DENIED, Reason.UPSTREAM_AUTH)], True, id="not allowed"),
-        pytest.param([Outcome(Code.NOT_FOUND, Reason.UPSTREAM_REFUSED)], True, id="not found"),
-        pytest.param([Outcome(Code.UNIMPLEMENTED, Reason.UPSTREAM_REFUSED)], True, id="not implemented"),
+        pytest.param([FORBIDDEN] * (FAILURES - 1), False, id="not allowed, a few times"),
+        pytest.param([FORBIDDEN] * FAILURES, True, id="not allowed"),
+        pytest.param([FORBIDDEN, FORBIDDEN, OK] * FAILURES, False, id="not allowed, others succeed"),
+        pytest.param([Outcome(Code.NOT_FOUND, Reason.UPSTREAM_REFUSED)] * FAILURES, True, id="not found"),
+        pytest.param([Outcome(Code.UNIMPLEMENTED, Reason.UPSTREAM_REFUSED)] * FAILURES, True, id="not implemented"),
         pytest.param([failure(Reason.UPSTREAM_REFUSED, "bad")] * 20, False, id="bad data points"),
         pytest.param([failure(Reason.THROTTLED, "slower")] * 20, False, id="throttled"),
         pytest.param([failure(Reason.INTERNAL, "ours")] * 20, False, id="our own fault"),

@@ -48,9 +48,9 @@ class Queueing:
     async def parked(self) -> list[StoredPoint]:
         return await self.store.points(state=State.PARKED)
 
-    async def until_empty(self) -> None:
+    async def until_empty(self, within_s: float = 10) -> None:
         """Wait until nothing is queued or leased."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(within_s):
             while any(depth.queued or depth.leased for depth in (await self.store.stats()).depths.values()):
                 await asyncio.sleep(0.01)
 

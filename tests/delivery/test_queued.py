@@ -104,6 +104,26 @@ async def test_a_target_that_fails_is_logged_once_then_its_change_and_its_recove
     assert told[0]["next_attempt_in_s"] >= 0
 
 
+async def test_points_that_a_target_rejects_as_if_it_were_not_there_block_no_others(tmp_path: Path) -> None:
+    upstreams: list[Upstream] = []
+    poison = with_metric(upstreams, "poison", answers(404, b"no such metric"))
+    async with Upstream(poison) as upstream:
+        upstreams.append(upstream)
+        async with queueing(tmp_path, queued_route(upstream)) as queue:
+            for number in range(2):
+                await queue.report("poison", f"p{number}")
+            for number in range(40):
+                await queue.report(f"good{number}")
+            async with asyncio.timeout(20):
+                while len({metric for call in metrics(upstream) for metric in call if "poison" not in call}) < 40:
+                    await asyncio.sleep(0.01)
+            await queue.until_empty(60)
+            parked = await queue.parked()
+
+    assert {each.message for each in parked} == {"no such metric"}
+    assert len(parked) == 4
+
+
 async def test_what_is_refused_is_parked_with_the_words_of_the_upstream_and_harms_no_other(tmp_path: Path) -> None:
     upstreams: list[Upstream] = []
     go = asyncio.Event()

@@ -138,13 +138,24 @@ class Ledger:
 
     # Outside a transaction.
 
-    def lease(self, destination: Destination, limit: int, now_ns: int) -> list[LeasedPoint]:
-        """Hand out the oldest due points, in the order in which they came; nobody else gets them meanwhile."""
+    def lease(
+        self, destination: Destination, limit: int, now_ns: int, *, fresh_first: bool = False
+    ) -> list[LeasedPoint]:
+        """Hand out the oldest due points, in the order in which they came; nobody else gets them meanwhile.
+
+        With `fresh_first`, those of fewer attempts come before others.
+        """
         number = self._numbers.get(destination)
         if number is None:
             return []
         held = self._held.setdefault(number, set())
-        names = {"destination": number, "held": as_list(held), "limit": limit, "now_ns": now_ns}
+        names = {
+            "destination": number,
+            "held": as_list(held),
+            "limit": limit,
+            "now_ns": now_ns,
+            "fresh_first": fresh_first,
+        }
         leased: list[LeasedPoint] = []
         unreadable: list[int] = []
         for point_id, report_id, index, received_ns, attempts, text in self._connection.execute(

@@ -31,7 +31,7 @@ _DUE = f"""
 # Two ranges of one index: points that are new, and those that were postponed and are due again.
 LEASE = f"""
     SELECT * FROM (SELECT * FROM ({_DUE % "= 0"}) UNION ALL SELECT * FROM ({_DUE % "BETWEEN 1 AND :now_ns"}))
-    ORDER BY id LIMIT :limit
+    ORDER BY attempts * :fresh_first, id LIMIT :limit
 """
 NEXT_DUE = f"""
     SELECT min(not_before_ns) FROM points WHERE destination = ? AND state = {QUEUED} AND not_before_ns > ?

@@ -85,9 +85,15 @@ class Store:
     # For workers. The points that a worker has leased come back by one of ack, postpone, park or release. Nobody waits
     # for these: until they are on disk the points stay leased, and a disk that fails is tried again.
 
-    async def lease(self, destination: Destination, limit: int, now_ns: int) -> list[LeasedPoint]:
-        """Take the oldest points that are due; nobody else gets them until they are given back."""
-        leased = self._writer.submit(Kind.ASK, lambda ledger: ledger.lease(destination, limit, now_ns))
+    async def lease(
+        self, destination: Destination, limit: int, now_ns: int, *, fresh_first: bool = False
+    ) -> list[LeasedPoint]:
+        """Take the oldest points that are due; nobody else gets them until they are given back.
+
+        With `fresh_first`, those of fewer attempts come before others.
+        """
+        lease = partial(Ledger.lease, destination=destination, limit=limit, now_ns=now_ns, fresh_first=fresh_first)
+        leased = self._writer.submit(Kind.ASK, lease)
         try:
             found: list[LeasedPoint] = await asyncio.shield(leased)
         except asyncio.CancelledError:
