@@ -90,7 +90,9 @@ class Gateway:
     async def start(self) -> None:
         """Listen. Raises ValueError or OSError for an address that cannot be had, BadPem for a certificate, and
         CannotOpen for a folder that cannot hold a queue."""
-        turns = self._turns = Turns()
+        turns, replays = Turns(), Replays()
+        self._turns = turns
+        self._telemetry.remembered.set_function(lambda: len(replays))
         self._outgoing = await Outgoing.open(
             self._telemetry,
             lambda: self._snapshot,
@@ -102,7 +104,7 @@ class Gateway:
             lambda: self._snapshot,
             self._deliver or self._outgoing.deliver,
             self._pass_on or self._outgoing.pass_on,
-            Replays(),
+            replays,
             self._telemetry,
             max_in_flight=self._settings.max_in_flight,
             turns=turns,

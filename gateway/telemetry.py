@@ -72,6 +72,7 @@ class Telemetry:
             Gauge, "gateway_target_paused", "Whether a target is left alone, since it failed.", "target"
         )
         self.in_flight = self._of_route(Gauge, "gateway_reports_in_flight", "Verified reports being delivered.")
+        self.remembered = Gauge("gateway_replay_entries", "Requests that may not come again.", registry=self.registry)
         self.bodies = Gauge(
             "gateway_unverified_bodies", "Bodies that are read and not verified yet.", registry=self.registry
         )

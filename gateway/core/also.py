@@ -64,5 +64,6 @@ def _account(source: Source, recipe: str, who: Verified) -> Credential:
 def _end(source: Source, recipe: str, token: str, now_ns: int, replays: ReplayMemory) -> None:
     """Remember that a session has ended; only one that was issued here and still lives is worth the memory."""
     for check in source.checks or ():
-        if check.recipe.name == recipe and account_of(token, check.accounts, now_ns=now_ns) is not None:
-            replays.remember(ended(token), expiry_ns(token))
+        account = account_of(token, check.accounts, now_ns=now_ns) if check.recipe.name == recipe else None
+        if account is not None:
+            replays.remember(ended(token), expiry_ns(token), owner=account.key or "")

@@ -104,18 +104,21 @@ def encode_group_steps(target: Target, members: Group, encoder: Encoder) -> Step
     rejected: list[Rejected] = []
     with told_as_fault_of(target.provider):
         for chunk in _chunks(list(zip(members.items, members.forms, strict=True)), limits.points):
-            for fit in fitting(chunk, build, encoder, max_bytes=limits.bytes):
-                yield False
-                if fit is None:
-                    continue
-                call_id, draft, part = fit
-                items, forms = zip(*part, strict=True)
-                if draft is not None:
-                    calls.append(Call(call_id, draft, items, forms))
-                    continue
-                (lone,) = items
-                message = f"one data point takes more than the {limits.bytes} bytes of a call"
-                rejected.append(Rejected(lone.index, Reason.TOO_LARGE, message, lone.item))
+            try:
+                for fit in fitting(chunk, build, encoder, max_bytes=limits.bytes):
+                    yield False
+                    if fit is None:
+                        continue
+                    call_id, draft, part = fit
+                    items, forms = zip(*part, strict=True)
+                    if draft is not None:
+                        calls.append(Call(call_id, draft, items, forms))
+                        continue
+                    (lone,) = items
+                    message = f"one data point takes more than the {limits.bytes} bytes of a call"
+                    rejected.append(Rejected(lone.index, Reason.TOO_LARGE, message, lone.item))
+            except BadSegment as error:  # all of a group have the same path
+                rejected += [Rejected(item.index, Reason.BAD_FIELD, error.cause, item.item) for item, _ in chunk]
     return Encoded(tuple(calls), tuple(rejected))
 
 
@@ -173,9 +176,18 @@ def _parameter(name: str, value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, int | float):
         return write_number(value)
-    raise ValueError(f"the parameter {name} is not text")
+    raise EvaluationError(f"the parameter {name}", f"the parameter {name} is not text")
+
+
+class BadSegment(EvaluationError):
+    """A value cannot be a segment of a path: it would lead to another one."""
 
 
 def path_segment(value: str) -> str:
-    """Encode a value so that it is one segment of a path."""
-    return quote(value, safe="")
+    """Encode a value so that it is one segment of a path (RFC 3986, section 3.3). Raises BadSegment where none."""
+    if value in ("", ".", ".."):
+        raise BadSegment("the path", f"{value!r} cannot be a segment of the path")
+    try:
+        return quote(value, safe="")
+    except UnicodeEncodeError:
+        raise BadSegment("the path", "a segment of the path is not UTF-8") from None

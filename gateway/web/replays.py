@@ -2,42 +2,60 @@
 
 import hashlib
 import time
+from collections import Counter
 from heapq import heappop, heappush
 
-MAX_ENTRIES = 100_000
+from gateway.core.errors import CallerError
+from gateway.core.moments import NS
+from gateway.core.outcome import Reason
+
+MAX_ENTRIES = 400_000
+# One key may have this share of the entries. What is over it is rejected: nothing gives way before its time.
+SHARE = 0.5
 
 
 class Replays:
-    """Bounded: past `max_entries`, the entry that would end first gives way. Lives across reloads."""
+    """Bounded, in total and for each owner. Lives across reloads."""
 
     def __init__(self, max_entries: int = MAX_ENTRIES) -> None:
         self._max_entries = max_entries
-        self._until_ns: dict[bytes, int] = {}
-        self._by_end: list[tuple[int, bytes]] = []
+        self._entries: set[bytes] = set()
+        self._of_owner: Counter[str] = Counter()
+        self._by_second: dict[int, list[tuple[bytes, str]]] = {}
+        self._seconds: list[int] = []  # the keys of the above, as a heap
 
-    def remember(self, once: tuple[str, ...], until_ns: int) -> bool:
-        entry = _digest(once)
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def remember(self, once: tuple[str, ...], until_ns: int, *, owner: str = "") -> bool:
         self._forget_ended()
-        if entry in self._until_ns:
+        entry = _digest(once)
+        if entry in self._entries:
             return False
-        if len(self._until_ns) >= self._max_entries:
-            self._forget_first()
-        self._until_ns[entry] = until_ns
-        heappush(self._by_end, (until_ns, entry))
+        is_full = len(self._entries) >= self._max_entries
+        if is_full or self._of_owner[owner] >= max(1, self._max_entries * SHARE):
+            raise CallerError.of(Reason.OVERLOADED, "too many requests in the time in which they may not be repeated")
+        second = -(-until_ns // NS)
+        if second not in self._by_second:
+            self._by_second[second] = []
+            heappush(self._seconds, second)
+        self._by_second[second].append((entry, owner))
+        self._entries.add(entry)
+        self._of_owner[owner] += 1
         return True
 
     def seen(self, once: tuple[str, ...]) -> bool:
-        until_ns = self._until_ns.get(_digest(once))
-        return until_ns is not None and until_ns > time.time_ns()
+        self._forget_ended()
+        return _digest(once) in self._entries
 
     def _forget_ended(self) -> None:
         now_ns = time.time_ns()
-        while self._by_end and self._by_end[0][0] <= now_ns:
-            self._forget_first()
-
-    def _forget_first(self) -> None:
-        _, entry = heappop(self._by_end)
-        del self._until_ns[entry]
+        while self._seconds and self._seconds[0] * NS <= now_ns:
+            for entry, owner in self._by_second.pop(heappop(self._seconds)):
+                self._entries.discard(entry)
+                self._of_owner[owner] -= 1
+                if not self._of_owner[owner]:
+                    del self._of_owner[owner]
 
 
 def _digest(once: tuple[str, ...]) -> bytes:

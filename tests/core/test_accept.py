@@ -35,7 +35,7 @@ KNOWN = ("Authorization", "case-secret")
 
 
 class Unseen:
-    def remember(self, once: tuple[str, ...], until_ns: int) -> bool:
+    def remember(self, once: tuple[str, ...], until_ns: int, *, owner: str = "") -> bool:
         return True
 
 

@@ -57,7 +57,7 @@ class Memory:
     def __init__(self) -> None:
         self.remembered: dict[tuple[str, ...], int] = {}
 
-    def remember(self, once: tuple[str, ...], until_ns: int) -> bool:
+    def remember(self, once: tuple[str, ...], until_ns: int, *, owner: str = "") -> bool:
         is_new = once not in self.remembered
         self.remembered[once] = until_ns
         return is_new

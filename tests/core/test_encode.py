@@ -181,3 +181,14 @@ def test_header_with_a_line_break_is_refused(character: str):
 def test_body_that_json_cannot_hold_is_refused():
     with pytest.raises(SpecError, match="the body cannot be written as JSON"):
         Draft("POST", "http", "h", "/", body_kind="json", body="\udcff").render()
+
+
+@pytest.mark.parametrize("namespace", ["..", ".", ""])
+def test_a_value_that_would_lead_to_another_path_is_rejected_and_harms_no_other(namespace: str):
+    send = 'one_per: [namespace]\n  item: metric\n  request: {method: POST, path: "/m/{namespace}/put", json: items}'
+
+    result = encoded(send, point("x", namespace="a"), point("y", namespace=namespace), point("z", namespace="b"))
+
+    assert [call.draft.path for call in result.calls] == ["/m/a/put", "/m/b/put"]
+    assert [(each.index, each.reason) for each in result.rejected] == [(1, Reason.BAD_FIELD)]
+    assert result.rejected[0].message == f"{namespace!r} cannot be a segment of the path"

@@ -281,3 +281,10 @@ def test_what_a_function_cannot_take_is_an_error_of_evaluation(source: str):
 
     assert str(caught.value).startswith(f"{source}: ")
     assert "\n" not in str(caught.value)
+
+
+def test_an_expression_of_endless_alternatives_is_a_problem_and_no_crash():
+    compiler = Compiler()
+    compiler.expression(" || ".join(["a"] * 20_000), {"a"}, ("at",))
+
+    assert compiler.problems[0].what == "the expression is nested too deeply"

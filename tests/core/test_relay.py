@@ -95,6 +95,18 @@ def test_what_cannot_be_passed_on_is_the_callers_to_mend(body: Any, headers: Hea
     assert caught.value.outcome.reason is reason
 
 
+@pytest.mark.parametrize(
+    "target",
+    ["/old/..", "/old/%2e%2e", "/old/\udcff", "/old/cellar?q=1&q=2"],
+    ids=["dots", "encoded", "UTF-8", "repeated"],
+)
+def test_what_a_path_or_a_query_cannot_hold_is_the_callers_to_mend(target: str):
+    with pytest.raises(CallerError) as caught:
+        relayed({"call": {}}, KNOWN, target=target)
+
+    assert caught.value.outcome.reason is Reason.BAD_FIELD
+
+
 def test_parameters_that_are_no_map_are_the_specs_to_mend():
     route = stand_in(IMAGE.replace("query: {q: query.q, at: now_ns, id: call_id}", "query: call_id"))
 

@@ -124,18 +124,23 @@ class Compiler:
     def _jmespath(self, source: str, names: Collection[str] | None, at: KeyPath) -> Expression:
         try:
             tree = check.parse(source)
+            chains, functions = list(check.root_names(tree)), list(check.functions_used(tree))
+            mistakes = list(check.mistakes(tree))
         except check.BadExpression as error:
             self._problem(at, str(error), error.hint)
             return _null
+        except RecursionError:
+            self._problem(at, "the expression is nested too deeply", "")
+            return _null
         sound = True
-        for chain in check.root_names(tree):
+        for chain in chains:
             sound = (names is None or self._known(chain, names, at)) and sound
-        for name in check.functions_used(tree):
+        for name in functions:
             self.functions.add(name)
             if name not in check.KNOWN_FUNCTIONS:
                 self._problem(at, f"there is no function {name!r}", nearest(name, check.KNOWN_FUNCTIONS))
                 sound = False
-        for what, hint in check.mistakes(tree):
+        for what, hint in mistakes:
             self._problem(at, f"{source!r}: {what}", hint)
             sound = False
         return interpret(source) if sound else _null

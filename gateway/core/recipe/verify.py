@@ -37,8 +37,11 @@ REMEMBER_LONGER_S = 60
 class ReplayMemory(Protocol):
     """Remembers what may be seen only once."""
 
-    def remember(self, once: tuple[str, ...], until_ns: int) -> bool:
-        """Record it until then. Returns False when it was recorded already."""
+    def remember(self, once: tuple[str, ...], until_ns: int, *, owner: str = "") -> bool:
+        """Record it until then. Returns False when it was recorded already.
+
+        `owner` is the key id that it counts for. Raises CallerError (OVERLOADED) when the owner has too many.
+        """
         ...
 
     def seen(self, once: tuple[str, ...]) -> bool:
@@ -49,7 +52,7 @@ class ReplayMemory(Protocol):
 class Forgetful:
     """A replay memory for a request that comes once: a case, a vector, a person's question."""
 
-    def remember(self, once: tuple[str, ...], until_ns: int) -> bool:
+    def remember(self, once: tuple[str, ...], until_ns: int, *, owner: str = "") -> bool:
         return True
 
     def seen(self, once: tuple[str, ...]) -> bool:
@@ -101,7 +104,7 @@ def verify(message: Message, checks: Sequence[Check], *, now_ns: int, replays: R
         _check_chosen(recipe, message, slots)
         key, secret = _check_secret(check, message, slots, key, now_ns, replays)
         _check_given(check, slots)
-        _check_replay(recipe, slots, replays, time_ns or now_ns)
+        _check_replay(recipe, slots, replays, time_ns or now_ns, key or "")
     except CallerError as error:
         assert error.outcome.reason is not None
         raise Refused(error.outcome.reason, error.outcome.message, recipe.name, key) from error
@@ -124,8 +127,11 @@ def _told(message: Message, checks: Sequence[Check]) -> tuple[Check, dict[str, s
 def _check_given(check: Check, slots: Mapping[str, str]) -> None:
     for name, slot in check.recipe.slots.items():
         pinned = check.pins.get(name)
-        if isinstance(slot, GivenSlot) and name in slots and pinned is not None and slots[name] != pinned:
-            _refuse(Reason.BAD_CREDENTIALS, f"{name} {slots[name][:80]!r} is not taken here")
+        if not isinstance(slot, GivenSlot) or pinned is None or slots.get(name) == pinned:
+            continue
+        if name not in slots:
+            _refuse(Reason.BAD_CREDENTIALS, f"{name} is missing, and this route requires it")
+        _refuse(Reason.BAD_CREDENTIALS, f"{name} {slots[name][:80]!r} is not taken here")
 
 
 def check_time(recipe: Recipe, slots: Mapping[str, str], now_ns: int) -> int | None:
@@ -281,13 +287,13 @@ def wrong_claim(recipe: Recipe, message: Message, slots: Mapping[str, str]) -> s
     return None
 
 
-def _check_replay(recipe: Recipe, slots: Mapping[str, str], replays: ReplayMemory, time_ns: int) -> None:
+def _check_replay(recipe: Recipe, slots: Mapping[str, str], replays: ReplayMemory, time_ns: int, owner: str) -> None:
     if not recipe.replay:
         return
     window_s = max((slot.window_s for slot in recipe.slots.values() if isinstance(slot, TimeSlot)), default=300)
     once = (recipe.name, *(slots.get(name, "") for name in recipe.replay))
     # Longer than the request is in time: it was judged by a clock that was read before its body was.
-    if not replays.remember(once, time_ns + int((window_s + REMEMBER_LONGER_S) * NS)):
+    if not replays.remember(once, time_ns + int((window_s + REMEMBER_LONGER_S) * NS), owner=owner):
         _refuse(Reason.REPLAYED, "this request was already received")
 
 

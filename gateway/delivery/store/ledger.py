@@ -39,6 +39,8 @@ log = structlog.get_logger()
 
 MAX_MESSAGE_CHARS = 500
 VACUUM_PAGES = 64
+# Longer than a worker postpones any point.
+LONGEST_WAIT_S = 3600
 # With fewer free pages than this (1 MiB) a file is not worth the work.
 FREE_PAGES = 256
 
@@ -155,6 +157,7 @@ class Ledger:
             "limit": limit,
             "now_ns": now_ns,
             "fresh_first": fresh_first,
+            "latest_ns": now_ns + LONGEST_WAIT_S * NS,
         }
         leased: list[LeasedPoint] = []
         unreadable: list[int] = []

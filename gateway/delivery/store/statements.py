@@ -28,9 +28,13 @@ _DUE = f"""
     WHERE destination = :destination AND state = {QUEUED} AND not_before_ns %s
     AND id NOT IN {HELD} ORDER BY not_before_ns, id LIMIT :limit
 """
-# Two ranges of one index: points that are new, and those that were postponed and are due again.
+# Three ranges of one index: points that are new, those that were postponed and are due again, and those that are due
+# later than any wait: the clock was set back since.
 LEASE = f"""
-    SELECT * FROM (SELECT * FROM ({_DUE % "= 0"}) UNION ALL SELECT * FROM ({_DUE % "BETWEEN 1 AND :now_ns"}))
+    SELECT * FROM (
+        SELECT * FROM ({_DUE % "= 0"}) UNION ALL SELECT * FROM ({_DUE % "BETWEEN 1 AND :now_ns"})
+        UNION ALL SELECT * FROM ({_DUE % "> :latest_ns"})
+    )
     ORDER BY attempts * :fresh_first, id LIMIT :limit
 """
 NEXT_DUE = f"""

@@ -47,7 +47,7 @@ class Memory:
     def __init__(self) -> None:
         self._seen: set[tuple[str, ...]] = set()
 
-    def remember(self, once: tuple[str, ...], until_ns: int) -> bool:
+    def remember(self, once: tuple[str, ...], until_ns: int, *, owner: str = "") -> bool:
         known = once in self._seen
         self._seen.add(once)
         return not known

@@ -40,7 +40,7 @@ DIGEST = hmac.digest(b"s", b"sh\n/p\nb\nhello", "sha1")
 
 
 class NothingSeen:
-    def remember(self, once: tuple[str, ...], until_ns: int) -> bool:
+    def remember(self, once: tuple[str, ...], until_ns: int, *, owner: str = "") -> bool:
         return True
 
 

@@ -31,7 +31,7 @@ each_vector = pytest.mark.parametrize("case", VECTORS["cases"], ids=lambda case:
 
 
 class NothingSeen:
-    def remember(self, once: tuple[str, ...], until_ns: int) -> bool:
+    def remember(self, once: tuple[str, ...], until_ns: int, *, owner: str = "") -> bool:
         return True
 
 

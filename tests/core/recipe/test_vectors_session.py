@@ -24,7 +24,7 @@ REQUEST = request_of(BY_ID["post-oauth"])
 
 
 class NothingSeen:
-    def remember(self, once: tuple[str, ...], until_ns: int) -> bool:
+    def remember(self, once: tuple[str, ...], until_ns: int, *, owner: str = "") -> bool:
         return True
 
 

@@ -12,7 +12,7 @@ from gateway.core.recipe.carriers import read_slots
 from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.sign import Fresh, sign
-from gateway.core.recipe.verify import Check, Refused, Verified, verify
+from gateway.core.recipe.verify import Check, Forgetful, Refused, Verified, verify
 from tests.built import SESSION, recipe
 
 NS = 1_000_000_000
@@ -46,7 +46,7 @@ class Memory:
     def __init__(self) -> None:
         self.remembered: dict[tuple[str, ...], int] = {}
 
-    def remember(self, once: tuple[str, ...], until_ns: int) -> bool:
+    def remember(self, once: tuple[str, ...], until_ns: int, *, owner: str = "") -> bool:
         is_new = once not in self.remembered
         self.remembered[once] = until_ns
         return is_new
@@ -342,3 +342,34 @@ def test_of_several_refusals_the_one_that_got_furthest_is_told(request_: Request
 def test_without_a_recipe_nothing_is_verified():
     with pytest.raises(CallerError, match="no recipe accepts this call"):
         verify(Message(signed(), "json"), (), now_ns=NOW, replays=Memory())
+
+
+TOKEN = recipe("""
+recipe: token
+slots:
+  token: {kind: given}
+  session: {kind: secret}
+carry:
+  - {header: x-token, value: "{token}", optional: true}
+  - {header: x-secret, value: "{session}"}
+""")
+
+
+@pytest.mark.parametrize(
+    ("token", "reason"),
+    [((), Reason.BAD_CREDENTIALS), ((("X-Token", "b"),), Reason.BAD_CREDENTIALS), ((("X-Token", "a"),), None)],
+    ids=["missing", "another", "the one"],
+)
+def test_what_a_route_pins_has_to_be_there_although_it_is_optional(
+    token: tuple[tuple[str, str], ...], reason: Reason | None
+):
+    message = Message(Request("POST", "/", (("X-Secret", "s"), *token)), "none")
+    pinned = Check(TOKEN, make_keyring([Credential(Secret("s"))]), {"token": "a"})
+
+    try:
+        verify(message, [pinned], now_ns=NOW, replays=Forgetful())
+        refused = None
+    except CallerError as error:
+        refused = error.outcome.reason
+
+    assert refused is reason

@@ -495,3 +495,21 @@ async def test_the_file_holds_points_and_no_more(tmp_path: Path) -> None:
         "time_ns": NOW_NS,
         "attributes": {"a": "b"},
     }
+
+
+async def test_a_point_that_is_due_after_any_wait_is_due_now_for_the_clock_was_set_back(store: Store) -> None:
+    await store.append([new_point("m")])
+    [point] = await store.lease(HERE, 1, NOW_NS)
+    store.postpone([point.id], NOW_NS + 86_400 * S, Reason.UPSTREAM_DOWN, "down")
+
+    assert [each.id for each in await store.lease(HERE, 1, NOW_NS)] == [point.id]
+
+
+async def test_points_that_have_not_failed_come_first_where_asked(store: Store) -> None:
+    await store.append([new_point("failed"), new_point("fresh")])
+    [failed] = await store.lease(HERE, 1, NOW_NS)
+    store.postpone([failed.id], NOW_NS, Reason.UPSTREAM_DOWN, "down")
+
+    leased = await store.lease(HERE, 2, NOW_NS + S, fresh_first=True)
+
+    assert [each.point.metric for each in leased] == ["fresh", "failed"]
