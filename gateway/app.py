@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
@@ -31,6 +32,11 @@ from gateway.web.replays import Replays
 from gateway.web.server import HttpLimits
 
 log = structlog.get_logger()
+
+# How long stopping may take beyond the grace, in seconds. Kubernetes kills after 30 s, and the grace is 25 s.
+OVERTIME_S = 3.0
+# What the thread that writes the log gets to write.
+LAST_WORD_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +84,10 @@ class Gateway:
         self._admin: Listener | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._reloader = None if origin is None else Reloader(origin, self._use, self._telemetry)
+
+    @property
+    def grace_s(self) -> float:
+        return self._settings.grace_s
 
     @property
     def address(self) -> str:
@@ -206,9 +216,23 @@ async def run_until_signal(gateway: Gateway, *, on_ready: Callable[[], None]) ->
     on_ready()
     number = await received
     log.info("stopping", signal=number.name)
+    _end_within(gateway.grace_s + OVERTIME_S)
     await gateway.stop()
     log.info("stopped")
     return 130 if number is signal.SIGINT else 0
+
+
+def _end_within(seconds: float) -> None:
+    """End the process then, whatever its threads wait for, such as a disk that hangs."""
+
+    def end() -> None:
+        log.error("not stopped in time; what the queue has acknowledged is on disk", seconds=seconds)
+        time.sleep(LAST_WORD_S)
+        os._exit(1)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
 
 
 def run(main: Coroutine[Any, Any, int]) -> int:

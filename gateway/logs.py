@@ -1,19 +1,74 @@
 """How the gateway logs: one line an event on stderr, JSON or text. Bodies and secrets are never given to it."""
 
+import atexit
 import logging
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, Literal, NoReturn
+from contextlib import contextmanager, suppress
+from queue import Full, Queue
+from typing import Any, Literal, NoReturn, TextIO
 
 import structlog
 
 Format = Literal["auto", "json", "text"]
+# About 5 MiB of lines.
+MAX_LINES = 10_000
+CLOSE_S = 1.0
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
-def configure(level: str, log_format: Format) -> None:
-    """Set up structlog, and send the standard library's loggers (aiohttp, asyncio) the same way."""
+class LogQueue:
+    """A text stream whose `write` never waits: a thread writes the lines to `stream`.
+
+    A reader that stalls or is gone costs lines, never the gateway. Lines past the limit are dropped; once there is
+    room again, an event tells how many.
+    """
+
+    def __init__(self, stream: TextIO, max_lines: int = MAX_LINES) -> None:
+        self.dropped = 0
+        self._stream = stream
+        self._lines: Queue[str | None] = Queue(max_lines)
+        self._thread = threading.Thread(target=self._work, name="log", daemon=True)
+        self._thread.start()
+
+    def write(self, text: str) -> None:
+        try:
+            self._lines.put_nowait(text)
+        except Full:
+            self.dropped += 1
+
+    def flush(self) -> None:
+        """Do nothing: the thread flushes each line."""
+
+    def close(self) -> None:
+        """Write what waits, for as long as CLOSE_S at most."""
+        with suppress(Full):
+            self._lines.put(None, timeout=CLOSE_S)
+        self._thread.join(CLOSE_S)
+
+    def _work(self) -> None:
+        while (text := self._lines.get()) is not None:
+            try:
+                self._stream.write(text)
+                self._stream.flush()
+            except (OSError, ValueError):  # ValueError: it is closed
+                self.dropped += 1
+                continue
+            if self.dropped:
+                lines, self.dropped = self.dropped, 0
+                structlog.get_logger().warning("log lines were dropped", lines=lines)
+
+
+def configure(level: str, log_format: Format, *, queued: bool = False) -> None:
+    """Set up structlog, and send the standard library's loggers (aiohttp, asyncio) the same way.
+
+    With `queued`, writing a line never waits for whoever reads stderr.
+    """
+    stream: Any = sys.stderr
+    if queued:
+        stream = LogQueue(sys.stderr)
+        atexit.register(stream.close)
     as_text = log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
@@ -32,10 +87,10 @@ def configure(level: str, log_format: Format) -> None:
     structlog.configure(
         processors=[*shared, last],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(stream),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, last]

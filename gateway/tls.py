@@ -9,10 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NoReturn
 
+from gateway.regular import read_regular
+
 # What aiohttp speaks, on either side.
 PROTOCOLS = ("http/1.1",)
 # The last is said of a key of another kind than the certificate's.
 _MISMATCH = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
+# The bundle of a system has 200 KiB.
+MAX_BYTES = 4_194_304
 # What only VERIFY_X509_STRICT rejects, by X509_V_ERR_… of OpenSSL's x509_vfy.h: extensions that RFC 5280 requires.
 _STRICT_CODES = frozenset({78, *range(80, 95)})
 _STRICT_HINT = "; issue the certificate again with this extension, or set `tls: {strict: false}` on the target"
@@ -117,7 +121,7 @@ def _load_pair(context: ssl.SSLContext, pair: Pair) -> None:
 
 def _read(part: Literal["ca", "cert", "key"], file: Path) -> bytes:
     try:
-        return file.read_bytes()
+        return read_regular(file, MAX_BYTES)
     except (OSError, ValueError) as error:  # ValueError: a path with a null byte
         raise BadPem(part, file, f"cannot be read: {_system_text(error)}") from None
 

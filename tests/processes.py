@@ -6,8 +6,8 @@ import os
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,16 @@ class Command:
         """Close the reading end of its standard output."""
         transport = self._process._transport.get_pipe_transport(1)  # type: ignore[attr-defined]
         transport.close()
+
+    @contextmanager
+    def unread(self) -> Iterator[None]:
+        """Leave its log in the pipe meanwhile, which is full after 64 KiB."""
+        transport = self._process._transport.get_pipe_transport(2)  # type: ignore[attr-defined]
+        transport.pause_reading()
+        try:
+            yield
+        finally:
+            transport.resume_reading()
 
     def signal(self, number: int) -> None:
         # Not `send_signal`: it reaps a process that has ended, and asyncio then knows no exit code.

@@ -26,6 +26,7 @@ LAYERS = [
     {"reload"},
     {"web", "delivery", "specs"},
     {"telemetry", "logs", "tls", "stamps", "turns"},
+    {"regular"},
     {"core"},
     {""},  # gateway itself: the version
 ]

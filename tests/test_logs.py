@@ -1,10 +1,16 @@
 """How log lines look, from a process of its own: a logger is configured once and for all."""
 
+import io
 import json
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
+from structlog.testing import capture_logs
+
+from gateway.logs import LogQueue
 
 LOGS = """
 import logging, sys, structlog
@@ -62,3 +68,43 @@ def test_a_traceback_does_not_show_what_variables_hold(log_format: str) -> None:
 
 def test_a_level_leaves_out_what_is_below() -> None:
     assert [json.loads(line)["event"] for line in logged("error", "json")] == ["bug", "of others"]
+
+
+class Stalled(io.StringIO):
+    """A stream whose reader has stopped reading, until `goes_on` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.goes_on = threading.Event()
+
+    def write(self, text: str) -> int:
+        self.goes_on.wait(10)
+        return super().write(text)
+
+
+def test_a_reader_that_stalls_costs_lines_and_no_time() -> None:
+    stalled = Stalled()
+    lines = LogQueue(stalled, max_lines=3)
+    begin = time.monotonic()
+    for number in range(10):
+        lines.write(f"{number}\n")
+    took_s = time.monotonic() - begin
+    dropped = lines.dropped
+    with capture_logs() as logs:
+        stalled.goes_on.set()
+        lines.close()
+
+    assert took_s < 1
+    assert dropped in (6, 7)  # one may have been with the thread already
+    assert stalled.getvalue() == "".join(f"{number}\n" for number in range(10 - dropped))
+    assert logs == [{"event": "log lines were dropped", "lines": dropped, "log_level": "warning"}]
+
+
+def test_a_reader_that_is_gone_is_no_failure() -> None:
+    closed = io.StringIO()
+    closed.close()
+    lines = LogQueue(closed)
+    lines.write("a\n")
+    lines.close()
+
+    assert lines.dropped == 1

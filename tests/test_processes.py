@@ -7,16 +7,19 @@ import hmac
 import json
 import resource
 import signal
+import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from gateway.logs import CLOSE_S
 from tests.caller import Reply, call, exchange
 from tests.delivery.upstream import Behaviour, Upstream, hangs
 from tests.gateway_under_test import ENVIRON, KEY, KEY_ID, SAMPLE, SAMPLE_SENT, SESSION, raw_report, says
-from tests.processes import Command, command
+from tests.processes import ROOT, Command, command
 
 SERVE = ("serve", "--routes", "routes.d", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
 
@@ -53,6 +56,14 @@ def answers_when(event: asyncio.Event) -> Behaviour:
         await says(0)(reader, writer)
 
     return behave
+
+
+async def is_open(address: str) -> bool:
+    try:
+        await get(address, "/")
+    except OSError:
+        return False
+    return True
 
 
 # What is sent.
@@ -280,3 +291,50 @@ async def test_a_disk_that_is_full_refuses_reports_and_shows_in_the_metrics(tmp_
     assert (taken.status, refused.status) == (200, 503)
     assert "gateway_queue_failing 0.0" in before
     assert "gateway_queue_failing 1.0" in after
+
+
+# What blocks.
+
+
+async def test_a_log_that_nobody_reads_stops_nothing() -> None:
+    """600 reports log about 200 KiB, and a pipe holds 64 KiB."""
+    async with Upstream(says(0)) as upstream, serving(upstream) as (gateway, address, _):
+        with gateway.unread():
+            for _ in range(600):
+                assert (await exchange(address, raw_report())).status == 200
+            gateway.signal(signal.SIGTERM)
+            async with asyncio.timeout(10):
+                while await is_open(address):
+                    await asyncio.sleep(0.05)
+            await asyncio.sleep(CLOSE_S * 3)  # closing waits twice
+        code, _ = await gateway.end()
+
+    assert code == 0
+
+
+STUCK = """
+import asyncio, threading, time
+from gateway import app
+from gateway.logs import configure
+
+class Stuck(app.Gateway):
+    async def stop(self):
+        await asyncio.to_thread(time.sleep, 60)
+
+configure("info", "json", queued=True)
+app.OVERTIME_S = 0.3
+gateway = Stuck(app.Snapshot(), app.Settings(listen="127.0.0.1:0", admin=None, grace_s=0.2))
+app.run(app.run_until_signal(gateway, on_ready=lambda: print("ready", flush=True)))
+"""
+
+
+async def test_a_thread_that_hangs_does_not_keep_the_process_from_ending() -> None:
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", STUCK, stdout=PIPE, stderr=PIPE, cwd=ROOT)
+    assert process.stdout is not None
+    await process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    async with asyncio.timeout(10):
+        _, logged = await process.communicate()
+
+    assert process.returncode == 1
+    assert json.loads(logged.splitlines()[-1])["event"].startswith("not stopped in time")

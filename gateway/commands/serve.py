@@ -127,7 +127,7 @@ def serve(
     check_address(admin, "--admin")
     pair = tls_pair(tls_cert, tls_key)
     token = None if admin_token is None else read_admin_token(admin_token)
-    configure(log_level, log_format)  # type: ignore[arg-type]  # just checked
+    configure(log_level, log_format, queued=True)  # type: ignore[arg-type]  # just checked
     specs = load_or_fail(routes, only=only)
     print_diagnostics(specs.diagnostics)
     specs.routes = _runnable(retarget(specs.routes, target or ()), data)

@@ -14,6 +14,7 @@ from gateway.core.recipe.vector import Vector
 from gateway.core.route import Route
 from gateway.core.snapshot import Snapshot, make_snapshot, overlap
 from gateway.core.suggest import nearest
+from gateway.regular import MAX_SECRET_BYTES, read_regular
 from gateway.specs.build_provider import build_provider
 from gateway.specs.build_recipe import build_recipe
 from gateway.specs.build_route import build_route
@@ -274,7 +275,7 @@ def _without(documents: Sequence[Document], built: Collection[str], unloaded: Un
 
 def _read_secret_file(path: str) -> str | None:
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+        text = read_regular(Path(path), MAX_SECRET_BYTES).decode("utf-8")
+    except (OSError, ValueError):
         return None
     return text.removesuffix("\n").removesuffix("\r")

@@ -27,7 +27,8 @@ class Certificate:
         """Keep it fresh, for ever."""
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
-            self.refresh()
+            # In a thread: a file system that hangs is not to stop the loop.
+            await asyncio.to_thread(self.refresh)
 
     def refresh(self) -> None:
         """Take the files as they are now, where they have changed. A pair that will not do leaves all as it was."""

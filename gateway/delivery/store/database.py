@@ -76,7 +76,7 @@ def _create(path: Path) -> None:
     SQLite would open that one for reading, and fail later in worse words.
     """
     is_new = not path.exists()
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600))
     if is_new:
         sync_folder(path.parent)
 

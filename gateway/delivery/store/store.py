@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from gateway.core.errors import CallerError
+from gateway.core.errors import CallerError, UpstreamError
 from gateway.core.outcome import Reason
 from gateway.core.stored import Destination, State, Stats, StoredPoint
 from gateway.delivery.store.database import Synchronous, open_database
@@ -21,6 +21,8 @@ from gateway.delivery.store.records import LeasedPoint, Limits, NewPoint, row_of
 from gateway.delivery.store.writer import Kind, Writer
 
 Answer = TypeVar("Answer")
+# How long reports and people wait for a disk that hangs, in seconds.
+DISK_S = 10.0
 # How many points one transaction of a person changes.
 AT_A_TIME = 1000
 # How many points are written as text before other work has its turn.
@@ -66,8 +68,9 @@ class Store:
     async def append(self, points: Sequence[NewPoint]) -> None:
         """Keep the points of a report, all or none; they are on disk when this returns.
 
-        Raises UpstreamError (QUEUE_FULL) where a limit or the disk refuses them, and CallerError (OVERLOADED) when too
-        many appends wait, or (BAD_FIELD) for a point that JSON cannot hold. Cancelled, it may have kept them.
+        Raises UpstreamError (QUEUE_FULL) where a limit or the disk refuses them or the disk takes longer than DISK_S,
+        and CallerError (OVERLOADED) when too many appends wait, or (BAD_FIELD) for a point that JSON cannot hold. Where
+        the disk was too slow, or this is cancelled, it may have kept them.
         """
         if self._writer.waiting >= self._limits.max_waiting:
             raise CallerError.of(Reason.OVERLOADED, "too many reports wait for the disk", retry_after_s=1)
@@ -80,7 +83,7 @@ class Store:
         except ValueError as error:
             raise CallerError.of(Reason.BAD_FIELD, f"a data point cannot be kept: {error}") from error
         if rows:
-            await self._writer.submit(Kind.CHANGE, lambda ledger: ledger.append(rows))
+            await self._within(self._writer.submit(Kind.CHANGE, lambda ledger: ledger.append(rows)), Reason.QUEUE_FULL)
 
     # For workers. The points that a worker has leased come back by one of ack, postpone, park or release. Nobody waits
     # for these: until they are on disk the points stay leased, and a disk that fails is tried again.
@@ -159,16 +162,31 @@ class Store:
         changed = 0
         for start in range(0, len(possible), AT_A_TIME):
             some = possible[start : start + AT_A_TIME]
-            changed += await self._writer.submit(Kind.CHANGE, partial(change, ids=some))
+            changed += await self._within(self._writer.submit(Kind.CHANGE, partial(change, ids=some)), Reason.INTERNAL)
         return changed
 
     async def _ask(self, question: Callable[[Ledger], Answer]) -> Answer:
-        answer: Answer = await self._writer.submit(Kind.ASK, question)
+        answer: Answer = await self._within(self._writer.submit(Kind.ASK, question), Reason.INTERNAL)
         return answer
+
+    async def _within(self, answer: asyncio.Future[Any], reason: Reason) -> Any:
+        """Wait for the disk, but not for ever: what has not begun by then is left undone."""
+        answer.add_done_callback(_look_at)  # whoever waits may be cancelled, and the job then goes on
+        await asyncio.wait([answer], timeout=DISK_S)
+        if not answer.done():
+            answer.cancel()
+            raise UpstreamError.of(reason, f"the disk of the queue did not answer within {DISK_S:g} s")
+        return answer.result()
 
     def _give_back(self, leased: asyncio.Future[Any]) -> None:
         if leased.exception() is None:
             self.release([point.id for point in leased.result()])
+
+
+def _look_at(answer: asyncio.Future[Any]) -> None:
+    """Keep asyncio from logging an error that nobody waited for."""
+    if not answer.cancelled():
+        answer.exception()
 
 
 def _open_ledger(folder: Folder, limits: Limits, synchronous: Synchronous) -> Ledger:

@@ -46,6 +46,11 @@ class Job:
     run: Callable[[Ledger], Any]
     done: asyncio.Future[Any] | None = None
 
+    @property
+    def is_given_up(self) -> bool:
+        """Whether nobody waits for it any more; it is then left undone where it has not begun."""
+        return self.done is not None and self.done.cancelled()
+
 
 class Writer:
     """Runs jobs on the ledger. Its methods belong to the event loop, all that is below `_work` to its thread."""
@@ -174,6 +179,8 @@ class Writer:
             log.exception("what became of leased points cannot be written; they stay leased")
 
     def _ask(self, ledger: Ledger, job: Job) -> Any:
+        if job.is_given_up:
+            return None
         try:
             result = job.run(ledger)
         except sqlite3.Error as error:
@@ -222,6 +229,9 @@ def _commit(ledger: Ledger, jobs: Iterable[Job]) -> list[Answer]:
     answers: list[Answer] = []
     with ledger.transaction():
         for job in jobs:
+            if job.is_given_up:
+                answers.append((job, None))
+                continue
             try:
                 answers.append((job, job.run(ledger)))
             except GatewayError as error:

@@ -105,3 +105,17 @@ async def test_a_database_that_may_not_be_written_is_one_clear_line(open_folder:
     assert said == f"{open_folder}/queue.db: cannot be opened: Permission denied\n"
     (open_folder / "queue.db").chmod(0o600)
     assert await names_in(open_folder) == ["a"]
+
+
+@pytest.mark.parametrize("name", ["lock", "queue.db"])
+async def test_a_symlink_in_the_folder_is_not_followed(tmp_path: Path, name: str) -> None:
+    other = tmp_path / "other"
+    other.write_text("of somebody else")
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / name).symlink_to(other)
+
+    with pytest.raises(CannotOpen, match="symbolic links"):
+        await Store.open(data)
+
+    assert other.read_text() == "of somebody else"

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sqlite3
+import threading
 from collections.abc import AsyncIterator
 from contextlib import closing
 from dataclasses import replace
@@ -19,6 +20,7 @@ from gateway.delivery.store.database import connect
 from gateway.delivery.store.ledger import Ledger
 from gateway.delivery.store.listing import MAX_PAGE_CHARS
 from gateway.delivery.store.records import row_of
+from gateway.delivery.store.writer import Kind
 from tests.delivery.store.points import HERE, NOW_NS, THERE, S, filled, leased, names_in, new_point, open_store
 
 
@@ -513,3 +515,29 @@ async def test_points_that_have_not_failed_come_first_where_asked(store: Store) 
     leased = await store.lease(HERE, 2, NOW_NS + S, fresh_first=True)
 
     assert [each.point.metric for each in leased] == ["fresh", "failed"]
+
+
+# A disk that hangs.
+
+
+async def test_a_disk_that_hangs_refuses_in_time_and_keeps_nothing_of_what_it_refused(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs, goes_on = threading.Event(), threading.Event()
+    store._writer.tell(Kind.ASK, lambda ledger: (hangs.set(), goes_on.wait(10)))
+    await asyncio.to_thread(hangs.wait)
+    monkeypatch.setattr("gateway.delivery.store.store.DISK_S", 0.05)
+    try:
+        with pytest.raises(UpstreamError, match=r"did not answer within 0\.05 s") as refused:
+            await store.append([new_point("refused")])
+        with pytest.raises(UpstreamError, match="did not answer"):
+            await store.stats()
+        assert store._writer.waiting == 1  # it counts until the thread has seen it
+    finally:
+        goes_on.set()
+    monkeypatch.undo()
+    await store.append([new_point("kept")])
+
+    assert refused.value.outcome.reason is Reason.QUEUE_FULL
+    assert [found.point.metric for found in await store.lease(HERE, 10, NOW_NS)] == ["kept"]
+    assert store._writer.waiting == 0
