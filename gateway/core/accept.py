@@ -1,6 +1,6 @@
 """From a received request to data points that may go on: the stages of the receiving side, in their order."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -28,7 +28,7 @@ class Accepted:
     """A report that was accepted: who sent it, its data points, the items refused, and how many were dropped.
 
     The data points of one item of the report share its index. `names` are what expressions about the request see,
-    `ignored` counts the members of it that nobody reads.
+    `ignored` counts the members of it that nobody reads. `peer` is the address that it came from.
     """
 
     who: Verified
@@ -38,6 +38,12 @@ class Accepted:
     names: Mapping[str, Any] = field(default_factory=dict)
     ignored: int = 0
     mirrored: Mapping[str, tuple[Item, ...]] = field(default_factory=dict)
+    peer: str | None = None
+
+    @property
+    def sender(self) -> Hashable:
+        """Whose report it is, as far as that can be told."""
+        return self.who.recipe, self.who.key, self.peer
 
 
 def accept(match: Match, message: Message, *, now_ns: int, replays: ReplayMemory, peer: str | None = None) -> Accepted:
@@ -66,7 +72,7 @@ def accept_steps(
     if rejected and (receive.partial == "whole" or (not items and not dropped)):
         raise CallerError(refused_whole(rejected))
     mirrored = (yield from _mirrored(match.route, decoded, refused, now_ns)) if match.route.mirrors else {}
-    return Accepted(who, tuple(items), tuple(rejected), dropped, names, ignored, mirrored)
+    return Accepted(who, tuple(items), tuple(rejected), dropped, names, ignored, mirrored, peer)
 
 
 def admit(

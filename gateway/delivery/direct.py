@@ -36,7 +36,7 @@ class Direct:
         if len(groups) > MAX_GROUPS:
             what = f"its data points would take {len(groups)} calls to the upstream; at most {MAX_GROUPS} are made"
             raise CallerError.of(Reason.TOO_LARGE, what)
-        parcels = [Parcel(each, request_id, deadline) for each in groups]
+        parcels = [Parcel(each, request_id, deadline, sender=accepted.sender) for each in groups]
         self._dispatcher.send(route, target, parcels)
         late = failure(Reason.UPSTREAM_TIMEOUT, f"no answer within {target.timeout_s:g} s")
         return fold(accepted, [result for parcel in parcels for result in await _results(parcel, deadline, late)])

@@ -8,8 +8,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import structlog
+from cachetools import TTLCache
 
 from gateway.core.decode import Item
 from gateway.core.encode import Call, Group, encode_group_steps
@@ -28,6 +30,9 @@ from gateway.turns import Turns
 # A further call of a group starts at once while fewer than these are under way; what comes then, waits and is merged.
 MAX_CALLS_OF_A_GROUP = 4
 MAX_MERGED_POINTS = 1000
+# For how long, in seconds, and of how many senders it is known that a report of theirs was rejected.
+SUSPECTED_S = 60.0
+MAX_SUSPECTS = 10_000
 # With less time than this left, a call would only be broken off.
 WORTH_SENDING_S = 0.01
 
@@ -39,11 +44,22 @@ Told = Callable[[Sequence[Item], Outcome], None]
 class Parcel:
     """Items of one report for one target, alike in their `one_per` values. `settled` is set once all have an outcome.
 
-    Without a `deadline` each call has the whole time of its target. `told` hears of each outcome as it comes.
+    Without a `deadline` each call has the whole time of its target. `told` hears of each outcome as it comes. What is
+    `alone` shares its call with no other.
     """
 
-    def __init__(self, group: Group, request_id: str, deadline: Deadline | None, told: Told | None = None) -> None:
+    def __init__(
+        self,
+        group: Group,
+        request_id: str,
+        deadline: Deadline | None,
+        told: Told | None = None,
+        *,
+        sender: Hashable = None,
+    ) -> None:
         self.group = group
+        self.sender = sender
+        self.alone = False
         self.request_id = request_id
         self.deadline = deadline
         self.results: list[Result] = []
@@ -87,14 +103,17 @@ class Dispatcher:
         self._exchange = exchange
         self._lanes: dict[Hashable, _Lane] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        # By route, whose reports were rejected not long ago: those that follow harm no other.
+        self._suspects: TTLCache[Hashable, bool] = TTLCache(MAX_SUSPECTS, SUSPECTED_S)
 
     def send(self, route: str, target: Target, parcels: Iterable[Parcel]) -> None:
         """Take parcels on, which may travel together; what becomes of each, it is told."""
         most = 1 if target.limits.ordered else MAX_CALLS_OF_A_GROUP
         joined: dict[Hashable, _Lane] = {}
         for parcel in parcels:
-            alone = None if target.coalesce or target.limits.ordered else id(parcel)
-            key: Hashable = (id(target), parcel.group.key, alone)
+            parcel.alone = not target.coalesce or (route, parcel.sender) in self._suspects
+            apart = id(parcel) if parcel.alone and not target.limits.ordered else None
+            key: Hashable = (id(target), parcel.group.key, apart)
             lane = joined[key] = self._lanes.setdefault(key, _Lane(route, target, most))
             lane.waiting.append(parcel)
         for key, lane in joined.items():
@@ -139,7 +158,9 @@ class Dispatcher:
     async def _deliver(self, lane: _Lane, shares: Sequence[Share[Parcel]]) -> None:
         """Send shares in as few calls as may be; a call that is refused as a whole is parted between its reports.
 
-        The halves of a call go before what comes after it: so at least one report is found, whatever the others are.
+        It is halved, and where the reports at fault are too many for that, each report goes alone while its reporter
+        waits. The halves of a call go before what comes after it: so at least one report is found, whatever the others
+        are.
         """
         further = further_calls(len(shares))
         todo = await self.turns.take(_planned(lane.target, shares))
@@ -147,14 +168,14 @@ class Dispatcher:
             call, parts = todo.pop(0)
             outcome = call if isinstance(call, Outcome) else await self._sent(lane, call, parts)
             if is_refused_whole(outcome) and len(parts) > 1:
-                if further >= 2:
+                if pieces := _pieces([part.share for part in parts], further):
                     further -= 2
-                    middle = len(parts) // 2
-                    halves = [[part.share for part in half] for half in (parts[:middle], parts[middle:])]
-                    first, second = [await self.turns.take(_planned(lane.target, half)) for half in halves]
-                    todo = [*first, *second, *todo]
+                    planned = [await self.turns.take(_planned(lane.target, piece)) for piece in pieces]
+                    todo = [*chain.from_iterable(planned), *todo]
                     continue
                 outcome = UNPARTED
+            elif is_refused_whole(outcome) and (sender := parts[0].share.owner.sender) is not None:
+                self._suspects[lane.route, sender] = True
             for part in parts:
                 part.share.owner.settle(part.share.group.items, outcome_of(part, outcome))
 
@@ -184,7 +205,7 @@ def _take(lane: _Lane) -> list[Parcel]:
     points = 0
     while lane.waiting:
         parcel = lane.waiting[0]
-        if batch and (not lane.target.coalesce or points + len(parcel.group.items) > most):
+        if batch and (parcel.alone or batch[-1].alone or points + len(parcel.group.items) > most):
             break
         lane.waiting.popleft()
         if parcel.deadline is not None and parcel.deadline.comes_within(WORTH_SENDING_S):
@@ -193,6 +214,14 @@ def _take(lane: _Lane) -> list[Parcel]:
         batch.append(parcel)
         points += len(parcel.group.items)
     return batch
+
+
+def _pieces(shares: Sequence[Share[Parcel]], further: int) -> list[Sequence[Share[Parcel]]]:
+    """Part what was refused together; nothing where no more calls are to be made and nobody waits."""
+    if further >= 2:
+        middle = len(shares) // 2
+        return [shares[:middle], shares[middle:]]
+    return [[share] for share in shares] if all(share.owner.deadline is not None for share in shares) else []
 
 
 def _planned(target: Target, shares: Sequence[Share[Parcel]]) -> Steps[list[tuple[Call | Outcome, list[Part[Parcel]]]]]:

@@ -42,12 +42,13 @@ class Acme:
         self.route = route
         self._dispatcher = dispatcher
 
-    async def report(self, *metrics: str, namespace: str = "n") -> Outcome:
-        return await self._report([DataPoint(metric, 1, namespace=namespace, value=1) for metric in metrics])
+    async def report(self, *metrics: str, namespace: str = "n", peer: str | None = None) -> Outcome:
+        return await self._report([DataPoint(metric, 1, namespace=namespace, value=1) for metric in metrics], peer)
 
-    async def _report(self, points: Sequence[DataPoint]) -> Outcome:
+    async def _report(self, points: Sequence[DataPoint], peer: str | None = None) -> Outcome:
         items = tuple(Item(index, None, point) for index, point in enumerate(points))
-        return await Direct(self._dispatcher).deliver("acme", self.route.target, Accepted(ANYONE, items), "request-1")
+        accepted = Accepted(ANYONE, items, peer=peer)
+        return await Direct(self._dispatcher).deliver("acme", self.route.target, accepted, "request-1")
 
     async def report_groups(self, *namespaces: str) -> Outcome:
         """Report a data point in each namespace: as many calls as there are."""

@@ -99,7 +99,7 @@ async def test_one_poison_report_among_a_thousand_is_found_in_few_further_calls(
     assert len(here.calls) - MAX_CALLS_OF_A_GROUP - 1 <= 4 * log2(1000)
 
 
-async def test_where_too_many_are_poison_none_is_called_at_fault_that_is_not() -> None:
+async def test_where_too_many_are_poison_each_report_has_its_own_outcome() -> None:
     upstreams: list[Upstream] = []
     go = asyncio.Event()
     poison = [f"m{number}" for number in range(0, 64, 2)]
@@ -113,9 +113,25 @@ async def test_where_too_many_are_poison_none_is_called_at_fault_that_is_not() -
             go.set()
 
     outcomes = [report.result() for report in reports]
-    assert len(here.calls) - 2 <= 4 * log2(64)
-    assert not any(outcomes[number].ok for number in range(0, 64, 2))
-    assert {each.code for each in outcomes[1::2]} <= {Code.OK, Code.UNAVAILABLE}
+    assert len(here.calls) - 2 <= 4 * log2(64) + 64
+    assert {each.code for each in outcomes[::2]} == {Code.INVALID_ARGUMENT}
+    assert {each.code for each in outcomes[1::2]} == {Code.OK}
+
+
+@pytest.mark.parametrize("limits", ["", "ordered: true"])
+async def test_who_was_rejected_not_long_ago_travels_alone(limits: str) -> None:
+    upstreams: list[Upstream] = []
+    async with acme(refusing(upstreams, "poison"), limits=limits) as here:
+        upstreams.append(here.upstream)
+        first = await here.report("poison", peer="192.0.2.1")
+        async with asyncio.TaskGroup() as tasks:
+            bad = [tasks.create_task(here.report("poison", peer="192.0.2.1")) for _ in range(20)]
+            good = [tasks.create_task(here.report(f"m{number}", peer="192.0.2.2")) for number in range(20)]
+
+    assert [report.result().code for report in bad] == [first.code] * 20 == [Code.INVALID_ARGUMENT] * 20
+    assert all(report.result().ok for report in good)
+    assert here.calls.count(["poison"]) == 21
+    assert [call for call in here.calls if "poison" in call] == [["poison"]] * 21
 
 
 @pytest.mark.parametrize("bytes_", ["", ", bytes: 1000"], ids=["when it is signed", "when it is measured"])
