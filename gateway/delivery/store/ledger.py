@@ -8,7 +8,7 @@ leased then is queued again. That is one write less for each call, and a lease w
 import sqlite3
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import structlog
@@ -19,6 +19,7 @@ from gateway.core.outcome import Reason
 from gateway.core.stored import Depth, Destination, Failing, State, StoredPoint
 from gateway.delivery.store import listing
 from gateway.delivery.store.records import LeasedPoint, Limits, Row, read_point
+from gateway.delivery.store.room import Room
 from gateway.delivery.store.schema import PARKED, QUEUED
 from gateway.delivery.store.statements import (
     COUNT,
@@ -41,6 +42,8 @@ MAX_MESSAGE_CHARS = 500
 VACUUM_PAGES = 64
 # Longer than a worker postpones any point.
 LONGEST_WAIT_S = 3600
+# With less room than this, each batch of reports empties the log first.
+LITTLE_ROOM_BYTES = 16_777_216
 # With fewer free pages than this (1 MiB) a file is not worth the work.
 FREE_PAGES = 256
 
@@ -52,15 +55,18 @@ class _Pending:
     tally: Tally = field(default_factory=Tally)
     numbers: dict[Destination, int] = field(default_factory=dict)
     released: list[int] = field(default_factory=list)
+    added_bytes: int = 0
 
 
 class Ledger:
     """The tables of one open database. Every method may raise sqlite3.Error."""
 
-    def __init__(self, connection: sqlite3.Connection, limits: Limits) -> None:
+    def __init__(self, connection: sqlite3.Connection, limits: Limits, room: Room | None = None) -> None:
         self.commits = 0
         self._connection = connection
         self._limits = limits
+        self._room = room
+        self._left_bytes = 0
         self._pending = _Pending()
         self._held: dict[int, set[int]] = {}  # ids by the number of their destination
         self._lowest: dict[int, int] = {}  # no queued point of that destination has a lower id
@@ -90,6 +96,25 @@ class Ledger:
         self._tally.merge(self._pending.tally)
         self._numbers.update(self._pending.numbers)
         self.release(self._pending.released)
+
+    def look_for_room(self) -> None:
+        """Learn how much may be added before this is called again; where that is little, empty the log first."""
+        if self._room is None:
+            return
+        self._left_bytes = self._room.left()
+        if self._left_bytes < LITTLE_ROOM_BYTES:
+            self._empty_log()
+            self._left_bytes = self._room.left()
+
+    def make_room(self) -> None:
+        """Do what lets a full disk take what frees room: give up the ballast, and empty the log."""
+        if self._room is not None:
+            self._room.give_up()
+        self._empty_log()
+
+    def _empty_log(self) -> None:
+        with suppress(sqlite3.Error):  # told by whatever is written next
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     # Inside a transaction.
 
@@ -231,6 +256,9 @@ class Ledger:
         self, numbers: dict[Destination, int], points: Counter[Destination], sizes: Counter[Destination], now_ns: int
     ) -> None:
         limits, now, then = self._limits, self._tally, self._pending.tally
+        self._pending.added_bytes += sizes.total()
+        if self._room is not None and self._pending.added_bytes > self._left_bytes:
+            raise _full("the queue is full: its disk has too little room left")
         if now.all_points + then.all_points + points.total() > limits.max_points:
             raise _full(f"the queue is full: it holds {limits.max_points} data points at most")
         if now.all_bytes + then.all_bytes + sizes.total() > limits.max_bytes:

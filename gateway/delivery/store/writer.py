@@ -156,6 +156,7 @@ class Writer:
 
     def _change(self, ledger: Ledger, jobs: Sequence[Job]) -> list[Answer]:
         try:
+            ledger.look_for_room()
             answers = _commit(ledger, jobs)
         except Exception as error:
             self._writing.failed(error)
@@ -173,10 +174,20 @@ class Writer:
             _commit(ledger, jobs)
         except sqlite3.Error as error:
             self._writing.failed(error)
-            self._unsettled += jobs
+            self._unsettled += self._settle_each(ledger, jobs)
         except Exception:
             # Our bug, and no reason to stop the queue: the points are sent again after a restart.
             log.exception("what became of leased points cannot be written; they stay leased")
+
+    def _settle_each(self, ledger: Ledger, jobs: Sequence[Job]) -> Sequence[Job]:
+        """Settle one job at a time, the log emptied before each: a full disk takes little at once. Return the rest."""
+        for at, job in enumerate(jobs):
+            ledger.make_room()
+            try:
+                _commit(ledger, [job])
+            except sqlite3.Error:
+                return jobs[at:]
+        return []
 
     def _ask(self, ledger: Ledger, job: Job) -> Any:
         if job.is_given_up:

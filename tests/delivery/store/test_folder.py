@@ -62,7 +62,7 @@ async def test_a_missing_folder_is_made_for_its_owner_alone(tmp_path: Path) -> N
     finally:
         os.umask(before)
 
-    assert modes == {"data": 0o700, "queue.db": 0o600, "queue.db-wal": 0o600, "lock": 0o600}
+    assert modes == {"data": 0o700, "queue.db": 0o600, "queue.db-wal": 0o600, "lock": 0o600, "ballast": 0o600}
 
 
 async def test_a_file_in_the_place_of_the_folder_is_one_clear_line(tmp_path: Path) -> None:
