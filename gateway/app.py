@@ -35,7 +35,7 @@ log = structlog.get_logger()
 
 # How long stopping may take beyond the grace, in seconds. Kubernetes kills after 30 s, and the grace is 25 s.
 OVERTIME_S = 3.0
-# What the thread that writes the log gets to write.
+# Time for the log thread to write the last line.
 LAST_WORD_S = 0.5
 
 
@@ -223,10 +223,10 @@ async def run_until_signal(gateway: Gateway, *, on_ready: Callable[[], None]) ->
 
 
 def _end_within(seconds: float) -> None:
-    """End the process then, whatever its threads wait for, such as a disk that hangs."""
+    """End the process after that time, even if a thread is blocked, for example by a disk that hangs."""
 
     def end() -> None:
-        log.error("not stopped in time; what the queue has acknowledged is on disk", seconds=seconds)
+        log.error("not stopped in time; all acknowledged data points are on disk", seconds=seconds)
         time.sleep(LAST_WORD_S)
         os._exit(1)
 

@@ -19,10 +19,10 @@ LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
 class LogQueue:
-    """A text stream whose `write` never waits: a thread writes the lines to `stream`.
+    """A text stream whose `write` never blocks: a thread writes the lines to `stream`.
 
-    A reader that stalls or is gone costs lines, never the gateway. Lines past the limit are dropped; once there is
-    room again, an event tells how many.
+    Lines beyond `max_lines`, or that cannot be written, are dropped. After the next line that is written, an event
+    reports their number.
     """
 
     def __init__(self, stream: TextIO, max_lines: int = MAX_LINES) -> None:
@@ -42,7 +42,7 @@ class LogQueue:
         """Do nothing: the thread flushes each line."""
 
     def close(self) -> None:
-        """Write what waits, for as long as CLOSE_S at most."""
+        """Write the waiting lines; takes at most 2 * CLOSE_S."""
         with suppress(Full):
             self._lines.put(None, timeout=CLOSE_S)
         self._thread.join(CLOSE_S)
@@ -63,7 +63,7 @@ class LogQueue:
 def configure(level: str, log_format: Format, *, queued: bool = False) -> None:
     """Set up structlog, and send the standard library's loggers (aiohttp, asyncio) the same way.
 
-    With `queued`, writing a line never waits for whoever reads stderr.
+    With `queued`, a thread writes the lines, so that a stalled reader of stderr does not block the caller.
     """
     stream: Any = sys.stderr
     if queued:

@@ -1,4 +1,4 @@
-"""Reads files that a configuration names, without waiting for one that never ends."""
+"""Reads files named in a configuration: regular files of bounded size, so that reading cannot block."""
 
 import os
 import stat
@@ -9,11 +9,11 @@ MAX_SECRET_BYTES = 65_536
 
 
 def read_regular(path: Path, max_bytes: int) -> bytes:
-    """Return what a regular file holds. Raises OSError, also for a pipe, a device, a folder, or more bytes.
+    """Return the content of a regular file. Raises OSError, also for a pipe, device, folder or larger file.
 
     Raises ValueError for a path with a null byte.
     """
-    # O_NONBLOCK: opening a pipe that nobody writes to would wait.
+    # O_NONBLOCK: opening a pipe without a writer would block.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     with open(descriptor, "rb") as stream:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):

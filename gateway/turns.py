@@ -39,7 +39,7 @@ class Turns:
         return await asyncio.get_running_loop().run_in_executor(self._thread, finish, steps)
 
     def close(self) -> None:
-        """Take on nothing more. What runs in the thread ends by itself, and nobody waits for it."""
+        """Accept no more work. Work that runs in the thread ends without being waited for."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
 

@@ -1,4 +1,4 @@
-"""Files that a configuration names: none of them can make the gateway wait, or read without end."""
+"""Files named in a configuration cannot block the gateway or be read without end."""
 
 import os
 from pathlib import Path

@@ -38,7 +38,7 @@ def check(
         specs.watch.report()
     for each in _not_run(specs):
         if each.name:
-            continue  # a failure of its own
+            continue  # reported as a separate failure
         specs.diagnostics.note(each.mark, "", f"{count(each.count, each.kind)} of {each.owner} not run: {each.why}")
     if json:
         print_json(_as_json(specs, failures))

@@ -22,7 +22,7 @@ def load_specs(
     strict_environment: bool = True,
     or_file: bool = False,
 ) -> Specs:
-    """Load specs, whatever is wrong with them, also of a single YAML file with `or_file`.
+    """Load specs even if they have errors; with `or_file`, `folder` may be a single YAML file.
 
     Raises UserError where the folder cannot be read.
     """

@@ -28,7 +28,7 @@ class Accepted:
     """A report that was accepted: who sent it, its data points, the items refused, and how many were dropped.
 
     The data points of one item of the report share its index. `names` are what expressions about the request see,
-    `ignored` counts the members of it that nobody reads. `peer` is the address that it came from.
+    `ignored` counts the members of it that nobody reads. `peer` is the sender's IP address.
     """
 
     who: Verified
@@ -42,7 +42,7 @@ class Accepted:
 
     @property
     def sender(self) -> Hashable:
-        """Whose report it is, as far as that can be told."""
+        """The recipe, key id and peer address of the report."""
         return self.who.recipe, self.who.key, self.peer
 
 

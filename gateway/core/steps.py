@@ -1,4 +1,4 @@
-"""Long work in steps: a generator that yields between them, so that whoever runs it may do other work meanwhile.
+"""Long work in steps: a generator that yields between them, so that its caller can do other work in between.
 
 It yields True where the next step alone may take long.
 """

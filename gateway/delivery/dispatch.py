@@ -30,7 +30,7 @@ from gateway.turns import Turns
 # A further call of a group starts at once while fewer than these are under way; what comes then, waits and is merged.
 MAX_CALLS_OF_A_GROUP = 4
 MAX_MERGED_POINTS = 1000
-# For how long, in seconds, and of how many senders it is known that a report of theirs was rejected.
+# How long a sender is not coalesced after a rejected report, in seconds, and how many such senders are remembered.
 SUSPECTED_S = 60.0
 MAX_SUSPECTS = 10_000
 # With less time than this left, a call would only be broken off.
@@ -44,8 +44,8 @@ Told = Callable[[Sequence[Item], Outcome], None]
 class Parcel:
     """Items of one report for one target, alike in their `one_per` values. `settled` is set once all have an outcome.
 
-    Without a `deadline` each call has the whole time of its target. `told` hears of each outcome as it comes. What is
-    `alone` shares its call with no other.
+    Without a `deadline` each call has the whole time of its target. `told` hears of each outcome as it comes. A parcel
+    that is `alone` shares its call with no other.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class Dispatcher:
         self._exchange = exchange
         self._lanes: dict[Hashable, _Lane] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        # By route, whose reports were rejected not long ago: those that follow harm no other.
+        # (route, sender) of recently rejected reports.
         self._suspects: TTLCache[Hashable, bool] = TTLCache(MAX_SUSPECTS, SUSPECTED_S)
 
     def send(self, route: str, target: Target, parcels: Iterable[Parcel]) -> None:
@@ -158,9 +158,8 @@ class Dispatcher:
     async def _deliver(self, lane: _Lane, shares: Sequence[Share[Parcel]]) -> None:
         """Send shares in as few calls as may be; a call that is refused as a whole is parted between its reports.
 
-        It is halved, and where the reports at fault are too many for that, each report goes alone while its reporter
-        waits. The halves of a call go before what comes after it: so at least one report is found, whatever the others
-        are.
+        The call is split in half repeatedly. At the limit of further calls, each report that has a deadline is sent
+        separately. The halves of a call go before later calls, so that at least one rejected report is found.
         """
         further = further_calls(len(shares))
         todo = await self.turns.take(_planned(lane.target, shares))
@@ -217,7 +216,7 @@ def _take(lane: _Lane) -> list[Parcel]:
 
 
 def _pieces(shares: Sequence[Share[Parcel]], further: int) -> list[Sequence[Share[Parcel]]]:
-    """Part what was refused together; nothing where no more calls are to be made and nobody waits."""
+    """Split the shares of a rejected call. Empty if the limit is reached and a share has no deadline."""
     if further >= 2:
         middle = len(shares) // 2
         return [shares[:middle], shares[middle:]]

@@ -17,7 +17,7 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Room:
-    """What bodies may hold in memory while nobody has verified them, in total and of one address.
+    """Limits the memory of unverified bodies, in total and per address.
 
     `bodies` bounds how many are read at a time, `size` their bytes. One address may have half of each: behind a proxy,
     all reporters have the same.
@@ -31,7 +31,7 @@ class Room:
 
     @contextmanager
     def hold(self, peer: str) -> Iterator["Hold"]:
-        """Hold room for a body from there. Raises CallerError (OVERLOADED) where there is none."""
+        """Reserve room for a body from that address. Raises CallerError (OVERLOADED) if the limit is reached."""
         hold = Hold(self, peer)
         try:
             hold.add(bodies=1)
@@ -62,7 +62,7 @@ class Hold:
         self._bodies = self._size = 0
 
     def add(self, *, bodies: int = 0, size: int = 0) -> None:
-        """Take more room. Raises CallerError (OVERLOADED) where there is none."""
+        """Reserve more room. Raises CallerError (OVERLOADED) if the limit is reached."""
         self._bodies += bodies
         self._size += size
         self._room.change(self._peer, bodies, size)

@@ -199,7 +199,7 @@ class Ingress:
 
     @contextmanager
     def _reading(self, peer: str) -> Iterator[Hold]:
-        """Hold room for a body until it is verified. Raises CallerError where there is none."""
+        """Reserve room for a body until it is verified. Raises CallerError if the limit is reached."""
         self._telemetry.bodies.inc()
         try:
             with self._room.hold(peer) as hold:

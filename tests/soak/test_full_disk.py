@@ -1,4 +1,4 @@
-"""A disk that fills and empties while reports come: nothing is lost, nothing comes twice, and nobody restarts it."""
+"""A disk fills and empties while reports arrive: nothing is lost or delivered twice, without a restart."""
 
 import asyncio
 import signal

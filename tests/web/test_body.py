@@ -1,4 +1,4 @@
-"""How much room bodies have that nobody has verified, and that it is given back."""
+"""The memory limit of unverified bodies, and that their room is released."""
 
 import asyncio
 import gc

@@ -42,7 +42,7 @@ MAX_MESSAGE_CHARS = 500
 VACUUM_PAGES = 64
 # Longer than a worker postpones any point.
 LONGEST_WAIT_S = 3600
-# With less room than this, each batch of reports empties the log first.
+# With less room than this, the WAL is checkpointed before each batch.
 LITTLE_ROOM_BYTES = 16_777_216
 # With fewer free pages than this (1 MiB) a file is not worth the work.
 FREE_PAGES = 256
@@ -98,7 +98,7 @@ class Ledger:
         self.release(self._pending.released)
 
     def look_for_room(self) -> None:
-        """Learn how much may be added before this is called again; where that is little, empty the log first."""
+        """Measure how much may be added until the next call. If there is little room, checkpoint the WAL first."""
         if self._room is None:
             return
         self._left_bytes = self._room.left()
@@ -107,13 +107,13 @@ class Ledger:
             self._left_bytes = self._room.left()
 
     def make_room(self) -> None:
-        """Do what lets a full disk take what frees room: give up the ballast, and empty the log."""
+        """Free space on a full disk: delete the ballast and checkpoint the WAL."""
         if self._room is not None:
             self._room.give_up()
         self._empty_log()
 
     def _empty_log(self) -> None:
-        with suppress(sqlite3.Error):  # told by whatever is written next
+        with suppress(sqlite3.Error):  # the next write reports it
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     # Inside a transaction.

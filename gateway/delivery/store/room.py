@@ -1,7 +1,8 @@
-"""What the disk has left for the queue, and what is kept back so that a full one can be emptied.
+"""Free space on the queue's disk, and the space reserved for deleting data points when it is full.
 
-SQLite deletes by writing to its log first, and moves the log into the database before the log can shrink. So new points
-are refused while there is still room for both, and a ballast file is given up when others have filled the disk.
+SQLite needs space to delete: a transaction first grows the write-ahead log (WAL), and only a checkpoint into the
+database lets the WAL shrink. So new data points are refused while there is still space for both, and a ballast file is
+deleted when other programs have filled the disk.
 """
 
 import os
@@ -10,14 +11,14 @@ from pathlib import Path
 
 RESERVE_BYTES = 16_777_216
 BALLAST_BYTES = 8_388_608
-# Of a small disk, the reserve is this part, and the ballast half of that.
+# On a small disk the reserve is 1/8, and the ballast half of that.
 RESERVE_PART = 8
-# What a point takes of its size, in the log and in the database, with its index entries.
+# Disk bytes per byte of a data point: WAL and database, with index entries.
 BYTES_OF_A_BYTE = 4
 
 
 class Room:
-    """The room on the disk of one database. None of this raises where the system does not tell."""
+    """The free space for one database."""
 
     def __init__(self, database: Path, log: Path) -> None:
         self._database = database
@@ -26,7 +27,7 @@ class Room:
         self._given_up = not self._ballast.exists()
 
     def left(self) -> int:
-        """Return how many bytes of points may be added, negative for a disk that is fuller than that."""
+        """Return how many bytes of data points may be added; negative if the reserve is in use. Raises OSError."""
         free, total = self._measure()
         log = self._log.stat().st_size if self._log.exists() else 0
         reserve = min(RESERVE_BYTES, total // RESERVE_PART)
@@ -36,7 +37,7 @@ class Room:
         return (free - log - reserve) // BYTES_OF_A_BYTE
 
     def give_up(self) -> None:
-        """Let the database have what was kept back."""
+        """Delete the ballast, so that the database can use its space."""
         self._given_up = True
         with suppress(OSError):
             self._ballast.unlink(missing_ok=True)

@@ -22,7 +22,7 @@ from gateway.delivery.store.room import Room
 from gateway.delivery.store.writer import Kind, Writer
 
 Answer = TypeVar("Answer")
-# How long reports and people wait for a disk that hangs, in seconds.
+# Timeout of one job on the disk, in seconds.
 DISK_S = 10.0
 # How many points one transaction of a person changes.
 AT_A_TIME = 1000
@@ -171,8 +171,8 @@ class Store:
         return answer
 
     async def _within(self, answer: asyncio.Future[Any], reason: Reason) -> Any:
-        """Wait for the disk, but not for ever: what has not begun by then is left undone."""
-        answer.add_done_callback(_look_at)  # whoever waits may be cancelled, and the job then goes on
+        """Wait up to DISK_S for a job; then cancel it, unless it has begun."""
+        answer.add_done_callback(_look_at)  # the caller may be cancelled while the job continues
         await asyncio.wait([answer], timeout=DISK_S)
         if not answer.done():
             answer.cancel()
@@ -185,7 +185,7 @@ class Store:
 
 
 def _look_at(answer: asyncio.Future[Any]) -> None:
-    """Keep asyncio from logging an error that nobody waited for."""
+    """Retrieve the exception, so that asyncio does not log it."""
     if not answer.cancelled():
         answer.exception()
 

@@ -48,7 +48,7 @@ class Job:
 
     @property
     def is_given_up(self) -> bool:
-        """Whether nobody waits for it any more; it is then left undone where it has not begun."""
+        """Whether its caller gave up. The thread then skips it."""
         return self.done is not None and self.done.cancelled()
 
 
@@ -180,7 +180,7 @@ class Writer:
             log.exception("what became of leased points cannot be written; they stay leased")
 
     def _settle_each(self, ledger: Ledger, jobs: Sequence[Job]) -> Sequence[Job]:
-        """Settle one job at a time, the log emptied before each: a full disk takes little at once. Return the rest."""
+        """Settle jobs one by one with a WAL checkpoint before each. Return those that the full disk did not take."""
         for at, job in enumerate(jobs):
             ledger.make_room()
             try:
