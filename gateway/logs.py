@@ -2,12 +2,13 @@
 
 import atexit
 import logging
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from queue import Full, Queue
-from typing import Any, Literal, NoReturn, TextIO
+from typing import Any, Literal, NoReturn
 
 import structlog
 
@@ -19,15 +20,16 @@ LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
 class LogQueue:
-    """A text stream whose `write` never blocks: a thread writes the lines to `stream`.
+    """A text stream whose `write` never blocks: a thread writes the lines to the file descriptor.
 
     Lines beyond `max_lines`, or that cannot be written, are dropped. After the next line that is written, an event
     reports their number.
     """
 
-    def __init__(self, stream: TextIO, max_lines: int = MAX_LINES) -> None:
+    def __init__(self, descriptor: int, max_lines: int = MAX_LINES) -> None:
         self.dropped = 0
-        self._stream = stream
+        # Not sys.stderr: Python ends by flushing it, and aborts if a thread is blocked there.
+        self._descriptor = descriptor
         self._lines: Queue[str | None] = Queue(max_lines)
         self._thread = threading.Thread(target=self._work, name="log", daemon=True)
         self._thread.start()
@@ -49,10 +51,11 @@ class LogQueue:
 
     def _work(self) -> None:
         while (text := self._lines.get()) is not None:
+            left = text.encode(errors="backslashreplace")
             try:
-                self._stream.write(text)
-                self._stream.flush()
-            except (OSError, ValueError):  # ValueError: it is closed
+                while left:
+                    left = left[os.write(self._descriptor, left) :]
+            except OSError:
                 self.dropped += 1
                 continue
             if self.dropped:
@@ -67,8 +70,9 @@ def configure(level: str, log_format: Format, *, queued: bool = False) -> None:
     """
     stream: Any = sys.stderr
     if queued:
-        stream = LogQueue(sys.stderr)
-        atexit.register(stream.close)
+        with suppress(OSError):  # a stderr without a file descriptor cannot block
+            stream = LogQueue(sys.stderr.fileno())
+            atexit.register(stream.close)
     as_text = log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,

@@ -8,7 +8,6 @@ from gateway.commands.options import fail, misuse, system_text, warn
 from gateway.core.model import Secret
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.model import Recipe
-from gateway.regular import MAX_SECRET_BYTES, read_regular
 
 ADMIN_TOKEN = "GATEWAY_ADMIN_TOKEN"
 
@@ -51,7 +50,7 @@ def _from_environment(name: str, option: str) -> str:
 
 def _from_file(path: str, option: str) -> str:
     try:
-        return read_regular(Path(path), MAX_SECRET_BYTES).decode("utf-8").removesuffix("\n")
+        return Path(path).read_text(encoding="utf-8").removesuffix("\n")
     except (OSError, ValueError) as error:
         fail(f"{option}: {path} cannot be read: {system_text(error)}")
 
