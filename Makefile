@@ -27,7 +27,7 @@ FIND_PIP = \
   pip_install="$$pip install -qq --disable-pip-version-check --no-input"
 
 .DEFAULT_GOAL := help
-.PHONY: help install sdks run test soak check lock
+.PHONY: help install sdks run test soak fuzz check lock
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s%s\n", $$1, $$2 }' Makefile
@@ -46,6 +46,14 @@ test: $(STAMP)  ## run the tests; ARGS goes to pytest
 soak: $(STAMP)  ## the long tests: reloads under load (SECONDS=number), 200 kills, an upstream that is down for a minute
 	@GATEWAY_SOAK=long GATEWAY_SOAK_S=$(or $(SECONDS),10) $(IN_VENV)python -m pytest -s tests/soak \
 	  tests/test_reload.py::test_a_storm_of_reloads_disturbs_nobody $(ARGS)
+
+FUZZ_TARGETS = http body verifier upstream yaml json
+fuzz: $(STAMP)  ## fuzz each target for a minute (SECONDS=number), two at a time; a crash fails it
+	@$(FIND_PYTHON); venv=.venv; $(FIND_PIP); $$pip_install -c constraints.txt -e '.[dev,fuzz]'
+	@printf '%s\n' $(FUZZ_TARGETS) | xargs -P 2 -I NAME sh -c \
+	  '$(IN_VENV)python -m tests.fuzz NAME $(or $(SECONDS),60) 2>fuzz-NAME.log; code=$$?; \
+	  printf "%-9s exit code %s, %s\n" NAME "$$code" "$$(grep number_of_executed_units fuzz-NAME.log)"; \
+	  if [ $$code -eq 0 ]; then rm fuzz-NAME.log; else tail -n 40 fuzz-NAME.log; exit 255; fi'
 
 check: $(STAMP)  ## format, lint, types, and every diagnostic and case of routes.d
 	$(IN_VENV)ruff format --check .
@@ -71,7 +79,7 @@ lock:  ## write constraints.txt anew: the newest of everything, from an empty en
 	@$(FIND_PYTHON); venv=$$(mktemp -d) && trap 'rm -rf "$$venv"' EXIT && \
 	"$$python" -m venv --without-pip "$$venv" || exit 1; \
 	$(FIND_PIP); \
-	$$pip_install -e '.[dev,sdk-tests]' && \
+	$$pip_install -e '.[dev,sdk-tests,fuzz]' && \
 	$$pip list --format=freeze --disable-pip-version-check --exclude metric-gateway --exclude pip \
 	  --exclude wheel > "$$venv/constraints.txt" && \
 	{ echo '# What the tests ran with, written by: make lock'; LC_ALL=C sort -f "$$venv/constraints.txt"; } \

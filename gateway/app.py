@@ -1,11 +1,13 @@
 """The composition root: owns the listeners, the client and every task, and ends them in the right order."""
 
 import asyncio
+import ctypes
 import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,7 @@ from gateway.web.server import HttpLimits
 
 log = structlog.get_logger()
 
+_M_MMAP_THRESHOLD = -3
 # How long stopping may take beyond the grace, in seconds. Kubernetes kills after 30 s, and the grace is 25 s.
 OVERTIME_S = 3.0
 # Time for the log thread to write the last line.
@@ -202,6 +205,7 @@ async def run_until_signal(gateway: Gateway, *, on_ready: Callable[[], None]) ->
     """
     await gateway.start()
     share_interpreter()
+    _return_large_buffers()
     received = asyncio.get_running_loop().create_future()
 
     def on_signal(number: signal.Signals) -> None:
@@ -220,6 +224,13 @@ async def run_until_signal(gateway: Gateway, *, on_ready: Callable[[], None]) ->
     await gateway.stop()
     log.info("stopped")
     return 130 if number is signal.SIGINT else 0
+
+
+def _return_large_buffers() -> None:
+    """Make glibc return freed buffers of 32 KiB and more to the system, see mallopt(3). Its own threshold grows to
+    32 MiB, and the bodies of a flood of connections would then stay in the process."""
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 32_768)
 
 
 def _end_within(seconds: float) -> None:

@@ -301,8 +301,10 @@ class Connection(web.RequestHandler):
             self.transport.abort()
 
     def _turn_deaf(self) -> None:
-        """Say that all is said, and throw away what still comes."""
+        """Half-close the connection, and discard what has been received and what is still to come."""
         self._deaf = True
+        if self._body.exception() is None:
+            self._body.read_nowait()
         if self.transport is None or self.transport.is_closing():
             return
         try:

@@ -18,8 +18,8 @@ from gateway.core.moments import NS
 from gateway.core.outcome import Reason
 from gateway.core.stored import Depth, Destination, Failing, State, StoredPoint
 from gateway.delivery.store import listing
+from gateway.delivery.store.free_space import FreeSpace
 from gateway.delivery.store.records import LeasedPoint, Limits, Row, read_point
-from gateway.delivery.store.room import Room
 from gateway.delivery.store.schema import PARKED, QUEUED
 from gateway.delivery.store.statements import (
     COUNT,
@@ -61,11 +61,11 @@ class _Pending:
 class Ledger:
     """The tables of one open database. Every method may raise sqlite3.Error."""
 
-    def __init__(self, connection: sqlite3.Connection, limits: Limits, room: Room | None = None) -> None:
+    def __init__(self, connection: sqlite3.Connection, limits: Limits, space: FreeSpace | None = None) -> None:
         self.commits = 0
         self._connection = connection
         self._limits = limits
-        self._room = room
+        self._space = space
         self._left_bytes = 0
         self._pending = _Pending()
         self._held: dict[int, set[int]] = {}  # ids by the number of their destination
@@ -99,17 +99,17 @@ class Ledger:
 
     def look_for_room(self) -> None:
         """Measure how much may be added until the next call. If there is little room, checkpoint the WAL first."""
-        if self._room is None:
+        if self._space is None:
             return
-        self._left_bytes = self._room.left()
+        self._left_bytes = self._space.left()
         if self._left_bytes < LITTLE_ROOM_BYTES:
             self._empty_log()
-            self._left_bytes = self._room.left()
+            self._left_bytes = self._space.left()
 
     def make_room(self) -> None:
         """Free space on a full disk: delete the ballast and checkpoint the WAL."""
-        if self._room is not None:
-            self._room.give_up()
+        if self._space is not None:
+            self._space.give_up()
         self._empty_log()
 
     def _empty_log(self) -> None:
@@ -257,7 +257,7 @@ class Ledger:
     ) -> None:
         limits, now, then = self._limits, self._tally, self._pending.tally
         self._pending.added_bytes += sizes.total()
-        if self._room is not None and self._pending.added_bytes > self._left_bytes:
+        if self._space is not None and self._pending.added_bytes > self._left_bytes:
             raise _full("the queue is full: its disk has too little room left")
         if now.all_points + then.all_points + points.total() > limits.max_points:
             raise _full(f"the queue is full: it holds {limits.max_points} data points at most")

@@ -16,9 +16,9 @@ from gateway.core.outcome import Reason
 from gateway.core.stored import Destination, State, Stats, StoredPoint
 from gateway.delivery.store.database import Synchronous, open_database
 from gateway.delivery.store.folder import CannotOpen, Folder, write_ahead_log
+from gateway.delivery.store.free_space import FreeSpace
 from gateway.delivery.store.ledger import Ledger
 from gateway.delivery.store.records import LeasedPoint, Limits, NewPoint, row_of
-from gateway.delivery.store.room import Room
 from gateway.delivery.store.writer import Kind, Writer
 
 Answer = TypeVar("Answer")
@@ -193,7 +193,7 @@ def _look_at(answer: asyncio.Future[Any]) -> None:
 def _open_ledger(folder: Folder, limits: Limits, synchronous: Synchronous) -> Ledger:
     connection = open_database(folder, synchronous)
     try:
-        return Ledger(connection, limits, Room(folder.database, write_ahead_log(folder.database)))
+        return Ledger(connection, limits, FreeSpace(folder.database, write_ahead_log(folder.database)))
     except sqlite3.Error as error:
         connection.close()
         raise CannotOpen(f"{folder.database}: cannot be read: {error}") from error

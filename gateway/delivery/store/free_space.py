@@ -17,7 +17,7 @@ RESERVE_PART = 8
 BYTES_OF_A_BYTE = 4
 
 
-class Room:
+class FreeSpace:
     """The free space for one database."""
 
     def __init__(self, database: Path, log: Path) -> None:
