@@ -186,6 +186,8 @@ class Gateway:
         """Take a snapshot into use. A report that has begun ends under the one that it has begun with."""
         self._snapshot = snapshot
         self._telemetry.keep_routes({route.name for route in snapshot.routes})
+        if self._outgoing is not None:
+            self._outgoing.gates.keep(target for route in snapshot.routes for target in route.targets)
 
     def _run(self, work: Coroutine[Any, Any, Any]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -5,7 +5,7 @@ Gates outlive reloads. Targets that are the same account at the same address sha
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -89,6 +89,13 @@ class Gates:
             gate.under_way -= 1
             async with gate.room:
                 gate.room.notify()
+
+    def keep(self, targets: Iterable[Target]) -> None:
+        """Forget all targets but these, and those with calls under way."""
+        accounts = {target.account for target in targets}
+        gone = [account for account, gate in self._gates.items() if account not in accounts and not gate.under_way]
+        for account in gone:
+            del self._gates[account]
 
     def closed_s(self, target: Target) -> float:
         """Return for how long no call of the target will go."""

@@ -51,7 +51,7 @@ class Substitution:
         name = _NAME.fullmatch(text)
         if name is None:
             forms = "write ${NAME}, ${NAME:-default} or ${file:/path}"
-            self._report(node.mark, f"{match[0]!r} is no variable", forms, None)
+            self._report(node.mark, "'${…}' is no variable", forms, None)  # it may be part of a secret
             return text
         value = self._variable(name[1])
         if value is None and name[2] is not None:

@@ -27,6 +27,7 @@ LOADER: Loader = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 
 # U+0085, U+2028 and U+2029 are line breaks to YAML 1.1 and text to 1.2; a byte order mark is invisible.
 _REFUSED = re.compile("[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+_QUOTED = re.compile("'[^']*'")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -222,6 +223,8 @@ class _Composer:
         return Scalar(mark, raw, raw, True)
 
     def _error(self, mark: Mark, what: str, hint: str = "") -> None:
+        if "secret" in self._path:
+            what = _QUOTED.sub("'***'", what)  # a secret without quotes may look like an alias or a tag
         shown = what if len(what) <= _MAX_SHOWN else f"{what[:_MAX_SHOWN]}…"
         self._diagnostics.error(mark, format_path(self._path), shown, hint)
 

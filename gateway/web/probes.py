@@ -1,5 +1,6 @@
 """The probes of the admin port, for whoever asks: is the process alive, may it get traffic, what has it counted."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from gateway.core.model import Response
@@ -22,6 +23,7 @@ class Probes:
         self._is_ready = is_ready
         self._telemetry = telemetry
         self._measure = measure
+        self._one_at_a_time = asyncio.Lock()
 
     async def answer(self, method: str, path: str) -> Response:
         if method not in ("GET", "HEAD"):
@@ -29,7 +31,10 @@ class Probes:
         if path == "/metrics":
             if self._measure is not None:
                 await self._measure()
-            return Response(200, (("Content-Type", CONTENT_TYPE),), self._telemetry.text())
+            async with self._one_at_a_time:
+                # Hundreds of routes take longer than other reports should wait.
+                text = await asyncio.to_thread(self._telemetry.text)
+            return Response(200, (("Content-Type", CONTENT_TYPE),), text)
         if path == "/readyz" and not self._is_ready():
             return Response(503, (_TEXT,), b"not ready\n")
         return Response(200, (_TEXT,), b"ready\n" if path == "/readyz" else b"ok\n")

@@ -153,7 +153,7 @@ class Server(web.Server):
     async def _answer(self, request: web.BaseRequest, connection: Connection) -> tuple[bytes, bool]:
         """Return the reply's bytes, none where it is written, and whether the connection may stay open after them."""
         minor, method = int(request.version >= (1, 1)), request.method
-        if not request.raw_path:
+        if not request.raw_path or not _is_framed(request):
             return to_wire(NOT_HTTP), False
         try:
             incoming = self._incoming(request, connection)
@@ -203,6 +203,14 @@ class Server(web.Server):
 
     def _connected(self) -> list[Connection]:
         return cast(list[Connection], self.connections)
+
+
+def _is_framed(request: web.BaseRequest) -> bool:
+    """Tell whether every server on the way finds the same end of the body (RFC 9112, section 6.1)."""
+    codings = request.headers.getall("Transfer-Encoding", [])
+    if request.version == (1, 0):
+        return not codings
+    return request.version == (1, 1) and [coding.strip().lower() for coding in codings] in ([], ["chunked"])
 
 
 def _head_bytes(request: web.BaseRequest) -> int:

@@ -180,3 +180,19 @@ async def test_a_fault_of_our_own_says_nothing_of_the_target() -> None:
 
     (state,) = gates.states()
     assert state.breaker == "open"
+
+
+async def test_targets_of_removed_routes_are_forgotten_once_they_have_no_calls() -> None:
+    go = asyncio.Event()
+    async with acme(once(go)) as here:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(here.report("a"))
+            await until_calls(here, 1)
+            here.gates.keep([])
+            under_way = [state.under_way for state in here.gates.states()]
+            go.set()
+        here.gates.keep([here.route.target])
+        kept = len(list(here.gates.states()))
+        here.gates.keep([])
+
+        assert (under_way, kept, list(here.gates.states())) == ([1], 1, [])

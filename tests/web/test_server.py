@@ -856,3 +856,24 @@ async def test_a_taken_address_is_an_os_error(serve: Serve) -> None:
 
     with pytest.raises(OSError, match="in use"):
         await listen(say_ok, server.listener.address)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        "POST / HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        "GET / HTTP/2.0\r\nHost: h\r\n\r\n",
+    ],
+    ids=["chunked of 1.0", "gzip and chunked", "2.0"],
+)
+async def test_a_request_whose_framing_servers_disagree_on_is_rejected(serve: Serve, request_: str) -> None:
+    server = await serve()
+
+    async with server.call() as caller:
+        caller.send(request_)
+        head, _ = await caller.reply()
+
+        assert await caller.rest() == b""
+    assert head.startswith("HTTP/1.1 400 ")
+    assert "\r\nConnection: close\r\n" in head
