@@ -128,7 +128,11 @@ class Gateway:
                 self._admin = await listen(handler, self._settings.admin)
             certificate = None if self._settings.tls is None else Certificate(self._settings.tls)
             self._listener = await listen(
-                ingress, self._settings.listen, limits=self._settings.limits, certificate=certificate
+                ingress,
+                self._settings.listen,
+                limits=self._settings.limits,
+                certificate=certificate,
+                rejected=self._telemetry.unread,
             )
         except (OSError, ValueError):
             await self._close()

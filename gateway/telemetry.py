@@ -72,6 +72,12 @@ class Telemetry:
             Gauge, "gateway_target_paused", "Whether a target is left alone, since it failed.", "target"
         )
         self.in_flight = self._of_route(Gauge, "gateway_reports_in_flight", "Verified reports being delivered.")
+        self._unread = Counter(
+            "gateway_unread_requests",
+            "Requests and connections rejected before a route could be found.",
+            ["cause"],
+            registry=self.registry,
+        )
         self.remembered = Gauge("gateway_replay_entries", "Requests that may not come again.", registry=self.registry)
         self.bodies = Gauge(
             "gateway_unverified_bodies", "Bodies that are read and not verified yet.", registry=self.registry
@@ -126,6 +132,10 @@ class Telemetry:
 
     def queue_failing(self, failing: bool) -> None:
         self._queue_failing.set(failing)
+
+    def unread(self, cause: str) -> None:
+        """Count a request that HTTP itself does not allow, or a connection beyond the limit."""
+        self._unread.labels(cause).inc()
 
     def targets(self, paused: Mapping[Destination, bool]) -> None:
         """Note which targets are left alone."""

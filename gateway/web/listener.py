@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections.abc import Callable
 
 from gateway.web.acceptors import BACKLOG, Acceptor, PlainAcceptor, TlsAcceptor
 from gateway.web.certificate import Certificate
@@ -34,13 +35,15 @@ async def listen(
     *,
     limits: HttpLimits = DEFAULTS,
     certificate: Certificate | None = None,
+    rejected: Callable[[str], None] | None = None,
 ) -> "Listener":
     """Serve the address until the listener is closed, over TLS where there is a certificate.
 
+    `rejected` is called with the cause of each request that the handler never sees.
     Raises ValueError for no address, OSError where it is taken.
     """
     sockets = await _bind(*parse_address(address))
-    server = Server(handler, limits, scheme="https" if certificate else "http")
+    server = Server(handler, limits, scheme="https" if certificate else "http", rejected=rejected)
     acceptor: Acceptor
     if certificate is None:
         acceptor = await PlainAcceptor.open(server, sockets)

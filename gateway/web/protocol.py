@@ -73,6 +73,7 @@ class Connection(web.RequestHandler):
         "_head_timeout_s",
         "_head_timer",
         "_on_lost",
+        "_reject",
         "busy",
         "excess",
         "finishing",
@@ -83,7 +84,13 @@ class Connection(web.RequestHandler):
     )
 
     def __init__(
-        self, server: web.Server, *, loop: asyncio.AbstractEventLoop, head_timeout_s: float, idle_timeout_s: float
+        self,
+        server: web.Server,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        head_timeout_s: float,
+        idle_timeout_s: float,
+        reject: Callable[[str, str], None],
     ) -> None:
         super().__init__(
             server,
@@ -97,6 +104,7 @@ class Connection(web.RequestHandler):
             auto_decompress=False,
             lingering_time=0,  # aiohttp's does not tell the caller that the reply is complete; `linger` does
         )
+        self._reject = reject
         self._head_timeout_s = head_timeout_s
         self._head_timer: asyncio.TimerHandle | None = None
         self._head_bytes = 0
@@ -124,6 +132,7 @@ class Connection(web.RequestHandler):
         self.idle_since = self._loop.time()
         self._await_head()
         if self.excess:
+            self._reject("too_many_connections", self.peer)
             self.cut()
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -167,7 +176,7 @@ class Connection(web.RequestHandler):
             self._await_head()
         self._head_bytes += size
         if self._head_bytes > MAX_LINE_BYTES:
-            self._refuse(HEAD_TOO_LONG)
+            self._refuse(HEAD_TOO_LONG, "head_too_long")
 
     def _await_head(self) -> None:
         self._head_timer = self._loop.call_later(self._head_timeout_s, self._head_is_late)
@@ -182,10 +191,11 @@ class Connection(web.RequestHandler):
         if self.busy:
             self._await_head()
         else:
-            self._refuse(HEAD_TOO_SLOW)
+            self._refuse(HEAD_TOO_SLOW, "head_too_slow")
 
-    def _refuse(self, response: Response) -> None:
+    def _refuse(self, response: Response, cause: str) -> None:
         """Answer where no request is being handled; behind one that is, only stop listening."""
+        self._reject(cause, self.peer)
         self._stop_head_timer()
         if self.busy or self.transport is None:
             self.close()
@@ -202,6 +212,7 @@ class Connection(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """Answer what aiohttp could not parse. Our handler lets no exception through, so there is no other use."""
+        self._reject("not_http", self.peer)
         if self.transport is not None:
             self.transport.write(to_wire(NOT_HTTP))
         return Answered(stays=False, goodbye=self)

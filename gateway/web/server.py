@@ -29,6 +29,8 @@ logger = logging.getLogger("gateway.web")
 SURPLUS_CONNECTIONS = 256
 # From this share of the limit on, a new connection closes the one that has been idle for longest without any success.
 CROWDED = 0.9
+# How often a rejected request is logged, in seconds.
+LOG_EVERY_S = 1.0
 # How long a cancelled handler may take to clean up.
 CUT_S = 1.0
 
@@ -86,14 +88,32 @@ Handler = Callable[[Incoming], Awaitable[Response | None]]
 class Server(web.Server):
     """aiohttp's low-level server, with our connections, counted."""
 
-    def __init__(self, handler: Handler, limits: HttpLimits, *, scheme: str) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        limits: HttpLimits,
+        *,
+        scheme: str,
+        rejected: Callable[[str], None] | None = None,
+    ) -> None:
         super().__init__(self._serve, request_factory=self._take)
         self._handler = handler
         self._limits = limits
         self._scheme = scheme
+        self._rejected = rejected
+        self._logged_s = -LOG_EVERY_S
         self._open = 0
         self._finishing = False
         self._running: set[asyncio.Task[Any]] = set()
+
+    def reject(self, cause: str, peer: str) -> None:
+        """Count what is rejected before the handler sees it, and log one of them per second."""
+        if self._rejected is not None:
+            self._rejected(cause)
+        now = asyncio.get_running_loop().time()
+        if now - self._logged_s >= LOG_EVERY_S:
+            self._logged_s = now
+            logger.warning("a request was rejected before it reached a route: %s, from %s", cause, peer or "unknown")
 
     def __call__(self) -> Connection:
         """Return the protocol of a new connection, where aiohttp's would be a plain RequestHandler."""
@@ -102,6 +122,7 @@ class Server(web.Server):
             loop=asyncio.get_running_loop(),
             head_timeout_s=self._limits.head_timeout_s,
             idle_timeout_s=self._limits.idle_timeout_s,
+            reject=self.reject,
         )
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
@@ -154,6 +175,7 @@ class Server(web.Server):
         """Return the reply's bytes, none where it is written, and whether the connection may stay open after them."""
         minor, method = int(request.version >= (1, 1)), request.method
         if not request.raw_path or not _is_framed(request):
+            self.reject("not_http", connection.peer)
             return to_wire(NOT_HTTP), False
         try:
             incoming = self._incoming(request, connection)

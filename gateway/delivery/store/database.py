@@ -28,6 +28,8 @@ def open_database(folder: Folder, synchronous: Synchronous = "FULL") -> sqlite3.
     """Open the queue's database, made anew where there is none, and mended where it is damaged. Raises CannotOpen."""
     try:
         finish_salvage(folder.database)
+        if folder.was_used and is_empty(folder.database) and is_empty(write_ahead_log(folder.database)):
+            log.error("the queue's file is missing or empty; the queue starts empty", file=str(folder.database))
         try:
             return connect(folder.database, synchronous)
         except Damaged as error:

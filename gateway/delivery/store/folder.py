@@ -28,6 +28,7 @@ class Folder:
             if not path.is_dir():
                 path.mkdir(mode=0o700, parents=True)
                 sync_folder(path.parent)
+            self.was_used = (path / "lock").exists()
             self._lock = _lock(path / "lock")
         except OSError as error:
             what = f"{path}: cannot be the data folder: {error.strerror}"

@@ -10,6 +10,7 @@ from pathlib import Path
 from subprocess import PIPE
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.delivery.store import CannotOpen, Store
 from tests.delivery.store.points import filled, names_in, new_point, open_store
@@ -119,3 +120,19 @@ async def test_a_symlink_in_the_folder_is_not_followed(tmp_path: Path, name: str
         await Store.open(data)
 
     assert other.read_text() == "of somebody else"
+
+
+@pytest.mark.parametrize("empty", [True, False], ids=["emptied", "deleted"])
+async def test_a_used_folder_without_its_database_is_logged(tmp_path: Path, empty: bool) -> None:
+    await filled(tmp_path, "a")
+    database = tmp_path / "queue.db"
+    database.unlink()
+    if empty:
+        database.touch()
+    with capture_logs() as logs:
+        assert await names_in(tmp_path) == []
+    with capture_logs() as later:
+        assert await names_in(tmp_path) == []
+
+    assert [entry["event"] for entry in logs] == ["the queue's file is missing or empty; the queue starts empty"]
+    assert later == []
