@@ -41,7 +41,7 @@ class LogQueue:
             self.dropped += 1
 
     def flush(self) -> None:
-        """Do nothing: the thread flushes each line."""
+        """Do nothing: lines are written without a buffer."""
 
     def close(self) -> None:
         """Write the waiting lines; takes at most 2 * CLOSE_S."""

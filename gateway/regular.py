@@ -4,7 +4,7 @@ import os
 import stat
 from pathlib import Path
 
-# More than any secret needs, a private key too.
+# Large enough for any secret, including a private key.
 MAX_SECRET_BYTES = 65_536
 
 

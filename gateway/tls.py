@@ -15,7 +15,7 @@ from gateway.regular import read_regular
 PROTOCOLS = ("http/1.1",)
 # The last is said of a key of another kind than the certificate's.
 _MISMATCH = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
-# The bundle of a system has 200 KiB.
+# A system's CA bundle has about 200 KiB.
 MAX_BYTES = 4_194_304
 # What only VERIFY_X509_STRICT rejects, by X509_V_ERR_… of OpenSSL's x509_vfy.h: extensions that RFC 5280 requires.
 _STRICT_CODES = frozenset({78, *range(80, 95)})

@@ -29,7 +29,8 @@ class Turns:
 
     async def take(self, steps: Steps[T]) -> T:
         """Run all steps, and return their result. Raises what they raise."""
-        # CPU time: a short report that waits for the interpreter is not to wait for the thread too.
+        # CPU time: by wall-clock time, a short report that waits for the interpreter lock would be moved to the thread,
+        # and wait there behind a long one.
         end = time.thread_time() + self._slice_s
         try:
             while not next(steps) and time.thread_time() < end:

@@ -132,7 +132,7 @@ async def _demo(trial: Trial, routes: Path, port: int, sample: Request, once: bo
 
 
 class _Output:
-    """What is printed while a demonstration runs: data points and log lines, with who they are from."""
+    """Prints data points and log lines of a demonstration, each with its origin."""
 
     def __init__(self) -> None:
         self.points: asyncio.Queue[Any] = asyncio.Queue()
@@ -161,7 +161,7 @@ class _Output:
 
 @asynccontextmanager
 async def _running(gateway: Gateway, port: int = 0) -> AsyncIterator[Gateway]:
-    """Run a gateway meanwhile. Raises UserError where its port is taken."""
+    """Run a gateway inside the context. Raises UserError if its port is taken."""
     try:
         await gateway.start()
     except OSError as error:
@@ -231,7 +231,7 @@ async def _once(trial: Trial, sample: Request, request: Request, address: str, o
 def _expected(trial: Trial, sample: Request) -> list[dict[str, Any]]:
     """Return what the case says of the data points, else an empty map for each that the report has.
 
-    Without their times: the case has a clock of its own, and the target perhaps no place for a time.
+    Times are left out: the case has its own clock, and the target may have no field for a time.
     """
     if trial.case.points is not None:
         return [{name: value for name, value in point.items() if name != "time_ns"} for point in trial.case.points]

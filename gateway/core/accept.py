@@ -28,7 +28,7 @@ class Accepted:
     """A report that was accepted: who sent it, its data points, the items refused, and how many were dropped.
 
     The data points of one item of the report share its index. `names` are what expressions about the request see,
-    `ignored` counts the members of it that nobody reads. `peer` is the sender's IP address.
+    `ignored` counts the members that no mapping reads. `peer` is the sender's IP address.
     """
 
     who: Verified

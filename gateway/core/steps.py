@@ -1,6 +1,6 @@
 """Long work in steps: a generator that yields between them, so that its caller can do other work in between.
 
-It yields True where the next step alone may take long.
+It yields True if the next step alone may take long.
 """
 
 from collections.abc import Generator

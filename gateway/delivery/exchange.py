@@ -48,7 +48,7 @@ class _Errand:
     signed: list[Signed] = field(default_factory=list)
 
     def masked(self, outcome: Outcome) -> Outcome:
-        """Mask what the upstream quotes of us, before anything is logged, stored or told to others."""
+        """Mask our secrets in the upstream's text, before it is logged, stored or returned."""
         if not outcome.message and not outcome.rejected:
             return outcome
         credential = self.target.credential

@@ -91,7 +91,7 @@ class Gates:
                 gate.room.notify()
 
     def keep(self, targets: Iterable[Target]) -> None:
-        """Forget all targets but these, and those with calls under way."""
+        """Remove the gates of all other targets, except those with calls under way."""
         accounts = {target.account for target in targets}
         gone = [account for account, gate in self._gates.items() if account not in accounts and not gate.under_way]
         for account in gone:

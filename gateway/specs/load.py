@@ -229,7 +229,7 @@ class _Loader:
         self.specs.not_run.append(NotRun(document.name, "case", 1, mark, why, case.name))
 
     def _not_run(self, document: Document, kind: Literal["case", "vector"]) -> None:
-        """Take note of the cases of a document that was not built."""
+        """Record the cases of a document that could not be built."""
         node = document.node.entries.get(f"{kind}s")
         if (self.trials or kind == "vector") and isinstance(node, ListNode) and node.items:
             why = f"the {document.kind} has errors" if document.errors else "a spec that it names has errors"
@@ -268,7 +268,7 @@ class _Loader:
 
 
 def _without(documents: Sequence[Document], built: Collection[str], unloaded: Unloaded) -> Unloaded:
-    """Add the documents that were not built to what is not loaded."""
+    """Add the documents that could not be built to those that are not loaded."""
     failed = {(each.kind, each.name) for each in documents if each.name not in built}
     return Unloaded(unloaded.specs | failed, unloaded.files)
 

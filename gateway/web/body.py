@@ -9,7 +9,7 @@ from aiohttp import StreamReader, web
 from gateway.core.errors import CallerError
 from gateway.core.outcome import Reason
 
-# For a listener: with its 2,048 connections, as many bodies as it has connections for, less a margin for others.
+# Per listener. Fewer than its 2,048 connections, so that some are left for verified reports.
 MAX_BODIES = 1536
 MAX_BYTES = 67_108_864
 
@@ -54,7 +54,7 @@ class Room:
 
 
 class Hold:
-    """The room that one body takes."""
+    """The memory reserved for one body."""
 
     def __init__(self, room: Room, peer: str) -> None:
         self._room = room

@@ -27,7 +27,7 @@ class Certificate:
         """Keep it fresh, for ever."""
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
-            # In a thread: a file system that hangs is not to stop the loop.
+            # In a thread, so that a file system that hangs does not block the loop.
             await asyncio.to_thread(self.refresh)
 
     def refresh(self) -> None:

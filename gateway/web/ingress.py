@@ -209,7 +209,7 @@ class Ingress:
 
     @contextmanager
     def _in_hand(self, route: Route) -> Iterator[None]:
-        """Count a verified report while it is delivered. Raises CallerError where there are too many."""
+        """Count a verified report while it is delivered. Raises CallerError if there are too many."""
         self._count(route, 1)
         try:
             if self._in_flight[route.name] > self._max_in_flight:

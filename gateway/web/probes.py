@@ -32,7 +32,7 @@ class Probes:
             if self._measure is not None:
                 await self._measure()
             async with self._one_at_a_time:
-                # Hundreds of routes take longer than other reports should wait.
+                # Rendering hundreds of routes would block the loop for too long.
                 text = await asyncio.to_thread(self._telemetry.text)
             return Response(200, (("Content-Type", CONTENT_TYPE),), text)
         if path == "/readyz" and not self._is_ready():

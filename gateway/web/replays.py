@@ -10,7 +10,7 @@ from gateway.core.moments import NS
 from gateway.core.outcome import Reason
 
 MAX_ENTRIES = 400_000
-# One key may have this share of the entries. What is over it is rejected: nothing gives way before its time.
+# The share of the entries that one key may use. Requests beyond it are rejected; no entry is evicted early.
 SHARE = 0.5
 
 

@@ -107,7 +107,7 @@ class Server(web.Server):
         self._running: set[asyncio.Task[Any]] = set()
 
     def reject(self, cause: str, peer: str) -> None:
-        """Count what is rejected before the handler sees it, and log one of them per second."""
+        """Count a request that is rejected before the handler sees it, and log at most one per second."""
         if self._rejected is not None:
             self._rejected(cause)
         now = asyncio.get_running_loop().time()
@@ -136,7 +136,7 @@ class Server(web.Server):
             self._close_longest_idle(connection)
 
     def _close_longest_idle(self, new: Connection) -> None:
-        """Make room for others, at the cost of a connection on which nothing was ever accepted."""
+        """Close the connection that has been idle for longest and never had an accepted report."""
         idle = [each for each in self._connected() if each is not new and each.is_idle and not each.served]
         if idle:
             min(idle, key=lambda each: each.idle_since).force_close()
@@ -228,7 +228,7 @@ class Server(web.Server):
 
 
 def _is_framed(request: web.BaseRequest) -> bool:
-    """Tell whether every server on the way finds the same end of the body (RFC 9112, section 6.1)."""
+    """Tell whether the end of the body is unambiguous for all servers on the path (RFC 9112, section 6.1)."""
     codings = request.headers.getall("Transfer-Encoding", [])
     if request.version == (1, 0):
         return not codings

@@ -62,7 +62,7 @@ def _lock(path: Path) -> int:
         import fcntl
     except ImportError as error:
         raise CannotOpen("queued delivery needs a system with flock, such as Linux or macOS") from error
-    # A symlink that another user left there would have another file emptied.
+    # If another user had placed a symlink here, its target would be truncated.
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
