@@ -47,8 +47,8 @@ class Telemetry:
         self._retries = self._of_route(
             Counter, "gateway_retried_points", "Stored data points that will be tried again.", "target"
         )
-        self._parked = self._of_route(
-            Counter, "gateway_parked_points", "Stored data points that were put aside.", "target", "reason"
+        self._dead_lettered = self._of_route(
+            Counter, "gateway_dead_letter_points", "Stored data points that were put aside.", "target", "reason"
         )
         self._mirrored = self._of_route(
             Counter, "gateway_mirrored_reports", "Reports sent to mirrors too.", "mirror", "code", "reason"
@@ -63,7 +63,10 @@ class Telemetry:
         self._queue_points = self._of_route(Gauge, "gateway_queue_points", "Stored data points.", "target", "state")
         self._queue_bytes = self._of_route(Gauge, "gateway_queue_bytes", "What they take.", "target")
         self._queue_oldest = self._of_route(
-            Gauge, "gateway_queue_oldest_seconds", "How long the oldest waits that is not parked; 0 for none.", "target"
+            Gauge,
+            "gateway_queue_oldest_seconds",
+            "Age of the oldest data point that is not a dead letter; 0 if there is none.",
+            "target",
         )
         self._queue_failing = Gauge(
             "gateway_queue_failing", "Whether the disk of the queue fails.", registry=self.registry
@@ -107,8 +110,8 @@ class Telemetry:
     def retried(self, route: str, target: str, points: int) -> None:
         self._retries.labels(route, target).inc(points)
 
-    def parked(self, route: str, target: str, reason: str, points: int) -> None:
-        self._parked.labels(route, target, reason).inc(points)
+    def dead_lettered(self, route: str, target: str, reason: str, points: int) -> None:
+        self._dead_lettered.labels(route, target, reason).inc(points)
 
     def mirrored(self, route: str, mirror: str, outcome: Outcome) -> None:
         self._mirrored.labels(route, mirror, outcome.code, outcome.reason or "").inc()

@@ -115,7 +115,7 @@ def _document(source: Provider, target: Provider, stated: Stated) -> dict[str, A
             "from": ["127.0.0.0/8"],
         },
         "points": {
-            "drops": [each.field for each in loss.lost if each.field != "stats"],
+            "allow_loss": [each.field for each in loss.lost if each.field != "stats"],
             "set": {name: SET[name] for name in loss.missing},
         },
         "send": {

@@ -129,7 +129,7 @@ def test_what_a_terminal_would_obey_is_shown_instead(monkeypatch: pytest.MonkeyP
         (["queue", "lst"], "no such command 'lst'. Did you mean 'list'? (see: gateway queue --help)"),
         (
             ["queue", "list", "--stat"],
-            "no such option: --stat (Possible options: --data, --state, --target) (see: gateway queue list --help)",
+            "no such option: --stat (Possible options: --data, --point-state, --target) (see: gateway queue",
         ),
         (["demo", "--port", "99999"], "invalid value for '--port': Input should be less than or equal to 65535 (see: "),
     ],

@@ -97,7 +97,7 @@ def alike(route: Route) -> list[DataPoint]:
 
 def takes_in_part(route: Route) -> bool:
     receive = route.target.provider.receive
-    return receive is not None and receive.partial == "point"
+    return receive is not None and receive.on_bad_item == "reject_item"
 
 
 def names_items(route: Route) -> bool:

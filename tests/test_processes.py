@@ -111,7 +111,7 @@ async def test_the_log_has_one_line_a_report_with_neither_secret_nor_body() -> N
     reports = [entry for entry in entries if entry["event"] == "report"]
     everything = "\n".join(gateway.log)
     assert [entry["event"] for entry in entries] == ["listening", *["report"] * 3, "stopping", "stopped"]
-    assert [entry["reason"] for entry in reports] == ["UPSTREAM_REFUSED", "UNKNOWN_KEY", "NOT_PARSED"]
+    assert [entry["reason"] for entry in reports] == ["UPSTREAM_REJECTED", "UNKNOWN_KEY", "NOT_PARSED"]
     assert reports[0].items() >= {"route": "zstack-to-tencent", "peer": "127.0.0.1", "message": "*** and ***"}.items()
     for secret in (KEY, SESSION, "another-session", "UserDefinedName", "label1", "Signature"):
         assert secret not in everything

@@ -22,7 +22,7 @@ from tests.caller import exchange
 from tests.delivery.upstream import Behaviour, Upstream, answers
 from tests.processes import ROOT
 
-PAGES = ("/metrics", "/api/targets", "/api/refused", "/api/routes", "/api/queue", "/api/queue/points")
+PAGES = ("/metrics", "/api/targets", "/api/reports/rejected", "/api/routes", "/api/queue", "/api/queue/points")
 
 
 def samples() -> Iterator[Trial]:
@@ -117,7 +117,7 @@ async def until_it_failed(gateway: Gateway) -> None:
     async with asyncio.timeout(10):
         while True:
             reply = await exchange(gateway.admin_address, b"GET /api/queue HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            [target] = reply.json["targets"] or [{"attempts": 0, "parked": 0, "queued": 1, "leased": 0}]
-            if target["attempts"] or target["parked"] or not target["queued"] + target["leased"]:
+            [target] = reply.json["targets"] or [{"attempts": 0, "dead_letter": 0, "queued": 1, "leased": 0}]
+            if target["attempts"] or target["dead_letter"] or not target["queued"] + target["leased"]:
                 return
             await asyncio.sleep(0.01)

@@ -61,7 +61,7 @@ POLLS = """\
 """
 DECLARES = """\
   declare:
-    once_per: [metric]
+    unique_by: [metric]
     item: metric
     request: {method: POST, path: /meta, json: items}
     outcome: [{message: text}]

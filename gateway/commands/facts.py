@@ -39,12 +39,12 @@ def facts_of_provider(provider: Provider) -> Facts:
 
 
 def _receive_facts(receive: Receive) -> Facts:
-    reports = [form for form in receive.requests if form.also is None]
+    reports = [form for form in receive.requests if form.local_call is None]
     return {
         "receives": {form.name: received(form) for form in reports},
-        "answers": {form.name: received(form) for form in receive.requests if form.also is not None},
+        "answers": {form.name: received(form) for form in receive.requests if form.local_call is not None},
         "verified_by": [recipe.name for recipe in receive.verify],
-        "a_bad_item": "refuses the whole report" if receive.partial == "whole" else "is refused alone",
+        "a_bad_item": "refuses the whole report" if receive.on_bad_item == "reject_report" else "is refused alone",
     }
 
 
@@ -73,7 +73,7 @@ def received(form: RequestMatch, prefix: str = "") -> str:
     """Return a call that is listened for, in a few words."""
     words = f"{form.method} {prefix}{form.path}"
     tests = [f"{subject} {' or '.join(patterns)}" for subject, patterns in form.match.tests.items()]
-    also = form.also
+    also = form.local_call
     return ", ".join(
         [
             words,
@@ -179,7 +179,7 @@ def _carrier_words(carrier: Carrier) -> str:
 
 def _uses(provider: Provider, recipe: Recipe) -> str:
     receive, send = provider.receive, provider.send
-    calls = [form.also.verify for form in receive.requests if form.also] if receive else []
+    calls = [form.local_call.verify for form in receive.requests if form.local_call] if receive else []
     uses = {
         "verifies": receive is not None and recipe in receive.verify,
         "takes logins": any(recipe in verify for verify in calls),

@@ -23,7 +23,7 @@ LETTERS = {
     "time_ns": "T",
 }
 LEGEND = """\
-N namespace, M metric, A attributes: two series would become one; the route is refused until `points.drops` names it.
+N namespace, M metric, A attributes: two series would become one; refused until `points.allow_loss` names it.
 V value, U unit, T time: a warning, until it is named there. S stats: each becomes a data point of its own.
 A small letter: lost in part. +n: required and never stated: the route has to set it. ·: nothing is lost. ?: not known.\
 """

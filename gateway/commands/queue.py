@@ -39,10 +39,12 @@ ToTarget = Annotated[
     str | None, typer.Option("--target", metavar="NAME", help="Only those to this target: send, or a mirror.")
 ]
 InState = Annotated[
-    State | None, typer.Option("--state", metavar="STATE", help="Only those that are queued, leased or parked.")
+    State | None,
+    typer.Option("--point-state", metavar="STATE", help="Only data points that are queued, leased or dead_letter."),
 ]
 ThoseInState = Annotated[
-    State | None, typer.Option("--state", metavar="STATE", help="Those that are queued, leased or parked; else parked.")
+    State | None,
+    typer.Option("--point-state", metavar="STATE", help="queued, leased or dead_letter (the default)."),
 ]
 Ids = Annotated[list[int] | None, typer.Argument(metavar="ID", min=1, help="Data points, as they are listed.")]
 AtMost = Annotated[int | None, typer.Option(min=1, metavar="N", help="At most so many; default: all.")]
@@ -64,7 +66,7 @@ def list_(
 
     \b
     Example:
-      gateway queue list --state parked --route acme-to-zeta
+      gateway queue list --point-state dead_letter --route acme-to-zeta
     """
     wanted = Filter(route, target, state)
     found, total = _ask(_desk(admin, admin_token, data), lambda desk: points_of(desk, wanted, limit))
@@ -114,13 +116,13 @@ def retry(
     data: Data = None,
     json: Json = False,
 ) -> None:
-    """Make data points due that are parked or postponed.
+    """Make dead letters and postponed data points due.
 
     Those of the ids, or of the filters. Exits 1 when one of the ids is not there, or due or on its way already.
 
     \b
     Example:
-      gateway queue retry --state parked --route acme-to-zeta
+      gateway queue retry --point-state dead_letter --route acme-to-zeta
     """
     wanted = _wanted(ids, Filter(route, target, state), limit)
     changed = _ask(
@@ -179,12 +181,12 @@ def _ask(desk: AbstractAsyncContextManager[Desk], work: Callable[[Desk], Awaitab
 
 
 def _wanted(ids: Sequence[int] | None, wanted: Filter, limit: int | None) -> Filter:
-    """Return the filter of a change: where no state is stated, parked points, as no other is to be lost by chance."""
+    """Return the filter of a change. It defaults to dead letters, so queued points are not dropped by accident."""
     if ids and (wanted.stated or limit is not None):
         misuse("name the ids, or filter by --route, --target, --state and --limit; not both")
     if not ids and not wanted.stated:
         misuse("name the ids, or filter by --route, --target or --state")
-    return replace(wanted, state=wanted.state or State.PARKED)
+    return replace(wanted, state=wanted.state or State.DEAD_LETTER)
 
 
 def _print_state(queue: QueueState, json: bool) -> None:

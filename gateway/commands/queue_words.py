@@ -19,7 +19,7 @@ def depth_table(depths: Iterable[QueueDepth], now_s: float) -> list[tuple[str, .
         "target",
         "queued",
         "leased",
-        "parked",
+        "dead_letter",
         "bytes",
         "oldest",
         "attempts",
@@ -58,7 +58,7 @@ def duration(seconds: float) -> str:
 
 
 def _depth_row(depth: QueueDepth, now_s: float) -> tuple[str, ...]:
-    numbers = (depth.queued, depth.leased, depth.parked, depth.bytes)
+    numbers = (depth.queued, depth.leased, depth.dead_letter, depth.bytes)
     oldest = "" if depth.oldest_s is None else duration(depth.oldest_s)
     attempts = str(depth.attempts) if depth.attempts else ""
     error = _cut(_reason(depth))

@@ -51,7 +51,7 @@ def _credential_words(source: Source) -> list[str]:
     if source.checks is None:
         return ["whoever reaches the route"]
     checks = {check.recipe.name: check for check in source.checks}
-    for each in source.also_checks.values():
+    for each in source.local_checks.values():
         checks |= {check.recipe.name: check for check in each or ()}
     return [f"{name}: {words}" for name, check in checks.items() for words in _secrets_of(check)]
 
@@ -135,7 +135,7 @@ def _change_words(changes: PointChanges) -> dict[str, str]:
             "keep": "not all of them" if changes.keep is not None else "",
             "set": ", ".join(name for name, _ in changes.set),
             "stats": f"{changes.stats} becomes the value" if changes.stats else "",
-            "drops": ", ".join(changes.drops),
+            "allow_loss": ", ".join(changes.allow_loss),
         }
     )
 
@@ -147,7 +147,7 @@ def _lost_words(route: Route) -> dict[str, str]:
         loss = route_loss(route)
     except NotHeld as error:
         return {"unknown": str(error)}
-    accepted = {name: " (accepted)" for name in route.points.drops}
+    accepted = {name: " (accepted)" for name in route.points.allow_loss}
     words = {each.field: lost_words(each) + accepted.get(each.field, "") for each in loss.lost}
     return words | {name: "is required, and never stated" for name in loss.missing} or {
         "nothing": "all arrives as stated"

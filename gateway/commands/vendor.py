@@ -63,15 +63,22 @@ def vendor_route(provider: Provider, credential: Credential | None, given: dict[
         fail(f"{provider.name} has no `receive`: it cannot be played")
     check_given(given, receive.verify, provider)
     if credential is not None:
-        logins = [recipe for form in receive.requests if form.also and form.also.issues for recipe in form.also.verify]
+        logins = [
+            recipe
+            for form in receive.requests
+            if form.local_call and form.local_call.issues
+            for recipe in form.local_call.verify
+        ]
         serving([*receive.verify, *logins], credential, provider.name)
     stand_in = stand_in_route(provider)
     source = replace(
         stand_in.source,
         checks=_checks(receive, receive.verify, credential, given),
         given={**provider.given, **given},
-        also_checks={
-            form.name: _checks(receive, form.also.verify, credential, given) for form in receive.requests if form.also
+        local_checks={
+            form.name: _checks(receive, form.local_call.verify, credential, given)
+            for form in receive.requests
+            if form.local_call
         },
     )
     return replace(stand_in, source=source, target=replace(stand_in.target, rules=()))

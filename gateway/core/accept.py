@@ -63,13 +63,13 @@ def accept_steps(
     who = identify(source, source.checks, message, now_ns=now_ns, replays=replays, peer=peer)
     yield len(message.request.body) > LARGE_BODY_BYTES or message.request.header("content-encoding") is not None
     names = request_names(match, message, who)
-    refuse(receive.refuse, names)
+    refuse(receive.reject_report, names)
     decoded, rejected = yield from decode_steps(receive, names, now_ns=now_ns)
     raw = [item.item for item in decoded] + [each.item for each in rejected]
     ignored = count_ignored(receive, names["body"], raw)
     items, refused, dropped = yield from _change(match.route, match.route.target, decoded, now_ns)
     rejected = sorted([*rejected, *refused], key=lambda each: each.index)
-    if rejected and (receive.partial == "whole" or (not items and not dropped)):
+    if rejected and (receive.on_bad_item == "reject_report" or (not items and not dropped)):
         raise CallerError(refused_whole(rejected))
     mirrored = (yield from _mirrored(match.route, decoded, refused, now_ns)) if match.route.mirrors else {}
     return Accepted(who, tuple(items), tuple(rejected), dropped, names, ignored, mirrored, peer)
@@ -85,7 +85,7 @@ def admit(
     source = match.route.source
     who = identify(source, source.checks, message, now_ns=now_ns, replays=replays, peer=peer)
     names = request_names(match, message, who)
-    refuse(source.receive.refuse, names)
+    refuse(source.receive.reject_report, names)
     return who, names
 
 

@@ -8,7 +8,7 @@ from gateway.core.issued import account_of, ended, expiry_ns, issue
 from gateway.core.message import Message
 from gateway.core.model import Response, Secret
 from gateway.core.outcome import Reason
-from gateway.core.provider import Also
+from gateway.core.provider import LocalCall
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.verify import ReplayMemory, Verified
 from gateway.core.reply import reply_by
@@ -27,22 +27,22 @@ class Moment:
     request_id: str
 
 
-def answer_also(
-    match: Match, also: Also, message: Message, moment: Moment, replays: ReplayMemory, *, peer: str | None = None
+def answer_local_call(
+    match: Match, call: LocalCall, message: Message, moment: Moment, replays: ReplayMemory, *, peer: str | None = None
 ) -> Response:
     """Verify the call, issue or end a session where it says so, and reply. Raises CallerError."""
     source = match.route.source
-    checks = source.also_checks[match.form.name if match.form else ""]
+    checks = source.local_checks[match.form.name if match.form else ""]
     who = identify(source, checks, message, now_ns=moment.now_ns, replays=replays, peer=peer)
     names = request_names(match, message, who) | {"request_id": moment.request_id, "token": None, "expires_ns": None}
-    if also.issues is not None:
-        account = _account(source, also.issues, who)
+    if call.issues is not None:
+        account = _account(source, call.issues, who)
         names["token"], names["expires_ns"] = issue(
-            account, now_ns=moment.now_ns, lifetime_s=also.lifetime_s, entropy=moment.entropy
+            account, now_ns=moment.now_ns, lifetime_s=call.lifetime_s, entropy=moment.entropy
         )
-    if also.ends is not None:
-        _end(source, also.ends, match.captured.get("token", ""), moment.now_ns, replays)
-    return reply_by(also.reply, names, moment.request_id)
+    if call.ends is not None:
+        _end(source, call.ends, match.captured.get("token", ""), moment.now_ns, replays)
+    return reply_by(call.reply, names, moment.request_id)
 
 
 def _account(source: Source, recipe: str, who: Verified) -> Credential:

@@ -19,13 +19,13 @@ def blame(call: Call, judged: Judged) -> Outcome:
         return judged.outcome
     outcome = judged.outcome
     if outcome.code is Code.OK:
-        outcome = failure(Reason.UPSTREAM_REFUSED, judged.named[0].message)
+        outcome = failure(Reason.UPSTREAM_REJECTED, judged.named[0].message)
     positions = _positions(call, judged.named)
     words = dict.fromkeys(range(len(call.items)), "")
     if positions is not None:
         words = {at: each.message for at, each in zip(positions, judged.named, strict=True)}
     rejected = tuple(
-        Rejected(call.items[at].index, Reason.UPSTREAM_REFUSED, words[at] or outcome.message, call.items[at].item)
+        Rejected(call.items[at].index, Reason.UPSTREAM_REJECTED, words[at] or outcome.message, call.items[at].item)
         for at in sorted(words)
     )
     return replace(outcome, rejected=rejected, accepted=len(call.items) - len(rejected))

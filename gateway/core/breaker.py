@@ -43,8 +43,8 @@ class Breaker:
 
     def after(self, outcome: Outcome, now: float) -> Self:
         """Return the state after a call's outcome."""
-        is_shut = outcome.then == "pause" or (outcome.then is None and outcome.code in SHUT)
-        is_ill = (outcome.reason in ILL or outcome.code in DOUBTFUL) and outcome.then != "park"
+        is_shut = outcome.on_failure == "pause" or (outcome.on_failure is None and outcome.code in SHUT)
+        is_ill = (outcome.reason in ILL or outcome.code in DOUBTFUL) and outcome.on_failure != "dead_letter"
         if not is_ill and not is_shut:
             return self if self == type(self)() else type(self)()
         failures = self.failures + 1

@@ -25,5 +25,5 @@ def make_checks(
 
 def _logins(receive: Receive, recipe: Recipe) -> list[Recipe]:
     """Return what verifies the calls that give out the secret of this recipe."""
-    calls = [form.also for form in receive.requests if form.also is not None]
+    calls = [form.local_call for form in receive.requests if form.local_call is not None]
     return [login for call in calls if call.issues == recipe.name for login in call.verify]

@@ -32,13 +32,13 @@ class Declaring:
 
 
 def combinations(target: Target, items: Iterable[Item]) -> dict[bytes, Item]:
-    """Return the key of each combination of `once_per` values, and the first item that has it. Raises SpecError."""
+    """Return the key of each combination of `unique_by` values, and the first item that has it. Raises SpecError."""
     declare = target.send.declare
     found: dict[bytes, Item] = {}
     if declare is not None:
         with told_as_fault_of(target.provider):
             for item in items:
-                values = declare.once_per({**item.point.as_mapping(), "given": target.given})
+                values = declare.unique_by({**item.point.as_mapping(), "given": target.given})
                 found.setdefault(blake2b(write_json(values), digest_size=KEY_BYTES).digest(), item)
     return found
 

@@ -42,7 +42,7 @@ class BadItem(Exception):
 
 
 def refuse(refusals: tuple[Refusal, ...], names: Names) -> None:
-    """Raise CallerError when one of the provider's `refuse` rules holds."""
+    """Raise CallerError when one of the provider's `reject_report` rules holds."""
     broken = _first_that_holds(refusals, names)
     if broken:
         raise CallerError.of(broken.reason, broken.message)
@@ -73,13 +73,13 @@ def decode_steps(receive: Receive, names: Names, *, now_ns: int) -> Steps[tuple[
             items.append(Item(index, item, _point(receive, item_names, now_ns)))
         except BadItem as error:
             rejected.append(Rejected(index, error.reason, error.message, item))
-            if receive.partial == "whole" and len(rejected) == MAX_BAD_ITEMS:
+            if receive.on_bad_item == "reject_report" and len(rejected) == MAX_BAD_ITEMS:
                 break
             continue
         attributes += len(items[-1].point.attributes)
         if attributes > MAX_ATTRIBUTES:
             raise CallerError.of(Reason.TOO_LARGE, f"the data points have more than {MAX_ATTRIBUTES} attributes")
-    if not items and not rejected and not receive.empty_ok:
+    if not items and not rejected and not receive.allow_empty:
         words = _in_caller_words(receive.each[0].source) or "the list of items"
         raise CallerError.of(Reason.MISSING_FIELD, f"{words} is empty")
     return items, rejected
@@ -143,7 +143,7 @@ def _each(
 
 
 def _point(receive: Receive, names: Names, now_ns: int) -> DataPoint:
-    broken = _first_that_holds(receive.reject, names)
+    broken = _first_that_holds(receive.reject_item, names)
     if broken:
         raise broken
     fields = {form.name: _field(form, names) for form in receive.point}

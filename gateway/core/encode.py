@@ -22,7 +22,7 @@ from gateway.core.steps import Steps, finish
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Items that may travel in one call, since they are alike in the `one_per` values, `shared`; and their forms.
+    """Items that may travel in one call, since they are alike in the `group_by` values, `shared`; and their forms.
 
     `key` is the same for all groups of a target that may travel together.
     """
@@ -75,7 +75,7 @@ def group(target: Target, items: Sequence[Item], *, now_ns: int) -> list[Group]:
 
 
 def group_steps(target: Target, items: Sequence[Item], *, now_ns: int) -> Steps[list[Group]]:
-    """Sort items by their `one_per` values, in the order in which each combination first appears; a step for each item.
+    """Sort items by their `group_by` values, in order of first appearance; a step for each item.
 
     Raises SpecError.
     """
@@ -132,8 +132,8 @@ def told_as_fault_of(provider: Provider) -> Iterator[None]:
 
 
 def shared_values(target: Target, names: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the `one_per` values of a data point: those that travel together share them."""
-    return {name: expression(names) for name, expression in target.send.one_per.items()}
+    """Return the `group_by` values of a data point: those that travel together share them."""
+    return {name: expression(names) for name, expression in target.send.group_by.items()}
 
 
 Formed = tuple[Item, Any]

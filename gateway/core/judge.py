@@ -28,11 +28,11 @@ _CODE_OF_STATUS = {
 
 # B's code, and the reason that goes with it (DESIGN: what B says is not the reporter's fault).
 _REASON_OF = {
-    Code.INVALID_ARGUMENT: Reason.UPSTREAM_REFUSED,
+    Code.INVALID_ARGUMENT: Reason.UPSTREAM_REJECTED,
     Code.UNAUTHENTICATED: Reason.UPSTREAM_AUTH,
     Code.PERMISSION_DENIED: Reason.UPSTREAM_AUTH,
-    Code.NOT_FOUND: Reason.UPSTREAM_REFUSED,
-    Code.UNIMPLEMENTED: Reason.UPSTREAM_REFUSED,
+    Code.NOT_FOUND: Reason.UPSTREAM_REJECTED,
+    Code.UNIMPLEMENTED: Reason.UPSTREAM_REJECTED,
     Code.RESOURCE_EXHAUSTED: Reason.THROTTLED,
     Code.UNAVAILABLE: Reason.UPSTREAM_DOWN,
     Code.DEADLINE_EXCEEDED: Reason.UPSTREAM_TIMEOUT,
@@ -118,7 +118,7 @@ def _judge(rule: OutcomeRule, answer: Response, names: dict[str, Any], polled: s
         return Judged(failure(Reason.UPSTREAM_TIMEOUT, message or "the upstream has not finished"), path)
     code = rule.code if rule.of is None else _code_of(rule, rule.of(names))
     outcome = _by_status(answer, message) if code is None else _outcome(code, message, answer)
-    outcome = outcome if rule.then is None or outcome.ok else replace(outcome, then=rule.then)
+    outcome = outcome if rule.on_failure is None or outcome.ok else replace(outcome, on_failure=rule.on_failure)
     return Judged(outcome, named=() if rule.rejected is None else _named(rule.rejected, names))
 
 

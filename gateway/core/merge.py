@@ -15,7 +15,7 @@ Owner = TypeVar("Owner")
 
 UNPARTED = Outcome(
     Code.UNAVAILABLE,
-    Reason.UPSTREAM_REFUSED,
+    Reason.UPSTREAM_REJECTED,
     "it travelled with reports that were refused, and too many were to find out which",
 )
 
@@ -83,7 +83,7 @@ def _only(share: Share[Owner], positions: Sequence[int]) -> Share[Owner]:
 
 def is_refused_whole(outcome: Outcome) -> bool:
     """Tell whether it was, or may have been, what the call held that was refused, without a word on which of it."""
-    by_content = verdict_on(outcome) == "park" or (outcome.then is None and outcome.code in DOUBTFUL)
+    by_content = verdict_on(outcome) == "dead_letter" or (outcome.on_failure is None and outcome.code in DOUBTFUL)
     return by_content and not outcome.rejected
 
 

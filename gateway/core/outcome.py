@@ -46,7 +46,7 @@ class Reason(StrEnum):
     QUEUE_FULL = "QUEUE_FULL"
     SHUTTING_DOWN = "SHUTTING_DOWN"
     ROUTE_GONE = "ROUTE_GONE"
-    UPSTREAM_REFUSED = "UPSTREAM_REFUSED"
+    UPSTREAM_REJECTED = "UPSTREAM_REJECTED"
     UPSTREAM_AUTH = "UPSTREAM_AUTH"
     UPSTREAM_DOWN = "UPSTREAM_DOWN"
     UPSTREAM_TIMEOUT = "UPSTREAM_TIMEOUT"
@@ -78,7 +78,7 @@ CODE_OF = {
     Reason.QUEUE_FULL: Code.RESOURCE_EXHAUSTED,
     Reason.SHUTTING_DOWN: Code.UNAVAILABLE,
     Reason.ROUTE_GONE: Code.UNAVAILABLE,
-    Reason.UPSTREAM_REFUSED: Code.INVALID_ARGUMENT,
+    Reason.UPSTREAM_REJECTED: Code.INVALID_ARGUMENT,
     Reason.UPSTREAM_AUTH: Code.UNAVAILABLE,
     Reason.UPSTREAM_DOWN: Code.UNAVAILABLE,
     Reason.UPSTREAM_TIMEOUT: Code.DEADLINE_EXCEEDED,
@@ -110,14 +110,14 @@ class Rejected:
     item: Any = None
 
 
-Then = Literal["retry", "park", "pause"]
+OnFailure = Literal["retry", "dead_letter", "pause"]
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of a report, or of one upstream call.
 
-    `allow` are the methods that would have been known, `then` is what a rule says to do, where it says it.
+    `allow` are the methods that would have been known, `on_failure` is what a rule says to do, where it says it.
     """
 
     code: Code
@@ -128,7 +128,7 @@ class Outcome:
     request_id: str = ""
     retry_after_s: float | None = None
     allow: tuple[str, ...] = ()
-    then: Then | None = None
+    on_failure: OnFailure | None = None
 
     @property
     def ok(self) -> bool:

@@ -8,7 +8,7 @@ from gateway.core.conditions import ANY_REQUEST, Conditions
 from gateway.core.expression import Expression
 from gateway.core.expression.compiler import Text
 from gateway.core.message import BodyKind
-from gateway.core.outcome import Code, Reason, Then
+from gateway.core.outcome import Code, OnFailure, Reason
 from gateway.core.pacing import UNPACED, Pace
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.model import Recipe
@@ -19,8 +19,8 @@ from gateway.core.rules import Rule
 class RequestMatch:
     """A call that the vendor's reporters make. `path` has a `{name}` for each segment that it captures.
 
-    `match` tells it from other calls of that method and path. `also` is set for a call that carries no data points and
-    is answered here.
+    `match` tells it from other calls of that method and path. `local_call` is set for a call that the gateway answers
+    without an upstream.
     """
 
     name: str
@@ -28,13 +28,13 @@ class RequestMatch:
     path: str
     body: BodyKind
     input: Expression | None
-    also: "Also | None" = None
+    local_call: "LocalCall | None" = None
     match: Conditions = ANY_REQUEST
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What is refused although it could be read: a whole report (`refuse`), or one item of it (`reject`)."""
+    """A condition that rejects a report (`reject_report`) or one item (`reject_item`)."""
 
     when: Expression
     reason: Reason
@@ -93,7 +93,7 @@ class Replies:
 
 
 @dataclass(frozen=True, slots=True)
-class Also:
+class LocalCall:
     """A call without data points. `issues` names the recipe whose secret it gives out, good for `lifetime_s`; `ends`
     the one whose secret, captured from the path as `token`, it ends. Without `verify` nobody is asked who they are.
     """
@@ -116,12 +116,12 @@ class Receive:
 
     requests: tuple[RequestMatch, ...]
     verify: tuple[Recipe, ...]
-    refuse: tuple[Refusal, ...]
-    reject: tuple[Refusal, ...]
+    reject_report: tuple[Refusal, ...]
+    reject_item: tuple[Refusal, ...]
     each: tuple[Level, ...]
     point: tuple[PointField, ...]
-    empty_ok: bool
-    partial: Literal["whole", "point"]
+    allow_empty: bool
+    on_bad_item: Literal["reject_report", "reject_item"]
     replies: Replies | None
     reads: frozenset[str] = frozenset()
     known: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -171,7 +171,7 @@ class OutcomeRule:
     poll: Expression | None
     message: Expression | None
     rejected: RejectedRule | None = None
-    then: Then | None = None
+    on_failure: OnFailure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,11 +188,11 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class Declare:
-    """What is declared before the first data point of each combination of `once_per` values: `item` builds one
+    """What is declared before the first data point of each combination of `unique_by` values: `item` builds one
     declaration, `request` carries them, `outcome` judges its answer.
     """
 
-    once_per: Expression
+    unique_by: Expression
     item: Expression
     request: CallForm
     outcome: tuple[OutcomeRule, ...]
@@ -213,7 +213,7 @@ class Send:
     That of a relay has only `requests` and `login`: its answers are passed on, whatever they mean.
     """
 
-    one_per: Mapping[str, Expression]
+    group_by: Mapping[str, Expression]
     item: Expression
     requests: tuple[CallForm, ...]
     outcome: tuple[OutcomeRule, ...]

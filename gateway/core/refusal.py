@@ -21,7 +21,7 @@ def likely_cause(match: Match, message: Message, error: Exception | None, *, now
     if message.request.header("content-encoding") is not None:
         return None  # inflated, it would cost far more than it did to send
     source = match.route.source
-    checks = [check for each in (source.checks, *source.also_checks.values()) for check in each or ()]
+    checks = [check for each in (source.checks, *source.local_checks.values()) for check in each or ()]
     seen = message if source.public_url is None else message.as_sent_to(source.public_url)
     for check in checks:
         if check.recipe.name == error.recipe:

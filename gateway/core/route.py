@@ -24,7 +24,7 @@ Mode = Literal["direct", "queued"]
 class Source:
     """The receiving side of a route. `checks` is None only where the route says `credentials: none`.
 
-    `also_checks` are those of the calls without data points, by the call's name, None where nobody is asked. `pins` are
+    `local_checks` has those of each local call by its name, None where it needs no credentials. `pins` are
     the `given` that the route states: what a path captures under such a name has to equal it. `match` is what a request
     must have to be this route's, and `path` what stands before the provider's own paths. `networks`, where not None,
     are those that reports may come from. `public_url` is what reporters sign who come through a proxy. `caps` are those
@@ -37,7 +37,7 @@ class Source:
     given: Mapping[str, Any]
     rules: tuple[Rule, ...]
     pins: Mapping[str, str] = field(default_factory=dict)
-    also_checks: Mapping[str, tuple[Check, ...] | None] = field(default_factory=dict)
+    local_checks: Mapping[str, tuple[Check, ...] | None] = field(default_factory=dict)
     networks: tuple[Network, ...] | None = None
     match: Conditions = ANY_REQUEST
     path: str = ""
@@ -113,13 +113,13 @@ class Target:
 class PointChanges:
     """What a route does to data points between the two sides: `keep` drops, `set` computes fields anew.
 
-    `stats` names the one statistic that becomes the value; `drops` the fields whose loss is accepted.
+    `stats` names the one statistic that becomes the value; `allow_loss` the fields whose loss is accepted.
     """
 
     keep: Expression | None = None
     set: tuple[tuple[str, Expression], ...] = ()
     stats: str | None = None
-    drops: tuple[str, ...] = ()
+    allow_loss: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +152,7 @@ class Route:
     @property
     def secrets(self) -> tuple[Secret, ...]:
         """Every secret of the route, for masking."""
-        every = (self.source.checks, *self.source.also_checks.values())
+        every = (self.source.checks, *self.source.local_checks.values())
         received = [secret for checks in every for check in checks or () for secret in check.keyring.secrets()]
         sent = [target.credential.secret for target in self.targets if target.credential]
         return (*received, *sent)

@@ -39,7 +39,7 @@ class Match:
         source = self.route.source
         if self.form is None:
             return Message(request, "none")
-        return Message(request, self.form.body, Caps(source.max_body_bytes) if self.form.also else source.caps)
+        return Message(request, self.form.body, Caps(source.max_body_bytes) if self.form.local_call else source.caps)
 
     def expect_call(self, method: str) -> RequestMatch:
         """Return the form of call. Raises CallerError: WRONG_METHOD or UNKNOWN_CALL."""

@@ -11,7 +11,7 @@ class State(StrEnum):
 
     QUEUED = "queued"
     LEASED = "leased"
-    PARKED = "parked"
+    DEAD_LETTER = "dead_letter"
 
 
 class Destination(NamedTuple):
@@ -23,9 +23,9 @@ class Destination(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StoredPoint:
-    """A point as people look at it; `text` is its JSON. It may be one that cannot be read, and is parked for that.
+    """A stored point for display; `text` is its JSON, which may be unreadable: such a point is a dead letter.
 
-    `not_before_ns` is 0 where the point was never postponed. `reason` and `message` say why it is parked, or how its
+    `not_before_ns` is 0 if the point was never postponed. `reason` and `message` say why it is dead, or how its
     last attempt failed.
     """
 
@@ -62,14 +62,14 @@ class Depth:
 
     queued: int = 0
     leased: int = 0
-    parked: int = 0
+    dead_letter: int = 0
     bytes: int = 0
     oldest_ns: int | None = None
     failing: Failing | None = None
 
     @property
     def points(self) -> Mapping[State, int]:
-        return {State.QUEUED: self.queued, State.LEASED: self.leased, State.PARKED: self.parked}
+        return {State.QUEUED: self.queued, State.LEASED: self.leased, State.DEAD_LETTER: self.dead_letter}
 
 
 @dataclass(frozen=True, slots=True)

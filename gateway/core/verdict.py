@@ -4,17 +4,17 @@ from typing import Literal
 
 from gateway.core.outcome import Code, Outcome, Reason
 
-Verdict = Literal["ack", "park", "postpone"]
+Verdict = Literal["ack", "dead_letter", "postpone"]
 
 
 def verdict_on(outcome: Outcome) -> Verdict:
-    """Return what to do by the outcome in B's own terms; a rule's `then` decides where it stands.
+    """Return what to do by the outcome in B's own terms; a rule's `on_failure` decides where it stands.
 
-    What was refused for what it is, will be refused again, and is parked. Anything else concerns the target.
+    What was refused for what it is, will be refused again, and is dead-lettered. Anything else concerns the target.
     """
     if outcome.ok:
         return "ack"
-    if outcome.then is not None:
-        return "park" if outcome.then == "park" else "postpone"
+    if outcome.on_failure is not None:
+        return "dead_letter" if outcome.on_failure == "dead_letter" else "postpone"
     is_at_fault = outcome.code is Code.INVALID_ARGUMENT or outcome.reason is Reason.INTERNAL
-    return "park" if is_at_fault else "postpone"
+    return "dead_letter" if is_at_fault else "postpone"

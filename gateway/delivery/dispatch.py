@@ -42,7 +42,7 @@ Told = Callable[[Sequence[Item], Outcome], None]
 
 
 class Parcel:
-    """Items of one report for one target, alike in their `one_per` values. `settled` is set once all have an outcome.
+    """Items of one report for one target, alike in their `group_by` values. `settled` is set once all have an outcome.
 
     Without a `deadline` each call has the whole time of its target. `told` hears of each outcome as it comes. A parcel
     that is `alone` shares its call with no other.

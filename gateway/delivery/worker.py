@@ -1,4 +1,4 @@
-"""Delivers what is stored for one destination: lease, encode, send, then ack, postpone or park.
+"""Delivers what is stored for one destination: lease, encode, send, then ack, postpone or dead-letter.
 
 A target that fails is not asked for each of its points anew: the whole worker waits, longer each time.
 Each report waits for a time of its own, and is tried again in other company.
@@ -35,7 +35,7 @@ LONGEST_WAIT_S = 60.0
 POINTS_OF_A_CALL = 100
 MOST_LEASED = 1000
 LOOK_AGAIN_S = 5.0
-# A point that failed so often by an error that may be its own is parked, if the target accepted others so recently.
+# A point that failed so often by an error that may be its own becomes a dead letter if others were accepted recently.
 MOST_DOUBTFUL = 4
 RECENT_S = 600.0
 
@@ -122,7 +122,9 @@ class Worker:
         lot = _Lot(leased)
         try:
             if target is None:
-                self._park(lot, leased, failure(Reason.ROUTE_GONE, "no route of this name has this target any more"))
+                self._dead_letter(
+                    lot, leased, failure(Reason.ROUTE_GONE, "no route of this name has this target any more")
+                )
                 return
             parcels = await self._dispatcher.turns.take(self._parcels(target, lot))
             self._dispatcher.send(self.destination.route, target, parcels)
@@ -135,7 +137,7 @@ class Worker:
             await self._pause(wait_s)
 
     def _parcels(self, target: Target, lot: "_Lot") -> Steps[list[Parcel]]:
-        """Return what is to be sent, a parcel for each group of a report; what cannot be sent any more is parked."""
+        """Return a parcel for each group of a report; points that cannot be sent any more become dead letters."""
         reports: dict[str, list[Item]] = {}
         now_ns = time.time_ns()
         for at, stored in enumerate(lot.points):
@@ -145,7 +147,7 @@ class Worker:
                 item = Item(at, None, point)
                 group(target, [item], now_ns=now_ns)
             except (Violation, Dropped, GatewayError) as error:
-                self._park(lot, [stored], _outcome_of(error))
+                self._dead_letter(lot, [stored], _outcome_of(error))
                 continue
             reports.setdefault(stored.report_id, []).append(item)
         settle = partial(self._settle, lot)
@@ -167,10 +169,10 @@ class Worker:
         if verdict == "ack":
             taken += [lot.points[item.index] for item in rest]
             self._last_delivery = time.monotonic()
-        elif verdict == "park" or self._is_poison(lot, rest, outcome):
+        elif verdict == "dead_letter" or self._is_poison(lot, rest, outcome):
             for item in rest:
                 words = refused[item.index].message if refused else outcome.message
-                self._park(lot, [lot.points[item.index]], failure(outcome.reason or Reason.INTERNAL, words))
+                self._dead_letter(lot, [lot.points[item.index]], failure(outcome.reason or Reason.INTERNAL, words))
         else:
             lot.failed = outcome
             lot.late += [lot.points[item.index] for item in rest]
@@ -180,7 +182,7 @@ class Worker:
         """Tell whether these points keep failing by an error that may be theirs, while the target accepts others."""
         tried = min((lot.points[item.index].attempts for item in items), default=0)
         accepts_others = time.monotonic() - self._last_delivery < RECENT_S
-        return outcome.code in DOUBTFUL and outcome.then is None and tried >= MOST_DOUBTFUL and accepts_others
+        return outcome.code in DOUBTFUL and outcome.on_failure is None and tried >= MOST_DOUBTFUL and accepts_others
 
     def _end(self, target: Target, lot: "_Lot") -> float:
         """Postpone what is late, and return for how long nothing is worth a try."""
@@ -207,12 +209,12 @@ class Worker:
         self._telemetry.retried(*self.destination, len(lot.late))
         return wait_s
 
-    def _park(self, lot: "_Lot", points: Sequence[LeasedPoint], outcome: Outcome) -> None:
+    def _dead_letter(self, lot: "_Lot", points: Sequence[LeasedPoint], outcome: Outcome) -> None:
         reason = outcome.reason or Reason.INTERNAL
-        self._store.park(lot.without(points), reason, outcome.message)
-        self._telemetry.parked(*self.destination, reason, len(points))
+        self._store.dead_letter(lot.without(points), reason, outcome.message)
+        self._telemetry.dead_lettered(*self.destination, reason, len(points))
         log.warning(
-            "parked",
+            "dead_letter",
             route=self.destination.route,
             target=self.destination.target,
             points=len(points),

@@ -37,7 +37,7 @@ def _rule(parts: Parts, spec: OutcomeRuleSpec, at: KeyPath) -> OutcomeRule:
         parts.optional(spec.poll, ANSWER, (*at, "poll")),
         parts.optional(spec.message, ANSWER, (*at, "message")),
         None if spec.rejected is None else _rejected(parts, spec.rejected, (*at, "rejected")),
-        spec.then,
+        spec.on_failure,
     )
 
 

@@ -91,7 +91,9 @@ def _recipes_of(provider: Provider) -> list[Recipe]:
     recipes: list[Recipe] = []
     if provider.receive is not None:
         recipes += provider.receive.verify
-        recipes += [recipe for form in provider.receive.requests if form.also for recipe in form.also.verify]
+        recipes += [
+            recipe for form in provider.receive.requests if form.local_call for recipe in form.local_call.verify
+        ]
     if provider.send is not None:
         login, poll = provider.send.login, provider.send.poll
         recipes += [recipe for form in provider.send.requests for recipe in form.sign]

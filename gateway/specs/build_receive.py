@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from gateway.core.conditions import Conditions
 from gateway.core.expression.compiler import KeyPath, unescaped_names
 from gateway.core.outcome import Code, Reason
-from gateway.core.provider import Also, ErrorRow, Level, PointField, Receive, Refusal, Replies, RequestMatch, Shape
+from gateway.core.provider import ErrorRow, Level, LocalCall, PointField, Receive, Refusal, Replies, RequestMatch, Shape
 from gateway.core.suggest import nearest
 from gateway.specs.models import (
     MatchSpec,
@@ -19,6 +19,7 @@ from gateway.specs.models import (
     ShapeSpec,
 )
 from gateway.specs.parts import OUTCOME, REQUEST, WHO, Parts
+from gateway.specs.renamed import replacement
 
 T = TypeVar("T")
 # What a reply writes that is ours or the provider's, and neither the reporter's nor the upstream's.
@@ -33,14 +34,14 @@ def build_receive(parts: Parts, spec: ReceiveSpec, *, relay: bool) -> Receive:
     item = seen | {level.name for level in levels}
     _check_apart(parts, spec, at)
     return Receive(
-        requests=(*_requests(parts, spec, at), *_also(parts, spec, (*at, "also"))),
+        requests=(*_requests(parts, spec, at), *_local_calls(parts, spec, (*at, "local_calls"))),
         verify=parts.named_recipes(spec.verify, (*at, "verify")),
-        refuse=_refusals(parts, spec.refuse, seen, (*at, "refuse")),
-        reject=_refusals(parts, spec.reject, item, (*at, "reject")),
+        reject_report=_refusals(parts, spec.reject_report, seen, (*at, "reject_report")),
+        reject_item=_refusals(parts, spec.reject_item, item, (*at, "reject_item")),
         each=levels,
         point=_point(parts, spec, item, (*at, "point")),
-        empty_ok=spec.empty == "ok",
-        partial=spec.partial,
+        allow_empty=spec.allow_empty,
+        on_bad_item=spec.on_bad_item,
         known=_known(parts, spec),
         reads=_reads(parts, spec, relay),  # before the replies: what they repeat to the reporter decides nothing
         replies=None if spec.replies is None else _replies(parts, spec.replies, (*at, "replies")),
@@ -51,7 +52,7 @@ def _check_apart(parts: Parts, spec: ReceiveSpec, at: KeyPath) -> None:
     """Report two calls that cannot be told apart."""
     calls: dict[tuple[str, ...], RequestSpec] = {("request",): spec.request} if spec.request else {}
     calls |= {("requests", name): form for name, form in spec.requests.items()}
-    calls |= {("also", name): call.request for name, call in spec.also.items()}
+    calls |= {("local_calls", name): call.request for name, call in spec.local_calls.items()}
     seen: list[tuple[str, tuple[str, str], Conditions]] = []
     for path, form in calls.items():
         call, conditions = (form.method, re.sub(r"\{\w+\}", "{}", form.path)), build_conditions(form.match)
@@ -126,11 +127,11 @@ def _check_path(parts: Parts, path: str, at: KeyPath) -> None:
         parts.document.error(at, f"{odd[0]!r} in the path is not a capture", "write {name}, which captures one segment")
 
 
-def _also(parts: Parts, spec: ReceiveSpec, at: KeyPath) -> list[RequestMatch]:
+def _local_calls(parts: Parts, spec: ReceiveSpec, at: KeyPath) -> list[RequestMatch]:
     """Return the calls without data points, which are answered here."""
     names = REQUEST | WHO | {"token", "expires_ns", "request_id"}
     calls = []
-    for name, call in spec.also.items():
+    for name, call in spec.local_calls.items():
         here = (*at, name)
         for key, recipe in (("issues", call.issues), ("ends", call.ends)):
             if recipe is not None and recipe not in spec.verify:
@@ -145,8 +146,10 @@ def _also(parts: Parts, spec: ReceiveSpec, at: KeyPath) -> list[RequestMatch]:
         for shape, shape_at in _placed(parts, call.reply, (*here, "reply")):
             _warn_of_unescaped(parts, shape.text, [shape.headers], shape_at)
         reply = _shapes(parts, call.reply, names, (*here, "reply"))
-        also = Also(verify, call.issues, call.ends, call.lifetime_s, reply)
-        calls.append(RequestMatch(name, form.method, form.path, form.body, None, also, build_conditions(form.match)))
+        local_call = LocalCall(verify, call.issues, call.ends, call.lifetime_s, reply)
+        calls.append(
+            RequestMatch(name, form.method, form.path, form.body, None, local_call, build_conditions(form.match))
+        )
     return calls
 
 
@@ -229,7 +232,7 @@ def _rows(
 ) -> tuple[ErrorRow, ...]:
     known = {*Reason, *Code, "default"}
     if word not in known:
-        parts.document.error(at, f"{word!r} is no reason and no code", nearest(word, known))
+        parts.document.error(at, f"{word!r} is no reason and no code", replacement(word, known) or nearest(word, known))
     return tuple(_row(parts, row, names, row_at) for row, row_at in _placed(parts, rows, at))
 
 

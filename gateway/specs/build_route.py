@@ -69,4 +69,4 @@ def _points(parts: RouteParts, spec: PointsSpec) -> PointChanges:
     keep = None if spec.keep is None else parts.compiler.expression(spec.keep, POINT, ("points", "keep"))
     new = {str(name): source for name, source in spec.set.items()}
     made = tuple(parts.compiler.members(new, POINT, ("points", "set")).items())
-    return PointChanges(keep, made, spec.stats, tuple(spec.drops))
+    return PointChanges(keep, made, spec.stats, tuple(spec.allow_loss))

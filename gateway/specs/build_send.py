@@ -20,18 +20,18 @@ _CALL = frozenset({"given", "now_ns", "call_id"})  # what every call sees
 
 def build_send(parts: Parts, spec: SendSpec, *, relay: bool) -> Send:
     at: KeyPath = ("send",)
-    named = {name: name for name in spec.one_per} if isinstance(spec.one_per, list) else spec.one_per
-    one_per = {
-        name: parts.compiler.expression(source, POINT | {"given"}, (*at, "one_per", name))
+    named = {name: name for name in spec.group_by} if isinstance(spec.group_by, list) else spec.group_by
+    group_by = {
+        name: parts.compiler.expression(source, POINT | {"given"}, (*at, "group_by", name))
         for name, source in named.items()
     }
-    names = {"given", "now_ns", *one_per}
+    names = {"given", "now_ns", *group_by}
     seen = {*REQUEST, *_CALL} if relay else {*names, *_CALL, "items", "points"}
     forms = {**spec.requests, "request": spec.request} if spec.request else dict(spec.requests)
     if bool(spec.request) == bool(spec.requests):
         parts.document.error(at, "`send` has either `request` or `requests`")
     return Send(
-        one_per,
+        group_by,
         parts.compiler.expression(spec.item, POINT | names, (*at, "item")),
         tuple(
             _call(parts, name, form, spec, seen, (*at, "request") if form is spec.request else (*at, "requests", name))
@@ -74,7 +74,7 @@ def _declare(parts: Parts, spec: DeclareSpec, send: SendSpec, names: Collection[
         if rule.rejected is not None:
             parts.document.error((*at, "outcome", index, "rejected"), "a declaration is taken or refused as a whole")
     return Declare(
-        parts.compiler.expression(spec.once_per, POINT | {"given"}, (*at, "once_per")),
+        parts.compiler.expression(spec.unique_by, POINT | {"given"}, (*at, "unique_by")),
         parts.compiler.expression(spec.item, POINT | {*names}, (*at, "item")),
         _call(parts, "declare", spec.request, send, {*names, *_CALL, "items"}, (*at, "request")),
         build_outcome(parts, spec.outcome, (*at, "outcome")),

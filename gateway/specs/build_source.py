@@ -27,8 +27,8 @@ def build_source(parts: RouteParts, spec: SourceSpec) -> Source | None:
         parts.document.error((*AT, "provider"), f"{provider.name} has no `receive`: nobody can report to it")
         return None
     recipes = _verify(parts, spec, provider.receive)
-    also = {form.name: form.also for form in provider.receive.requests if form.also is not None}
-    logging_in = [recipe for call in also.values() for recipe in call.verify]
+    calls = {form.name: form.local_call for form in provider.receive.requests if form.local_call is not None}
+    logging_in = [recipe for call in calls.values() for recipe in call.verify]
     parts.check_given(spec.given, provider, [*recipes, *logging_in], AT)
     _check_credentials(parts, spec, [*recipes, *logging_in] if recipes else [])
     checks = _checks(spec, recipes, provider.receive)
@@ -45,8 +45,8 @@ def build_source(parts: RouteParts, spec: SourceSpec) -> Source | None:
         given={**provider.given, **spec.given},
         rules=parts.rules(provider, spec.rules, (*AT, "rules")),
         pins={name: str(value) for name, value in spec.given.items()},
-        also_checks={
-            name: _checks(spec, call.verify, provider.receive) if call.verify else None for name, call in also.items()
+        local_checks={
+            name: _checks(spec, call.verify, provider.receive) if call.verify else None for name, call in calls.items()
         },
         networks=None if spec.from_ is None else _networks(parts, spec.from_),
         match=build_conditions(spec.match),

@@ -58,10 +58,12 @@ def stand_in_route(provider: Provider) -> Route:
         checks=tuple(_check(recipe, _logins(receive, recipe)) for recipe in receive.verify),
         given=dict(provider.given),
         rules=rules,
-        also_checks={
-            form.name: tuple(_check(recipe, ()) for recipe in form.also.verify) if form.also.verify else None
+        local_checks={
+            form.name: tuple(_check(recipe, ()) for recipe in form.local_call.verify)
+            if form.local_call.verify
+            else None
             for form in receive.requests
-            if form.also is not None
+            if form.local_call is not None
         },
     )
     send = provider.send or _MUTE
@@ -103,12 +105,12 @@ def _check(recipe: Recipe, logins: Iterable[Recipe]) -> Check:
 def _logins(receive: Receive, recipe: Recipe) -> Iterator[Recipe]:
     """Yield the recipes of calls that issue a session for this recipe."""
     for form in receive.requests:
-        if form.also is not None and form.also.issues == recipe.name:
-            yield from form.also.verify
+        if form.local_call is not None and form.local_call.issues == recipe.name:
+            yield from form.local_call.verify
 
 
 # The other side of a provider that has only one.
-_DEAF = Receive((RequestMatch("none", "POST", "/", "none", None),), (), (), (), (), (), False, "whole", None)
+_DEAF = Receive((RequestMatch("none", "POST", "/", "none", None),), (), (), (), (), (), False, "reject_report", None)
 _MUTE = Send(
     {},
     lambda names: None,

@@ -10,12 +10,12 @@ from gateway.core.route import Route, Target
 from gateway.specs.document import Document
 
 SEND: KeyPath = ("send", "provider")
-DROPS: KeyPath = ("points", "drops")
+ALLOW_LOSS: KeyPath = ("points", "allow_loss")
 SPREAD = ("stats",)  # each becomes a data point of its own, so that nothing is lost
 
 
 def check_loss(document: Document, route: Route, attribute_names: Collection[str]) -> None:
-    """Report what the route loses and does not name under `points.drops`; losing what tells series apart is an error.
+    """Report losses that `points.allow_loss` does not permit; merging series is an error.
 
     `attribute_names` are the attributes that the route's own expressions read.
     """
@@ -26,9 +26,9 @@ def check_loss(document: Document, route: Route, attribute_names: Collection[str
     found = [_check_target(document, replace(route, target=each), attribute_names, at) for each, at in targets]
     if any(lost is None for lost in found):
         return
-    for index, field in enumerate(route.points.drops):
+    for index, field in enumerate(route.points.allow_loss):
         if not any(field in lost for lost in found if lost is not None):
-            document.note((*DROPS, index), f"{field} is not lost on this route", "leave it out")
+            document.note((*ALLOW_LOSS, index), f"{field} is not lost on this route", "leave it out")
 
 
 def _check_target(
@@ -57,11 +57,11 @@ def _check_target(
 
 
 def _check_lost(document: Document, route: Route, lost: Iterable[Lost], place: KeyPath) -> None:
-    drops = route.points.drops
-    unnamed = [each for each in lost if each.field not in (*drops, *SPREAD)]
+    allowed = route.points.allow_loss
+    unnamed = [each for each in lost if each.field not in (*allowed, *SPREAD)]
     merging = [each for each in unnamed if each.field in IDENTITY]
     others = [each for each in unnamed if each.field not in IDENTITY]
-    accepting = f"`points: {{drops: [{', '.join([*drops, *(each.field for each in unnamed)])}]}}`"
+    accepting = f"`points: {{allow_loss: [{', '.join([*allowed, *(each.field for each in unnamed)])}]}}`"
     name = route.target.provider.name
     if merging:
         what = f"{name} loses what tells series apart: {_in_words(merging)}"

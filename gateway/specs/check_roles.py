@@ -11,9 +11,9 @@ from gateway.specs.models import CaseSpec, ProviderSpec, ReceiveSpec, RouteSpec
 
 _OF_REPORTS = {
     (): ("limits", "rules"),
-    ("receive",): ("each", "point", "reject", "partial", "empty"),
+    ("receive",): ("each", "point", "reject_item", "on_bad_item", "allow_empty"),
     ("receive", "replies"): ("ok", "partial"),
-    ("send",): ("one_per", "item", "declare", "outcome"),
+    ("send",): ("group_by", "item", "declare", "outcome"),
 }
 _OF_REPORT_ROUTES = {(): ("points", "mirrors"), ("receive",): ("rules",), ("send",): ("rules",)}
 

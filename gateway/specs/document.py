@@ -14,6 +14,7 @@ from gateway.core.expression.compiler import KeyPath
 from gateway.core.suggest import nearest
 from gateway.specs.diagnostic import Diagnostics, Mark
 from gateway.specs.nodes import ListNode, MapNode, Node, Path, Scalar, find, format_path, key_mark, mark_of
+from gateway.specs.renamed import replacement
 from gateway.specs.yaml_errors import QUOTE
 from gateway.stamps import Files
 
@@ -144,7 +145,7 @@ class Document:
             at = [*path, "kind"]
             self.error(at, f"{_seen(self.node, at)} is not known here", nearest(detail["ctx"]["tag"], _words(detail)))
         elif kind in _CLOSED:
-            self.error(path, f"{_seen(self.node, path)} is not known here", nearest(_word(node), _words(detail)))
+            self.error(path, f"{_seen(self.node, path)} is not known here", _meant(_word(node), _words(detail)))
         else:
             hint = "put it in quotes" if kind == "string_type" and _word(node) else ""
             self.error(path, f"{_seen(self.node, path)}: {_in_words(detail)}", hint)
@@ -216,7 +217,8 @@ def _word(node: Node) -> str:
 
 def _meant(word: str, known: Iterable[str]) -> str:
     """Say what to do about a key that is not known; one with a bracket was torn off an expression at its comma."""
-    return QUOTE if re.search(r"[()\[\]]", word) else nearest(word, known)
+    words = set(known)
+    return QUOTE if re.search(r"[()\[\]]", word) else replacement(word, words) or nearest(word, words)
 
 
 def _words(detail: ErrorDetails) -> list[str]:

@@ -90,7 +90,7 @@ class RepliesSpec(Model):
     errors: dict[str, Annotated[list[dict[str, Any]], BeforeValidator(listed)]] = {}
 
 
-class AlsoSpec(Model):
+class LocalCallSpec(Model):
     request: RequestSpec
     verify: Annotated[list[str], BeforeValidator(listed)] = []
     issues: str | None = None
@@ -103,13 +103,13 @@ class ReceiveSpec(Model):
     request: RequestSpec | None = None
     requests: dict[Name, RequestSpec] = {}
     verify: list[str] = Field(min_length=1)
-    refuse: list[RefusalSpec] = []
-    reject: list[RefusalSpec] = []
+    reject_report: list[RefusalSpec] = []
+    reject_item: list[RefusalSpec] = []
     each: dict[MemberName, Tree] = Field({}, min_length=1)
     point: dict[PointFieldName, Tree] = {}
-    empty: Literal["ok"] | None = None
-    partial: Literal["whole", "point"] = "whole"
-    also: dict[Name, AlsoSpec] = {}
+    allow_empty: bool = False
+    on_bad_item: Literal["reject_report", "reject_item"] = "reject_report"
+    local_calls: dict[Name, LocalCallSpec] = {}
     replies: RepliesSpec | None = None
 
 
@@ -140,7 +140,7 @@ class OutcomeRuleSpec(Model):
     poll: Tree = None
     message: Tree = None
     rejected: RejectedSpec | None = None
-    then: Literal["retry", "park", "pause"] | None = None
+    on_failure: Literal["retry", "dead_letter", "pause"] | None = None
 
 
 class LoginSpec(Model):
@@ -153,7 +153,7 @@ class LoginSpec(Model):
 
 
 class DeclareSpec(Model):
-    once_per: list[Tree] = Field(min_length=1)
+    unique_by: list[Tree] = Field(min_length=1)
     item: Tree
     request: CallSpec
     outcome: list[OutcomeRuleSpec] = []
@@ -166,7 +166,7 @@ class PollSpec(Model):
 
 class SendSpec(Model):
     url: str | None = None
-    one_per: list[PointFieldName] | dict[MemberName, Tree] = []
+    group_by: list[PointFieldName] | dict[MemberName, Tree] = []
     item: Tree = None
     request: CallSpec | None = None
     requests: dict[Name, CallSpec] = {}
@@ -256,7 +256,7 @@ class PointsSpec(Model):
     keep: Tree = None
     set: dict[PointFieldName, Tree] = {}
     stats: StatisticName | None = None
-    drops: list[PointFieldName] = []
+    allow_loss: list[PointFieldName] = []
 
 
 class DeliverySpec(Model):

@@ -37,7 +37,7 @@ class Mirror:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteState:
-    """A route that is in use. `drops` are the fields whose loss on the way to the target it accepts.
+    """A route that is in use. `allow_loss` are the fields whose loss on the way to the target it accepts.
 
     Counts begin with the process; `reports` is by code, `points` by what became of them.
     """
@@ -49,7 +49,7 @@ class RouteState:
     host: str
     mode: Mode
     mirrors: list[Mirror]
-    drops: list[str]
+    allow_loss: list[str]
     in_flight: int
     reports: dict[str, int]
     points: dict[str, int]
@@ -129,7 +129,7 @@ class Refused:
 class QueueDepth:
     """What is stored for one target of a route: points by state, and their bytes.
 
-    `oldest_s` is how long ago the oldest was received that is not parked, None where all are. Where the target fails,
+    `oldest_s` is the age of the oldest point that is no dead letter, None if there is none. Where the target fails,
     `attempts` counts the failed attempts of the data point that is due first, `reason` and `message` are its error,
     and `next_attempt` is when it is sent again, in seconds since 1970.
     """
@@ -138,7 +138,7 @@ class QueueDepth:
     target: str
     queued: int
     leased: int
-    parked: int
+    dead_letter: int
     bytes: int
     oldest_s: float | None
     attempts: int
@@ -160,7 +160,7 @@ class QueuedPoint:
     """A stored data point; `point` is its text where that is none. `index` counts the items of its report from 0.
 
     Times are in seconds since 1970. A `queued` point that failed is sent again at `next_attempt`. `reason` and
-    `message` say how its last attempt failed, or why it is parked.
+    `message` say how its last attempt failed, or why it is dead-lettered.
     """
 
     id: int

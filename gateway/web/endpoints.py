@@ -85,7 +85,9 @@ def endpoints(running: Running) -> list[Endpoint]:
     table = [
         Endpoint("GET", "/api/routes", running.routes, "The routes in use, and what they have done.", {200: Routes}),
         Endpoint("GET", "/api/targets", running.targets, "The targets, and whether they are called.", {200: Targets}),
-        Endpoint("GET", "/api/refused", running.last_refused, "The last reports that were refused.", {200: Refused}),
+        Endpoint(
+            "GET", "/api/reports/rejected", running.last_refused, "The last reports that were refused.", {200: Refused}
+        ),
         *queue_endpoints(running.queue),
     ]
     if running.reloads is not None:
@@ -110,7 +112,7 @@ def _state(route: Route, counts: RouteCounts | None) -> RouteState:
         mirrors=[
             Mirror(name=each.name, target=each.provider.name, host=each.host, mode=each.mode) for each in route.mirrors
         ],
-        drops=list(route.points.drops),
+        allow_loss=list(route.points.allow_loss),
         in_flight=counts.in_flight,
         reports=counts.reports,
         points=counts.points,

@@ -12,7 +12,7 @@ from uuid import uuid4
 import structlog
 
 from gateway.core.accept import Accepted, accept_steps, reply_names
-from gateway.core.also import Moment, answer_also
+from gateway.core.also import Moment, answer_local_call
 from gateway.core.errors import CallerError, GatewayError, UpstreamError
 from gateway.core.fold import mask
 from gateway.core.message import Message
@@ -124,9 +124,11 @@ class Ingress:
                 )
                 match = by_key(match, _message(match, incoming, body))
                 message = _message(match, incoming, body)
-                if match.form is not None and match.form.also is not None:
+                if match.form is not None and match.form.local_call is not None:
                     moment = Moment(time.time_ns(), os.urandom(16), request_id)
-                    response = answer_also(match, match.form.also, message, moment, self._replays, peer=incoming.peer)
+                    response = answer_local_call(
+                        match, match.form.local_call, message, moment, self._replays, peer=incoming.peer
+                    )
                     return match, Outcome(Code.OK, request_id=request_id), response, None
                 if match.route.is_relay:
                     relayed = self._relay(match, message, incoming.peer)

@@ -101,7 +101,7 @@ class QueueCalls:
             target=destination.target,
             queued=depth.queued,
             leased=depth.leased,
-            parked=depth.parked,
+            dead_letter=depth.dead_letter,
             bytes=depth.bytes,
             oldest_s=None if depth.oldest_ns is None else _seconds(max(0, now_ns - depth.oldest_ns)),
             attempts=failing.attempts if failing else 0,
@@ -164,7 +164,7 @@ def queue_endpoints(calls: QueueCalls) -> list[Endpoint]:
         Endpoint("GET", "/api/queue", calls.state, "What is stored for each target.", {200: QueueState}),
         Endpoint("GET", points, calls.points, "Stored data points.", {200: QueuedPoints}, query=filters),
         Endpoint("GET", "/api/queue/point", calls.point, "One of them.", {200: QueuedPoint}, query={"id": "Its id."}),
-        Endpoint("POST", "/api/queue/retry", calls.retry, "Make parked and postponed points due.", gives, Which),
+        Endpoint("POST", "/api/queue/retry", calls.retry, "Make dead letters and postponed points due.", gives, Which),
         Endpoint("POST", "/api/queue/drop", calls.drop, "Forget points for good.", gives, Which),
     ]
 

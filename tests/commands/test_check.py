@@ -69,7 +69,7 @@ send:
   url: http://h
   credential: {key: k, secret: s3cret}
   given: {region: sh}
-points: {drops: [time_ns], set: {attributes: {a: "'b'"}, namespace: "'n'"}}
+points: {allow_loss: [time_ns], set: {attributes: {a: "'b'"}, namespace: "'n'"}}
 """
 PASSING = """\
   - case: passing
@@ -91,7 +91,7 @@ send:
   url: http://h
   credential: {key: k, secret: s3cret}
   given: {region: sh}
-points: {drops: [time_ns]}
+points: {allow_loss: [time_ns]}
 cases:
   - case: a session
     request: {json: {params: {namespace: n, data: [{metricName: m, value: 1, labels: {a: b}}]}}}

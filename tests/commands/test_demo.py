@@ -43,7 +43,7 @@ send:
 ---
 route: acme-to-acme
 receive: {provider: acme, credentials: [{secret: s3cret}], from: [127.0.0.0/8]}
-points: {drops: [time_ns]}
+points: {allow_loss: [time_ns]}
 send: {provider: acme, url: "http://h", credential: {secret: s3cret}}
 cases:
   - case: two points

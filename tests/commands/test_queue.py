@@ -31,11 +31,11 @@ def new(destination: Destination, metric: str, index: int = 0) -> NewPoint:
 
 
 async def fill(folder: Path) -> None:
-    """Leave four points: 1 and 2 of A are parked, 3 of A is queued, 4 of B is parked."""
+    """Leave four points: 1 and 2 of A are dead-lettered, 3 of A is queued, 4 of B is dead-lettered."""
     store = await Store.open(folder)
     await store.append([new(A, "one"), new(A, "two"), new(A, "three"), new(B, "four")])
-    store.park([1, 2], Reason.UPSTREAM_REFUSED, "no such\nnamespace | " + "x" * 100)
-    store.park([4], Reason.ROUTE_GONE, "no route")
+    store.dead_letter([1, 2], Reason.UPSTREAM_REJECTED, "no such\nnamespace | " + "x" * 100)
+    store.dead_letter([4], Reason.ROUTE_GONE, "no route")
     await store.stats()
     await store.close()
 
@@ -71,19 +71,19 @@ def test_list_is_a_table_with_a_line_for_each_point(data: Path) -> None:
     assert (ended.code, ended.errors) == (0, "")
     head, _, first, _, third, last = ended.output.splitlines()
     assert head.replace(" ", "") == "|id|state|route|target|age|attempts|nextattempt|metric|reason|"
-    assert first.startswith("| 1  | parked | acme-to-zeta | send   |")
-    assert "| one    | UPSTREAM_REFUSED: no such namespace" in first
+    assert first.startswith("| 1  | dead_letter | acme-to-zeta | send   |")
+    assert "| one    | UPSTREAM_REJECTED: no such namespace" in first
     assert first.endswith("… |")
-    assert third.startswith("| 3  | queued | acme-to-zeta | send   |")
-    assert last.startswith("| 4  | parked | beta-to-zeta | copy   |")
+    assert third.startswith("| 3  | queued      | acme-to-zeta | send   |")
+    assert last.startswith("| 4  | dead_letter | beta-to-zeta | copy   |")
 
 
 @pytest.mark.parametrize(
     ("options", "found"),
     [
         ([], [1, 2, 3, 4]),
-        (["--state", "parked"], [1, 2, 4]),
-        (["--route", "acme-to-zeta", "--state", "parked"], [1, 2]),
+        (["--point-state", "dead_letter"], [1, 2, 4]),
+        (["--route", "acme-to-zeta", "--point-state", "dead_letter"], [1, 2]),
         (["--target", "copy"], [4]),
         (["--limit", "2"], [1, 2]),
         (["--route", "nope"], []),
@@ -167,7 +167,7 @@ def test_dropped_points_are_gone(data: Path) -> None:
 
 
 def test_drop_by_a_filter_needs_a_yes(data: Path) -> None:
-    ended = run("queue", "drop", "--state", "parked", "--data", data)
+    ended = run("queue", "drop", "--point-state", "dead_letter", "--data", data)
 
     assert (ended.code, ended.output) == (1, "")
     assert ended.complaint == "gateway: this would drop 3 data points for good; to do it, give --yes"
@@ -177,10 +177,10 @@ def test_drop_by_a_filter_needs_a_yes(data: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "left"),
     [
-        (["--state", "parked"], [3]),
+        (["--point-state", "dead_letter"], [3]),
         (["--route", "acme-to-zeta"], [3, 4]),
-        (["--route", "acme-to-zeta", "--state", "queued"], [1, 2, 4]),
-        (["--state", "parked", "--limit", "1"], [2, 3, 4]),
+        (["--route", "acme-to-zeta", "--point-state", "queued"], [1, 2, 4]),
+        (["--point-state", "dead_letter", "--limit", "1"], [2, 3, 4]),
     ],
     ids=str,
 )
@@ -204,8 +204,8 @@ def test_an_id_that_is_not_there_is_exit_code_1(data: Path, command: str) -> Non
     [
         (["drop"], 2, "name the ids, or filter by --route, --target or --state"),
         (["drop", "--yes"], 2, "name the ids, or filter by --route, --target or --state"),
-        (["retry", "1", "--state", "parked"], 2, "name the ids, or filter by "),
-        (["list", "--state", "lost"], 2, "invalid value for '--state'"),
+        (["retry", "1", "--point-state", "dead_letter"], 2, "name the ids, or filter by "),
+        (["list", "--point-state", "lost"], 2, "invalid value for '--point-state'"),
         (["drop", "0"], 2, "invalid value for '"),
         (
             ["list", "--data", "x", "--admin", "http://h"],
@@ -265,7 +265,7 @@ async def test_a_live_gateway_is_asked_over_its_admin_port(tmp_path: Path) -> No
 
 async def test_a_live_gateway_delivers_what_is_retried(tmp_path: Path) -> None:
     async with queueing(tmp_path, in_turn(REFUSES, TAKEN), "a") as gateway:
-        told = await ask(gateway, "retry", "--state", "parked")
+        told = await ask(gateway, "retry", "--point-state", "dead_letter")
         async with asyncio.timeout(5):
             while not (await ask(gateway, "list")).output.startswith("no data point"):
                 await asyncio.sleep(0.05)
@@ -332,7 +332,7 @@ def test_more_than_a_page_is_listed_and_changed(tmp_path: Path) -> None:
     asyncio.run(fill_with(tmp_path, 2100))
 
     found = listed(tmp_path, "--limit", "2050").output.splitlines()
-    ended = run("queue", "drop", "--state", "queued", "--limit", "2099", "--yes", "--data", tmp_path)
+    ended = run("queue", "drop", "--point-state", "queued", "--limit", "2099", "--yes", "--data", tmp_path)
 
     assert len(found) == 2050
     assert ended.output == "2099 data points dropped\n"
@@ -351,5 +351,5 @@ def test_a_bar_is_for_long_work_on_a_terminal(total: int, terminal: bool, shown:
 
 
 def ids_in(folder: Path, state: str) -> list[int]:
-    lines = listed(folder, "--state", state).output.splitlines()
+    lines = listed(folder, "--point-state", state).output.splitlines()
     return [int(line.partition(":")[2].partition(",")[0]) for line in lines]

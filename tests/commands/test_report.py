@@ -28,7 +28,7 @@ receive:
   verify: [club-session]
   each: {item: body}
   point: {metric: item.m, value: item.v}
-  also:
+  local_calls:
     login:
       request: {method: POST, path: /login, body: json}
       verify: [club-login]
@@ -49,7 +49,7 @@ CLUB_ROUTE = b"""
 ---
 route: to-club
 receive: {provider: zstack, credentials: [{secret: 0123456789abcdef0123456789abcdef}], from: [127.0.0.0/8]}
-points: {drops: [namespace, attributes, time_ns]}
+points: {allow_loss: [namespace, attributes, time_ns]}
 send: {provider: club, url: "http://h", credential: {key: admin, secret: password}}
 cases:
   - case: one
@@ -112,7 +112,7 @@ async def test_a_secret_that_the_vendor_quotes_is_masked(monkeypatch: pytest.Mon
 
     ended, _ = await reported(answers(body=b'{"code":1013,"message":"bad the-key-of-an-id"}'))
 
-    assert (ended.code, ended.output) == (1, "INVALID_ARGUMENT UPSTREAM_REFUSED: bad ***\n")
+    assert (ended.code, ended.output) == (1, "INVALID_ARGUMENT UPSTREAM_REJECTED: bad ***\n")
 
 
 def test_a_vendor_that_is_not_there_is_an_outcome() -> None:

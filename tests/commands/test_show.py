@@ -34,7 +34,7 @@ send:
   provider: counts
   url: https://counts.example/base
   credential: {secret: "${OUT}"}
-points: {keep: "value != `0`", set: {unit: "`null`"}, stats: avg, drops: [namespace, attributes, value]}
+points: {keep: "value != `0`", set: {unit: "`null`"}, stats: avg, allow_loss: [namespace, attributes, value]}
 delivery: {timeout_s: 7}
 """
 
@@ -68,10 +68,10 @@ def test_route_is_shown_with_both_sides_and_what_is_lost(routes: Path) -> None:
         "signs        session: secret ***",
         "rules out    value    integer",
         "             time_ns  max_age_s 300, max_ahead_s 0",
-        "points       keep   not all of them",
-        "             set    unit",
-        "             stats  avg becomes the value",
-        "             drops  namespace, attributes, value",
+        "points       keep        not all of them",
+        "             set         unit",
+        "             stats       avg becomes the value",
+        "             allow_loss  namespace, attributes, value",
         "lost         namespace   it does not arrive; series would merge (accepted)",
         "             attributes  nothing but host arrives; series would merge (accepted)",
         "             time_ns     only whole seconds arrive",
@@ -79,7 +79,7 @@ def test_route_is_shown_with_both_sides_and_what_is_lost(routes: Path) -> None:
         "delivery     direct, within 7 s, 2 s to connect",
         f"warnings     {routes}/route.yaml:8:13: warning: send.provider: counts loses time_ns "
         "(only whole seconds arrive); if that will do, write "
-        "`points: {drops: [namespace, attributes, value, time_ns]}`",
+        "`points: {allow_loss: [namespace, attributes, value, time_ns]}`",
     ]
 
 
@@ -149,7 +149,9 @@ def test_no_variable_needs_to_be_set(routes: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_other_routes_are_none_of_its_warnings(routes: Path) -> None:
-    (routes / "other.yaml").write_text(ROUTE.replace("whole-to-counts", "other").replace("drops: [", "drops: [unit, "))
+    (routes / "other.yaml").write_text(
+        ROUTE.replace("whole-to-counts", "other").replace("allow_loss: [", "allow_loss: [unit, ")
+    )
 
     facts = run("show", "whole-to-counts", "--routes", routes, "--json").json
 
@@ -170,7 +172,7 @@ def test_provider_is_shown_with_its_calls_and_what_it_holds(routes: Path) -> Non
         "holds        namespace   no",
         "             metric      yes",
         "             value       integers",
-        "             stats       no",
+        "             stats            no",
         "             unit        no",
         "             time        s",
         "             attributes  host",

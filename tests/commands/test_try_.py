@@ -262,7 +262,7 @@ send:
   request: {method: POST, path: /in, json: items}
   sign: zstack-session
   poll: {every_s: 0.05, sign: none}
-  declare: {once_per: [metric], item: metric, request: {method: POST, path: /meta, json: items}}
+  declare: {unique_by: [metric], item: metric, request: {method: POST, path: /meta, json: items}}
   outcome: [{status: 202, poll: body.job}, {status: 200, code: OK}]
 ---
 route: out

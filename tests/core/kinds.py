@@ -25,7 +25,7 @@ receive:
   each: {row: "[body.readings]", item: "unpivot(row, `null`)"}
   point: {namespace: body.name, metric: item.name, value: item.value, attributes: {host: body.host, zone: body.zone}}
 send:
-  one_per: {name: namespace, host: attributes.host, zone: attributes.zone}
+  group_by: {name: namespace, host: attributes.host, zone: attributes.zone}
   item: {member: "if(contains(given.members, metric), metric, 'qps')", value: value}
   request:
     method: POST
@@ -45,7 +45,7 @@ receive:
   each: {item: body.counts}
   point: {metric: item.name, value: item.value, time_ns: from_s(body.at), attributes: {host: body.host}}
 send:
-  one_per: {at: to_s(time_ns), host: attributes.host}
+  group_by: {at: to_s(time_ns), host: attributes.host}
   item: {name: metric, value: value}
   requests:
     json: {method: POST, path: /, json: {counts: items, at: at, host: host}}
@@ -64,13 +64,13 @@ rules:
 receive:
   request: {method: POST, path: /narrow, body: json}
   verify: [session]
-  refuse: [{when: "!(body.by)", reason: MISSING_FIELD, text: by is required}]
+  reject_report: [{when: "!(body.by)", reason: MISSING_FIELD, text: by is required}]
   each: {item: body.rows}
   point:
     {namespace: body.n, metric: item.m, value: item.v, stats: item.s, unit: item.u, time_ns: from_ms(item.t),
      attributes: item.a}
 send:
-  one_per: {n: namespace}
+  group_by: {n: namespace}
   item: {m: metric, v: value, s: stats, u: "lookup(given.units, unit) || 'NONE'", t: to_ms(time_ns), a: attributes}
   request: {method: POST, path: /narrow, json: {by: "'us'", n: n, rows: items}}
 """

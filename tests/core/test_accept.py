@@ -25,10 +25,10 @@ receive:
     post: {method: POST, path: "/{project}/metrics", body: json, input: body.report}
     get: {method: GET, path: /metrics, input: "{items: [query]}"}
   verify: [session]
-  refuse: [{when: "given.zone != 'a'", reason: NOT_ALLOWED, text: wrong zone}]
+  reject_report: [{when: "given.zone != 'a'", reason: NOT_ALLOWED, text: wrong zone}]
   each: {item: body.items}
   point: {namespace: "item.ns || given.project", metric: item.m, value: item.v}
-  partial: whole
+  on_bad_item: reject_report
 send: {item: metric, request: {method: POST, path: "/{given.zone}"}}
 """
 KNOWN = ("Authorization", "case-secret")
@@ -111,7 +111,9 @@ def test_route_whose_checks_fit_no_credential_takes_reports_of_nobody():
     ],
 )
 def test_members_that_nobody_reads_are_counted(more: dict[str, Any], read: str, count: int):
-    route = stand_in(ACME.replace("item.m,", f"{read},").replace("partial: whole", "partial: point"))
+    route = stand_in(
+        ACME.replace("item.m,", f"{read},").replace("on_bad_item: reject_report", "on_bad_item: reject_item")
+    )
 
     assert accepted({"m": "a", "v": 1}, route=route, **more).ignored == count
 
@@ -132,8 +134,8 @@ def test_one_bad_item_refuses_the_report_where_partial_is_whole():
     assert [each.index for each in caught.value.outcome.rejected] == [1]
 
 
-def test_one_bad_item_is_left_out_where_partial_is_point():
-    result = accepted({"m": "cpu"}, {"m": "cpu", "v": 1}, route=stand_in(ACME.replace("whole", "point")))
+def test_on_bad_item_reject_item_rejects_only_that_item():
+    result = accepted({"m": "cpu"}, {"m": "cpu", "v": 1}, route=stand_in(ACME.replace("reject_report", "reject_item")))
 
     assert [item.index for item in result.items] == [1]
     assert [(each.index, each.reason) for each in result.rejected] == [(0, Reason.MISSING_FIELD)]
@@ -141,7 +143,7 @@ def test_one_bad_item_is_left_out_where_partial_is_point():
 
 def test_report_of_bad_items_alone_is_refused_though_partial_is_point():
     with pytest.raises(CallerError, match="item 0: v is missing"):
-        accepted({"m": "cpu"}, route=stand_in(ACME.replace("whole", "point")))
+        accepted({"m": "cpu"}, route=stand_in(ACME.replace("reject_report", "reject_item")))
 
 
 @pytest.mark.parametrize(

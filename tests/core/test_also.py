@@ -6,7 +6,7 @@ from ipaddress import ip_network
 import pytest
 
 from gateway.core.accept import identify
-from gateway.core.also import Moment, answer_also
+from gateway.core.also import Moment, answer_local_call
 from gateway.core.errors import CallerError
 from gateway.core.issued import make_accounts
 from gateway.core.message import Caps, Message
@@ -33,7 +33,7 @@ receive:
   verify: [session]
   each: {item: body.items}
   point: {metric: item.m, value: item.v}
-  also:
+  local_calls:
     login:
       request: {method: POST, path: /login}
       verify: [session]
@@ -73,7 +73,7 @@ def logging_in(*accounts: Credential) -> Route:
     source = replace(
         route.source,
         checks=(Check(session, make_keyring([]), {}, make_accounts(accounts)),),
-        also_checks={"login": (Check(LOGIN, make_keyring([ADMIN]), {}),), "logout": None, "ping": None},
+        local_checks={"login": (Check(LOGIN, make_keyring([ADMIN]), {}),), "logout": None, "ping": None},
     )
     return replace(route, source=source)
 
@@ -93,10 +93,10 @@ def answered(
     """Return status and body of the answer. Raises CallerError."""
     request = Request(method, path, headers)
     match = make_snapshot([route]).match(request)
-    assert match is not None and match.form is not None and match.form.also is not None
+    assert match is not None and match.form is not None and match.form.local_call is not None
     message = Message(request, match.form.body)
     moment = Moment(now_ns, bytes(16), "an-id")
-    response = answer_also(match, match.form.also, message, moment, memory or Memory(), peer=peer)
+    response = answer_local_call(match, match.form.local_call, message, moment, memory or Memory(), peer=peer)
     return response.status, response.body.decode()
 
 
@@ -165,7 +165,7 @@ def test_session_of_nobody_is_not_issued(accounts: tuple[Credential, ...]):
 
 def test_anyone_may_log_in_where_whoever_reports_is_believed():
     route = logging_in()
-    open_to_all = replace(route.source, checks=None, also_checks=dict.fromkeys(route.source.also_checks))
+    open_to_all = replace(route.source, checks=None, local_checks=dict.fromkeys(route.source.local_checks))
 
     status, _ = answered("POST", "/login", route=replace(route, source=open_to_all))
 

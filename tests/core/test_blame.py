@@ -16,7 +16,7 @@ FORMS: tuple[Any, ...] = (
     {"metric": "b", "at": 1700000000, "tags": {"host": "x"}},
     {"metric": "c", "at": 1.5, "tags": ["x", "y"]},
 )
-REFUSED = failure(Reason.UPSTREAM_REFUSED, "some were refused")
+REFUSED = failure(Reason.UPSTREAM_REJECTED, "some were refused")
 
 
 def call() -> Call:
@@ -90,7 +90,7 @@ def test_refused_item_has_its_own_words_and_what_the_reporter_sent():
 def test_success_that_names_refused_items_is_none():
     outcome = blame(call(), Judged(Outcome(Code.OK), named=(Named(0, None, "bad"),)))
 
-    assert (outcome.code, outcome.reason, outcome.accepted) == (Code.INVALID_ARGUMENT, Reason.UPSTREAM_REFUSED, 3)
+    assert (outcome.code, outcome.reason, outcome.accepted) == (Code.INVALID_ARGUMENT, Reason.UPSTREAM_REJECTED, 3)
 
 
 def test_outcome_that_names_nothing_stays():

@@ -16,17 +16,17 @@ from tests.built import stand_in
 NOW = 1_700_000_000_000_000_000
 
 
-def target(once_per: str = "[metric, sort(keys(attributes))]", limits: str = "{}", item: str = "metric") -> Target:
+def target(unique_by: str = "[metric, sort(keys(attributes))]", limits: str = "{}", item: str = "metric") -> Target:
     return stand_in(f"""
 provider: acme
 given: {{zone: a}}
 limits: {limits}
 send:
-  one_per: [namespace]
+  group_by: [namespace]
   item: metric
   request: {{method: POST, path: /in, json: items}}
   declare:
-    once_per: {once_per}
+    unique_by: {unique_by}
     item: {item}
     request: {{method: PUT, path: "/meta/{{namespace}}/{{given.zone}}/{{call_id}}", json: {{at: now_ns, all: items}}}}
 """).target
@@ -109,7 +109,7 @@ def test_declaration_that_no_call_can_carry_is_too_large():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"once_per": "[length(value)]"}, {"item": "length(value)"}], ids=["once_per", "item"]
+    "wrong", [{"unique_by": "[length(value)]"}, {"item": "length(value)"}], ids=["unique_by", "item"]
 )
 def test_what_an_author_got_wrong_is_an_error_of_the_spec(wrong: dict[str, str]):
     with pytest.raises(SpecError, match="acme: length"):

@@ -170,7 +170,7 @@ def test_report_without_a_list_of_items_is_refused(body: Any, reason: Reason, me
 
 
 def test_empty_report_is_taken_where_the_vendor_takes_it():
-    assert decode(receive("empty: ok"), NAMES | {"body": {"data": []}}, now_ns=NOW) == ([], [])
+    assert decode(receive("allow_empty: true"), NAMES | {"body": {"data": []}}, now_ns=NOW) == ([], [])
 
 
 def test_nested_lists_are_walked_in_order_and_each_level_sees_those_above():
@@ -198,7 +198,7 @@ def test_inner_list_of_another_type_refuses_the_report():
 
 
 def test_reject_refuses_one_item_with_its_text():
-    form = receive("reject: [{when: item.v > `9`, reason: NOT_ALLOWED, text: 'no {item.m}'}]")
+    form = receive("reject_item: [{when: item.v > `9`, reason: NOT_ALLOWED, text: 'no {item.m}'}]")
 
     items, rejected = decode(form, NAMES | {"body": {"data": [{"m": "a", "v": 10}, {"m": "b", "v": 1}]}}, now_ns=NOW)
 
@@ -215,8 +215,10 @@ def test_reject_refuses_one_item_with_its_text():
     ],
 )
 def test_refuse_refuses_the_whole_report(body: Any, refused: tuple[Reason, str] | None):
-    rules = "refuse: [{when: \"matches(body.v, '1')\", reason: NOT_ALLOWED, text: 'version {body.v} is too old'}]"
-    refusals = receive(rules).refuse
+    rules = (
+        "reject_report: [{when: \"matches(body.v, '1')\", reason: NOT_ALLOWED, text: 'version {body.v} is too old'}]"
+    )
+    refusals = receive(rules).reject_report
 
     if refused is None:
         refuse(refusals, NAMES | {"body": body})

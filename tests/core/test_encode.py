@@ -37,7 +37,7 @@ def bodies(result: Encoded) -> list[Any]:
 def test_items_are_grouped_in_the_order_in_which_each_combination_first_appears():
     points = [point("x", namespace="b"), point("y", namespace="a"), point("z", namespace="b"), point("w")]
 
-    result = encoded(f"one_per: [namespace]\n  item: metric\n  {CALL}", *points)
+    result = encoded(f"group_by: [namespace]\n  item: metric\n  {CALL}", *points)
 
     assert bodies(result) == [["x", "z"], ["y"], ["w"]]
     assert [[item.index for item in call.items] for call in result.calls] == [[0, 2], [1], [3]]
@@ -47,13 +47,13 @@ def test_items_are_grouped_in_the_order_in_which_each_combination_first_appears(
 def test_values_of_another_type_are_another_group():
     points = [point("x", attributes={"n": "1"}), point("y", value=1)]
 
-    result = encoded(f"one_per: {{n: attributes.n || value}}\n  item: metric\n  {CALL}", *points)
+    result = encoded(f"group_by: {{n: attributes.n || value}}\n  item: metric\n  {CALL}", *points)
 
     assert bodies(result) == [["x"], ["y"]]
 
 
 def test_items_and_calls_see_the_names_of_their_group():
-    send = """one_per: {ns: namespace, kind: "attributes.kind || 'none'"}
+    send = """group_by: {ns: namespace, kind: "attributes.kind || 'none'"}
   item: {m: metric, ns: ns, zone: given.zone, at: now_ns}
   request: {method: PUT, path: "/{ns}/{kind}", json: {ns: ns, items: items, values: "points[*].value"}}"""
 
@@ -146,7 +146,7 @@ def test_call_is_rendered_byte_for_byte(call: str, request_: Request):
 
 
 def test_what_is_filled_into_a_path_stays_one_segment():
-    send = 'one_per: [namespace]\n  item: metric\n  request: {method: POST, path: "/v1/{namespace}/data"}'
+    send = 'group_by: [namespace]\n  item: metric\n  request: {method: POST, path: "/v1/{namespace}/data"}'
 
     (call,) = encoded(send, point("x", namespace="a/../b?c#ä"), base_path="/base").calls
 
@@ -185,7 +185,7 @@ def test_body_that_json_cannot_hold_is_refused():
 
 @pytest.mark.parametrize("namespace", ["..", ".", ""])
 def test_a_value_that_would_lead_to_another_path_is_rejected_and_harms_no_other(namespace: str):
-    send = 'one_per: [namespace]\n  item: metric\n  request: {method: POST, path: "/m/{namespace}/put", json: items}'
+    send = 'group_by: [namespace]\n  item: metric\n  request: {method: POST, path: "/m/{namespace}/put", json: items}'
 
     result = encoded(send, point("x", namespace="a"), point("y", namespace=namespace), point("z", namespace="b"))
 

@@ -10,7 +10,7 @@ from gateway.core.model import DataPoint, Secret
 from gateway.core.outcome import Code, Outcome, Reason, Rejected
 
 OK = Outcome(Code.OK)
-REFUSED = Outcome(Code.INVALID_ARGUMENT, Reason.UPSTREAM_REFUSED, "no")
+REFUSED = Outcome(Code.INVALID_ARGUMENT, Reason.UPSTREAM_REJECTED, "no")
 DOWN = Outcome(Code.UNAVAILABLE, Reason.UPSTREAM_DOWN, "down", retry_after_s=7)
 THROTTLED = Outcome(Code.RESOURCE_EXHAUSTED, Reason.THROTTLED, "slower")
 NOT_OURS = Outcome(Code.UNAUTHENTICATED, Reason.UPSTREAM_AUTH, "who are you")
@@ -47,14 +47,14 @@ def summary(outcome: Outcome) -> tuple[Any, ...]:
         pytest.param(folded(dropped=2), (Code.OK, None, 2, []), id="only dropped points"),
         pytest.param(
             folded(([0, 1], REFUSED)),
-            (Code.INVALID_ARGUMENT, Reason.UPSTREAM_REFUSED, 0, [0, 1]),
+            (Code.INVALID_ARGUMENT, Reason.UPSTREAM_REJECTED, 0, [0, 1]),
             id="all refused",
         ),
         pytest.param(
             folded(([0], OK), ([1], REFUSED)), (Code.INVALID_ARGUMENT, Reason.PARTIAL, 1, [1]), id="one of two refused"
         ),
         pytest.param(
-            folded(([0, 1, 2], replace(REFUSED, rejected=(Rejected(1, Reason.UPSTREAM_REFUSED, "old"),)))),
+            folded(([0, 1, 2], replace(REFUSED, rejected=(Rejected(1, Reason.UPSTREAM_REJECTED, "old"),)))),
             (Code.INVALID_ARGUMENT, Reason.PARTIAL, 2, [1]),
             id="one of a call refused by name",
         ),
@@ -89,7 +89,7 @@ def summary(outcome: Outcome) -> tuple[Any, ...]:
         ),
         pytest.param(
             folded(([0], REFUSED), refused=[1]),
-            (Code.INVALID_ARGUMENT, Reason.UPSTREAM_REFUSED, 0, [0, 1]),
+            (Code.INVALID_ARGUMENT, Reason.UPSTREAM_REJECTED, 0, [0, 1]),
             id="first in point order, the other way",
         ),
     ],
@@ -129,7 +129,7 @@ def test_item_that_became_several_points_is_counted_and_told_once():
 def test_item_that_failed_in_two_calls_is_told_in_the_words_of_the_first():
     (rejected,) = folded(([0], REFUSED), ([0], DOWN)).rejected
 
-    assert (rejected.reason, rejected.message) == (Reason.UPSTREAM_REFUSED, "no")
+    assert (rejected.reason, rejected.message) == (Reason.UPSTREAM_REJECTED, "no")
 
 
 def test_item_of_several_points_that_all_arrive_counts_once():

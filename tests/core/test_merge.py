@@ -8,7 +8,7 @@ from gateway.core.merge import Share, further_calls, is_refused_whole, merge, ou
 from gateway.core.model import DataPoint
 from gateway.core.outcome import Code, Outcome, Reason, Rejected, failure
 
-REFUSED = failure(Reason.UPSTREAM_REFUSED, "no")
+REFUSED = failure(Reason.UPSTREAM_REJECTED, "no")
 
 
 def share(owner: str, *indices: int) -> Share[str]:
@@ -47,8 +47,8 @@ def test_outcome_that_names_nothing_is_that_of_every_report(outcome: Outcome):
 
 
 def test_refused_items_are_told_to_their_own_reports_by_their_own_indices():
-    named = tuple(Rejected(number, Reason.UPSTREAM_REFUSED, f"no {number}") for number in (1, 4))
-    refused = Outcome(Code.INVALID_ARGUMENT, Reason.UPSTREAM_REFUSED, "no", accepted=3, rejected=named)
+    named = tuple(Rejected(number, Reason.UPSTREAM_REJECTED, f"no {number}") for number in (1, 4))
+    refused = Outcome(Code.INVALID_ARGUMENT, Reason.UPSTREAM_REJECTED, "no", accepted=3, rejected=named)
 
     outcomes = [outcome_of(part, refused) for part in MERGED.parts(MERGED.group.items)]
 

@@ -42,7 +42,7 @@ def signed_as(body: bytes, host: str = "h") -> Request:
 def cause(
     request: Request, error: Exception | None, *, also: bool = False, public_url: PublicUrl | None = None
 ) -> str | None:
-    checks = {"also_checks": {"login": (CHECK,)}} if also else {"checks": (CHECK,)}
+    checks = {"local_checks": {"login": (CHECK,)}} if also else {"checks": (CHECK,)}
     source = replace(ROUTE.source, public_url=public_url, **checks)
     match = Match(replace(ROUTE, source=source), ROUTE.source.receive.requests[0], {})
     return likely_cause(match, Message(request, "json"), error, now_ns=0)

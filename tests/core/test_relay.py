@@ -22,7 +22,7 @@ given: {version: v1}
 receive:
   request: {method: POST, path: "/old/{room}", body: json, input: body.call}
   verify: [session]
-  refuse: [{when: body.bad, reason: BAD_FIELD, text: it is bad}]
+  reject_report: [{when: body.bad, reason: BAD_FIELD, text: it is bad}]
 send:
   request:
     method: POST
@@ -120,9 +120,9 @@ def test_parameters_that_are_no_map_are_the_specs_to_mend():
         (200, Code.OK, None),
         (204, Code.OK, None),
         (302, Code.INTERNAL, Reason.UPSTREAM_GARBLED),
-        (400, Code.INVALID_ARGUMENT, Reason.UPSTREAM_REFUSED),
+        (400, Code.INVALID_ARGUMENT, Reason.UPSTREAM_REJECTED),
         (401, Code.UNAUTHENTICATED, Reason.UPSTREAM_AUTH),
-        (404, Code.NOT_FOUND, Reason.UPSTREAM_REFUSED),
+        (404, Code.NOT_FOUND, Reason.UPSTREAM_REJECTED),
         (429, Code.RESOURCE_EXHAUSTED, Reason.THROTTLED),
         (503, Code.UNAVAILABLE, Reason.UPSTREAM_DOWN),
     ],

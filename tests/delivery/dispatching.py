@@ -24,7 +24,7 @@ ACME = """
 provider: acme
 limits: {LIMITS}
 send:
-  one_per: [namespace]
+  group_by: [namespace]
   item: metric
   request: {method: POST, path: /, headers: {x-namespace: "{namespace}"}, json: items}
   outcome:

@@ -45,8 +45,8 @@ class Queueing:
         accepted = Accepted(ANYONE, items, mirrored=mirrored)
         return await self.outgoing.deliver(self.route, accepted, f"report-{metrics[0]}")
 
-    async def parked(self) -> list[StoredPoint]:
-        return await self.store.points(state=State.PARKED)
+    async def dead_letters(self) -> list[StoredPoint]:
+        return await self.store.points(state=State.DEAD_LETTER)
 
     async def until_empty(self, within_s: float = 10) -> None:
         """Wait until nothing is queued or leased."""

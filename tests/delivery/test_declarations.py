@@ -28,7 +28,7 @@ send:
   sign: session
   poll: {every_s: 0.05}
   declare:
-    once_per: [metric]
+    unique_by: [metric]
     item: metric
     request: {method: POST, path: /meta, json: items}
     outcome: [{status: 202, poll: body.job}, {status: [200, 409], code: OK}, {message: body.why}]
@@ -129,7 +129,7 @@ async def test_a_report_that_is_refused_again_is_not_repeated_again() -> None:
         await acme.report()
         outcome = await acme.report()
 
-    assert (outcome.reason, outcome.message) == (Reason.UPSTREAM_REFUSED, "not so")
+    assert (outcome.reason, outcome.message) == (Reason.UPSTREAM_REJECTED, "not so")
     assert acme.asked == [DECLARE, REPORT, REPORT, DECLARE, REPORT]
 
 
@@ -137,7 +137,7 @@ async def test_a_report_that_is_refused_right_after_its_declaration_is_not_repea
     async with reporting(DECLARES, in_turn(TAKEN, REFUSED)) as acme:
         outcome = await acme.report()
 
-    assert (outcome.reason, outcome.message) == (Reason.UPSTREAM_REFUSED, "not so")
+    assert (outcome.reason, outcome.message) == (Reason.UPSTREAM_REJECTED, "not so")
     assert acme.asked == [DECLARE, REPORT]
 
 
@@ -156,7 +156,7 @@ async def test_a_declaration_that_is_refused_fails_the_report_and_is_tried_again
     async with reporting(DECLARES, in_turn(REFUSED, TAKEN)) as acme:
         first, second = await acme.report(), await acme.report()
 
-    assert (first.code, first.reason) == (Code.INVALID_ARGUMENT, Reason.UPSTREAM_REFUSED)
+    assert (first.code, first.reason) == (Code.INVALID_ARGUMENT, Reason.UPSTREAM_REJECTED)
     assert first.message == "declaring: not so"
     assert second.ok
     assert acme.asked == [DECLARE, DECLARE, REPORT]

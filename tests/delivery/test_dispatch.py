@@ -94,7 +94,7 @@ async def test_one_poison_report_among_a_thousand_is_found_in_few_further_calls(
     outcomes = [report.result() for report in reports]
     assert all(report.result().ok for report in held)
     assert [number for number, outcome in enumerate(outcomes) if not outcome.ok] == [700]
-    assert (outcomes[700].code, outcomes[700].reason) == (Code.INVALID_ARGUMENT, Reason.UPSTREAM_REFUSED)
+    assert (outcomes[700].code, outcomes[700].reason) == (Code.INVALID_ARGUMENT, Reason.UPSTREAM_REJECTED)
     assert outcomes[700].message == "bad metric"
     assert len(here.calls) - MAX_CALLS_OF_A_GROUP - 1 <= 4 * log2(1000)
 

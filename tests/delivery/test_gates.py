@@ -168,7 +168,7 @@ async def test_bad_data_points_close_no_gate() -> None:
         outcomes = [await here.report("a") for _ in range(FAILURES + 1)]
 
     assert [each.message for each in outcomes] == ["bad"] * (FAILURES + 1)
-    assert outcomes[0] == Outcome(Code.INVALID_ARGUMENT, Reason.UPSTREAM_REFUSED, "bad", rejected=outcomes[0].rejected)
+    assert outcomes[0] == Outcome(Code.INVALID_ARGUMENT, Reason.UPSTREAM_REJECTED, "bad", rejected=outcomes[0].rejected)
 
 
 async def test_a_fault_of_our_own_says_nothing_of_the_target() -> None:

@@ -81,10 +81,10 @@ async def test_what_may_succeed_later_is_tried_again(tmp_path: Path, bad: object
     async with Upstream(behaviour) as upstream, queueing(tmp_path, queued_route(upstream)) as queue:
         await queue.report("a")
         await queue.until_empty()
-        parked = await queue.parked()
+        dead_letters = await queue.dead_letters()
 
     assert metrics(upstream) == [["a"], ["a"]]
-    assert parked == []
+    assert dead_letters == []
 
 
 async def test_a_target_that_fails_is_logged_once_then_its_change_and_its_recovery(tmp_path: Path) -> None:
@@ -118,13 +118,15 @@ async def test_points_that_a_target_rejects_as_if_it_were_not_there_block_no_oth
                 while len({metric for call in metrics(upstream) for metric in call if "poison" not in call}) < 40:
                     await asyncio.sleep(0.01)
             await queue.until_empty(60)
-            parked = await queue.parked()
+            dead_letters = await queue.dead_letters()
 
-    assert {each.message for each in parked} == {"no such metric"}
-    assert len(parked) == 4
+    assert {each.message for each in dead_letters} == {"no such metric"}
+    assert len(dead_letters) == 4
 
 
-async def test_what_is_refused_is_parked_with_the_words_of_the_upstream_and_harms_no_other(tmp_path: Path) -> None:
+async def test_what_is_refused_becomes_a_dead_letter_with_the_words_of_the_upstream_and_harms_no_other(
+    tmp_path: Path,
+) -> None:
     upstreams: list[Upstream] = []
     go = asyncio.Event()
     async with Upstream(once(go, refusing(upstreams, "bad"))) as upstream:
@@ -134,10 +136,10 @@ async def test_what_is_refused_is_parked_with_the_words_of_the_upstream_and_harm
                 await queue.report(metric)
             go.set()
             await queue.until_empty()
-            parked = await queue.parked()
+            dead_letters = await queue.dead_letters()
 
-    assert [(each.report_id, each.reason, each.message) for each in parked] == [
-        ("report-bad", "UPSTREAM_REFUSED", "bad metric")
+    assert [(each.report_id, each.reason, each.message) for each in dead_letters] == [
+        ("report-bad", "UPSTREAM_REJECTED", "bad metric")
     ]
     taken = [call for call in metrics(upstream) if "bad" not in call]
     assert sorted(metric for call in taken for metric in call) == ["a", "b"]
@@ -154,32 +156,32 @@ async def test_many_that_are_refused_do_not_keep_the_queue_for_themselves(tmp_pa
                 await queue.report(metric)
             go.set()
             await queue.until_empty()
-            parked = await queue.parked()
+            dead_letters = await queue.dead_letters()
 
-    assert sorted(each.report_id for each in parked) == sorted(f"report-{metric}" for metric in bad)
+    assert sorted(each.report_id for each in dead_letters) == sorted(f"report-{metric}" for metric in bad)
     assert "good" in [metric for call in metrics(upstream) for metric in call]
 
 
-async def test_item_that_is_named_is_parked_and_the_others_are_taken(tmp_path: Path) -> None:
+async def test_item_that_is_named_becomes_a_dead_letter_and_the_others_are_taken(tmp_path: Path) -> None:
     async with Upstream(answers(422, b"[1]")) as upstream, queueing(tmp_path, queued_route(upstream)) as queue:
         await queue.report("a", "b", "c")
         await queue.until_empty()
-        parked = await queue.parked()
+        dead_letters = await queue.dead_letters()
 
     assert metrics(upstream) == [["a", "b", "c"]]
-    assert [(each.index, each.message) for each in parked] == [(1, "named")]
+    assert [(each.index, each.message) for each in dead_letters] == [(1, "named")]
 
 
-async def test_a_point_that_has_become_too_old_meanwhile_is_parked(tmp_path: Path) -> None:
+async def test_a_point_that_has_become_too_old_meanwhile_becomes_a_dead_letter(tmp_path: Path) -> None:
     behaviour = in_turn(answers(503), TAKES)
     async with Upstream(behaviour) as upstream, queueing(tmp_path, queued_route(upstream, AGED)) as queue:
         await queue.report("old", time_ns=time.time_ns() - 59_900_000_000)
         await queue.report("new")
         await queue.until_empty()
-        parked = await queue.parked()
+        dead_letters = await queue.dead_letters()
 
-    assert [each.reason for each in parked] in (["TOO_OLD"], [])
-    assert all(each.report_id == "report-old" for each in parked)
+    assert [each.reason for each in dead_letters] in (["TOO_OLD"], [])
+    assert all(each.report_id == "report-old" for each in dead_letters)
     assert "new" in metrics(upstream)[-1]
 
 
@@ -217,16 +219,16 @@ async def test_a_report_that_the_upstream_always_fails_at_keeps_no_other_from_it
     assert [each.report_id for each in left] == ["report-ill"]
 
 
-async def test_a_point_whose_route_is_gone_is_parked(tmp_path: Path) -> None:
+async def test_a_point_whose_route_is_gone_becomes_a_dead_letter(tmp_path: Path) -> None:
     go = asyncio.Event()
     async with Upstream(once(go, answers(503))) as upstream, queueing(tmp_path, queued_route(upstream)) as queue:
         await queue.report("a")
         queue.snapshot = make_snapshot([])
         go.set()
         await queue.until_empty()
-        parked = await queue.parked()
+        dead_letters = await queue.dead_letters()
 
-    assert [each.reason for each in parked] == ["ROUTE_GONE"]
+    assert [each.reason for each in dead_letters] == ["ROUTE_GONE"]
 
 
 async def test_a_disk_that_could_not_be_read_for_a_while_ends_nothing(tmp_path: Path) -> None:
@@ -254,14 +256,14 @@ async def test_what_comes_for_a_new_target_while_all_ends_starts_nothing(tmp_pat
     assert asyncio.all_tasks() == tasks
 
 
-async def test_a_parked_point_that_is_retried_is_delivered(tmp_path: Path) -> None:
+async def test_a_dead_letter_that_is_retried_is_delivered(tmp_path: Path) -> None:
     behaviour = in_turn(answers(400, b"no"), TAKES)
     async with Upstream(behaviour) as upstream, queueing(tmp_path, queued_route(upstream)) as queue:
         await queue.report("a")
         await queue.until_empty()
-        (parked,) = await queue.parked()
-        await queue.store.retry([parked.id])
-        queue.outgoing.wake(parked.destination)
+        (dead,) = await queue.dead_letters()
+        await queue.store.retry([dead.id])
+        queue.outgoing.wake(dead.destination)
         await queue.until_empty()
 
     assert metrics(upstream) == [["a"], ["a"]]

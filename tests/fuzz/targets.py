@@ -160,7 +160,7 @@ def body(data: bytes) -> None:
     request = replace(request, body=data[CHOICE_BYTES:])
     route = replace(trial.route, source=replace(trial.route.source, checks=None))
     match = make_snapshot([route]).match(request)
-    if match is None or match.form is None or match.form.also is not None or route.is_relay:
+    if match is None or match.form is None or match.form.local_call is not None or route.is_relay:
         return
     try:
         accept(match, match.read(request), now_ns=trial.case.now_ns, replays=Forgetful())

@@ -24,7 +24,7 @@ receive:
   provider: zstack
   credentials: [{secret: "${ZSTACK_SESSION}"}]
   from: [127.0.0.0/8]
-points: {drops: [time_ns]}
+points: {allow_loss: [time_ns]}
 send:
   provider: tencent-receiver
   url: ${UPSTREAM}
@@ -88,7 +88,7 @@ async def kept(folder: Path) -> list[StoredPoint]:
 
 
 async def deliver_the_rest(folder: Path, sink: Sink, gateway: int) -> list[StoredPoint]:
-    """Run gateways that are left alone until nothing waits any more; return what is left, all of it parked."""
+    """Run gateways that are left alone until nothing waits any more; return what is left, all of them dead letters."""
     async with asyncio.timeout(LONGEST_REST_S):
         while True:
             upstream = Upstream(sink.for_gateway(gateway), at_once=True)
@@ -97,7 +97,7 @@ async def deliver_the_rest(folder: Path, sink: Sink, gateway: int) -> list[Store
                 serves.process.signal(signal.SIGTERM)
                 assert await serves.process.gone() == 0
             left = await kept(folder)
-            if all(point.state is State.PARKED for point in left):
+            if all(point.state is State.DEAD_LETTER for point in left):
                 return left
             gateway += 1
 

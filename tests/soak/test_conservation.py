@@ -40,7 +40,7 @@ async def live_and_be_killed(folder: Path, sink: Sink, reporters: Reporters, ran
             await gateway.process.gone()
 
 
-async def test_what_was_acknowledged_is_delivered_or_parked_whatever_fails(tmp_path: Path) -> None:
+async def test_what_was_acknowledged_is_delivered_or_a_dead_letter(tmp_path: Path) -> None:
     print(f"GATEWAY_SOAK_SEED={SEED}")
     random = Random(SEED)
     sink = Sink(SEED, faults=FAULTS_OF_A_HUNDRED, poison=POISON)
@@ -51,15 +51,15 @@ async def test_what_was_acknowledged_is_delivered_or_parked_whatever_fails(tmp_p
     sink.faults = 0
     left = await deliver_the_rest(tmp_path, sink, KILLS)
 
-    parked = {number_of(point) for point in left}
-    arrived = sink.taken.keys() | parked
+    dead_letters = {number_of(point) for point in left}
+    arrived = sink.taken.keys() | dead_letters
     with_poison = {number for report in reporters.reports for number in report if any(n in POISON for n in report)}
     twice = Counter(taken.fault or "kill" for all_taken in sink.taken.values() for taken in all_taken[:-1])
-    print(f"{len(reporters.acknowledged)} acknowledged, {len(parked)} parked, {twice=}, {sink.failed=}")
+    print(f"{len(reporters.acknowledged)} acknowledged, {len(dead_letters)} dead letters, {twice=}, {sink.failed=}")
     assert reporters.acknowledged <= arrived
     assert arrived <= reporters.acknowledged | reporters.unanswered
-    assert not sink.taken.keys() & parked
-    assert parked <= with_poison
+    assert not sink.taken.keys() & dead_letters
+    assert dead_letters <= with_poison
     assert {point.message for point in left} == {POISON_WORDS}
     assert sink.unexplained() == {}
     assert len(sink.failed) > len(INSTEAD_OF_TAKING)

@@ -48,7 +48,7 @@ async def test_an_upstream_that_was_down_gets_all_of_it_once_it_is_back(tmp_path
     assert grown < MOST_GROWTH_BYTES
 
 
-async def test_one_poison_report_among_a_thousand_is_parked_and_999_are_delivered(tmp_path: Path) -> None:
+async def test_one_poison_report_among_a_thousand_becomes_a_dead_letter_and_999_are_delivered(tmp_path: Path) -> None:
     poison, reporters, open_now = 500, Reporters(), asyncio.Event()
     sink = Sink(poison=range(poison, poison + 1), opens=open_now)
     async with Upstream(sink.for_gateway(0), at_once=True) as upstream, serving(tmp_path, upstream) as gateway:

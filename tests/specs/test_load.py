@@ -178,7 +178,7 @@ def test_attributes_that_a_route_reads_are_stated_when_its_loss_is_computed(tmp_
 
     _, found = loaded(tmp_path, {"a.yaml": "---\n".join([route, acme, lossy, SESSION])}, {"OUT": "outward"})
 
-    what = "send.provider: lossy loses unit (it does not arrive); if that will do, write `points: {drops: [unit]}`"
+    what = "send.provider: lossy loses unit (it does not arrive); if that will do, write `points: {allow_loss: [unit]}`"
     assert found == [f"a.yaml:3:18: warning: {what}"]
 
 
@@ -424,12 +424,14 @@ def test_watch_says_what_no_case_makes_non_null(tmp_path: Path, cases: str, said
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        pytest.param(1, ["a.yaml:7:19: warning: receive.refuse[0].when: no case makes this true"], id="never"),
+        pytest.param(1, ["a.yaml:7:26: warning: receive.reject_report[0].when: no case makes this true"], id="never"),
         pytest.param(-1, [], id="in one case"),
     ],
 )
 def test_watch_says_which_condition_no_case_makes_true(tmp_path: Path, value: int, said: list[str]):
-    acme = ACME.replace("send:", "  refuse: [{when: 'body[0].v < `0`', reason: BAD_FIELD, text: negative}]\nsend:")
+    acme = ACME.replace(
+        "send:", "  reject_report: [{when: 'body[0].v < `0`', reason: BAD_FIELD, text: negative}]\nsend:"
+    )
     acme += f"cases: [{{case: one, request: {{json: [{{m: a, v: {value}, u: s}}]}}}}, {OK_CASE}]\n"
     specs, _ = loaded(tmp_path, {"a.yaml": f"{acme}---\n{SESSION}"}, trials=True)
 

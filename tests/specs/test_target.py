@@ -16,7 +16,7 @@ send: &target
   tls: {ca: "${CA}"}
 mirrors:
 - {mirror: copy, <<: *target}
-points: {drops: [time_ns]}
+points: {allow_loss: [time_ns]}
 """
 
 

@@ -18,7 +18,7 @@ send:
   credential: {key: k, secret: s3cret}
   given: {region: sh}
   tls: TLS
-points: {drops: [time_ns]}
+points: {allow_loss: [time_ns]}
 cases:
 - case: one
   env: {URL: "http://b.example"}

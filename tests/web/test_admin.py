@@ -95,7 +95,7 @@ async def test_the_load_of_the_start_is_the_last_one_at_first(gateway: Running) 
 
 async def test_refused_reports_are_listed(gateway: Running) -> None:
     await gateway.send(raw_report(session="OAuth nope"))
-    [line] = (await gateway.probe("/api/refused")).json["refused"]
+    [line] = (await gateway.probe("/api/reports/rejected")).json["refused"]
 
     assert (line["route"], line["reason"]) == ("zstack-to-tencent", "UNKNOWN_KEY")
 
@@ -138,7 +138,9 @@ async def test_targets_tell_whether_they_are_called() -> None:
     }
 
 
-@pytest.mark.parametrize("path", ["/api", "/api/routes", "/api/reload", "/api/targets", "/api/refused", "/metrics"])
+@pytest.mark.parametrize(
+    "path", ["/api", "/api/routes", "/api/reload", "/api/targets", "/api/reports/rejected", "/metrics"]
+)
 async def test_no_answer_shows_a_secret(path: str) -> None:
     async with administered(says(1013, f"{KEY} {SESSION}"), admin_token=Secret("hush")) as gateway:
         await gateway.send(raw_report())
@@ -301,7 +303,7 @@ async def test_every_path_of_the_document_answers_as_it_says(gateway: Running) -
         ("/api", "GET"),
         ("/api/routes", "GET"),
         ("/api/targets", "GET"),
-        ("/api/refused", "GET"),
+        ("/api/reports/rejected", "GET"),
         ("/api/queue", "GET"),
         ("/api/queue/points", "GET"),
         ("/api/queue/point", "GET"),

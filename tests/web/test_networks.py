@@ -137,7 +137,7 @@ async def test_cause_is_told_at_most_once_a_second(tmp_path: Path) -> None:
 async def test_admin_port_lists_the_last_refused_reports_the_newest_first(tmp_path: Path) -> None:
     async with running(routes=routes(tmp_path)) as gateway:
         replies = [await gateway.send(each) for each in (report(body=""), report(), report("https://h/report"))]
-        listed = (await gateway.probe("/api/refused")).json["refused"]
+        listed = (await gateway.probe("/api/reports/rejected")).json["refused"]
 
     assert [reply.status for reply in replies] == [401, 200, 401]
     assert [each["request_id"] for each in listed] == [
@@ -152,7 +152,7 @@ async def test_admin_port_keeps_a_hundred_refused_reports(tmp_path: Path) -> Non
     async with running(routes=routes(tmp_path)) as gateway:
         for _ in range(KEPT_REFUSALS + 1):
             await gateway.send(report(body=""))
-        listed = (await gateway.probe("/api/refused")).json["refused"]
+        listed = (await gateway.probe("/api/reports/rejected")).json["refused"]
 
     assert len(listed) == KEPT_REFUSALS
     assert all("cause" not in each for each in listed[: KEPT_REFUSALS // 2])

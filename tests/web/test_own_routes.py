@@ -60,7 +60,7 @@ async def test_each_namespace_of_a_report_is_a_call_of_its_own(many: Path) -> No
         ({"b": 1013}, 400, "PARTIAL", "1 of 3 items were not taken; the first is item 1: 1013 of b"),
         ({"c": 1006}, 429, "PARTIAL", "1 of 3 items were not taken; the first is item 2: 1006 of c"),
         ({"b": 1013, "c": 1006}, 429, "PARTIAL", "2 of 3 items were not taken; the first is item 1: 1013 of b"),
-        ({"a": 1013, "b": 1013, "c": 1012}, 400, "UPSTREAM_REFUSED", "1013 of a"),
+        ({"a": 1013, "b": 1013, "c": 1012}, 400, "UPSTREAM_REJECTED", "1013 of a"),
         ({"a": 1013, "b": 1011, "c": 1012}, 503, "UPSTREAM_AUTH", "1011 of b"),
     ],
     ids=["one refused", "one to repeat", "one of each", "all refused", "all, and one not our reporter's fault"],

@@ -62,7 +62,7 @@ async def test_the_queue_tells_how_much_is_stored_for_each_target(tmp_path: Path
         "target": "send",
         "queued": 0,
         "leased": 0,
-        "parked": 2,
+        "dead_letter": 2,
         "oldest_s": None,
         "attempts": 0,
         "reason": None,
@@ -88,12 +88,12 @@ async def test_a_target_that_fails_tells_its_error_its_attempts_and_the_next(tmp
     assert 0 <= target["next_attempt_in_s"] < 2
 
 
-async def test_a_parked_point_tells_what_it_is_and_why_it_is_parked(tmp_path: Path) -> None:
+async def test_a_dead_letter_is_shown_with_its_reason(tmp_path: Path) -> None:
     async with queueing(tmp_path, REFUSES, "a") as gateway:
         [point] = await points(gateway)
 
-    assert (point["route"], point["target"], point["state"]) == (ROUTE, "send", "parked")
-    assert (point["reason"], point["message"]) == ("UPSTREAM_REFUSED", "no such namespace")
+    assert (point["route"], point["target"], point["state"]) == (ROUTE, "send", "dead_letter")
+    assert (point["reason"], point["message"]) == ("UPSTREAM_REJECTED", "no such namespace")
     assert (point["point"]["metric"], point["point"]["value"]) == ("a", 1)
     assert point["received"] > 1_700_000_000
 
@@ -102,7 +102,7 @@ async def test_a_parked_point_tells_what_it_is_and_why_it_is_parked(tmp_path: Pa
     ("query", "metrics"),
     [
         ("", ["a", "b", "c"]),
-        ("?state=parked&target=send", ["a", "b", "c"]),
+        ("?state=dead_letter&target=send", ["a", "b", "c"]),
         ("?state=queued", []),
         ("?route=another", []),
         ("?target=another", []),
@@ -120,7 +120,7 @@ async def test_points_are_listed_by_filter_and_page_by_page(tmp_path: Path, quer
 @pytest.mark.parametrize(
     ("path", "status", "said"),
     [
-        ("points?state=lost", 400, "state: 'lost' is none of queued, leased, parked"),
+        ("points?state=lost", 400, "state: 'lost' is none of queued, leased, dead_letter"),
         ("points?limit=-1", 400, "limit: '-1' is not a whole number"),
         ("points?after=1234567890123456789", 400, "is not a whole number"),
         ("point", 400, "id is missing"),
@@ -142,7 +142,9 @@ async def test_one_point_is_told_by_its_id(tmp_path: Path) -> None:
     assert reply.json["point"]["metric"] == "b"
 
 
-@pytest.mark.parametrize("body", [{"ids": [1]}, {"state": "parked"}, {"state": "parked", "route": ROUTE}], ids=str)
+@pytest.mark.parametrize(
+    "body", [{"ids": [1]}, {"state": "dead_letter"}, {"state": "dead_letter", "route": ROUTE}], ids=str
+)
 async def test_a_retried_point_is_delivered_at_once(tmp_path: Path, body: object) -> None:
     async with queueing(tmp_path, in_turn(REFUSES, TAKEN), "a") as gateway:
         reply = await change(gateway, "retry", body)
@@ -159,8 +161,8 @@ async def test_a_retried_point_is_delivered_at_once(tmp_path: Path, body: object
     [
         ({"ids": [2, 77]}, 1, [1, 3]),
         ({"ids": []}, 0, [1, 2, 3]),
-        ({"state": "parked"}, 3, []),
-        ({"state": "parked", "target": "another"}, 0, [1, 2, 3]),
+        ({"state": "dead_letter"}, 3, []),
+        ({"state": "dead_letter", "target": "another"}, 0, [1, 2, 3]),
         ({"state": "queued"}, 0, [1, 2, 3]),
     ],
     ids=str,
@@ -181,9 +183,9 @@ async def test_dropped_points_are_gone_and_no_others(
     [
         {},
         {"route": ROUTE},
-        {"ids": [1], "state": "parked"},
+        {"ids": [1], "state": "dead_letter"},
         {"ids": [1], "target": "send"},
-        {"state": "parked", "rout": "another"},
+        {"state": "dead_letter", "rout": "another"},
         {"state": "lost"},
         {"ids": ["1"]},
     ],
@@ -238,13 +240,13 @@ async def test_the_mode_of_a_route_and_its_mirrors_are_told(tmp_path: Path) -> N
 
 async def test_metrics_tell_what_is_stored(tmp_path: Path) -> None:
     async with queueing(tmp_path, REFUSES, "a", "b") as gateway:
-        parked = await gateway.counted("gateway_queue_points", route=ROUTE, target="send", state="parked")
+        dead = await gateway.counted("gateway_queue_points", route=ROUTE, target="send", state="dead_letter")
         waiting = await gateway.counted("gateway_queue_points", route=ROUTE, target="send", state="queued")
         size = await gateway.counted("gateway_queue_bytes", route=ROUTE, target="send")
         oldest_s = await gateway.counted("gateway_queue_oldest_seconds", route=ROUTE)
         failing = await gateway.counted("gateway_queue_failing")
 
-    assert (parked, waiting, oldest_s, failing) == (2, 0, 0, 0)
+    assert (dead, waiting, oldest_s, failing) == (2, 0, 0, 0)
     assert size > 0
 
 

@@ -35,7 +35,7 @@ given: {version: v2}
 receive:
   request: {method: POST, path: "/old/{room}", body: json}
   verify: [zstack-session]
-  refuse: [{when: "!(body.start)", reason: MISSING_FIELD, text: start is missing}]
+  reject_report: [{when: "!(body.start)", reason: MISSING_FIELD, text: start is missing}]
   replies:
     error: {status: error.status, json: {ours: reason}}
     errors: {INVALID_ARGUMENT: {status: 422}, default: {status: 555}}
@@ -526,7 +526,7 @@ async def test_an_upstream_that_is_not_there_is_down(image: Path) -> None:
     ("status", "labels"),
     [
         (200, {"code": "OK", "reason": ""}),
-        (404, {"code": "NOT_FOUND", "reason": "UPSTREAM_REFUSED"}),
+        (404, {"code": "NOT_FOUND", "reason": "UPSTREAM_REJECTED"}),
         (503, {"code": "UNAVAILABLE", "reason": "UPSTREAM_DOWN"}),
     ],
 )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.core.accept import ANYONE, Accepted, accept, reply_names
-from gateway.core.also import Moment, answer_also
+from gateway.core.also import Moment, answer_local_call
 from gateway.core.blame import blame
 from gateway.core.cases.differences import differences
 from gateway.core.cases.parts import (
@@ -119,9 +119,9 @@ def _check_for(draft: Draft, route: Route, recipe: str | None) -> Check | None:
 
 def _checks_for(draft: Draft, route: Route) -> tuple[Check, ...] | None:
     match = make_snapshot([route]).match(draft.render())
-    if match is None or match.form is None or match.form.also is None:
+    if match is None or match.form is None or match.form.local_call is None:
         return route.source.checks
-    return route.source.also_checks[match.form.name]
+    return route.source.local_checks[match.form.name]
 
 
 def _calling_by(route: Route, wanted: str) -> Route:
@@ -191,10 +191,10 @@ class _Run:
             raise Mismatch(f"request: no call of {self.route.name} has the path {request.path}")
         message = match.read(request)
         try:
-            also = match.expect_call(request.method).also
-            if also is not None:
+            call = match.expect_call(request.method).local_call
+            if call is not None:
                 moment = Moment(self.case.now_ns, _ENTROPY, "0" * 32)
-                self.answered = answer_also(match, also, message, moment, Forgetful())
+                self.answered = answer_local_call(match, call, message, moment, Forgetful())
                 self.outcome = Outcome(Code.OK)
                 return
             if self.route.is_relay:

@@ -49,7 +49,7 @@ def upper(text: Any) -> str:
 
 
 def if_(condition: Any, then: Any, otherwise: Any = None) -> Any:
-    """Return `then` where the condition is true as JMESPath sees it: null, false and what is empty are not."""
+    """Return `on_failure` where the condition is true as JMESPath sees it: null, false and what is empty are not."""
     return otherwise if condition is None or condition is False or condition in ("", [], {}) else then
 
 

@@ -89,11 +89,11 @@ def _read(target: Target, receive: Receive, call: Call) -> DataPoint:
     source = Source(provider=target.provider, receive=receive, checks=None, given=target.given, rules=())
     request = call.draft.render()
     match = make_snapshot([Route(name="probe", source=source, target=target)]).match(request)
-    if match is None or match.form is None or match.form.also is not None:
+    if match is None or match.form is None or match.form.local_call is not None:
         raise NotHeld(f"no request of `receive` is {request.method} {request.path}")
     who = Verified(target.recipe.name if target.recipe else "none", None, {})
     names = request_names(match, Message(request, match.form.body), who)
-    refuse(receive.refuse, names)
+    refuse(receive.reject_report, names)
     items, rejected = decode(receive, names, now_ns=NOW_NS)
     if rejected or not items:
         raise NotHeld(rejected[0].message if rejected else "nothing is read from it")

@@ -20,7 +20,7 @@ from gateway.core.stored import Depth, Destination, Failing, State, StoredPoint
 from gateway.delivery.store import listing
 from gateway.delivery.store.free_space import FreeSpace
 from gateway.delivery.store.records import LeasedPoint, Limits, Row, read_point
-from gateway.delivery.store.schema import PARKED, QUEUED
+from gateway.delivery.store.schema import DEAD_LETTER, QUEUED
 from gateway.delivery.store.statements import (
     COUNT,
     IDS,
@@ -28,10 +28,10 @@ from gateway.delivery.store.statements import (
     LEASE,
     NEXT_DUE,
     OLDEST,
-    PARK,
     POSTPONE,
     POSTPONED,
     RETRY,
+    TO_DEAD_LETTER,
     as_list,
 )
 from gateway.delivery.store.tally import Tally
@@ -148,17 +148,17 @@ class Ledger:
         self._connection.execute(POSTPONE, names)
         self._pending.released.extend(ids)
 
-    def park(self, ids: Collection[int], reason: Reason, message: str) -> None:
+    def dead_letter(self, ids: Collection[int], reason: Reason, message: str) -> None:
         """End a lease, and put the points aside for a person."""
-        self._move(ids, QUEUED, PARKED)
-        self._connection.execute(PARK, {"ids": as_list(ids), "reason": reason, "message": _writable(message)})
+        self._move(ids, QUEUED, DEAD_LETTER)
+        self._connection.execute(TO_DEAD_LETTER, {"ids": as_list(ids), "reason": reason, "message": _writable(message)})
         self._pending.released.extend(ids)
 
     def retry(self, ids: Collection[int]) -> int:
-        """Make parked and postponed points due at once, as if they were new; return how many there were."""
+        """Make dead-lettered and postponed points due at once, as if they were new; return how many there were."""
         held: set[int] = set().union(*self._held.values())
         free = set(ids) - (held - set(self._pending.released))
-        self._move(free, PARKED, QUEUED)
+        self._move(free, DEAD_LETTER, QUEUED)
         for number, lowest in self._lowest.items():
             self._lowest[number] = min([lowest, *free])
         return self._connection.execute(RETRY, {"ids": as_list(free)}).rowcount
@@ -194,9 +194,9 @@ class Ledger:
             except ValueError:
                 unreadable.append(point_id)
         if unreadable:
-            log.error("points in the queue cannot be read; they are parked", points=len(unreadable))
+            log.error("unreadable points in the queue were made dead letters", points=len(unreadable))
             with self.transaction():
-                self.park(unreadable, Reason.INTERNAL, "what lies on disk is not a data point")
+                self.dead_letter(unreadable, Reason.INTERNAL, "what lies on disk is not a data point")
         held.update(point.id for point in leased)
         return leased
 
@@ -293,7 +293,7 @@ class Ledger:
         return Depth(
             queued=self._tally.points[number, QUEUED] - leased,
             leased=leased,
-            parked=self._tally.points[number, PARKED],
+            dead_letter=self._tally.points[number, DEAD_LETTER],
             bytes=self._tally.bytes_of(number),
             oldest_ns=self._oldest_ns(number),
             failing=None if postponed is None else Failing(*postponed),

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from typing import Any
 
 from gateway.core.stored import Destination, State, StoredPoint
-from gateway.delivery.store.schema import PARKED
+from gateway.delivery.store.schema import DEAD_LETTER
 from gateway.delivery.store.statements import LIST, as_list
 
 MAX_PAGE_CHARS = 4_194_304
@@ -36,7 +36,7 @@ def points(
 
 def _point(point_id: int, route: str, target: str, report_id: str, index: int, *more: Any) -> StoredPoint:
     received_ns, on_disk, is_held, attempts, not_before_ns, reason, message, text = more
-    state = State.PARKED if on_disk == PARKED else State.LEASED if is_held else State.QUEUED
+    state = State.DEAD_LETTER if on_disk == DEAD_LETTER else State.LEASED if is_held else State.QUEUED
     return StoredPoint(
         point_id,
         Destination(route, target),

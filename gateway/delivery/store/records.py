@@ -51,7 +51,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class LeasedPoint:
-    """A point that its holder must ack, postpone, park or release. `attempts` counts how often it was postponed."""
+    """A leased point, to be acked, postponed, dead-lettered or released. `attempts` counts the postponements."""
 
     id: int
     report_id: str

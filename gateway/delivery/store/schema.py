@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 Migration = Callable[[sqlite3.Connection], None]
 
 # What a point is on disk; whether it is leased is known to the running process alone.
-QUEUED, PARKED = 0, 1
+QUEUED, DEAD_LETTER = 0, 1
 
 
 class NewerVersion(Exception):
@@ -45,10 +45,15 @@ def _points(connection: sqlite3.Connection) -> None:
         )
     """)
     connection.execute("CREATE INDEX points_due ON points (destination, state, not_before_ns)")
-    connection.execute(f"CREATE INDEX points_parked ON points (id) WHERE state = {PARKED}")
+    connection.execute(f"CREATE INDEX points_parked ON points (id) WHERE state = {DEAD_LETTER}")
 
 
-MIGRATIONS: tuple[Migration, ...] = (_points,)
+def _dead_letter_index(connection: sqlite3.Connection) -> None:
+    connection.execute("DROP INDEX points_parked")
+    connection.execute(f"CREATE INDEX points_dead_letter ON points (id) WHERE state = {DEAD_LETTER}")
+
+
+MIGRATIONS: tuple[Migration, ...] = (_points, _dead_letter_index)
 
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration] = MIGRATIONS) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from gateway.core.json import write_json
 from gateway.core.stored import State
-from gateway.delivery.store.schema import PARKED, QUEUED
+from gateway.delivery.store.schema import DEAD_LETTER, QUEUED
 from gateway.delivery.store.tally import SIZE
 
 IDS = "id IN (SELECT value FROM json_each(:ids))"
@@ -15,13 +15,13 @@ POSTPONE = f"""
     UPDATE points SET attempts = attempts + 1, not_before_ns = max(1, :until_ns), reason = :reason, message = :message
     WHERE state = {QUEUED} AND {IDS}
 """
-PARK = f"""
-    UPDATE points SET state = {PARKED}, not_before_ns = 0, reason = :reason, message = :message
+TO_DEAD_LETTER = f"""
+    UPDATE points SET state = {DEAD_LETTER}, not_before_ns = 0, reason = :reason, message = :message
     WHERE state = {QUEUED} AND {IDS}
 """
 RETRY = f"""
     UPDATE points SET state = {QUEUED}, attempts = 0, not_before_ns = 0, reason = NULL, message = NULL
-    WHERE (state = {PARKED} OR not_before_ns > 0) AND {IDS}
+    WHERE (state = {DEAD_LETTER} OR not_before_ns > 0) AND {IDS}
 """
 _DUE = f"""
     SELECT id, report_id, item, received_ns, attempts, point FROM points
@@ -61,7 +61,7 @@ LIST = {
     None: _SHOWN % ("NOT INDEXED", ""),
     State.QUEUED: _SHOWN % ("NOT INDEXED", f"AND state = {QUEUED} AND points.id NOT IN {HELD}"),
     State.LEASED: _SHOWN % ("NOT INDEXED", f"AND points.id IN {HELD}"),
-    State.PARKED: _SHOWN % ("INDEXED BY points_parked", f"AND state = {PARKED}"),
+    State.DEAD_LETTER: _SHOWN % ("INDEXED BY points_dead_letter", f"AND state = {DEAD_LETTER}"),
 }
 
 

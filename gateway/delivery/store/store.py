@@ -86,7 +86,7 @@ class Store:
         if rows:
             await self._within(self._writer.submit(Kind.CHANGE, lambda ledger: ledger.append(rows)), Reason.QUEUE_FULL)
 
-    # For workers. The points that a worker has leased come back by one of ack, postpone, park or release. Nobody waits
+    # For workers. A leased point comes back by one of ack, postpone, dead_letter or release. Nobody waits
     # for these: until they are on disk the points stay leased, and a disk that fails is tried again.
 
     async def lease(
@@ -113,9 +113,9 @@ class Store:
         """Try them again at that time, or later; counts an attempt, and keeps the first 500 characters of the error."""
         self._writer.tell(Kind.SETTLE, lambda ledger: ledger.postpone(ids, until_ns, reason, message))
 
-    def park(self, ids: Collection[int], reason: Reason, message: str) -> None:
+    def dead_letter(self, ids: Collection[int], reason: Reason, message: str) -> None:
         """Put them aside for a person, with the first 500 characters of what is said."""
-        self._writer.tell(Kind.SETTLE, lambda ledger: ledger.park(ids, reason, message))
+        self._writer.tell(Kind.SETTLE, lambda ledger: ledger.dead_letter(ids, reason, message))
 
     def release(self, ids: Collection[int]) -> None:
         """Give them back unsent."""
@@ -128,7 +128,7 @@ class Store:
     # For people and what they watch.
 
     async def retry(self, ids: Collection[int]) -> int:
-        """Make parked and postponed points due at once; return how many. Leased ones are left alone."""
+        """Make dead-lettered and postponed points due at once; return how many. Leased ones are left alone."""
         return await self._change_each(ids, Ledger.retry)
 
     async def drop(self, ids: Collection[int]) -> int:

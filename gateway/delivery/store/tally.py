@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from gateway.delivery.store.records import ROW_BYTES
-from gateway.delivery.store.schema import PARKED, QUEUED
+from gateway.delivery.store.schema import DEAD_LETTER, QUEUED
 
 # Bytes, where SQLite's own length() would count characters.
 SIZE = f"length(CAST(point AS BLOB)) + length(report_id) + {ROW_BYTES}"
@@ -34,7 +34,7 @@ class Tally:
         self.bytes.update(other.bytes)
 
     def points_of(self, destination: int) -> int:
-        return self.points[destination, QUEUED] + self.points[destination, PARKED]
+        return self.points[destination, QUEUED] + self.points[destination, DEAD_LETTER]
 
     def bytes_of(self, destination: int) -> int:
-        return self.bytes[destination, QUEUED] + self.bytes[destination, PARKED]
+        return self.bytes[destination, QUEUED] + self.bytes[destination, DEAD_LETTER]

@@ -18,7 +18,7 @@ receive:
   point: {namespace: item.ns, metric: item.m, value: item.v}
   replies: {ok: {json: {taken: accepted}}, error: {status: 400, json: {why: message, by: recipe}}}
 send:
-  one_per: [namespace]
+  group_by: [namespace]
   item: {name: metric}
   requests:
     post: {method: POST, path: /out, json: {items: items}}
@@ -141,11 +141,11 @@ DECLARES = stand_in("""
 provider: acme
 limits: {points: 1}
 send:
-  one_per: [namespace]
+  group_by: [namespace]
   item: metric
   request: {method: POST, path: /in, json: items}
   declare:
-    once_per: [namespace, metric]
+    unique_by: [namespace, metric]
     item: {name: metric}
     request: {method: POST, path: "/meta/{namespace}", json: items}
 """)
@@ -214,7 +214,7 @@ relay: true
 receive:
   request: {method: POST, path: /in, body: json}
   verify: [session]
-  refuse: [{when: "!(body.start)", reason: MISSING_FIELD, text: start is missing}]
+  reject_report: [{when: "!(body.start)", reason: MISSING_FIELD, text: start is missing}]
   replies: {error: {status: 400, json: {why: message, by: recipe}}}
 send:
   requests:
@@ -242,7 +242,7 @@ def pass_on(**parts: Any) -> list[str]:
             {
                 "request": CALL,
                 "answer": {"status": 404, "text": "none", "headers": {"X-A": 1, "Keep-Alive": "timeout=5"}},
-                "outcome": {"code": "NOT_FOUND", "reason": "UPSTREAM_REFUSED"},
+                "outcome": {"code": "NOT_FOUND", "reason": "UPSTREAM_REJECTED"},
                 "reply": {"status": 404, "text": "none", "headers": {"x-a": "1", "keep-alive": None}},
             },
             id="any answer",

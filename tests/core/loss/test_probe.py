@@ -48,7 +48,7 @@ def test_provider_that_only_receives_has_no_targets():
         pytest.param("json: items}", "json: []}", "body is empty|the list of items is empty", id="nothing"),
         pytest.param(
             "each:",
-            "refuse: [{when: '`true`', reason: NOT_ALLOWED, text: no}]\n  each:",
+            "reject_report: [{when: '`true`', reason: NOT_ALLOWED, text: no}]\n  each:",
             "no",
             id="refused",
         ),

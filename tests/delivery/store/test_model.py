@@ -85,11 +85,11 @@ class StoreModel(RuleBasedStateMachine):
             self.points[each] = Expected(point.destination, State.QUEUED, until_ns, point.attempts + 1)
 
     @rule(ids=SOME)
-    def park(self, ids: list[int]) -> None:
+    def dead_letter(self, ids: list[int]) -> None:
         held = self.held(ids)
-        self.store.park(held, Reason.TOO_OLD, "too old")
+        self.store.dead_letter(held, Reason.TOO_OLD, "too old")
         for each in held:
-            self.points[each].state = State.PARKED
+            self.points[each].state = State.DEAD_LETTER
             self.points[each].not_before_ns = 0
 
     @rule(ids=SOME)
@@ -105,7 +105,7 @@ class StoreModel(RuleBasedStateMachine):
             each
             for each in ids
             if (point := self.points.get(each))
-            and (point.state is State.PARKED or (point.state is State.QUEUED and point.not_before_ns))
+            and (point.state is State.DEAD_LETTER or (point.state is State.QUEUED and point.not_before_ns))
         ]
         assert self.loop.run_until_complete(self.store.retry(ids)) == len(again)
         for each in again:
@@ -145,7 +145,7 @@ class StoreModel(RuleBasedStateMachine):
         for destination in (HERE, THERE):
             points = [point for point in self.points.values() if point.destination == destination]
             depth = depths.get(destination, Depth())
-            counted = (depth.queued, depth.leased, depth.parked)
+            counted = (depth.queued, depth.leased, depth.dead_letter)
             assert counted == tuple(sum(point.state is state for point in points) for state in State)
             assert (depth.bytes > 0, depth.oldest_ns is not None) == (bool(points), depth.queued + depth.leased > 0)
 

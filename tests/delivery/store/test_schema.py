@@ -62,7 +62,7 @@ async def test_a_file_of_a_newer_gateway_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(CannotOpen) as caught:
         await Store.open(tmp_path)
     assert str(caught.value) == (
-        f"{tmp_path}/queue.db: was written by a newer gateway (version 99, and this gateway knows up to 1); "
+        f"{tmp_path}/queue.db: was written by a newer gateway (version 99, and this gateway knows up to 2); "
         "run that one, or use another folder"
     )
     assert version(tmp_path) == 99

@@ -262,21 +262,21 @@ async def test_attempts_are_counted_across_restarts(tmp_path: Path) -> None:
     assert found.attempts == 2
 
 
-async def test_parked_points_wait_for_a_person_with_the_reason_cut(tmp_path: Path) -> None:
+async def test_dead_letters_wait_for_a_person_with_the_reason_cut(tmp_path: Path) -> None:
     async with open_store(tmp_path) as store:
         await store.append([new_point("a")])
         [found] = await store.lease(HERE, 1, NOW_NS)
-        store.park([found.id], Reason.UPSTREAM_REFUSED, "no \udcff" + "x" * 1000)
+        store.dead_letter([found.id], Reason.UPSTREAM_REJECTED, "no \udcff" + "x" * 1000)
 
     async with open_store(tmp_path) as store:
         nothing = await leased(store)
-        [parked] = await store.points()
+        [dead] = await store.points()
     assert nothing == []
-    assert (parked.state, parked.reason) == (State.PARKED, "UPSTREAM_REFUSED")
-    assert parked.message == ("no ?" + "x" * 1000)[:500]
+    assert (dead.state, dead.reason) == (State.DEAD_LETTER, "UPSTREAM_REJECTED")
+    assert dead.message == ("no ?" + "x" * 1000)[:500]
 
 
-async def test_a_point_that_cannot_be_read_is_parked_and_the_others_are_leased(tmp_path: Path) -> None:
+async def test_a_point_that_cannot_be_read_becomes_a_dead_letter_and_the_others_are_leased(tmp_path: Path) -> None:
     await filled(tmp_path, "a", "b", "c")
     connection = sqlite3.connect(tmp_path / "queue.db")
     connection.execute("UPDATE points SET point = '{\"metric\": 1' WHERE id = 1")
@@ -286,14 +286,14 @@ async def test_a_point_that_cannot_be_read_is_parked_and_the_others_are_leased(t
 
     async with open_store(tmp_path) as store:
         assert await leased(store) == ["c"]
-        assert await ids(store, State.PARKED) == [1, 2]
+        assert await ids(store, State.DEAD_LETTER) == [1, 2]
 
 
 async def test_a_bug_in_one_call_does_not_stop_the_queue(store: Store) -> None:
     await store.append([new_point("a")])
     [found] = await store.lease(HERE, 1, NOW_NS)
     with capture_logs() as logs:
-        store.park([found.id], Reason.INTERNAL, None)  # type: ignore[arg-type]
+        store.dead_letter([found.id], Reason.INTERNAL, None)  # type: ignore[arg-type]
         await store.stats()
     await store.append([new_point("b")])
 
@@ -306,23 +306,23 @@ async def test_a_bug_in_one_call_does_not_stop_the_queue(store: Store) -> None:
 
 async def test_retried_points_are_as_new(store: Store) -> None:
     await store.append([new_point("a"), new_point("b"), new_point("c")])
-    parked, postponed, held = [point.id for point in await store.lease(HERE, 3, NOW_NS)]
-    store.park([parked], Reason.TOO_OLD, "too old")
+    dead, postponed, held = [point.id for point in await store.lease(HERE, 3, NOW_NS)]
+    store.dead_letter([dead], Reason.TOO_OLD, "too old")
     store.postpone([postponed], NOW_NS + S, Reason.UPSTREAM_DOWN, "down")
 
-    assert await store.retry([parked, postponed, held, 99, 10**30]) == 2
+    assert await store.retry([dead, postponed, held, 99, 10**30]) == 2
     assert [(point.id, point.attempts) for point in await store.lease(HERE, 10, NOW_NS)] == [
-        (parked, 0),
+        (dead, 0),
         (postponed, 0),
     ]
 
 
 async def test_dropped_points_are_gone_in_whatever_state(store: Store) -> None:
     await store.append([new_point("a"), new_point("b"), new_point("c")])
-    parked, held = [point.id for point in await store.lease(HERE, 2, NOW_NS)]
-    store.park([parked], Reason.TOO_OLD, "too old")
+    dead, held = [point.id for point in await store.lease(HERE, 2, NOW_NS)]
+    store.dead_letter([dead], Reason.TOO_OLD, "too old")
 
-    assert await store.drop([parked, held, 99, 10**30]) == 2
+    assert await store.drop([dead, held, 99, 10**30]) == 2
     store.postpone([held], NOW_NS, Reason.UPSTREAM_DOWN, "down")
     assert await leased(store) == ["c"]
 
@@ -338,11 +338,11 @@ async def test_many_points_are_dropped_some_at_a_time(store: Store) -> None:
 
 async def test_points_are_listed_by_state_and_place(store: Store) -> None:
     await store.append([new_point(), new_point(), new_point(), new_point(destination=THERE)])
-    parked, held = [point.id for point in await store.lease(HERE, 2, NOW_NS)]
-    store.park([parked], Reason.TOO_OLD, "too old")
+    dead, held = [point.id for point in await store.lease(HERE, 2, NOW_NS)]
+    store.dead_letter([dead], Reason.TOO_OLD, "too old")
 
     assert await ids(store) == [1, 2, 3, 4]
-    assert await ids(store, State.PARKED) == [parked]
+    assert await ids(store, State.DEAD_LETTER) == [dead]
     assert await ids(store, State.LEASED) == [held]
     assert await ids(store, State.QUEUED) == [3, 4]
     assert [point.id for point in await store.points(target="mirror")] == [4]
@@ -389,19 +389,19 @@ async def test_ids_are_never_used_again(tmp_path: Path) -> None:
 
 async def test_stats_say_what_waits_where(store: Store) -> None:
     await store.append([new_point(age_s=age_s) for age_s in (50, 40, 30)])
-    parked, _ = [point.id for point in await store.lease(HERE, 2, NOW_NS)]
-    store.park([parked], Reason.TOO_OLD, "too old")
+    dead, _ = [point.id for point in await store.lease(HERE, 2, NOW_NS)]
+    store.dead_letter([dead], Reason.TOO_OLD, "too old")
 
     found = await depth(store)
-    assert (found.queued, found.leased, found.parked, found.oldest_ns) == (1, 1, 1, NOW_NS - 40 * S)
+    assert (found.queued, found.leased, found.dead_letter, found.oldest_ns) == (1, 1, 1, NOW_NS - 40 * S)
 
 
 async def test_the_oldest_point_is_found_again_after_a_retry(store: Store) -> None:
     await store.append([new_point(age_s=age_s) for age_s in (50, 40)])
-    [parked] = [point.id for point in await store.lease(HERE, 1, NOW_NS)]
-    store.park([parked], Reason.TOO_OLD, "too old")
+    [dead] = [point.id for point in await store.lease(HERE, 1, NOW_NS)]
+    store.dead_letter([dead], Reason.TOO_OLD, "too old")
     later = await depth(store)
-    await store.retry([parked])
+    await store.retry([dead])
 
     assert later.oldest_ns == NOW_NS - 40 * S
     assert (await depth(store)).oldest_ns == NOW_NS - 50 * S
@@ -417,7 +417,7 @@ async def test_stats_of_an_empty_place_are_zero(store: Store) -> None:
 async def test_counters_are_the_same_after_reopening(tmp_path: Path) -> None:
     async with open_store(tmp_path) as store:
         await store.append([new_point("a"), new_point("指标"), new_point(destination=THERE)])
-        store.park([point.id for point in await store.lease(HERE, 1, NOW_NS)], Reason.TOO_OLD, "")
+        store.dead_letter([point.id for point in await store.lease(HERE, 1, NOW_NS)], Reason.TOO_OLD, "")
         before = (await store.stats()).depths
 
     async with open_store(tmp_path) as store:
