@@ -14,23 +14,23 @@ from typing import Any
 
 import structlog
 
-from gateway.core.model import Secret
-from gateway.core.snapshot import Snapshot
-from gateway.delivery.outgoing import Outgoing
-from gateway.delivery.store import Limits as QueueLimits
+from gateway.core.http.request import Secret
+from gateway.core.vendor.routing import Snapshot
+from gateway.delivery.queue import Limits as QueueLimits
+from gateway.delivery.service import Outgoing
 from gateway.reload import Origin, Reloader
 from gateway.telemetry import Telemetry
 from gateway.tls import Pair
 from gateway.turns import Turns, share_interpreter
-from gateway.web.admin import Admin
+from gateway.web.admin.app import Admin
+from gateway.web.admin.endpoints import Running, endpoints
+from gateway.web.admin.guard import Guard
+from gateway.web.admin.probes import Probes
+from gateway.web.admin.queue import QueueCalls
 from gateway.web.certificate import Certificate
-from gateway.web.endpoints import Running, endpoints
-from gateway.web.guard import Guard
 from gateway.web.ingress import MAX_IN_FLIGHT, Deliver, Ingress, PassOn
 from gateway.web.listener import Listener, listen, parse_address
-from gateway.web.probes import Probes
-from gateway.web.queue import QueueCalls
-from gateway.web.replays import Replays
+from gateway.web.replay_memory import Replays
 from gateway.web.server import HttpLimits
 
 log = structlog.get_logger()

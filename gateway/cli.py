@@ -12,12 +12,12 @@ import typer
 from typer.exceptions import TyperException
 
 from gateway import __version__
+from gateway.commands.arguments.options import UserError, WrongUsage, complain
 from gateway.commands.check import check
 from gateway.commands.coverage import coverage
 from gateway.commands.demo import demo
 from gateway.commands.explain import explain
 from gateway.commands.matrix import matrix
-from gateway.commands.options import UserError, WrongUsage, complain
 from gateway.commands.queue import drop, list_, retry
 from gateway.commands.queue import show as show_queue
 from gateway.commands.report import report

@@ -9,13 +9,13 @@ from typing import Literal
 
 import structlog
 
-from gateway.core.snapshot import Snapshot
-from gateway.specs.changes import look, settle, ticks
-from gateway.specs.diagnostic import Diagnostics, Mark, Severity
+from gateway.core.vendor.routing import Snapshot
 from gateway.specs.load import Specs
+from gateway.specs.watcher import look, settle, ticks
+from gateway.specs.yaml.diagnostic import Diagnostics, Mark, Severity
 from gateway.stamps import Files
 from gateway.telemetry import Telemetry
-from gateway.web.answers import Finding, ReloadState
+from gateway.web.admin.answers import Finding, ReloadState
 
 # How many findings are told: in the log, and in an answer.
 LOGGED, ANSWERED = 5, 100

@@ -11,8 +11,8 @@ from prometheus_client.samples import Sample
 
 from gateway import __version__
 from gateway.core.moments import NS
-from gateway.core.outcome import Outcome
-from gateway.core.stored import Depth, Destination
+from gateway.core.outcome.outcome import Outcome
+from gateway.core.queue_view import Depth, Destination
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)

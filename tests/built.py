@@ -1,15 +1,15 @@
 """Specs for tests, from YAML text. A text with a mistake fails the test that holds it."""
 
-from gateway.core.provider import Provider
 from gateway.core.recipe.model import Recipe
-from gateway.core.route import Route
-from gateway.specs.build_provider import build_provider
-from gateway.specs.build_recipe import build_recipe
-from gateway.specs.cases import stand_in_route
-from gateway.specs.diagnostic import Diagnostics
-from gateway.specs.document import Document
-from gateway.specs.nodes import MapNode
-from gateway.specs.yaml_reader import parse
+from gateway.core.vendor.provider import Provider
+from gateway.core.vendor.route import Route
+from gateway.specs.schema.cases import stand_in_route
+from gateway.specs.schema.provider import build_provider
+from gateway.specs.schema.recipe import build_recipe
+from gateway.specs.yaml.diagnostic import Diagnostics
+from gateway.specs.yaml.document import Document
+from gateway.specs.yaml.nodes import MapNode
+from gateway.specs.yaml.reader import parse
 
 SESSION = """
 recipe: session

@@ -11,8 +11,8 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.app import Gateway, Settings
-from gateway.core.route import Route
-from gateway.core.snapshot import make_snapshot
+from gateway.core.vendor.route import Route
+from gateway.core.vendor.routing import make_snapshot
 from gateway.reload import Origin
 from gateway.specs.load import Specs, load
 from tests.caller import Caller, Reply, call, exchange

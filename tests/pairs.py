@@ -17,24 +17,24 @@ from typing import Any
 import yaml
 
 from gateway.app import Gateway, Settings
-from gateway.commands.reporter import outcomes, reporter_route
-from gateway.commands.vendor import play_vendor, vendor_route
-from gateway.core.accept import change_point
-from gateway.core.decode import Item
-from gateway.core.loss.between import Stated, find_loss, route_loss, stated_by
-from gateway.core.loss.holding import Holding, hold
-from gateway.core.loss.probe import NAME, NOW_NS, PROBE, UNITS, NotHeld, own_targets, round_trip
-from gateway.core.model import DataPoint, Number, PublicUrl, Response, Secret
+from gateway.commands.roles.reporter import outcomes, reporter_route
+from gateway.commands.roles.vendor import play_vendor, vendor_route
+from gateway.core.http.request import DataPoint, Number, PublicUrl, Response, Secret
 from gateway.core.moments import NS
-from gateway.core.outcome import Outcome
-from gateway.core.provider import Provider
+from gateway.core.outcome.outcome import Outcome
+from gateway.core.pipeline import change_point
+from gateway.core.points.decode import Item
+from gateway.core.points.rules import Rule, Violation
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.model import KeySlot, Recipe, SecretSlot
 from gateway.core.recipe.sign import Signed
-from gateway.core.route import Route
-from gateway.core.rules import Rule, Violation
-from gateway.core.snapshot import make_snapshot
+from gateway.core.vendor.provider import Provider
+from gateway.core.vendor.route import Route
+from gateway.core.vendor.routing import make_snapshot
 from gateway.delivery.courier import What
+from gateway.proof.loss.capabilities import Holding, hold
+from gateway.proof.loss.loss import Stated, find_loss, route_loss, stated_by
+from gateway.proof.loss.probe import NAME, NOW_NS, PROBE, UNITS, NotHeld, own_targets, round_trip
 from gateway.specs.load import load
 
 UPSTREAM = "upstream.invalid"

@@ -18,7 +18,7 @@ import typer
 
 from gateway import __version__, cli
 from gateway.cli import COMMANDS, GROUPS
-from gateway.commands.options import UserError, WrongUsage
+from gateway.commands.arguments.options import UserError, WrongUsage
 from tests.commands.requests import ENVIRON, REPORT
 from tests.processes import accept_sigint
 from tests.terminal import run

@@ -11,13 +11,13 @@ from gateway.commands.coverage import coverage
 from gateway.commands.matrix import matrix
 from gateway.core.expression.functions import FUNCTIONS
 from gateway.core.recipe.filters import FILTERS
-from gateway.core.recipe.vector import run_vector
-from gateway.core.snapshot import Snapshot
-from gateway.delivery.gates import Gates
-from gateway.specs import model_types, models, recipe_models
+from gateway.core.vendor.routing import Snapshot
+from gateway.delivery.limits import Gates
+from gateway.proof.vectors import run_vector
 from gateway.specs.load import load
+from gateway.specs.schema import model_types, models, recipe_models
 from gateway.telemetry import Telemetry
-from gateway.web.endpoints import Running, endpoints
+from gateway.web.admin.endpoints import Running, endpoints
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = (ROOT / "docs/reference.md").read_text()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core.route import Route
+from gateway.core.vendor.route import Route
 from tests.caller import Reply
 from tests.delivery.upstream import Behaviour, answers, in_turn
 from tests.gateway_under_test import datum, raw_report, running

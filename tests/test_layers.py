@@ -27,6 +27,7 @@ LAYERS = [
     {"web", "delivery", "specs"},
     {"telemetry", "logs", "tls", "stamps", "turns"},
     {"regular"},
+    {"proof"},
     {"core"},
     {""},  # gateway itself: the version
 ]

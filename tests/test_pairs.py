@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from gateway.core.model import DataPoint, Response
-from gateway.core.outcome import Code, Outcome, Reason
-from gateway.core.reply import reply
-from gateway.core.route import Route
-from gateway.core.rules import Rule
+from gateway.core.http.request import DataPoint, Response
+from gateway.core.outcome.outcome import Code, Outcome, Reason
+from gateway.core.outcome.reply import reply
+from gateway.core.points.rules import Rule
+from gateway.core.vendor.route import Route
 from tests.delivery.upstream import free_port
 from tests.pairs import PAIRS, Pair, as_expected, before, expected, running, statements, way
 

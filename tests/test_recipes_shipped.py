@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.core.recipe.model import Recipe
-from gateway.core.recipe.vector import Vector, run_vector
+from gateway.proof.vectors import Vector, run_vector
 from gateway.specs.load import load
 
 SPECS = load(None, {})

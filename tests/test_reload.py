@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.snapshot import Snapshot
+from gateway.core.vendor.routing import Snapshot
 from gateway.reload import Origin, Reloader
 from gateway.specs.load import Specs, load
 from gateway.telemetry import Telemetry

@@ -11,12 +11,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.app import Gateway, Settings
-from gateway.core.cases.anew import make_anew
-from gateway.core.cases.run import case_request
-from gateway.core.raw import write_raw
-from gateway.core.route import Route
-from gateway.core.snapshot import make_snapshot
+from gateway.core.http.text import write_raw
+from gateway.core.vendor.route import Route
+from gateway.core.vendor.routing import make_snapshot
 from gateway.delivery.courier import fresh
+from gateway.proof.cases.resign import make_anew
+from gateway.proof.cases.run import case_request
 from gateway.specs.load import Trial, load
 from tests.caller import exchange
 from tests.delivery.upstream import Behaviour, Upstream, answers

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gateway.app import Gateway, Settings
-from gateway.core.snapshot import make_snapshot
+from gateway.core.vendor.routing import make_snapshot
 from gateway.specs.load import load
 from gateway.tls import Pair
 from tests.caller import Reply

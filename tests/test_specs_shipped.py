@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from gateway.core.cases.run import run_case
 from gateway.core.expression.functions import FUNCTIONS
-from gateway.core.loss.holding import hold
-from gateway.core.loss.probe import own_targets
-from gateway.core.outcome import CODE_OF, Code, Outcome, Reason, failure
-from gateway.core.provider import Replies
-from gateway.core.reply import plain, reply
-from gateway.core.route import Target
-from gateway.specs.diagnostic import Severity
+from gateway.core.outcome.outcome import CODE_OF, Code, Outcome, Reason, failure
+from gateway.core.outcome.reply import plain, reply
+from gateway.core.vendor.provider import Replies
+from gateway.core.vendor.route import Target
+from gateway.proof.cases.run import run_case
+from gateway.proof.loss.capabilities import hold
+from gateway.proof.loss.probe import own_targets
 from gateway.specs.load import Trial, load
+from gateway.specs.yaml.diagnostic import Severity
 
 ROUTES = Path(__file__).parents[1] / "routes.d"
 PROVIDERS = Path(__file__).parents[1] / "gateway" / "providers"

@@ -6,7 +6,7 @@ import shlex
 import time
 from pathlib import Path
 
-from gateway.core.cases.run import run_case
+from gateway.proof.cases.run import run_case
 from gateway.specs.load import load
 from tests.processes import ROOT, command
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from gateway.core.model import Request
+from gateway.core.http.request import Request
 
 FOLDER = Path(__file__).parent / "data/vectors"
 

@@ -7,14 +7,14 @@ from typing import Annotated, Literal, NamedTuple
 
 import typer
 
-from gateway.commands.loading import load_specs
-from gateway.commands.options import DEFAULT_ROUTES, Json
-from gateway.commands.printing import count, err, line, print_diagnostics, print_json, printable
-from gateway.core.cases.run import run_case
-from gateway.core.recipe.vector import run_vector
-from gateway.specs.diagnostic import Diagnostics, Mark, Severity
+from gateway.commands.arguments.loading import load_specs
+from gateway.commands.arguments.options import DEFAULT_ROUTES, Json
+from gateway.commands.output.printing import count, err, line, print_diagnostics, print_json, printable
+from gateway.proof.cases.run import run_case
+from gateway.proof.vectors import run_vector
 from gateway.specs.files import KINDS
 from gateway.specs.load import NotRun, PlacedVector, Specs
+from gateway.specs.yaml.diagnostic import Diagnostics, Mark, Severity
 
 
 def check(

@@ -4,14 +4,14 @@ from typing import Annotated
 
 import typer
 
-from gateway.commands.loading import load_or_fail, recipe_named
-from gateway.commands.options import Json, SpecFolder, fail
-from gateway.commands.printing import line, print_json
-from gateway.core.errors import GatewayError
-from gateway.core.model import Secret
-from gateway.core.recipe.coverage import PARTS, Protection
-from gateway.core.recipe.coverage import coverage as find_out
+from gateway.commands.arguments.loading import load_or_fail, recipe_named
+from gateway.commands.arguments.options import Json, SpecFolder, fail
+from gateway.commands.output.printing import line, print_json
+from gateway.core.http.request import Secret
+from gateway.core.outcome.errors import GatewayError
 from gateway.core.recipe.model import Recipe
+from gateway.proof.coverage import PARTS, Protection
+from gateway.proof.coverage import coverage as find_out
 
 
 def coverage(

@@ -14,27 +14,27 @@ from typing import Annotated, Any
 import typer
 
 from gateway.app import Gateway, Settings, run
-from gateway.commands.loading import load_or_fail
-from gateway.commands.options import DEFAULT_ROUTES, Routes, fail, system_text
-from gateway.commands.posting import curl, post
-from gateway.commands.printing import heading, json_line, line, print_response
-from gateway.commands.targets import retarget
-from gateway.commands.vendor import play_vendor, vendor_route
-from gateway.core.accept import accept
-from gateway.core.cases.anew import Anew, make_anew
-from gateway.core.cases.differences import differences
-from gateway.core.cases.parts import Mismatch
-from gateway.core.cases.run import case_request
-from gateway.core.errors import GatewayError
-from gateway.core.model import Request
-from gateway.core.outcome import Code
+from gateway.commands.arguments.loading import load_or_fail
+from gateway.commands.arguments.options import DEFAULT_ROUTES, Routes, fail, system_text
+from gateway.commands.arguments.targets import retarget
+from gateway.commands.output.printing import heading, json_line, line, print_response
+from gateway.commands.roles.posting import curl, post
+from gateway.commands.roles.vendor import play_vendor, vendor_route
+from gateway.core.http.request import Request
+from gateway.core.outcome.errors import GatewayError
+from gateway.core.outcome.outcome import Code
+from gateway.core.pipeline import accept
 from gateway.core.recipe.model import Recipe, TimeSlot
 from gateway.core.recipe.verify import Forgetful
-from gateway.core.route import Route
-from gateway.core.snapshot import make_snapshot
 from gateway.core.suggest import nearest
+from gateway.core.vendor.route import Route
+from gateway.core.vendor.routing import make_snapshot
 from gateway.delivery.courier import fresh
 from gateway.logs import forwarding
+from gateway.proof.cases.differences import differences
+from gateway.proof.cases.parts import Mismatch
+from gateway.proof.cases.resign import Anew, make_anew
+from gateway.proof.cases.run import case_request
 from gateway.reload import Origin
 from gateway.specs.load import Specs, Trial, load
 

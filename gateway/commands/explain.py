@@ -5,10 +5,9 @@ from typing import Annotated
 
 import typer
 
-from gateway.commands.credentials import read_credential, serving
-from gateway.commands.explanation import MASK, Explanation, Value, explain_request, first_difference
-from gateway.commands.loading import check_given, load_or_fail, recipe_named
-from gateway.commands.options import (
+from gateway.commands.arguments.credentials import read_credential, serving
+from gateway.commands.arguments.loading import check_given, load_or_fail, recipe_named
+from gateway.commands.arguments.options import (
     STANDARD_INPUT,
     At,
     Given,
@@ -23,12 +22,13 @@ from gateway.commands.options import (
     read_given,
     read_request,
 )
-from gateway.commands.printing import heading, line, print_json
-from gateway.commands.targets import base_url
-from gateway.core.masking import masked
-from gateway.core.message import Message, guess_body_kind
-from gateway.core.model import Secret
-from gateway.core.outcome import Reason
+from gateway.commands.arguments.targets import base_url
+from gateway.commands.output.explanation import MASK, Explanation, Value, explain_request, first_difference
+from gateway.commands.output.printing import heading, line, print_json
+from gateway.core.http.received import Message, guess_body_kind
+from gateway.core.http.request import Secret
+from gateway.core.outcome.masking import masked
+from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.model import Recipe
 
 

@@ -4,13 +4,13 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.commands.loading import load_or_fail, provider_named
-from gateway.commands.losses import UNKNOWN, Pair, held_by, holding_json, pair_json, pair_words, pairs_of
-from gateway.commands.options import Json, SpecFolder, fail, misuse
-from gateway.commands.printing import heading, line, print_json
-from gateway.commands.tables import WIDTH, markdown
-from gateway.core.loss.between import IDENTITY
-from gateway.core.provider import Provider
+from gateway.commands.arguments.loading import load_or_fail, provider_named
+from gateway.commands.arguments.options import Json, SpecFolder, fail, misuse
+from gateway.commands.output.losses import UNKNOWN, Pair, held_by, holding_json, pair_json, pair_words, pairs_of
+from gateway.commands.output.printing import heading, line, print_json
+from gateway.commands.output.tables import WIDTH, markdown
+from gateway.core.vendor.provider import Provider
+from gateway.proof.loss.loss import IDENTITY
 from gateway.specs.load import Specs
 
 LETTERS = {

@@ -10,17 +10,17 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from gateway.commands.credentials import ADMIN_TOKEN, read_admin_token
-from gateway.commands.options import Json, fail, misuse, warn
-from gateway.commands.printing import count, line, print_facts, print_json
-from gateway.commands.queue_desk import Desk, Filter, live, stopped
-from gateway.commands.queue_words import depth_table, point_facts, point_table
-from gateway.commands.queue_work import change_points, points_of, total_of
-from gateway.commands.tables import markdown
-from gateway.commands.targets import base_url
-from gateway.core.stored import State
+from gateway.commands.arguments.credentials import ADMIN_TOKEN, read_admin_token
+from gateway.commands.arguments.options import Json, fail, misuse, warn
+from gateway.commands.arguments.targets import base_url
+from gateway.commands.output.printing import count, line, print_facts, print_json
+from gateway.commands.output.tables import markdown
+from gateway.commands.queue_client.desk import Desk, Filter, live, stopped
+from gateway.commands.queue_client.words import depth_table, point_facts, point_table
+from gateway.commands.queue_client.work import change_points, points_of, total_of
+from gateway.core.queue_view import State
 from gateway.logs import configure
-from gateway.web.answers import QueueState
+from gateway.web.admin.answers import QueueState
 
 LOCAL_ADMIN = "http://127.0.0.1:9091"
 Answer = TypeVar("Answer")

@@ -6,28 +6,28 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
 
-from gateway.commands.options import warn
-from gateway.commands.printing import (
+from gateway.commands.arguments.options import warn
+from gateway.commands.output.printing import (
     heading,
     line,
     outcome_json,
     print_response,
     response_json,
 )
-from gateway.commands.stages import call_json, matched, show_call, show_sender
-from gateway.core.accept import reply_names
-from gateway.core.errors import GatewayError
-from gateway.core.fold import mask
-from gateway.core.message import Message
-from gateway.core.model import Request, Response
-from gateway.core.outcome import Code, Outcome
+from gateway.commands.output.stages import call_json, matched, show_call, show_sender
+from gateway.core.http.received import Message
+from gateway.core.http.request import Request, Response
+from gateway.core.outcome.combine import mask
+from gateway.core.outcome.errors import GatewayError
+from gateway.core.outcome.outcome import Code, Outcome
+from gateway.core.outcome.reply import reply
+from gateway.core.pipeline import reply_names
 from gateway.core.recipe.sign import Fresh, Signed
 from gateway.core.recipe.verify import Forgetful
-from gateway.core.relay import Relayed, outcome_of, relay
-from gateway.core.reply import reply
-from gateway.core.route import Route
-from gateway.core.signing import sign_call
-from gateway.core.snapshot import Match
+from gateway.core.sending.sign import sign_call
+from gateway.core.vendor.relay import Relayed, outcome_of, relay
+from gateway.core.vendor.route import Route
+from gateway.core.vendor.routing import Match
 from gateway.delivery.client import Client, Timeouts
 
 

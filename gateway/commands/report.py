@@ -11,9 +11,9 @@ from typing import Annotated
 
 import typer
 
-from gateway.commands.credentials import read_credential
-from gateway.commands.loading import load_or_fail, provider_named
-from gateway.commands.options import (
+from gateway.commands.arguments.credentials import read_credential
+from gateway.commands.arguments.loading import load_or_fail, provider_named
+from gateway.commands.arguments.options import (
     Given,
     Json,
     Key,
@@ -24,14 +24,14 @@ from gateway.commands.options import (
     read_file,
     read_given,
 )
-from gateway.commands.printing import count as counted
-from gateway.commands.printing import line, outcome_json, print_json
-from gateway.commands.reporter import outcomes, reporter_route
-from gateway.commands.targets import base_url
-from gateway.core.decode import Item, read_point
-from gateway.core.json import read_json
-from gateway.core.model import DataPoint, PublicUrl
-from gateway.core.route import Route
+from gateway.commands.arguments.targets import base_url
+from gateway.commands.output.printing import count as counted
+from gateway.commands.output.printing import line, outcome_json, print_json
+from gateway.commands.roles.reporter import outcomes, reporter_route
+from gateway.core.http.json import read_json
+from gateway.core.http.request import DataPoint, PublicUrl
+from gateway.core.points.decode import Item, read_point
+from gateway.core.vendor.route import Route
 from gateway.tls import BadPem, client_context
 
 

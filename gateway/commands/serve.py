@@ -8,19 +8,19 @@ import structlog
 import typer
 
 from gateway.app import Gateway, Settings
-from gateway.commands.credentials import ADMIN_TOKEN, read_admin_token
-from gateway.commands.listening import check_address, run_or_fail, tls_pair
-from gateway.commands.loading import load_or_fail
-from gateway.commands.options import DEFAULT_ROUTES, Routes, UserError, fail, misuse
-from gateway.commands.printing import print_diagnostics
-from gateway.commands.targets import retarget
-from gateway.core.route import Route
-from gateway.delivery.store import Limits as QueueLimits
+from gateway.commands.arguments.credentials import ADMIN_TOKEN, read_admin_token
+from gateway.commands.arguments.loading import load_or_fail
+from gateway.commands.arguments.options import DEFAULT_ROUTES, Routes, UserError, fail, misuse
+from gateway.commands.arguments.targets import retarget
+from gateway.commands.output.printing import print_diagnostics
+from gateway.commands.roles.listening import check_address, run_or_fail, tls_pair
+from gateway.core.vendor.route import Route
+from gateway.delivery.queue import Limits as QueueLimits
 from gateway.logs import LEVELS, configure
 from gateway.reload import Origin
-from gateway.specs.diagnostic import Mark
 from gateway.specs.load import Specs, load
-from gateway.web.guard import is_local
+from gateway.specs.yaml.diagnostic import Mark
+from gateway.web.admin.guard import is_local
 from gateway.web.listener import parse_address
 
 log = structlog.get_logger()

@@ -6,17 +6,17 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.commands.facts import Facts, facts_of_provider, facts_of_recipe
-from gateway.commands.loading import load_specs
-from gateway.commands.options import DEFAULT_ROUTES, Json, Routes, fail
-from gateway.commands.printing import print_diagnostics, print_facts, print_json
-from gateway.commands.route_facts import facts_of_route
-from gateway.core.masking import masked
-from gateway.core.model import Secret
+from gateway.commands.arguments.loading import load_specs
+from gateway.commands.arguments.options import DEFAULT_ROUTES, Json, Routes, fail
+from gateway.commands.output.facts import Facts, facts_of_provider, facts_of_recipe
+from gateway.commands.output.printing import print_diagnostics, print_facts, print_json
+from gateway.commands.output.route_facts import facts_of_route
+from gateway.core.http.request import Secret
+from gateway.core.outcome.masking import masked
 from gateway.core.suggest import nearest
-from gateway.specs.diagnostic import Diagnostics
+from gateway.specs.environment import UNSET
 from gateway.specs.load import Specs
-from gateway.specs.substitute import UNSET
+from gateway.specs.yaml.diagnostic import Diagnostics
 
 
 def show(

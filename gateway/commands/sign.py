@@ -6,10 +6,9 @@ from typing import Annotated
 
 import typer
 
-from gateway.commands.credentials import read_credential, serving
-from gateway.commands.explanation import string_to_sign
-from gateway.commands.loading import check_given, load_or_fail, recipe_named
-from gateway.commands.options import (
+from gateway.commands.arguments.credentials import read_credential, serving
+from gateway.commands.arguments.loading import check_given, load_or_fail, recipe_named
+from gateway.commands.arguments.options import (
     At,
     Given,
     Json,
@@ -23,10 +22,11 @@ from gateway.commands.options import (
     read_given,
     read_request,
 )
-from gateway.commands.printing import print_json
-from gateway.core.errors import GatewayError
-from gateway.core.message import Message, guess_body_kind
-from gateway.core.raw import write_raw
+from gateway.commands.output.explanation import string_to_sign
+from gateway.commands.output.printing import print_json
+from gateway.core.http.received import Message, guess_body_kind
+from gateway.core.http.text import write_raw
+from gateway.core.outcome.errors import GatewayError
 from gateway.core.recipe.model import GivenSlot, NonceSlot, Recipe
 from gateway.core.recipe.sign import Fresh, sign, to_draft
 

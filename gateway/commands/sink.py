@@ -12,17 +12,17 @@ import structlog
 import typer
 
 from gateway.app import Settings
-from gateway.commands.credentials import read_credential
-from gateway.commands.file_answer import read_answer
-from gateway.commands.listening import check_address, run_or_fail, tls_pair
-from gateway.commands.loading import load_or_fail, provider_named
-from gateway.commands.options import Given, Key, SecretOption, SpecFolder, fail, misuse, read_given
-from gateway.commands.printing import print_json
-from gateway.commands.vendor import play_vendor, vendor_route
-from gateway.core.outcome import CODE_OF, Code, Outcome, Reason
-from gateway.core.provider import Provider
-from gateway.core.rules import Rule
+from gateway.commands.arguments.credentials import read_credential
+from gateway.commands.arguments.loading import load_or_fail, provider_named
+from gateway.commands.arguments.options import Given, Key, SecretOption, SpecFolder, fail, misuse, read_given
+from gateway.commands.output.printing import print_json
+from gateway.commands.roles.file_answer import read_answer
+from gateway.commands.roles.listening import check_address, run_or_fail, tls_pair
+from gateway.commands.roles.vendor import play_vendor, vendor_route
+from gateway.core.outcome.outcome import CODE_OF, Code, Outcome, Reason
+from gateway.core.points.rules import Rule
 from gateway.core.suggest import nearest
+from gateway.core.vendor.provider import Provider
 from gateway.logs import configure
 from gateway.specs.load import Specs
 

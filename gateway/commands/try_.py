@@ -9,9 +9,18 @@ from uuid import uuid4
 
 import typer
 
-from gateway.commands.loading import load_or_fail
-from gateway.commands.options import DEFAULT_ROUTES, At, Json, RequestFile, Routes, read_clock, read_request, warn
-from gateway.commands.printing import (
+from gateway.commands.arguments.loading import load_or_fail
+from gateway.commands.arguments.options import (
+    DEFAULT_ROUTES,
+    At,
+    Json,
+    RequestFile,
+    Routes,
+    read_clock,
+    read_request,
+    warn,
+)
+from gateway.commands.output.printing import (
     count,
     heading,
     line,
@@ -21,30 +30,30 @@ from gateway.commands.printing import (
     print_response,
     response_json,
 )
+from gateway.commands.output.stages import call_json, matched, show_call, show_sender
 from gateway.commands.relay_trial import RelayTrial
-from gateway.commands.stages import call_json, matched, show_call, show_sender
-from gateway.core.accept import Accepted, accept, reply_names
-from gateway.core.declare import first_calls
-from gateway.core.draft import Draft
-from gateway.core.encode import encode
-from gateway.core.errors import GatewayError
-from gateway.core.fitting import Encoder
-from gateway.core.fold import fold, mask
-from gateway.core.message import Message
-from gateway.core.model import Request, Response, Secret
-from gateway.core.outcome import Code, Outcome
+from gateway.core.http.received import Message
+from gateway.core.http.request import Request, Response, Secret
+from gateway.core.http.unsigned import Draft
+from gateway.core.outcome.combine import fold, mask
+from gateway.core.outcome.errors import GatewayError
+from gateway.core.outcome.outcome import Code, Outcome
+from gateway.core.outcome.reply import reply
+from gateway.core.pipeline import Accepted, accept, reply_names
 from gateway.core.recipe.sign import Fresh, Signed
 from gateway.core.recipe.verify import Forgetful
-from gateway.core.reply import reply
-from gateway.core.route import Route
-from gateway.core.signing import sign_call
-from gateway.core.snapshot import Match
+from gateway.core.sending.declare import first_calls
+from gateway.core.sending.encode import encode
+from gateway.core.sending.sign import sign_call
+from gateway.core.sending.split import Encoder
+from gateway.core.vendor.route import Route
+from gateway.core.vendor.routing import Match
+from gateway.delivery.call import Exchange
 from gateway.delivery.client import Client
 from gateway.delivery.courier import What
 from gateway.delivery.direct import Direct
 from gateway.delivery.dispatch import Dispatcher
-from gateway.delivery.exchange import Exchange
-from gateway.delivery.gates import Gates
+from gateway.delivery.limits import Gates
 from gateway.telemetry import Telemetry
 
 

@@ -22,9 +22,9 @@ from aiohttp.connector import Connection
 from aiohttp.typedefs import LooseHeaders
 from yarl import URL
 
-from gateway.core.errors import GatewayError, SpecError, UpstreamError
-from gateway.core.model import Headers, Request, Response
-from gateway.core.outcome import Reason
+from gateway.core.http.request import Headers, Request, Response
+from gateway.core.outcome.errors import GatewayError, SpecError, UpstreamError
+from gateway.core.outcome.outcome import Reason
 from gateway.tls import client_context, reason_of
 
 CONNECT_AGAIN_AFTER_S = (0.05, 0.2)

@@ -5,11 +5,11 @@ import time
 from typing import Literal, Protocol
 from uuid import uuid4
 
-from gateway.core.fitting import Encoder
-from gateway.core.model import Response, Secret
+from gateway.core.http.request import Response, Secret
 from gateway.core.recipe.sign import Fresh, Signed
-from gateway.core.route import Target
-from gateway.core.signing import sign_call
+from gateway.core.sending.sign import sign_call
+from gateway.core.sending.split import Encoder
+from gateway.core.vendor.route import Target
 from gateway.delivery.client import Sender, Timeouts
 from gateway.delivery.deadline import Deadline
 

@@ -4,8 +4,8 @@ import time
 from dataclasses import dataclass
 from typing import Self
 
-from gateway.core.errors import UpstreamError
-from gateway.core.outcome import Reason
+from gateway.core.outcome.errors import UpstreamError
+from gateway.core.outcome.outcome import Reason
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,11 @@ from itertools import count
 
 from cachetools import LRUCache
 
-from gateway.core.declare import Declaring, declaring_calls
-from gateway.core.decode import Item
-from gateway.core.errors import UpstreamError
-from gateway.core.outcome import Outcome, Reason
-from gateway.core.route import Target
+from gateway.core.outcome.errors import UpstreamError
+from gateway.core.outcome.outcome import Outcome, Reason
+from gateway.core.points.decode import Item
+from gateway.core.sending.declare import Declaring, declaring_calls
+from gateway.core.vendor.route import Target
 from gateway.delivery.courier import encoder_for
 from gateway.delivery.deadline import Deadline
 

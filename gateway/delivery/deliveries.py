@@ -6,10 +6,10 @@ from typing import Protocol
 
 import structlog
 
-from gateway.core.accept import Accepted
-from gateway.core.errors import GatewayError, SpecError
-from gateway.core.outcome import Outcome, Reason, failure
-from gateway.core.route import Route, Target
+from gateway.core.outcome.errors import GatewayError, SpecError
+from gateway.core.outcome.outcome import Outcome, Reason, failure
+from gateway.core.pipeline import Accepted
+from gateway.core.vendor.route import Route, Target
 from gateway.telemetry import Telemetry
 
 MAX_MIRRORING = 1000

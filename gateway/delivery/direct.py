@@ -3,12 +3,12 @@
 import asyncio
 import time
 
-from gateway.core.accept import Accepted
-from gateway.core.encode import group_steps
-from gateway.core.errors import CallerError
-from gateway.core.fold import Result, fold
-from gateway.core.outcome import Outcome, Reason, failure
-from gateway.core.route import Target
+from gateway.core.outcome.combine import Result, fold
+from gateway.core.outcome.errors import CallerError
+from gateway.core.outcome.outcome import Outcome, Reason, failure
+from gateway.core.pipeline import Accepted
+from gateway.core.sending.encode import group_steps
+from gateway.core.vendor.route import Target
 from gateway.delivery.deadline import Deadline
 from gateway.delivery.dispatch import Dispatcher, Parcel
 from gateway.turns import Turns

@@ -13,18 +13,18 @@ from itertools import chain
 import structlog
 from cachetools import TTLCache
 
-from gateway.core.decode import Item
-from gateway.core.encode import Call, Group, encode_group_steps
-from gateway.core.errors import GatewayError
-from gateway.core.fold import Result
-from gateway.core.merge import UNPARTED, Part, Share, further_calls, is_refused_whole, merge, outcome_of
-from gateway.core.outcome import Outcome, Reason, failure
-from gateway.core.route import Target
+from gateway.core.outcome.combine import Result
+from gateway.core.outcome.errors import GatewayError
+from gateway.core.outcome.outcome import Outcome, Reason, failure
+from gateway.core.points.decode import Item
+from gateway.core.sending.coalesce import UNPARTED, Part, Share, further_calls, is_refused_whole, merge, outcome_of
+from gateway.core.sending.encode import Call, Group, encode_group_steps
 from gateway.core.steps import Steps
+from gateway.core.vendor.route import Target
+from gateway.delivery.call import Exchange
 from gateway.delivery.courier import encoder_for
 from gateway.delivery.deadline import Deadline
-from gateway.delivery.exchange import Exchange
-from gateway.delivery.gates import Gates
+from gateway.delivery.limits import Gates
 from gateway.turns import Turns
 
 # A further call of a group starts at once while fewer than these are under way; what comes then, waits and is merged.

@@ -4,12 +4,12 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
-from gateway.core.errors import GatewayError
-from gateway.core.model import Secret
-from gateway.core.outcome import Code, Outcome
-from gateway.core.relay import Relayed, outcome_of
-from gateway.core.route import Route, Target
-from gateway.core.signing import sign_call
+from gateway.core.http.request import Secret
+from gateway.core.outcome.errors import GatewayError
+from gateway.core.outcome.outcome import Code, Outcome
+from gateway.core.sending.sign import sign_call
+from gateway.core.vendor.relay import Relayed, outcome_of
+from gateway.core.vendor.route import Route, Target
 from gateway.delivery.client import Answer, Client, Timeouts
 from gateway.delivery.courier import fresh
 from gateway.delivery.deadline import Deadline

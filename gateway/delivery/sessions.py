@@ -7,12 +7,12 @@ from uuid import uuid4
 
 from cachetools import LRUCache
 
-from gateway.core.errors import UpstreamError
-from gateway.core.model import Secret
-from gateway.core.outcome import Outcome, Reason
-from gateway.core.provider import Login
-from gateway.core.route import Target
-from gateway.core.signing import login_draft, login_token, sign_by
+from gateway.core.http.request import Secret
+from gateway.core.outcome.errors import UpstreamError
+from gateway.core.outcome.outcome import Outcome, Reason
+from gateway.core.sending.sign import login_draft, login_token, sign_by
+from gateway.core.vendor.provider import Login
+from gateway.core.vendor.route import Target
 from gateway.delivery.courier import Courier, fresh
 from gateway.delivery.deadline import Deadline
 

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gateway.core.suggest import nearest
-from gateway.specs.diagnostic import Diagnostics
-from gateway.specs.document import Document
-from gateway.specs.nodes import MapNode, Node, Scalar
-from gateway.specs.yaml_reader import MAX_BYTES, parse
+from gateway.specs.yaml.diagnostic import Diagnostics
+from gateway.specs.yaml.document import Document
+from gateway.specs.yaml.nodes import MapNode, Node, Scalar
+from gateway.specs.yaml.reader import MAX_BYTES, parse
 
 KINDS = ("recipe", "provider", "route")
 SUFFIXES = (".yaml", ".yml")

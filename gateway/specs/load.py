@@ -7,27 +7,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from gateway.core.cases.run import Case
-from gateway.core.provider import Provider
 from gateway.core.recipe.model import Recipe
-from gateway.core.recipe.vector import Vector
-from gateway.core.route import Route
-from gateway.core.snapshot import Snapshot, make_snapshot, overlap
 from gateway.core.suggest import nearest
+from gateway.core.vendor.provider import Provider
+from gateway.core.vendor.route import Route
+from gateway.core.vendor.routing import Snapshot, make_snapshot, overlap
+from gateway.proof.cases.run import Case
+from gateway.proof.vectors import Vector
 from gateway.regular import MAX_SECRET_BYTES, read_regular
-from gateway.specs.build_provider import build_provider
-from gateway.specs.build_recipe import build_recipe
-from gateway.specs.build_route import build_route
-from gateway.specs.cases import read_cases, stand_in_route
-from gateway.specs.check_loss import check_loss
-from gateway.specs.diagnostic import Diagnostics, Mark, Severity
-from gateway.specs.document import Document, Unloaded
+from gateway.specs.case_coverage import Watch
+from gateway.specs.check.loss import check_loss
+from gateway.specs.environment import Substitution
 from gateway.specs.files import KINDS, read_file, spec_files
-from gateway.specs.nodes import ListNode, mark_of
-from gateway.specs.parts import attributes_read
+from gateway.specs.schema.cases import read_cases, stand_in_route
+from gateway.specs.schema.parts import attributes_read
+from gateway.specs.schema.provider import build_provider
+from gateway.specs.schema.recipe import build_recipe
+from gateway.specs.schema.route import build_route
 from gateway.specs.shipped import shipped
-from gateway.specs.substitute import Substitution
-from gateway.specs.watch import Watch
+from gateway.specs.yaml.diagnostic import Diagnostics, Mark, Severity
+from gateway.specs.yaml.document import Document, Unloaded
+from gateway.specs.yaml.nodes import ListNode, mark_of
 from gateway.stamps import Files, stamp
 
 

@@ -7,14 +7,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TypeVar
 
-from gateway.core.provider import Provider
 from gateway.core.recipe.model import Recipe
-from gateway.core.recipe.vector import Vector
-from gateway.specs.build_provider import build_provider
-from gateway.specs.build_recipe import build_recipe
-from gateway.specs.diagnostic import Diagnostic, Diagnostics
-from gateway.specs.document import Document
+from gateway.core.vendor.provider import Provider
+from gateway.proof.vectors import Vector
 from gateway.specs.files import read_file
+from gateway.specs.schema.provider import build_provider
+from gateway.specs.schema.recipe import build_recipe
+from gateway.specs.yaml.diagnostic import Diagnostic, Diagnostics
+from gateway.specs.yaml.document import Document
 
 B = TypeVar("B")
 

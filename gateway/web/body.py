@@ -6,8 +6,8 @@ from contextlib import contextmanager
 
 from aiohttp import StreamReader, web
 
-from gateway.core.errors import CallerError
-from gateway.core.outcome import Reason
+from gateway.core.outcome.errors import CallerError
+from gateway.core.outcome.outcome import Reason
 
 # Per listener. Fewer than its 2,048 connections, so that some are left for verified reports.
 MAX_BODIES = 1536

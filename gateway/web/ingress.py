@@ -11,19 +11,19 @@ from uuid import uuid4
 
 import structlog
 
-from gateway.core.accept import Accepted, accept_steps, reply_names
-from gateway.core.also import Moment, answer_local_call
-from gateway.core.errors import CallerError, GatewayError, UpstreamError
-from gateway.core.fold import mask
-from gateway.core.message import Message
-from gateway.core.model import Headers, Request, Response
-from gateway.core.outcome import Code, Outcome, Reason, failure
+from gateway.core.http.received import Message
+from gateway.core.http.request import Headers, Request, Response
+from gateway.core.outcome.combine import mask
+from gateway.core.outcome.errors import CallerError, GatewayError, UpstreamError
+from gateway.core.outcome.outcome import Code, Outcome, Reason, failure
+from gateway.core.outcome.reply import reply
+from gateway.core.pipeline import Accepted, accept_steps, reply_names
 from gateway.core.recipe.verify import Refused, ReplayMemory
-from gateway.core.refusal import likely_cause
-from gateway.core.relay import Relayed, outcome_of, passed_headers, relay
-from gateway.core.reply import reply
-from gateway.core.route import Route
-from gateway.core.snapshot import Match, Snapshot, by_key
+from gateway.core.vendor.local_calls import Moment, answer_local_call
+from gateway.core.vendor.relay import Relayed, outcome_of, passed_headers, relay
+from gateway.core.vendor.route import Route
+from gateway.core.vendor.routing import Match, Snapshot, by_key
+from gateway.proof.diagnose import likely_cause
 from gateway.telemetry import Telemetry
 from gateway.turns import Turns
 from gateway.web.body import Hold, Room

@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager, suppress
 
 from aiohttp import EMPTY_PAYLOAD, StreamReader, web
 
-from gateway.core.model import Response
-from gateway.core.outcome import Reason
+from gateway.core.http.request import Response
+from gateway.core.outcome.outcome import Reason
 from gateway.web.body import awaits_continue
 from gateway.web.wire import NOT_HTTP, refusal, to_wire
 

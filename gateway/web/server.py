@@ -16,11 +16,11 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_parser import RawRequestMessage
 from yarl import URL
 
-from gateway.core.model import Headers, Response
-from gateway.core.outcome import Outcome, Reason, failure
+from gateway.core.http.request import Headers, Response
+from gateway.core.outcome.outcome import Outcome, Reason, failure
 from gateway.web.body import Hold, read_body
-from gateway.web.outgoing import Outgoing
 from gateway.web.protocol import ENDED, KEPT, Connection
+from gateway.web.streaming_reply import Outgoing
 from gateway.web.wire import NOT_HTTP, refusal, to_wire
 
 logger = logging.getLogger("gateway.web")

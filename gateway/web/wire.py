@@ -6,8 +6,8 @@ from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
 
-from gateway.core.model import Headers, Response
-from gateway.core.outcome import CODE_OF, Reason
+from gateway.core.http.request import Headers, Response
+from gateway.core.outcome.outcome import CODE_OF, Reason
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _FRAMING = frozenset({"connection", "keep-alive", "content-length", "transfer-encoding"})

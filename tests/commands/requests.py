@@ -1,6 +1,6 @@
 """Requests as people paste them, from the vendors' own samples, and their credentials."""
 
-from gateway.core.raw import write_raw
+from gateway.core.http.text import write_raw
 from tests.vectors import read_vectors, request_of
 
 RECEIVER = read_vectors("tencent_receiver.json")

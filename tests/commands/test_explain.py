@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.commands.explanation import first_difference
+from gateway.commands.output.explanation import first_difference
 from tests.commands.conftest import written
 from tests.commands.requests import CASES, CLOCK, GET, POST, REPORT, SESSION, raw
 from tests.terminal import Ended, run

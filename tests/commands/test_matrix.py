@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.commands.tables import WIDTH
+from gateway.commands.output.tables import WIDTH
 from tests.core.kinds import COUNTS, FIXED, NARROW, WHOLE
 from tests.terminal import run
 

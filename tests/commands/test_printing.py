@@ -2,9 +2,9 @@
 
 import pytest
 
-from gateway.commands.printing import count, printable
-from gateway.core.masking import masked
-from gateway.core.model import Secret
+from gateway.commands.output.printing import count, printable
+from gateway.core.http.request import Secret
+from gateway.core.outcome.masking import masked
 
 
 @pytest.mark.parametrize(

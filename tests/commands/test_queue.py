@@ -11,15 +11,15 @@ import pytest
 import structlog
 from rich.console import Console
 
-from gateway.commands.bars import progress
-from gateway.core.model import DataPoint, Secret
-from gateway.core.outcome import Reason
-from gateway.delivery.store import Destination, NewPoint, Store
+from gateway.commands.output.bars import progress
+from gateway.core.http.request import DataPoint, Secret
+from gateway.core.outcome.outcome import Reason
+from gateway.delivery.queue import Destination, NewPoint, Store
 from tests.delivery.upstream import in_turn
 from tests.gateway_under_test import TAKEN, Running, running
 from tests.processes import command
 from tests.terminal import Ended, run
-from tests.web.test_queue import REFUSES, ROUTE, queued, queueing
+from tests.web.admin.test_queue import REFUSES, ROUTE, queued, queueing
 
 A, B = Destination("acme-to-zeta", "send"), Destination("beta-to-zeta", "copy")
 RECEIVED_NS = 1_700_000_000_000_000_000

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.raw import read_raw
+from gateway.core.http.text import read_raw
 from tests.commands.requests import CASES, CLOCK, POST, REPORT, SESSION
 from tests.terminal import Ended, run
 

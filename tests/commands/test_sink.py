@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from gateway.commands.reporter import outcomes
-from gateway.core.decode import Item
-from gateway.core.model import DataPoint
-from gateway.core.outcome import Code
-from gateway.core.raw import read_raw, write_raw
+from gateway.commands.roles.reporter import outcomes
+from gateway.core.http.request import DataPoint
+from gateway.core.http.text import read_raw, write_raw
+from gateway.core.outcome.outcome import Code
+from gateway.core.points.decode import Item
 from gateway.specs.load import load
 from tests.caller import Reply, exchange
 from tests.delivery.upstream import Upstream, hangs

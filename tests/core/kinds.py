@@ -1,6 +1,6 @@
 """Small providers, each with another way to hold less than a whole data point."""
 
-from gateway.core.provider import Provider
+from gateway.core.vendor.provider import Provider
 from tests.built import provider
 
 WHOLE = """

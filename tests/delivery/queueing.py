@@ -7,14 +7,14 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from gateway.core.accept import ANYONE, Accepted
-from gateway.core.decode import Item
-from gateway.core.model import DataPoint
-from gateway.core.outcome import Outcome
-from gateway.core.route import Route
-from gateway.core.snapshot import Snapshot, make_snapshot
-from gateway.delivery.outgoing import Outgoing
-from gateway.delivery.store import Limits, State, Store, StoredPoint
+from gateway.core.http.request import DataPoint
+from gateway.core.outcome.outcome import Outcome
+from gateway.core.pipeline import ANYONE, Accepted
+from gateway.core.points.decode import Item
+from gateway.core.vendor.route import Route
+from gateway.core.vendor.routing import Snapshot, make_snapshot
+from gateway.delivery.queue import Limits, State, Store, StoredPoint
+from gateway.delivery.service import Outgoing
 from gateway.telemetry import Telemetry
 from tests.built import stand_in
 from tests.delivery.dispatching import ACME

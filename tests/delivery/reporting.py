@@ -5,15 +5,15 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
-from gateway.core.accept import ANYONE, Accepted
-from gateway.core.decode import Item
-from gateway.core.model import DataPoint
-from gateway.core.outcome import Outcome
-from gateway.core.route import Route
+from gateway.core.http.request import DataPoint
+from gateway.core.outcome.outcome import Outcome
+from gateway.core.pipeline import ANYONE, Accepted
+from gateway.core.points.decode import Item
+from gateway.core.vendor.route import Route
+from gateway.delivery.call import Exchange
 from gateway.delivery.client import Client
 from gateway.delivery.direct import Direct
 from gateway.delivery.dispatch import Dispatcher
-from gateway.delivery.exchange import Exchange
 from gateway.telemetry import Telemetry
 from tests.built import stand_in
 from tests.delivery.upstream import Behaviour, Upstream

@@ -12,9 +12,9 @@ from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 
-from gateway.core.errors import GatewayError, SpecError, UpstreamError
-from gateway.core.model import Request, Response
-from gateway.core.outcome import Reason
+from gateway.core.http.request import Request, Response
+from gateway.core.outcome.errors import GatewayError, SpecError, UpstreamError
+from gateway.core.outcome.outcome import Reason
 from gateway.delivery.client import Client, Timeouts
 from tests.delivery.upstream import (
     Behaviour,

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from gateway.core.declare import Declaring, combinations
-from gateway.core.decode import Item
-from gateway.core.model import DataPoint
-from gateway.core.outcome import Code, Outcome, Reason
+from gateway.core.http.request import DataPoint
+from gateway.core.outcome.outcome import Code, Outcome, Reason
+from gateway.core.points.decode import Item
+from gateway.core.sending.declare import Declaring, combinations
 from gateway.delivery.deadline import Deadline
 from gateway.delivery.declarations import Declarations
 from tests.built import stand_in

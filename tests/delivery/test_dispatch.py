@@ -6,7 +6,7 @@ from math import log2
 
 import pytest
 
-from gateway.core.outcome import Code, Outcome, Reason
+from gateway.core.outcome.outcome import Code, Outcome, Reason
 from gateway.delivery.dispatch import MAX_CALLS_OF_A_GROUP
 from tests.delivery.dispatching import TAKES, acme, once, refusing, until_calls
 from tests.delivery.upstream import Upstream, answers

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core.errors import UpstreamError
-from gateway.core.model import Request
-from gateway.core.outcome import Reason
+from gateway.core.http.request import Request
+from gateway.core.outcome.errors import UpstreamError
+from gateway.core.outcome.outcome import Reason
 from gateway.delivery.client import Client, Timeouts
 from gateway.tls import Pair, client_context
 from tests.certificates import LONG_AGO, Authority

@@ -11,20 +11,20 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from gateway.core.accept import accept
-from gateway.core.cases.run import Mismatch, case_request
-from gateway.core.errors import GatewayError
-from gateway.core.json import read_json
-from gateway.core.judge import judge
-from gateway.core.message import Message
-from gateway.core.model import Request, Response
+from gateway.core.http.json import read_json
+from gateway.core.http.received import Message
+from gateway.core.http.request import Request, Response
+from gateway.core.outcome.classify import judge
+from gateway.core.outcome.errors import GatewayError
+from gateway.core.pipeline import accept
 from gateway.core.recipe.model import Recipe
-from gateway.core.recipe.vector import Vector, accept_vector
 from gateway.core.recipe.verify import Forgetful
-from gateway.core.snapshot import make_snapshot
-from gateway.specs.diagnostic import Diagnostics
+from gateway.core.vendor.routing import make_snapshot
+from gateway.proof.cases.run import Mismatch, case_request
+from gateway.proof.vectors import Vector, accept_vector
 from gateway.specs.load import Trial, load
-from gateway.specs.yaml_reader import parse
+from gateway.specs.yaml.diagnostic import Diagnostics
+from gateway.specs.yaml.reader import parse
 from gateway.web.server import HttpLimits, Incoming, Server
 
 ROUTES = Path(__file__).parents[2] / "routes.d"

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gateway.core.cases.run import Case, run_case
-from gateway.specs.cases import stand_in_route
+from gateway.proof.cases.run import Case, run_case
 from gateway.specs.load import load
+from gateway.specs.schema.cases import stand_in_route
 
 NOW_S = 1_700_000_000
 ROUTES = Path(__file__).parents[2] / "routes.d"

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from gateway.core.encode import fill_in
-from gateway.core.model import PublicUrl
+from gateway.core.http.request import PublicUrl
+from gateway.core.sending.encode import fill_in
 from tests.providers.shipped import NOW_S, STAND_INS, changed, differences, left_out, told
 
 REPORT = {

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from gateway.core.cases.run import Case, run_case
-from gateway.core.decode import Item
-from gateway.core.encode import Encoded, encode
-from gateway.core.fitting import Encoder
-from gateway.core.json import write_json
-from gateway.core.model import DataPoint
+from gateway.core.http.json import write_json
+from gateway.core.http.request import DataPoint
+from gateway.core.points.decode import Item
+from gateway.core.sending.encode import Encoded, encode
+from gateway.core.sending.split import Encoder
+from gateway.proof.cases.run import Case, run_case
 from gateway.specs.load import load
 from tests.providers.shipped import STAND_INS, differences
 

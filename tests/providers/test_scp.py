@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from gateway.core.judge import judge
-from gateway.core.model import Response
-from gateway.core.outcome import Code
+from gateway.core.http.request import Response
+from gateway.core.outcome.classify import judge
+from gateway.core.outcome.outcome import Code
 from tests.providers.shipped import STAND_INS, differences
 
 NS = 1_000_000_000

@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from gateway.core.model import Response
-from gateway.core.outcome import Reason
+from gateway.core.http.request import Response
+from gateway.core.outcome.outcome import Reason
 from tests.sdk.vendor import KEY, OTHER_SECRET, SECRET, Vendor, json_reply
 
 pytestmark = pytest.mark.needs_package("huaweicloudsdkcore")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.outcome import Reason
+from gateway.core.outcome.outcome import Reason
 from tests.sdk.vendor import KEY, OTHER_SECRET, SECRET, Vendor, json_reply
 
 pytestmark = pytest.mark.needs_package("tencentcloud")

@@ -4,14 +4,14 @@ import time
 from types import TracebackType
 from typing import Self
 
-from gateway.core.errors import CallerError
-from gateway.core.message import Message, guess_body_kind
-from gateway.core.model import Request, Response
-from gateway.core.outcome import Reason
+from gateway.core.http.received import Message, guess_body_kind
+from gateway.core.http.request import Request, Response
+from gateway.core.outcome.errors import CallerError
+from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.keyring import make_keyring
 from gateway.core.recipe.verify import Check, Verified, verify
 from gateway.web.listener import Listener, listen
-from gateway.web.replays import Replays
+from gateway.web.replay_memory import Replays
 from gateway.web.server import Incoming
 from tests.core.recipe.vectors import RECIPES, secret
 

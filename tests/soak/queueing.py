@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.delivery.store import State, StoredPoint
+from gateway.delivery.queue import State, StoredPoint
 from tests.caller import exchange
-from tests.delivery.store.points import open_store
+from tests.delivery.queue.points import open_store
 from tests.delivery.upstream import Upstream
 from tests.gateway_under_test import ENVIRON, NOWHERE
 from tests.processes import Command, command

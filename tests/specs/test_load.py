@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core.cases.run import run_case
-from gateway.core.message import USUAL, Caps
-from gateway.core.model import Request
+from gateway.core.http.received import USUAL, Caps
+from gateway.core.http.request import Request
+from gateway.proof.cases.run import run_case
 from gateway.specs.load import Specs, load
 from gateway.stamps import stamp
 
@@ -323,7 +323,7 @@ def test_recipe_that_signs_with_rsa_needs_a_package(tmp_path: Path, monkeypatch:
     recipe += '  - {header: x-key, value: "{key}"}\n'
     recipe = recipe.replace("carry: [{header: authorization", "carry:\n  - {header: authorization").replace("}]", "}")
     route = ROUTE.replace("secret:", "key: k, secret:")
-    monkeypatch.setattr("gateway.specs.build_target.find_spec", lambda _: None)
+    monkeypatch.setattr("gateway.specs.schema.target.find_spec", lambda _: None)
 
     _, found = loaded(tmp_path, {"a.yaml": f"{route}---\n{ACME}---\n{recipe}"}, {"OUT": "outward"})
 

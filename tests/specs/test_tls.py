@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core.route import Target
+from gateway.core.vendor.route import Target
 from gateway.specs.load import Specs, load
 from gateway.stamps import stamp
 from tests.certificates import Authority

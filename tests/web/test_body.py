@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway.core.errors import CallerError
-from gateway.core.outcome import Reason
+from gateway.core.outcome.errors import CallerError
+from gateway.core.outcome.outcome import Reason
 from gateway.web.body import Room
 from tests.gateway_under_test import raw_report, running
 

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from gateway.app import Gateway, Settings
-from gateway.commands.vendor import vendor_route
-from gateway.core.accept import Accepted
-from gateway.core.outcome import Code, Outcome
-from gateway.core.route import Route
-from gateway.core.snapshot import make_snapshot
+from gateway.commands.roles.vendor import vendor_route
+from gateway.core.outcome.outcome import Code, Outcome
+from gateway.core.pipeline import Accepted
+from gateway.core.vendor.route import Route
+from gateway.core.vendor.routing import make_snapshot
 from gateway.specs.load import load
 from gateway.turns import share_interpreter
 from tests.caller import Reply, exchange

@@ -9,9 +9,9 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack
 
 import pytest
 
-from gateway.core.errors import CallerError
-from gateway.core.model import Response
-from gateway.core.outcome import Reason
+from gateway.core.http.request import Response
+from gateway.core.outcome.errors import CallerError
+from gateway.core.outcome.outcome import Reason
 from gateway.web.listener import Listener, listen, parse_address
 from gateway.web.server import SURPLUS_CONNECTIONS, Handler, HttpLimits, Incoming
 from tests.caller import LONG_S, Caller, call

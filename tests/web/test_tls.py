@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from gateway.core.model import Response
+from gateway.core.http.request import Response
 from gateway.tls import Pair
 from gateway.web.certificate import Certificate
 from gateway.web.listener import Listener, listen

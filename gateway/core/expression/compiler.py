@@ -10,9 +10,9 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
-from gateway.core.expression import check
+from gateway.core.expression import lint
 from gateway.core.expression.interpreter import EvaluationError, Expression, interpret
-from gateway.core.json import write_number
+from gateway.core.http.json import write_number
 from gateway.core.suggest import nearest
 
 KeyPath = tuple[str | int, ...]
@@ -123,10 +123,10 @@ class Compiler:
 
     def _jmespath(self, source: str, names: Collection[str] | None, at: KeyPath) -> Expression:
         try:
-            tree = check.parse(source)
-            chains, functions = list(check.root_names(tree)), list(check.functions_used(tree))
-            mistakes = list(check.mistakes(tree))
-        except check.BadExpression as error:
+            tree = lint.parse(source)
+            chains, functions = list(lint.root_names(tree)), list(lint.functions_used(tree))
+            mistakes = list(lint.mistakes(tree))
+        except lint.BadExpression as error:
             self._problem(at, str(error), error.hint)
             return _null
         except RecursionError:
@@ -137,8 +137,8 @@ class Compiler:
             sound = (names is None or self._known(chain, names, at)) and sound
         for name in functions:
             self.functions.add(name)
-            if name not in check.KNOWN_FUNCTIONS:
-                self._problem(at, f"there is no function {name!r}", nearest(name, check.KNOWN_FUNCTIONS))
+            if name not in lint.KNOWN_FUNCTIONS:
+                self._problem(at, f"there is no function {name!r}", nearest(name, lint.KNOWN_FUNCTIONS))
                 sound = False
         for what, hint in mistakes:
             self._problem(at, f"{source!r}: {what}", hint)

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from gateway.core.expression import reshape
 from gateway.core.expression.words import in_words
-from gateway.core.json import read_json, read_number, write_json
+from gateway.core.http.json import read_json, read_number, write_json
 from gateway.core.moments import write_moment
 
 

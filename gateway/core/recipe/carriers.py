@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gateway.core.draft import Draft
-from gateway.core.errors import CallerError
-from gateway.core.message import Message
-from gateway.core.outcome import Reason
+from gateway.core.http.received import Message
+from gateway.core.http.unsigned import Draft
+from gateway.core.outcome.errors import CallerError
+from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.model import Carrier, Recipe, SignatureSlot
 
 MAX_SLOT_CHARS = 8192

@@ -6,11 +6,11 @@ import hmac
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
-from gateway.core.message import Message
-from gateway.core.model import Request
+from gateway.core.http.received import Message
+from gateway.core.http.request import Request
+from gateway.core.recipe.canonical import Pairs, canonical
 from gateway.core.recipe.filters import to_bytes, to_text
 from gateway.core.recipe.model import Chain, ChosenSlot, DerivedSlot, Encoding, Hmac, Lines, Recipe, Step, Text
-from gateway.core.recipe.pairs import Pairs, canonical
 from gateway.core.recipe.template import Template, Value
 
 _OF_REQUEST: dict[str, Callable[[Request], Value]] = {

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from gateway.core.model import Secret
+from gateway.core.http.request import Secret
 from gateway.core.recipe.model import KeySlot, Recipe, SecretSlot
 
 MAX_SECRETS_PER_KEY = 4

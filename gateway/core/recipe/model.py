@@ -4,8 +4,8 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Literal
 
+from gateway.core.recipe.canonical import Chosen, Pairs
 from gateway.core.recipe.forms import Form
-from gateway.core.recipe.pairs import Chosen, Pairs
 from gateway.core.recipe.template import Template
 
 Place = Literal["header", "query", "form", "json", "param"]

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
-from gateway.core.draft import Draft
-from gateway.core.errors import CallerError, SpecError
-from gateway.core.message import UNCAPPED, Message, guess_body_kind
-from gateway.core.model import Request, Secret
-from gateway.core.outcome import Reason
+from gateway.core.http.received import UNCAPPED, Message, guess_body_kind
+from gateway.core.http.request import Request, Secret
+from gateway.core.http.unsigned import Draft
+from gateway.core.outcome.errors import CallerError, SpecError
+from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.carriers import read_slots, read_text, write_slots
 from gateway.core.recipe.evaluate import Evaluation, Scope, encode, evaluation_of, signature_of
 from gateway.core.recipe.filters import to_bytes, to_text

@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn, Protocol
 
-from gateway.core.errors import CallerError
-from gateway.core.issued import Accounts, account_of, ended
-from gateway.core.message import Message
-from gateway.core.model import Secret
+from gateway.core.http.received import Message
+from gateway.core.http.request import Secret
 from gateway.core.moments import NS
-from gateway.core.outcome import Reason
+from gateway.core.outcome.errors import CallerError
+from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.carriers import place_in_words, read_slots
 from gateway.core.recipe.evaluate import Scope, listed, signature_of
 from gateway.core.recipe.filters import to_bytes, to_text
@@ -30,6 +29,7 @@ from gateway.core.recipe.model import (
 )
 from gateway.core.recipe.rsa import DECOY_PEM, rsa_verifies
 from gateway.core.recipe.times import part_of, read_times
+from gateway.core.vendor.session_tokens import Accounts, account_of, ended
 
 REMEMBER_LONGER_S = 60
 

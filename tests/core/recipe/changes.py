@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from hypothesis import strategies as st
 
+from gateway.core.recipe.canonical import Pairs
+from gateway.core.recipe.dataflow import reach_of, read_by_signature
 from gateway.core.recipe.model import ChosenSlot, DerivedSlot, Recipe
-from gateway.core.recipe.pairs import Pairs
-from gateway.core.recipe.reach import reach_of, read_by_signature
 from tests.core.recipe.samples import Call
 
 # It is no hexadecimal digit, so that putting it into a percent-encoding breaks that.

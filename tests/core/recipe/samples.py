@@ -12,16 +12,16 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from gateway.core.draft import Draft
-from gateway.core.errors import CallerError
-from gateway.core.message import BodyKind, Message
-from gateway.core.model import Request, Secret
-from gateway.core.outcome import Reason
-from gateway.core.raw import read_raw, write_raw
+from gateway.core.http.received import BodyKind, Message
+from gateway.core.http.request import Request, Secret
+from gateway.core.http.text import read_raw, write_raw
+from gateway.core.http.unsigned import Draft
+from gateway.core.outcome.errors import CallerError
+from gateway.core.outcome.outcome import Reason
+from gateway.core.recipe.canonical import Pairs
 from gateway.core.recipe.carriers import read_slots
 from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.model import ChosenSlot, GivenSlot, KeySlot, Recipe, SecretSlot
-from gateway.core.recipe.pairs import Pairs
 from gateway.core.recipe.sign import Fresh, sign
 from gateway.core.recipe.verify import Check, ReplayMemory, Verified, verify
 from tests.core.recipe.vectors import RECIPES, secret

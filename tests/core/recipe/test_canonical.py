@@ -2,9 +2,9 @@ from typing import Any
 
 import pytest
 
-from gateway.core.json import write_json
-from gateway.core.message import BodyKind, Message
-from gateway.core.model import Headers, Request
+from gateway.core.http.json import write_json
+from gateway.core.http.received import BodyKind, Message
+from gateway.core.http.request import Headers, Request
 from gateway.core.recipe.evaluate import evaluate
 from gateway.core.recipe.filters import to_text
 from tests.built import recipe

@@ -2,12 +2,12 @@ from typing import Any
 
 import pytest
 
-from gateway.core.draft import Draft
-from gateway.core.errors import CallerError, SpecError
-from gateway.core.json import write_json
-from gateway.core.message import BodyKind, Message
-from gateway.core.model import Request
-from gateway.core.outcome import Reason
+from gateway.core.http.json import write_json
+from gateway.core.http.received import BodyKind, Message
+from gateway.core.http.request import Request
+from gateway.core.http.unsigned import Draft
+from gateway.core.outcome.errors import CallerError, SpecError
+from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.carriers import MAX_SLOT_CHARS, read_slots, write_slots
 from gateway.core.recipe.model import Recipe
 from tests.built import recipe

@@ -1,13 +1,13 @@
 import pytest
 
-from gateway.core.errors import CallerError
-from gateway.core.message import Message
-from gateway.core.model import Headers, Request, Secret
-from gateway.core.outcome import Reason
+from gateway.core.http.received import Message
+from gateway.core.http.request import Headers, Request, Secret
+from gateway.core.outcome.errors import CallerError
+from gateway.core.outcome.outcome import Reason
+from gateway.core.recipe.canonical import Chosen
 from gateway.core.recipe.evaluate import evaluate
 from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.model import Recipe
-from gateway.core.recipe.pairs import Chosen
 from gateway.core.recipe.verify import Check, Forgetful, verify
 from tests.built import recipe
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from gateway.core.draft import Draft
-from gateway.core.outcome import Reason
+from gateway.core.http.unsigned import Draft
+from gateway.core.outcome.outcome import Reason
 from tests.core.recipe.samples import Call, plain_call, plain_credential, signed
 from tests.core.recipe.vectors import RECIPES, ROOT
 

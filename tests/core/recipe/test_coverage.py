@@ -1,6 +1,6 @@
 import pytest
 
-from gateway.core.recipe.coverage import PARTS, coverage
+from gateway.proof.coverage import PARTS, coverage
 from tests.built import recipe
 from tests.core.recipe.vectors import RECIPES
 

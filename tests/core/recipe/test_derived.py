@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.draft import Draft
-from gateway.core.errors import CallerError
-from gateway.core.message import Message
-from gateway.core.model import Headers, Request, Secret
-from gateway.core.outcome import Reason
+from gateway.core.http.received import Message
+from gateway.core.http.request import Headers, Request, Secret
+from gateway.core.http.unsigned import Draft
+from gateway.core.outcome.errors import CallerError
+from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.sign import Fresh, sign

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.errors import CallerError
-from gateway.core.outcome import Reason
+from gateway.core.outcome.errors import CallerError
+from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe import evaluate
 from gateway.core.recipe.filters import to_bytes
 from gateway.core.recipe.forms import ParamsForm

@@ -1,8 +1,8 @@
 import pytest
 
-from gateway.core.errors import CallerError
-from gateway.core.message import BodyKind, Caps, Message
-from gateway.core.model import Request
+from gateway.core.http.received import BodyKind, Caps, Message
+from gateway.core.http.request import Request
+from gateway.core.outcome.errors import CallerError
 from gateway.core.recipe.evaluate import evaluate
 from gateway.core.recipe.filters import to_text
 from tests.built import recipe

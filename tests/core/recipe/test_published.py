@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from gateway.core.draft import Draft
-from gateway.core.message import Message
+from gateway.core.http.received import Message
+from gateway.core.http.unsigned import Draft
 from gateway.core.recipe.carriers import read_slots
 from gateway.core.recipe.evaluate import Scope
 from gateway.core.recipe.filters import to_bytes, to_text

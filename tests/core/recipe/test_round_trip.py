@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.draft import Draft
-from gateway.core.outcome import Reason
+from gateway.core.http.unsigned import Draft
+from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.model import Recipe
 from tests.core.recipe.changes import changed_calls
 from tests.core.recipe.samples import calls, few, signed

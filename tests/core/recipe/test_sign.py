@@ -4,17 +4,17 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.draft import Draft
-from gateway.core.errors import SpecError
-from gateway.core.message import Message
-from gateway.core.model import Secret
+from gateway.core.http.received import Message
+from gateway.core.http.request import Secret
+from gateway.core.http.unsigned import Draft
+from gateway.core.outcome.errors import SpecError
 from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.model import NonceSlot, Recipe, TimeSlot
 from gateway.core.recipe.nonce import make_nonce
 from gateway.core.recipe.sign import Fresh, Signed, sign
 from gateway.core.recipe.times import read_times, write_time
 from gateway.core.recipe.verify import Check, Verified, verify
-from gateway.core.signing import sign_call
+from gateway.core.sending.sign import sign_call
 from gateway.specs.load import load
 from tests.built import recipe, stand_in
 

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.message import Message
-from gateway.core.model import Request
+from gateway.core.http.received import Message
+from gateway.core.http.request import Request
 from gateway.core.recipe.evaluate import evaluate
 from gateway.core.recipe.model import Recipe
-from gateway.core.recipe.variations import UNKNOWN_CAUSE, cause_of_refusal
+from gateway.proof.variations import UNKNOWN_CAUSE, cause_of_refusal
 from tests.built import recipe
 
 NS = 1_000_000_000

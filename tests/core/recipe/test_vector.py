@@ -3,10 +3,10 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.message import Message
-from gateway.core.model import Request, Secret
+from gateway.core.http.received import Message
+from gateway.core.http.request import Request, Secret
 from gateway.core.recipe.keyring import Credential
-from gateway.core.recipe.vector import Vector, run_vector
+from gateway.proof.vectors import Vector, run_vector
 from tests.built import SESSION, recipe
 
 ACME = recipe("""

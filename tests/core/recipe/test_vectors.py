@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core.errors import CallerError
-from gateway.core.message import Message, guess_body_kind
-from gateway.core.model import Request
-from gateway.core.raw import read_raw
+from gateway.core.http.received import Message, guess_body_kind
+from gateway.core.http.request import Request
+from gateway.core.http.text import read_raw
+from gateway.core.outcome.errors import CallerError
 from gateway.core.recipe.carriers import read_slots
 from gateway.core.recipe.filters import to_text
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.model import ChosenSlot, Recipe
-from gateway.core.recipe.vector import Vector, accept_vector, sign_again
+from gateway.proof.vectors import Vector, accept_vector, sign_again
 from tests.core.recipe.vectors import DATA, RECIPES, altered, document, read_request, secret
 
 NS = 1_000_000_000

@@ -8,11 +8,11 @@ from urllib.parse import parse_qsl, urlencode
 
 import pytest
 
-from gateway.core.draft import Draft
-from gateway.core.errors import CallerError
-from gateway.core.message import Message
-from gateway.core.model import Request, Secret
-from gateway.core.outcome import Reason
+from gateway.core.http.received import Message
+from gateway.core.http.request import Request, Secret
+from gateway.core.http.unsigned import Draft
+from gateway.core.outcome.errors import CallerError
+from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.carriers import read_slots
 from gateway.core.recipe.evaluate import evaluate
 from gateway.core.recipe.keyring import Credential, make_keyring

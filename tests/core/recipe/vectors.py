@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from gateway.core.model import Request, Secret
+from gateway.core.http.request import Request, Secret
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.model import Recipe
 from gateway.specs.load import load

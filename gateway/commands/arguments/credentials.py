@@ -1,0 +1,64 @@
+"""Reads a credential from the command line, and tells which recipes it can serve."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from gateway.commands.arguments.options import fail, misuse, system_text, warn
+from gateway.core.http.request import Secret
+from gateway.core.recipe.keyring import Credential
+from gateway.core.recipe.model import Recipe
+
+ADMIN_TOKEN = "GATEWAY_ADMIN_TOKEN"
+
+
+def read_credential(key: str | None, secret: str | None) -> Credential:
+    """Read --key and --secret."""
+    if secret is None:
+        misuse("--secret is missing; write env:NAME or file:PATH")
+    if key == "":
+        misuse("--key is empty")
+    return Credential(read_secret(secret, "--secret"), key)
+
+
+def read_secret(text: str, option: str, *, shown: bool = True) -> Secret:
+    """Read `env:NAME`, `file:PATH` or a bare secret, which warns where other users of the machine are `shown` it."""
+    kind, colon, rest = text.partition(":")
+    if colon and kind in ("env", "file"):
+        value = _from_environment(rest, option) if kind == "env" else _from_file(rest, option)
+        if not value:
+            fail(f"{option}: {rest} is empty")
+        return Secret(value)
+    if not text:
+        misuse(f"{option} is empty")
+    if shown:
+        warn(f"a bare {option} shows in the list of processes; write env:NAME or file:PATH")
+    return Secret(text)
+
+
+def read_admin_token(text: str) -> Secret:
+    """Read --admin-token; a bare one of the environment shows in no list of processes."""
+    return read_secret(text, "--admin-token", shown=os.environ.get(ADMIN_TOKEN) != text)
+
+
+def _from_environment(name: str, option: str) -> str:
+    value = os.environ.get(name)
+    if value is None:
+        fail(f"{option}: the environment variable {name!r} is not set")
+    return value
+
+
+def _from_file(path: str, option: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").removesuffix("\n")
+    except (OSError, ValueError) as error:
+        fail(f"{option}: {path} cannot be read: {system_text(error)}")
+
+
+def serving(recipes: Iterable[Recipe], credential: Credential, name: str) -> list[Recipe]:
+    """Return the recipes whose slots the credential fills exactly; `name` is whose recipes they are."""
+    recipes = list(recipes)
+    fitting = [recipe for recipe in recipes if credential.serves(recipe)]
+    if recipes and not fitting:
+        misuse(f"{name} has {'no key id: leave out --key' if credential.key is not None else 'a key id: give --key'}")
+    return fitting

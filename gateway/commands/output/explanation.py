@@ -1,0 +1,153 @@
+"""What a recipe makes of one request: the values on the way, and the verdict. `explain` prints it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from gateway.core.http.received import Message
+from gateway.core.moments import NS
+from gateway.core.outcome.errors import CallerError
+from gateway.core.outcome.outcome import Reason
+from gateway.core.recipe.carriers import read_slots
+from gateway.core.recipe.evaluate import Evaluation, evaluate
+from gateway.core.recipe.filters import to_text
+from gateway.core.recipe.keyring import Credential, make_keyring
+from gateway.core.recipe.model import KeySlot, Recipe, SecretSlot, TimeSlot
+from gateway.core.recipe.template import Template
+from gateway.core.recipe.times import read_times
+from gateway.core.recipe.verify import Check, Forgetful, verify
+from gateway.proof.variations import cause_of_refusal
+
+MASK = "***"
+_CONTEXT = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One value on the way to the signature: a `slot` that the request carries, a `step`, or a `result`."""
+
+    kind: str
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The values that a request gives, and why it is refused, None when it is accepted.
+
+    `bound` are the request names that had to be bound anew, by the recipe's `accept`, for the signature to fit.
+    """
+
+    values: tuple[Value, ...] = ()
+    string_to_sign: str = ""
+    bound: Mapping[str, str] | None = None
+    refused: str | None = None
+
+
+def explain_request(
+    recipe: Recipe, message: Message, credential: Credential, given: Mapping[str, str], now_ns: int
+) -> Explanation:
+    """Evaluate and verify a request by a recipe. No value holds a secret, the signature excepted."""
+    try:
+        slots = read_slots(recipe, message)
+        bound, evaluation = _fitting(recipe, message, slots, credential)
+        check = Check(recipe, make_keyring([credential]), given)
+        refused = _refusal(check, message, credential, slots, now_ns)
+    except CallerError as error:
+        return Explanation(refused=_words(error))
+    if refused == f"{Reason.BAD_SIGNATURE}: the signature does not match" and recipe.signature:
+        refused += f": the request has {slots[recipe.signature.name]}, the recipe makes {evaluation.signature}"
+        cause = cause_of_refusal(recipe, message, slots, [credential.secret.reveal()], now_ns=now_ns)
+        refused += f"; {cause}"
+    return Explanation(_values(recipe, slots, evaluation), string_to_sign(recipe, evaluation), _sources(bound), refused)
+
+
+def _sources(bound: Mapping[str, Template]) -> dict[str, str] | None:
+    return {name: template.source for name, template in bound.items()} or None
+
+
+def string_to_sign(recipe: Recipe, evaluation: Evaluation) -> str:
+    """Return the string to sign, masked where the secret is part of it."""
+    signature = recipe.signature
+    if signature is None or evaluation.signature == "":
+        return ""
+    hides = signature.of.names & {"secret", *recipe.masked}
+    return MASK if hides else to_text(evaluation.string_to_sign)
+
+
+def _fitting(
+    recipe: Recipe, message: Message, slots: Mapping[str, str], credential: Credential
+) -> tuple[Mapping[str, Template], Evaluation]:
+    """Return the binding of request names under which the signature fits, else the plain one."""
+    secret = credential.secret.reveal()
+    plain = evaluate(recipe, message, slots, secret)
+    carried = slots.get(recipe.signature.name) if recipe.signature else None
+    if carried != plain.signature:
+        for bound in recipe.accept:
+            evaluation = evaluate(recipe, message, slots, secret, bound)
+            if carried == evaluation.signature:
+                return bound, evaluation
+    return {}, plain
+
+
+def _refusal(
+    check: Check, message: Message, credential: Credential, slots: Mapping[str, str], now_ns: int
+) -> str | None:
+    key = next((slots.get(name) for name, slot in check.recipe.slots.items() if isinstance(slot, KeySlot)), None)
+    if key != credential.key:
+        return f"{Reason.UNKNOWN_KEY}: the request has the key id {key!r}, and --key is {credential.key!r}"
+    error = _error(check, message, now_ns)
+    if error is None or error.outcome.reason is not Reason.STALE:
+        return _words(error) if error else None
+    time_ns = _time_ns(check.recipe, slots)
+    other = _error(check, message, time_ns)
+    then = "is accepted" if other is None else f"is refused too: {_words(other)}"
+    return f"{_words(error)}; at its own time (--at {time_ns // NS}) it {then}"
+
+
+def _error(check: Check, message: Message, now_ns: int) -> CallerError | None:
+    try:
+        verify(message, [check], now_ns=now_ns, replays=Forgetful())
+    except CallerError as error:
+        return error
+    return None
+
+
+def _time_ns(recipe: Recipe, slots: Mapping[str, str]) -> int:
+    return next(
+        read_times(slots[name], slot)[0]
+        for name, slot in recipe.slots.items()
+        if isinstance(slot, TimeSlot) and name in slots
+    )
+
+
+def _words(error: CallerError) -> str:
+    return f"{error.outcome.reason}: {error.outcome.message}"
+
+
+def _values(recipe: Recipe, slots: Mapping[str, str], evaluation: Evaluation) -> tuple[Value, ...]:
+    hidden = {name for name, slot in recipe.slots.items() if isinstance(slot, SecretSlot)} | recipe.masked
+    signature = recipe.signature
+    values = [Value("slot", name, text) for name, text in slots.items()]
+    for name, value in evaluation.steps.items():
+        if signature is None or signature.of.source != f"{{{name}}}":  # else it is the string to sign, shown below
+            values.append(Value("step", name, to_text(value)))
+    values = [replace(value, text=MASK) if value.name in hidden else value for value in values]
+    if signature is not None:
+        values.append(Value("result", "string to sign", string_to_sign(recipe, evaluation)))
+        values.append(Value("result", "signature", evaluation.signature))
+    return tuple(values)
+
+
+def first_difference(ours: str, theirs: str) -> str | None:
+    """Say where the client's string to sign first differs from ours; one line end more, of its file, is none."""
+    if ours in (theirs, theirs.removesuffix("\n"), theirs.removesuffix("\r\n")):
+        return None
+    differing = (at for at, (one, other) in enumerate(zip(ours, theirs, strict=False)) if one != other)
+    at = next(differing, min(len(ours), len(theirs)))
+    before = ours[:at]
+    number, column = before.count("\n") + 1, at - (before.rfind("\n") + 1) + 1
+    return f"line {number}, character {column}: ours has {_around(ours, at)}, the client's has {_around(theirs, at)}"
+
+
+def _around(text: str, at: int) -> str:
+    return repr(text[at : at + _CONTEXT]) if at < len(text) else "its end"

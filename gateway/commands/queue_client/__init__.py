@@ -1,0 +1,1 @@
+"""What `gateway queue` asks of a running gateway."""

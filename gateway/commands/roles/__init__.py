@@ -1,0 +1,1 @@
+"""The vendor and the reporter that commands play."""

@@ -1,0 +1,92 @@
+"""A reporter that is played: data points go out as the vendor's own programs send them, by direct delivery."""
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
+from uuid import uuid4
+
+from gateway.commands.arguments.credentials import serving
+from gateway.commands.arguments.loading import check_given
+from gateway.commands.arguments.options import fail, misuse
+from gateway.core.http.request import PublicUrl
+from gateway.core.outcome.combine import mask
+from gateway.core.outcome.errors import GatewayError
+from gateway.core.outcome.outcome import Outcome
+from gateway.core.pipeline import ANYONE, Accepted
+from gateway.core.points.decode import Item
+from gateway.core.recipe.keyring import Credential
+from gateway.core.recipe.model import Recipe
+from gateway.core.vendor.provider import CallForm, Login, Provider, Send
+from gateway.core.vendor.route import Route, Target
+from gateway.delivery.call import Exchange
+from gateway.delivery.client import Client
+from gateway.delivery.courier import Watcher
+from gateway.delivery.direct import Direct
+from gateway.delivery.dispatch import Dispatcher
+from gateway.delivery.limits import Gates
+from gateway.specs.schema.cases import stand_in_route
+from gateway.telemetry import Telemetry
+
+
+async def outcomes(
+    route: Route, items: Sequence[Item], count: int = 1, watcher: Watcher | None = None
+) -> AsyncGenerator[Outcome]:
+    """Report so many times, one after the other, and yield what came of each."""
+    client = Client()
+    direct = Direct(Dispatcher(Exchange(client, Telemetry(), watcher), Gates(patient=True)))
+    try:
+        for _ in range(count):
+            try:
+                outcome = await direct.deliver(route.name, route.target, Accepted(ANYONE, tuple(items)), uuid4().hex)
+            except GatewayError as error:
+                outcome = error.outcome
+            yield mask(outcome, route.secrets)
+    finally:
+        await client.close()
+
+
+def reporter_route(provider: Provider, base: PublicUrl, credential: Credential | None, given: dict[str, str]) -> Route:
+    """Return the route of a reporter that calls this URL, signed by the first recipe that the credential serves."""
+    if provider.send is None:
+        fail(f"{provider.name} has no `send`: its reporters cannot be played")
+    if provider.relay:
+        fail(f"{provider.name} is a relay: its calls hold no data points; `gateway sign` signs one of your own")
+    login = provider.send.login_for(credential)
+    form, recipe = _form(provider.send, credential, login, provider.name)
+    check_given(given, [*form.sign, *([login.sign] if login else [])], provider)
+    missing = [name for name in provider.needs if name not in given and name not in provider.given]
+    if missing:
+        misuse(f"{provider.name} needs --given {missing[0]}=…")
+    target = Target(
+        provider=provider,
+        send=provider.send,
+        form=form,
+        scheme=base.scheme,
+        host=base.host,
+        base_path=base.prefix,
+        recipe=recipe,
+        credential=credential,
+        given={**provider.given, **given},
+        rules=(),
+        limits=provider.limits,
+        login=login,
+    )
+    return replace(stand_in_route(provider), target=target)
+
+
+def _form(send: Send, credential: Credential | None, login: Login | None, name: str) -> tuple[CallForm, Recipe | None]:
+    """Return the first call that the credential can sign, and the recipe by which; without one, an unsigned call.
+
+    With a login, it is the first call that carries the session.
+    """
+    recipes = [recipe for form in send.requests for recipe in form.sign]
+    if credential is None:
+        for form in send.requests:
+            if not form.sign:
+                return form, None
+        misuse(f"calls to {name} are signed: give " + ("--key and --secret" if recipes[0].needs_key else "--secret"))
+    fitting = [login.for_recipe] if login else serving(recipes, credential, name)
+    for form in send.requests:
+        for recipe in form.sign:
+            if recipe in fitting:
+                return form, recipe
+    misuse(f"calls to {name} are not signed: leave out --secret")

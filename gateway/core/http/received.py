@@ -1,0 +1,189 @@
+"""A received request and what it says. Each part is read at most once, and only when a stage asks for it."""
+
+import zlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+from urllib.parse import parse_qsl
+
+from gateway.core.http.json import TooManyParts, read_json
+from gateway.core.http.request import PublicUrl, Request
+from gateway.core.outcome.errors import CallerError
+from gateway.core.outcome.outcome import Reason
+
+BodyKind = Literal["json", "form", "text", "none"]
+Pairs = list[tuple[str, str]]
+
+MAX_GZIP_MEMBERS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """How much of a request is read: bytes of the inflated body, and parameters of a query, a form or signed JSON."""
+
+    inflated_bytes: int = 8_388_608
+    parameters: int = 2_000
+
+
+USUAL = Caps()
+UNCAPPED = Caps(2**62, 2**62)
+
+
+class Message:
+    """A request together with its parsed parts. `body_kind` says how its body is to be read."""
+
+    def __init__(self, request: Request, body_kind: BodyKind, caps: Caps = USUAL) -> None:
+        self.request = request
+        self.body_kind = body_kind
+        self.caps = caps
+
+    def as_sent_to(self, url: PublicUrl) -> "Message":
+        """Return the message as its client sees it, behind whose back a proxy changed URL and Host."""
+        return Message(self.request.at(url), self.body_kind, self.caps)
+
+    @cached_property
+    def content(self) -> bytes:
+        """The body with its Content-Encoding undone. Raises CallerError: NOT_PARSED, BAD_HEADER or TOO_LARGE."""
+        encodings = [
+            encoding.strip().lower()
+            for value in self.request.header_values("content-encoding")
+            for encoding in value.split(",")
+        ]
+        encodings = [encoding for encoding in encodings if encoding not in ("", "identity")]
+        if len(encodings) > 1:
+            raise CallerError.of(Reason.BAD_HEADER, "more than one Content-Encoding")
+        return inflate(self.request.body, encodings[0], self.caps.inflated_bytes) if encodings else self.request.body
+
+    @cached_property
+    def body(self) -> Any:
+        """The parsed body: a JSON value, a map of form fields, text, or None. Raises CallerError as `content` does."""
+        if self.body_kind == "json":
+            return self._json()
+        if self.body_kind == "form":
+            return as_map(self.form)
+        return self._text() if self.body_kind == "text" else None
+
+    @cached_property
+    def form(self) -> Pairs:
+        return self._parameters(self._text())
+
+    @cached_property
+    def query(self) -> Pairs:
+        return self._parameters(self.request.query)
+
+    @cached_property
+    def bound_query(self) -> Pairs:
+        """The query's pairs that have an equals sign."""
+        return self._parameters("&".join(part for part in self.request.query.split("&") if "=" in part))
+
+    @cached_property
+    def headers(self) -> dict[str, str]:
+        """Header names in lower case with `_` for `-`; repeats joined by a comma, as RFC 9110 section 5.3 allows.
+
+        Names that have a `_` themselves are left out: one could pass for a signed name that has a `-` there.
+        """
+        joined: dict[str, str] = {}
+        for name, value in self.request.headers:
+            if "_" in name:
+                continue
+            key = name.lower().replace("-", "_")
+            joined[key] = f"{joined[key]}, {value}" if key in joined else value
+        return joined
+
+    def header_values(self, name: str) -> list[str]:
+        """Return each value of the header, in wire order; the name compares without case."""
+        return self._header_values.get(name.lower(), [])
+
+    @cached_property
+    def _header_values(self) -> dict[str, list[str]]:
+        # Who sends a thousand headers, and lists each as signed, must not make us read a thousand a thousand times.
+        values: dict[str, list[str]] = {}
+        for name, value in self.request.headers:
+            values.setdefault(name.lower(), []).append(value)
+        return values
+
+    def _json(self) -> Any:
+        if not self.content:
+            raise CallerError.of(Reason.NOT_PARSED, "the body is empty, and JSON is expected")
+        try:
+            return read_json(self.content)
+        except TooManyParts as error:
+            raise CallerError.of(Reason.TOO_LARGE, f"the body has {error}") from error
+        except ValueError as error:
+            raise CallerError.of(Reason.NOT_PARSED, f"the body is not JSON: {error}") from error
+
+    def _text(self) -> str:
+        try:
+            return self.content.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise CallerError.of(Reason.NOT_PARSED, "the body is not UTF-8") from error
+
+    def _parameters(self, text: str) -> Pairs:
+        try:
+            return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=self.caps.parameters)
+        except UnicodeDecodeError as error:
+            raise CallerError.of(Reason.NOT_PARSED, "a parameter is not UTF-8") from error
+        except ValueError:
+            raise self.too_many() from None
+
+    def too_many(self) -> CallerError:
+        return CallerError.of(Reason.NOT_PARSED, f"more than {self.caps.parameters} parameters")
+
+
+def guess_body_kind(request: Request) -> BodyKind:
+    """Tell how a body is to be read where no route says so: by Content-Type, else by its first character."""
+    if not request.body:
+        return "none"
+    media_type = (request.header("content-type") or "").partition(";")[0].strip().lower()
+    if media_type == "application/x-www-form-urlencoded":
+        return "form"
+    if media_type.endswith("json") or request.body.lstrip()[:1] in (b"{", b"["):
+        return "json"
+    return "text"
+
+
+def as_map(pairs: Pairs) -> dict[str, Any]:
+    """Return name to value; a name that stands more than once has the list of its values."""
+    values: dict[str, Any] = {}
+    for name, value in pairs:
+        if name not in values:
+            values[name] = value
+        elif isinstance(values[name], list):
+            values[name].append(value)
+        else:
+            values[name] = [values[name], value]
+    return values
+
+
+def inflate(data: bytes, encoding: str, max_bytes: int) -> bytes:
+    """Undo one Content-Encoding. Raises CallerError: BAD_HEADER for an unknown one, NOT_PARSED, TOO_LARGE."""
+    if encoding in ("gzip", "x-gzip"):
+        windows = [zlib.MAX_WBITS | 16]
+    elif encoding == "deflate":
+        # RFC 9110 section 8.4.1.2 means the zlib format; some clients send bare deflate under the same name.
+        windows = [zlib.MAX_WBITS, -zlib.MAX_WBITS]
+    else:
+        raise CallerError.of(Reason.BAD_HEADER, f"Content-Encoding {encoding!r} is not known; gzip and deflate are")
+    for bits in windows:
+        try:
+            return _inflate(data, bits, max_bytes)
+        except zlib.error:
+            continue
+    raise CallerError.of(Reason.NOT_PARSED, f"the body is not {encoding}")
+
+
+def _inflate(data: bytes, bits: int, max_bytes: int) -> bytes:
+    out = b""
+    # A gzip body may hold several members one after the other (RFC 1952, section 2.2). Each costs a copy of what is
+    # left, so that a body of nothing but empty members would cost its square.
+    for _ in range(MAX_GZIP_MEMBERS):
+        inflater = zlib.decompressobj(bits)
+        out += inflater.decompress(data, max_bytes + 1 - len(out))
+        if len(out) > max_bytes:
+            raise CallerError.of(Reason.TOO_LARGE, f"the inflated body is larger than {max_bytes} bytes")
+        if not inflater.eof:
+            raise zlib.error("incomplete")
+        data = inflater.unused_data
+        if not data:
+            return out
+    raise zlib.error("too many members")

@@ -1,0 +1,71 @@
+"""An HTTP request as text, as people paste it: request line, headers, a blank line, then every byte is the body."""
+
+import re
+
+from gateway.core.http.request import Request
+
+_START = re.compile(r"([A-Z]+) (\S.*?)(?: HTTP/\d(?:\.\d)?)?")
+_HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\0]*?)[ \t]*")
+_SHOWN = 60
+
+
+def read_raw(data: bytes) -> tuple[Request, list[str]]:
+    """Return the request and what is odd about it: lines may end in LF alone, and Content-Length may be wrong.
+
+    Raises ValueError, naming the line, for what is not a request.
+    """
+    data = data.lstrip(b"\r\n")
+    if not data:
+        raise ValueError("it is empty; the first line of a request is such as 'POST /path HTTP/1.1'")
+    head, divider, body = _split(data)
+    lines = head.decode("utf-8", "surrogateescape").replace("\r\n", "\n").split("\n")
+    start = _START.fullmatch(lines[0].strip())
+    if start is None:
+        raise ValueError(f"line 1: {_shown(lines[0])} is not a request line such as 'POST /path HTTP/1.1'")
+    headers = []
+    for number, line in enumerate(lines[1:], 2):
+        header = _HEADER.fullmatch(line)
+        if header is None:
+            what = "is not a header such as 'Host: example.org'; a blank line ends the headers"
+            raise ValueError(f"line {number}: {_shown(line)} {what}")
+        headers.append((header[1], header[2]))
+    request = Request(start[1], _origin_form(start[2]), tuple(headers), body)
+    return request, [] if divider else ["there is no blank line after the headers, so that the body is empty"]
+
+
+def length_warnings(request: Request) -> list[str]:
+    """Say where Content-Length is not what the body has; the body as given is what counts."""
+    return [
+        f"Content-Length says {value}, and the body has {len(request.body)} bytes"
+        for value in request.header_values("content-length")
+        if value != str(len(request.body))
+    ]
+
+
+def write_raw(request: Request) -> bytes:
+    """Return the request as it goes over the wire, Content-Length added where there is a body."""
+    headers = request.headers
+    if request.body and request.header("content-length") is None:
+        headers = (*headers, ("Content-Length", str(len(request.body))))
+    lines = [f"{request.method} {request.target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers), "", ""]
+    return "\r\n".join(lines).encode("utf-8", "surrogateescape") + request.body
+
+
+def _split(data: bytes) -> tuple[bytes, bytes, bytes]:
+    found = re.search(rb"\r?\n\r?\n", data)
+    if found is None:
+        return data.rstrip(b"\r\n"), b"", b""
+    return data[: found.start()], found[0], data[found.end() :]
+
+
+def _origin_form(target: str) -> str:
+    """Reduce the absolute form to path and query."""
+    absolute = re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*(.*)", target)
+    if absolute is None:
+        return target
+    return absolute[1] if absolute[1].startswith("/") else "/" + absolute[1]
+
+
+def _shown(line: str) -> str:
+    shown = repr(line)
+    return shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "…'"

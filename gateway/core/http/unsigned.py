@@ -1,0 +1,92 @@
+"""An upstream call before it is signed: its parts are still values, so that a signature can be put among them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
+from urllib.parse import quote, urlencode
+
+from gateway.core.http.json import write_json
+from gateway.core.http.received import BodyKind
+from gateway.core.http.request import Headers, Request
+from gateway.core.outcome.errors import SpecError
+from gateway.core.outcome.outcome import Reason
+
+_CONTENT_TYPE = {
+    "json": "application/json",
+    "form": "application/x-www-form-urlencoded",
+    "text": "text/plain; charset=utf-8",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A call to `scheme://host` + `path`. `path` is percent-encoded and may end in a query; `query` and form fields are
+    not encoded.
+
+    `body` is a JSON value, a tuple of form fields, text, or None, as `body_kind` says; bytes stay as they are.
+    """
+
+    method: str
+    scheme: str
+    host: str
+    path: str
+    query: tuple[tuple[str, str], ...] = ()
+    headers: Headers = ()
+    body_kind: BodyKind = "none"
+    body: Any = None
+
+    @classmethod
+    def of(cls, request: Request, body_kind: BodyKind, body: Any, query: tuple[tuple[str, str], ...]) -> Self:
+        """Return a received request as a draft: what a client would hand over to be signed."""
+        headers = tuple(header for header in request.headers if header[0].lower() not in ("host", "content-length"))
+        return cls(request.method, request.scheme, request.host, request.path, query, headers, body_kind, body)
+
+    def with_header(self, name: str, value: str) -> Self:
+        """Return the draft with this header in the place of any of that name."""
+        others = tuple(header for header in self.headers if header[0].lower() != name.lower())
+        return replace(self, headers=(*others, (name, value)))
+
+    def with_query(self, name: str, value: str) -> Self:
+        return replace(self, query=(*(pair for pair in self.query if pair[0] != name), (name, value)))
+
+    def with_field(self, path: tuple[str, ...], value: Any) -> Self:
+        """Return the draft with a member of its JSON body or a field of its form set. Raises SpecError."""
+        if self.body_kind == "form":
+            fields = tuple(field for field in self.body if field[0] != path[0])
+            return replace(self, body=(*fields, (path[0], str(value))))
+        return replace(self, body=_with_member(self.body, path, value))
+
+    def render(self) -> Request:
+        """Return the request as it goes on the wire; nothing is added to it afterwards. Raises SpecError."""
+        query = urlencode(self.query, quote_via=quote, safe="")
+        target = self.path + ("&" if "?" in self.path else "?") + query if query else self.path
+        headers = (("Host", self.host), *self.headers)
+        if self.body_kind in _CONTENT_TYPE and not any(name.lower() == "content-type" for name, _ in headers):
+            headers = (*headers, ("Content-Type", _CONTENT_TYPE[self.body_kind]))
+        for name, value in headers:
+            if any(character in value for character in "\r\n\0"):
+                raise SpecError.of(Reason.INTERNAL, f"the header {name} would hold a line break")
+        return Request(self.method, target, headers, self._body_bytes(), self.scheme)
+
+    def _body_bytes(self) -> bytes:
+        if isinstance(self.body, bytes):
+            return self.body
+        if self.body_kind == "json":
+            try:
+                return write_json(self.body)
+            except ValueError as error:
+                raise SpecError.of(Reason.INTERNAL, f"the body cannot be written as JSON: {error}") from error
+        if self.body_kind == "form":
+            return urlencode(self.body).encode()
+        if self.body_kind == "text":
+            return str(self.body).encode()
+        return b""
+
+
+def _with_member(body: Any, path: tuple[str, ...], value: Any) -> dict[str, Any]:
+    if not isinstance(body, Mapping | None):
+        raise SpecError.of(Reason.INTERNAL, f"the body has no place for {path[0]!r}: it is not an object")
+    head, *rest = path
+    members = dict(body or {})
+    members[head] = _with_member(members.get(head), tuple(rest), value) if rest else value
+    return members

@@ -1,0 +1,1 @@
+"""Outcomes: classified from answers, combined for a report, and written as a reply."""

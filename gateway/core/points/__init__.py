@@ -1,0 +1,1 @@
+"""Data points: decoded from a report, checked by rules, with their statistics."""

@@ -1,0 +1,1 @@
+"""From data points to calls: grouped, split, merged, declared, signed and paced."""

@@ -1,0 +1,69 @@
+"""Calls that carry no data points and are answered here: logging in, logging out, and the like."""
+
+from dataclasses import dataclass
+
+from gateway.core.http.received import Message
+from gateway.core.http.request import Response, Secret
+from gateway.core.outcome.errors import CallerError
+from gateway.core.outcome.outcome import Reason
+from gateway.core.outcome.reply import reply_by
+from gateway.core.pipeline import identify, request_names
+from gateway.core.recipe.keyring import Credential
+from gateway.core.recipe.verify import ReplayMemory, Verified
+from gateway.core.vendor.provider import LocalCall
+from gateway.core.vendor.route import Source
+from gateway.core.vendor.routing import Match
+from gateway.core.vendor.session_tokens import account_of, ended, expiry_ns, issue
+
+_ANYBODY = Credential(Secret(""))
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What an answer depends on beside the request: the clock, 16 random bytes, our own id for the request."""
+
+    now_ns: int
+    entropy: bytes
+    request_id: str
+
+
+def answer_local_call(
+    match: Match, call: LocalCall, message: Message, moment: Moment, replays: ReplayMemory, *, peer: str | None = None
+) -> Response:
+    """Verify the call, issue or end a session where it says so, and reply. Raises CallerError."""
+    source = match.route.source
+    checks = source.local_checks[match.form.name if match.form else ""]
+    who = identify(source, checks, message, now_ns=moment.now_ns, replays=replays, peer=peer)
+    names = request_names(match, message, who) | {"request_id": moment.request_id, "token": None, "expires_ns": None}
+    if call.issues is not None:
+        account = _account(source, call.issues, who)
+        names["token"], names["expires_ns"] = issue(
+            account, now_ns=moment.now_ns, lifetime_s=call.lifetime_s, entropy=moment.entropy
+        )
+    if call.ends is not None:
+        _end(source, call.ends, match.captured.get("token", ""), moment.now_ns, replays)
+    return reply_by(call.reply, names, moment.request_id)
+
+
+def _account(source: Source, recipe: str, who: Verified) -> Credential:
+    """Return the credential of whoever logged in. Raises CallerError where the account may not log in here.
+
+    Where whoever reports is believed, anyone may log in: no session is asked for afterwards.
+    """
+    if source.checks is None:
+        return _ANYBODY
+    for check in source.checks:
+        if check.recipe.name == recipe:
+            for credentials in check.accounts.values():
+                for credential in credentials:
+                    if credential.key == who.key and who.secret in (None, credential.secret):
+                        return credential
+    raise CallerError.of(Reason.NOT_ALLOWED, "nobody can log in here")
+
+
+def _end(source: Source, recipe: str, token: str, now_ns: int, replays: ReplayMemory) -> None:
+    """Remember that a session has ended; only one that was issued here and still lives is worth the memory."""
+    for check in source.checks or ():
+        account = account_of(token, check.accounts, now_ns=now_ns) if check.recipe.name == recipe else None
+        if account is not None:
+            replays.remember(ended(token), expiry_ns(token), owner=account.key or "")

@@ -1,0 +1,85 @@
+"""What a request must have, beside method and path, to be one call and not another."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from urllib.parse import parse_qsl
+
+from gateway.core.http.request import Request
+
+KEY = "key"
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """Each subject maps to the patterns of which one must fit its value; `*` in a pattern stands for any text.
+
+    Subjects: `host`, `type` (the media type), `key` (the key id that the request claims), `header.NAME`, `query.NAME`.
+    """
+
+    tests: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def unmet(self, request: Request) -> str | None:
+        """Say which condition the head of a request does not meet, the key excepted; None where it meets all."""
+        for subject, patterns in self.tests.items():
+            values = _values(subject, request) if subject != KEY else []
+            if subject != KEY and not any(fits(pattern, value) for value in values for pattern in patterns):
+                found = f"is {values[0][:80]!r}" if values else "is missing"
+                return f"{_in_words(subject)} {found}, and {' or '.join(map(repr, patterns))} is expected"
+        return None
+
+    def exclude(self, other: "Conditions") -> bool:
+        """Tell whether no request can meet both."""
+        shared = self.tests.keys() & other.tests.keys()
+        return any(
+            not any(_overlap(mine, theirs) for mine in self.tests[subject] for theirs in other.tests[subject])
+            for subject in shared
+        )
+
+    def sharpen(self, other: "Conditions") -> bool:
+        """Tell whether these are the other's and more."""
+        return self.tests.keys() > other.tests.keys() and all(
+            self.tests[subject] == patterns for subject, patterns in other.tests.items()
+        )
+
+    def __and__(self, other: "Conditions") -> "Conditions":
+        return Conditions({**self.tests, **other.tests})
+
+
+ANY_REQUEST = Conditions()
+
+
+def fits(pattern: str, value: str) -> bool:
+    return _compiled(pattern).fullmatch(value) is not None
+
+
+def _values(subject: str, request: Request) -> list[str]:
+    kind, _, name = subject.partition(".")
+    if kind == "header":
+        return request.header_values(name)
+    if kind == "query":
+        try:
+            pairs = parse_qsl(request.query, keep_blank_values=True, errors="strict", max_num_fields=1000)
+        except ValueError:
+            return []
+        return [value for key, value in pairs if key == name]
+    if kind == "type":
+        return [value.partition(";")[0].strip().lower() for value in request.header_values("content-type")]
+    host = request.host.lower()
+    return [host, re.sub(r":\d*$", "", host)]
+
+
+def _in_words(subject: str) -> str:
+    kind, _, name = subject.partition(".")
+    words = {"header": f"the header {name.title()}", "query": f"the parameter {name}", "type": "the media type"}
+    return words.get(kind, "the host")
+
+
+def _overlap(mine: str, theirs: str) -> bool:
+    return ("*" in mine and "*" in theirs) or fits(mine, theirs) or fits(theirs, mine)
+
+
+@lru_cache(maxsize=4096)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(".*".join(map(re.escape, pattern.split("*"))), re.DOTALL)

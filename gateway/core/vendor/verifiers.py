@@ -1,0 +1,29 @@
+"""From credentials to what verifies a provider's calls: each recipe with those that fill its slots or log in for it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from gateway.core.recipe.keyring import Credential, make_keyring
+from gateway.core.recipe.model import Recipe
+from gateway.core.recipe.verify import Check
+from gateway.core.vendor.provider import Receive
+from gateway.core.vendor.session_tokens import make_accounts
+
+
+def make_checks(
+    receive: Receive, recipes: Iterable[Recipe], credentials: Sequence[Credential], pins: Mapping[str, str]
+) -> tuple[Check, ...]:
+    """Return a check for each recipe that a credential serves, or that a session issued here may be carried by."""
+    checks = []
+    for recipe in recipes:
+        fitting = [each for each in credentials if each.serves(recipe)]
+        logins = _logins(receive, recipe)
+        accounts = [each for each in credentials if any(each.serves(login) for login in logins)]
+        if fitting or accounts:
+            checks.append(Check(recipe, make_keyring(fitting), pins, make_accounts(accounts)))
+    return tuple(checks)
+
+
+def _logins(receive: Receive, recipe: Recipe) -> list[Recipe]:
+    """Return what verifies the calls that give out the secret of this recipe."""
+    calls = [form.local_call for form in receive.requests if form.local_call is not None]
+    return [login for call in calls if call.issues == recipe.name for login in call.verify]

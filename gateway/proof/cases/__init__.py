@@ -1,0 +1,1 @@
+"""Golden cases: recorded exchanges that a provider or route must reproduce."""

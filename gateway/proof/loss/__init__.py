@@ -1,0 +1,1 @@
+"""What a data point loses between two providers."""

@@ -1,0 +1,1 @@
+"""Checks across a whole spec."""

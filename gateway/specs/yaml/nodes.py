@@ -1,0 +1,95 @@
+"""The tree that a YAML text becomes: nodes that know their file, line and column, and ways to look into it.
+
+What keys mean is not known here, nor how YAML is read.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from gateway.specs.yaml.diagnostic import Mark
+
+_PLAIN_KEY = re.compile(r"[^\s.\[\]]+")
+
+Value: TypeAlias = str | int | float | bool | None
+Path: TypeAlias = Sequence[str | int]
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    mark: Mark
+    value: Value
+    text: str
+    plain: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ListNode:
+    mark: Mark
+    items: "tuple[Node, ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class MapNode:
+    mark: Mark
+    entries: "Mapping[str, Node]"
+    key_marks: Mapping[str, Mark]
+
+
+Node: TypeAlias = Scalar | ListNode | MapNode
+
+
+def to_python(node: Node) -> Any:
+    if isinstance(node, MapNode):
+        return {key: to_python(value) for key, value in node.entries.items()}
+    if isinstance(node, ListNode):
+        return [to_python(item) for item in node.items]
+    return node.value
+
+
+def find(node: Node, path: Path) -> Node:
+    """Return the deepest node that exists on the path."""
+    for step in path:
+        below = _below(node, step)
+        if below is None:
+            break
+        node = below
+    return node
+
+
+def mark_of(node: Node, path: Path) -> Mark:
+    """Return the place of the value at the path, or of the deepest one that exists."""
+    return find(node, path).mark
+
+
+def key_mark(node: Node, path: Path) -> Mark:
+    """Return the place of the key that the path ends in, or of the deepest one that exists."""
+    mark = node.mark
+    for step in path:
+        below = _below(node, step)
+        if below is None:
+            break
+        mark = node.key_marks[str(step)] if isinstance(node, MapNode) else below.mark
+        node = below
+    return mark
+
+
+def format_path(path: Path) -> str:
+    text = ""
+    for step in path:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        elif _PLAIN_KEY.fullmatch(step):
+            text += f".{step}" if text else step
+        else:
+            text += f"['{step}']"
+    return text
+
+
+def _below(node: Node, step: str | int) -> Node | None:
+    if isinstance(node, MapNode) and isinstance(step, str):
+        return node.entries.get(step)
+    if isinstance(node, ListNode) and isinstance(step, int) and 0 <= step < len(node.items):
+        return node.items[step]
+    return None

@@ -1,0 +1,163 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from gateway.core.http.request import DataPoint, Secret
+from gateway.core.outcome.combine import fold, mask
+from gateway.core.outcome.outcome import Code, Outcome, Reason, Rejected
+from gateway.core.pipeline import ANYONE, Accepted
+from gateway.core.points.decode import Item
+
+OK = Outcome(Code.OK)
+REFUSED = Outcome(Code.INVALID_ARGUMENT, Reason.UPSTREAM_REJECTED, "no")
+DOWN = Outcome(Code.UNAVAILABLE, Reason.UPSTREAM_DOWN, "down", retry_after_s=7)
+THROTTLED = Outcome(Code.RESOURCE_EXHAUSTED, Reason.THROTTLED, "slower")
+NOT_OURS = Outcome(Code.UNAUTHENTICATED, Reason.UPSTREAM_AUTH, "who are you")
+TOO_LARGE = Reason.TOO_LARGE
+
+
+def item(index: int) -> Item:
+    return Item(index, {"n": index}, DataPoint("cpu", 0, value=1))
+
+
+def folded(
+    *calls: tuple[list[int], Outcome],
+    rejected: list[int] | None = None,
+    dropped: int = 0,
+    refused: list[int] | None = None,
+) -> Outcome:
+    results = [(tuple(map(item, at)), outcome) for at, outcome in calls]
+    travelling = [*(each for items, _ in results for each in items), *map(item, refused or ())]
+    bad = tuple(Rejected(index, Reason.BAD_FIELD, "bad", {"n": index}) for index in rejected or ())
+    large = [Rejected(index, TOO_LARGE, "large", {"n": index}) for index in refused or ()]
+    return fold(Accepted(ANYONE, tuple(travelling), bad, dropped), results, large)
+
+
+def summary(outcome: Outcome) -> tuple[Any, ...]:
+    return outcome.code, outcome.reason, outcome.accepted, [each.index for each in outcome.rejected]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "expected"),
+    [
+        pytest.param(folded(([0], OK), ([1, 2], OK)), (Code.OK, None, 3, []), id="all taken"),
+        pytest.param(folded(), (Code.OK, None, 0, []), id="nothing to send"),
+        pytest.param(folded(([0], OK), dropped=2), (Code.OK, None, 3, []), id="dropped points count as taken"),
+        pytest.param(folded(dropped=2), (Code.OK, None, 2, []), id="only dropped points"),
+        pytest.param(
+            folded(([0, 1], REFUSED)),
+            (Code.INVALID_ARGUMENT, Reason.UPSTREAM_REJECTED, 0, [0, 1]),
+            id="all refused",
+        ),
+        pytest.param(
+            folded(([0], OK), ([1], REFUSED)), (Code.INVALID_ARGUMENT, Reason.PARTIAL, 1, [1]), id="one of two refused"
+        ),
+        pytest.param(
+            folded(([0, 1, 2], replace(REFUSED, rejected=(Rejected(1, Reason.UPSTREAM_REJECTED, "old"),)))),
+            (Code.INVALID_ARGUMENT, Reason.PARTIAL, 2, [1]),
+            id="one of a call refused by name",
+        ),
+        pytest.param(
+            folded(([0], REFUSED), ([1], DOWN)),
+            (Code.UNAVAILABLE, Reason.UPSTREAM_DOWN, 0, [0, 1]),
+            id="a retryable code wins",
+        ),
+        pytest.param(
+            folded(([1], DOWN), ([0], THROTTLED)),
+            (Code.UNAVAILABLE, Reason.UPSTREAM_DOWN, 0, [0, 1]),
+            id="the first of two retryable calls",
+        ),
+        pytest.param(
+            folded(([0], NOT_OURS)),
+            (Code.UNAVAILABLE, Reason.UPSTREAM_AUTH, 0, [0]),
+            id="B's troubles with us are not the reporter's fault",
+        ),
+        pytest.param(
+            folded(([0], REFUSED), ([1], NOT_OURS)),
+            (Code.UNAVAILABLE, Reason.UPSTREAM_AUTH, 0, [0, 1]),
+            id="told before it is compared",
+        ),
+        pytest.param(
+            folded(([1], OK), rejected=[0]), (Code.INVALID_ARGUMENT, Reason.PARTIAL, 1, [0]), id="bad on the way in"
+        ),
+        pytest.param(folded(refused=[0]), (Code.INVALID_ARGUMENT, TOO_LARGE, 0, [0]), id="too large alone"),
+        pytest.param(
+            folded(([1], REFUSED), refused=[0]),
+            (Code.INVALID_ARGUMENT, TOO_LARGE, 0, [0, 1]),
+            id="first in point order",
+        ),
+        pytest.param(
+            folded(([0], REFUSED), refused=[1]),
+            (Code.INVALID_ARGUMENT, Reason.UPSTREAM_REJECTED, 0, [0, 1]),
+            id="first in point order, the other way",
+        ),
+    ],
+)
+def test_outcomes_of_calls_fold_into_one(outcome: Outcome, expected: tuple[Any, ...]):
+    assert summary(outcome) == expected
+
+
+@pytest.mark.parametrize(
+    ("outcome", "message"),
+    [
+        pytest.param(folded(([0, 1], REFUSED)), "no", id="all: B's words"),
+        pytest.param(
+            folded(([0], OK), ([1, 2], REFUSED)),
+            "2 of 3 items were not taken; the first is item 1: no",
+            id="some: the count and the first",
+        ),
+        pytest.param(
+            folded(([2], OK), ([3], DOWN), rejected=[1]),
+            "2 of 3 items were not taken; the first is item 1: bad",
+            id="the first in its own words, whoever wins",
+        ),
+        pytest.param(folded(refused=[4]), "item 4: large", id="one item"),
+    ],
+)
+def test_message_names_the_first_item_and_the_count(outcome: Outcome, message: str):
+    assert outcome.message == message
+
+
+def test_item_that_became_several_points_is_counted_and_told_once():
+    outcome = folded(([0, 0, 1], OK), ([0, 0], REFUSED), ([2, 2], OK), ([2], DOWN))
+
+    assert summary(outcome) == (Code.UNAVAILABLE, Reason.PARTIAL, 1, [0, 2])
+    assert outcome.message == "2 of 3 items were not taken; the first is item 0: no"
+
+
+def test_item_that_failed_in_two_calls_is_told_in_the_words_of_the_first():
+    (rejected,) = folded(([0], REFUSED), ([0], DOWN)).rejected
+
+    assert (rejected.reason, rejected.message) == (Reason.UPSTREAM_REJECTED, "no")
+
+
+def test_item_of_several_points_that_all_arrive_counts_once():
+    assert folded(([0, 0], OK), ([0], OK)).accepted == 1
+
+
+def test_items_of_a_failed_call_are_rejected_with_its_reason_and_words():
+    (rejected,) = folded(([0], OK), ([1], DOWN)).rejected
+
+    assert rejected == Rejected(1, Reason.UPSTREAM_DOWN, "down", {"n": 1})
+
+
+def test_retry_after_of_the_winner_is_kept():
+    assert folded(([0], REFUSED), ([1], DOWN)).retry_after_s == 7
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        pytest.param("key s3cret?", "key ***?", id="once"),
+        pytest.param("s3cret s3cret", "*** ***", id="twice"),
+        pytest.param("the key was s3cre", "the key was ***", id="cut off within the secret"),
+        pytest.param("no key at all", "no key at all", id="none"),
+    ],
+)
+def test_secrets_in_messages_are_masked(message: str, shown: str):
+    outcome = Outcome(Code.INTERNAL, Reason.INTERNAL, message, rejected=(Rejected(0, Reason.INTERNAL, message),))
+
+    masked = mask(outcome, [Secret("s3cret"), Secret("")])
+
+    assert (masked.message, masked.rejected[0].message) == (shown, shown)

@@ -1,0 +1,57 @@
+from typing import Any
+
+import pytest
+
+from gateway.core.http.request import DataPoint
+from gateway.core.outcome.outcome import Reason
+from gateway.core.points.rules import Violation
+from gateway.core.points.statistics import spread
+
+POINT = DataPoint("cpu", 0, "n", stats={"sum": 12, "count": 4}, unit="s", attributes={"host": "a"})
+
+
+def carried(wanted: str | None, held: set[str], point: DataPoint = POINT) -> list[tuple[str, Any, Any]]:
+    return [(each.metric, each.value, each.stats) for each in spread(point, wanted, held)]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "held", "expected"),
+    [
+        pytest.param(None, {"sum", "count", "min"}, [("cpu", None, POINT.stats)], id="all of them held"),
+        pytest.param(None, set(), [("cpu.sum", 12, None), ("cpu.count", 4, None)], id="none held"),
+        pytest.param(None, {"sum"}, [("cpu", None, {"sum": 12}), ("cpu.count", 4, None)], id="some held"),
+        pytest.param("sum", {"sum", "count"}, [("cpu", 12, None)], id="one wanted"),
+        pytest.param("avg", set(), [("cpu", 3, None)], id="the average of sum and count"),
+    ],
+)
+def test_statistics_are_carried_so(wanted: str | None, held: set[str], expected: list[tuple[str, Any, Any]]):
+    assert carried(wanted, held) == expected
+
+
+def test_point_keeps_its_own_value_beside_the_statistics_that_leave_it():
+    point = DataPoint("cpu", 0, value=1, stats={"min": 2})
+
+    assert carried(None, set(), point) == [("cpu", 1, None), ("cpu.min", 2, None)]
+
+
+def test_points_of_statistics_keep_all_else():
+    (first, _) = spread(POINT, None, set())
+
+    assert (first.namespace, first.unit, first.attributes, first.time_ns) == ("n", "s", {"host": "a"}, 0)
+
+
+def test_point_without_statistics_is_left_alone():
+    point = DataPoint("cpu", 0, value=1)
+
+    assert spread(point, "avg", set()) == [point]
+
+
+@pytest.mark.parametrize(
+    "stats",
+    [pytest.param({"sum": 3}, id="no count"), pytest.param({"sum": 3, "count": 0}, id="a count of none")],
+)
+def test_statistic_that_is_wanted_and_not_there_cannot_be_held(stats: dict[str, float]):
+    with pytest.raises(Violation, match=r"stats.avg, which the route sends as the value, is missing") as caught:
+        spread(DataPoint("cpu", 0, stats=stats), "avg", set())
+
+    assert caught.value.reason is Reason.CANNOT_HOLD

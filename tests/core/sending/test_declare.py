@@ -1,0 +1,126 @@
+from itertools import count
+from typing import Any
+
+import pytest
+
+from gateway.core.http.request import DataPoint
+from gateway.core.http.unsigned import Draft
+from gateway.core.outcome.errors import CallerError, SpecError
+from gateway.core.points.decode import Item
+from gateway.core.sending.declare import combinations, declaring_calls, first_calls
+from gateway.core.sending.encode import encode
+from gateway.core.sending.split import Encoder
+from gateway.core.vendor.route import Target
+from tests.built import stand_in
+
+NOW = 1_700_000_000_000_000_000
+
+
+def target(unique_by: str = "[metric, sort(keys(attributes))]", limits: str = "{}", item: str = "metric") -> Target:
+    return stand_in(f"""
+provider: acme
+given: {{zone: a}}
+limits: {limits}
+send:
+  group_by: [namespace]
+  item: metric
+  request: {{method: POST, path: /in, json: items}}
+  declare:
+    unique_by: {unique_by}
+    item: {item}
+    request: {{method: PUT, path: "/meta/{{namespace}}/{{given.zone}}/{{call_id}}", json: {{at: now_ns, all: items}}}}
+""").target
+
+
+def points(*metrics: str, **fields: Any) -> list[Item]:
+    return [
+        Item(index, None, DataPoint(metric, NOW, **{"value": 1, "namespace": "n", **fields}))
+        for index, metric in enumerate(metrics)
+    ]
+
+
+def size_of(draft: Draft) -> int:
+    return len(draft.render().body)
+
+
+def declared(to: Target, items: list[Item]) -> list[Draft]:
+    ids = count(1)
+    new = combinations(to, items)
+    made = declaring_calls(to, new, Encoder(NOW, lambda: f"id{next(ids)}", size_of))
+    assert [key for each in made for key in each.keys] == list(new)
+    return [each.draft for each in made]
+
+
+def test_each_combination_is_declared_by_the_first_point_that_has_it():
+    items = points("cpu", "mem", "cpu", value=5)
+
+    found = combinations(target(), items)
+
+    assert [item.index for item in found.values()] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("fields", "same"),
+    [
+        ({"attributes": {"b": "9", "a": "8"}}, True),
+        ({"attributes": {"a": "1"}}, False),
+        ({"attributes": {}}, False),
+        ({"attributes": {"a": "1", "b": "2"}, "value": 7, "unit": "s"}, True),
+    ],
+    ids=["other values", "fewer names", "no names", "other fields"],
+)
+def test_combination_is_what_the_expressions_give(fields: dict[str, Any], same: bool):
+    one, other = points("cpu", attributes={"a": "1", "b": "2"}), points("cpu", **fields)
+
+    assert (combinations(target(), one).keys() == combinations(target(), other).keys()) is same
+
+
+def test_combination_may_read_what_the_route_gives():
+    assert len(combinations(target("[given.zone]"), points("cpu", "mem"))) == 1
+
+
+def test_provider_that_declares_nothing_needs_nothing():
+    silent = stand_in("provider: acme\nsend: {item: metric, request: {method: POST, path: /, json: items}}").target
+
+    assert combinations(silent, points("cpu")) == {}
+    assert declared(silent, points("cpu")) == []
+
+
+def test_one_call_declares_all_that_is_new_and_sees_the_names_of_its_group():
+    (draft,) = declared(target(item="{m: metric, ns: namespace, zone: given.zone}"), points("cpu", "mem"))
+
+    assert (draft.method, draft.path) == ("PUT", "/meta/n/a/id1")
+    assert draft.body == {
+        "at": NOW,
+        "all": [{"m": "cpu", "ns": "n", "zone": "a"}, {"m": "mem", "ns": "n", "zone": "a"}],
+    }
+
+
+def test_declarations_over_the_bytes_go_in_several_calls_each_with_an_id_of_its_own():
+    drafts = declared(target(limits="{bytes: 50}"), points("aaa", "bbb", "ccc"))
+
+    assert [draft.body["all"] for draft in drafts] == [["aaa"], ["bbb", "ccc"]]
+    assert len({draft.path for draft in drafts}) == 2
+
+
+def test_declaration_that_no_call_can_carry_is_too_large():
+    with pytest.raises(CallerError, match="TOO_LARGE: one declaration takes more than the 39 bytes of a call"):
+        declared(target(limits="{bytes: 39}"), points("aaa"))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"unique_by": "[length(value)]"}, {"item": "length(value)"}], ids=["unique_by", "item"]
+)
+def test_what_an_author_got_wrong_is_an_error_of_the_spec(wrong: dict[str, str]):
+    with pytest.raises(SpecError, match="acme: length"):
+        declared(target(**wrong), points("cpu"))
+
+
+def test_upstream_that_was_told_nothing_is_told_of_each_combination_before_the_first_call_that_needs_it():
+    to = target(limits="{points: 1}")
+    encoder = Encoder(NOW, lambda: "id", size_of)
+    calls = encode(to, points("cpu", "cpu", "mem"), encoder).calls
+
+    before = [[each.draft.body["all"] for each in declaring] for _, declaring in first_calls(to, calls, encoder)]
+
+    assert before == [[["cpu"]], [], [["mem"]]]

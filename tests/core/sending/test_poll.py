@@ -1,0 +1,49 @@
+from dataclasses import replace
+
+import pytest
+
+from gateway.core.http.request import Request
+from gateway.core.recipe.sign import Fresh
+from gateway.core.sending.poll import poll_draft, poll_recipe
+from gateway.core.sending.sign import sign_by
+from gateway.core.vendor.route import Target
+from tests.built import recipe, stand_in
+
+
+def target(sign: str) -> Target:
+    return stand_in(f"""
+provider: acme
+send:
+  item: metric
+  request: {{method: POST, path: /in, json: items}}
+  sign: session
+  poll: {{every_s: 1, {sign}}}
+  outcome: [{{status: 202, poll: body.job}}]
+""").target
+
+
+def test_question_is_the_path_to_the_host_of_the_target_and_nothing_more():
+    there = replace(target("sign: none"), scheme="https", base_path="/base")
+
+    question = poll_draft(there, "/jobs?id=a%20b").render()
+
+    assert question == Request("GET", "/jobs?id=a%20b", (("Host", "target.example"),), scheme="https")
+
+
+def test_signature_in_the_query_joins_the_query_of_the_path():
+    by_query = recipe("recipe: q\nslots: {token: {kind: secret}}\ncarry: [{query: token, value: '{token}'}]")
+
+    signed = sign_by(by_query, target(""), poll_draft(target(""), "/jobs?id=a%20b"), Fresh(0, b""))
+
+    assert signed.request.target == "/jobs?id=a%20b&token=case-secret"
+
+
+@pytest.mark.parametrize(
+    ("sign", "name"),
+    [("", "session"), ("sign: none", None), ("sign: session", "session")],
+    ids=["own", "none", "named"],
+)
+def test_question_is_signed_as_the_provider_says(sign: str, name: str | None):
+    signs = poll_recipe(target(sign))
+
+    assert (signs.name if signs else None) == name

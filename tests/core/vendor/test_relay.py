@@ -1,0 +1,152 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from gateway.core.http.json import write_json
+from gateway.core.http.received import Message
+from gateway.core.http.request import Headers, Request
+from gateway.core.outcome.errors import CallerError, SpecError
+from gateway.core.outcome.outcome import Code, Reason
+from gateway.core.recipe.verify import Forgetful
+from gateway.core.vendor.relay import Relayed, outcome_of, passed_headers, relay
+from gateway.core.vendor.route import Route
+from gateway.core.vendor.routing import make_snapshot
+from tests.built import stand_in
+
+NOW = 1_700_000_000_000_000_000
+IMAGE = """
+provider: image
+relay: true
+given: {version: v1}
+receive:
+  request: {method: POST, path: "/old/{room}", body: json, input: body.call}
+  verify: [session]
+  reject_report: [{when: body.bad, reason: BAD_FIELD, text: it is bad}]
+send:
+  request:
+    method: POST
+    path: "/new/{given.room}"
+    query: {q: query.q, at: now_ns, id: call_id}
+    headers: {x-version: "{given.version}", x-kept: "{headers.x_kept}"}
+    json: {names: "body.names && join(',', body.names)"}
+  sign: session
+"""
+ROUTE = stand_in(IMAGE)
+KNOWN = ("Authorization", "case-secret")
+
+
+def relayed(body: Any, *headers: tuple[str, str], target: str = "/old/cellar", route: Route = ROUTE) -> Relayed:
+    request = Request("POST", target, headers or (KNOWN,), write_json(body))
+    match = make_snapshot([route]).match(request)
+    assert match is not None
+    return relay(match, Message(request, "json"), now_ns=NOW, call_id="c0", replays=Forgetful())
+
+
+def with_given(**given: str) -> Route:
+    target = replace(ROUTE.target, given={**ROUTE.target.given, **given}, stated=frozenset(given))
+    return replace(ROUTE, target=target)
+
+
+def test_call_is_built_of_what_was_received():
+    call = relayed({"call": {"names": ["a", "b"]}}, KNOWN, ("X-Kept", "k"), target="/old/cellar?q=%26").draft
+
+    assert (call.method, call.scheme, call.host, call.path) == ("POST", "http", "target.example", "/new/cellar")
+    assert call.query == (("q", "&"), ("at", str(NOW)), ("id", "c0"))
+    assert call.headers == (("x-version", "v1"), ("x-kept", "k"))
+    assert (call.body_kind, call.body) == ("json", {"names": "a,b"})
+
+
+def test_what_the_sending_side_states_counts_before_what_the_path_captured():
+    call = relayed({"call": {}}, route=with_given(room="attic", version="v2")).draft
+
+    assert (call.path, call.headers) == ("/new/attic", (("x-version", "v2"),))
+
+
+def test_what_the_path_captured_counts_before_what_the_provider_gives_or_needs():
+    needing = stand_in(IMAGE.replace("relay: true", "relay: true\nneeds: [room]"))
+    giving = stand_in(IMAGE.replace("given: {version: v1}", "given: {version: v1, room: attic}"))
+
+    assert [relayed({"call": {}}, route=route).draft.path for route in (needing, giving)] == ["/new/cellar"] * 2
+
+
+def test_who_sent_it_and_what_it_said_is_kept_for_replies():
+    result = relayed({"call": {"names": ["a"]}})
+
+    assert result.who.recipe == "session"
+    assert (result.names["recipe"], result.names["body"]) == ("session", {"names": ["a"]})
+    assert result.names["given"]["room"] == "cellar"
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "reason"),
+    [
+        ({"call": {}}, (("X-A", "1"),), Reason.MISSING_CREDENTIALS),
+        ({"call": {}}, (("Authorization", "other"),), Reason.UNKNOWN_KEY),
+        ({"call": {"bad": True}}, (KNOWN,), Reason.BAD_FIELD),
+        ({"call": {"names": [1]}}, (KNOWN,), Reason.BAD_FIELD),
+    ],
+    ids=["unsigned", "unknown", "refused", "the call's expression does not fit it"],
+)
+def test_what_cannot_be_passed_on_is_the_callers_to_mend(body: Any, headers: Headers, reason: Reason):
+    with pytest.raises(CallerError) as caught:
+        relayed(body, *headers)
+
+    assert caught.value.outcome.reason is reason
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["/old/..", "/old/%2e%2e", "/old/\udcff", "/old/cellar?q=1&q=2"],
+    ids=["dots", "encoded", "UTF-8", "repeated"],
+)
+def test_what_a_path_or_a_query_cannot_hold_is_the_callers_to_mend(target: str):
+    with pytest.raises(CallerError) as caught:
+        relayed({"call": {}}, KNOWN, target=target)
+
+    assert caught.value.outcome.reason is Reason.BAD_FIELD
+
+
+def test_parameters_that_are_no_map_are_the_specs_to_mend():
+    route = stand_in(IMAGE.replace("query: {q: query.q, at: now_ns, id: call_id}", "query: call_id"))
+
+    with pytest.raises(SpecError, match="image: parameters are not a map"):
+        relayed({"call": {}}, route=route)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "reason"),
+    [
+        (200, Code.OK, None),
+        (204, Code.OK, None),
+        (302, Code.INTERNAL, Reason.UPSTREAM_GARBLED),
+        (400, Code.INVALID_ARGUMENT, Reason.UPSTREAM_REJECTED),
+        (401, Code.UNAUTHENTICATED, Reason.UPSTREAM_AUTH),
+        (404, Code.NOT_FOUND, Reason.UPSTREAM_REJECTED),
+        (429, Code.RESOURCE_EXHAUSTED, Reason.THROTTLED),
+        (503, Code.UNAVAILABLE, Reason.UPSTREAM_DOWN),
+    ],
+)
+def test_answer_means_what_its_status_says(status: int, code: Code, reason: Reason | None):
+    outcome = outcome_of(ROUTE.target, status, ())
+
+    assert (outcome.code, outcome.reason, outcome.accepted) == (code, reason, 0)
+
+
+@pytest.mark.parametrize(
+    ("headers", "kept"),
+    [
+        ((("Content-Type", "image/png"), ("content-encoding", "gzip")), ["Content-Type", "content-encoding"]),
+        ((("Set-Cookie", "a"), ("Set-Cookie", "b")), ["Set-Cookie", "Set-Cookie"]),
+        ((("Content-Length", "5"), ("Transfer-Encoding", "chunked"), ("Trailer", "X-T"), ("TE", "trailers")), []),
+        ((("Connection", "X-A, close"), ("connection", "x-b"), ("x-a", "1"), ("X-B", "2"), ("X-C", "3")), ["X-C"]),
+        ((("Keep-Alive", "timeout=5"), ("Proxy-Connection", "keep-alive"), ("Upgrade", "h2c")), []),
+        ((("x-request-id", "theirs"),), []),
+    ],
+    ids=["of the body", "repeated", "framing", "named by Connection", "of the connection", "request id"],
+)
+def test_headers_of_one_connection_stay_behind(headers: Headers, kept: list[str]):
+    passed = passed_headers(headers, "ours")
+
+    assert [name for name, _ in passed] == [*kept, "X-Request-Id"]
+    assert passed[-1] == ("X-Request-Id", "ours")

@@ -1,0 +1,270 @@
+from dataclasses import replace
+
+import pytest
+
+from gateway.core.http.received import Message
+from gateway.core.http.request import Headers, Request, Secret
+from gateway.core.outcome.errors import CallerError
+from gateway.core.outcome.outcome import Reason
+from gateway.core.recipe.keyring import Credential
+from gateway.core.recipe.model import Recipe
+from gateway.core.vendor.matching import Conditions
+from gateway.core.vendor.route import Route
+from gateway.core.vendor.routing import by_key, make_snapshot, overlap
+from tests.built import recipe, stand_in
+
+
+def listening(name: str, *calls: str) -> Route:
+    requests = ", ".join(
+        f"r{number}: {{method: {call.split()[0]}, path: '{call.split()[1]}'}}" for number, call in enumerate(calls)
+    )
+    text = f"""
+provider: {name}
+receive:
+  requests: {{{requests}}}
+  verify: [session]
+  each: {{item: body}}
+  point: {{metric: item.m, value: item.v}}
+send: {{item: metric, request: {{method: POST, path: /, sign: session}}}}
+"""
+    return stand_in(text)
+
+
+ROUTES = [
+    listening("fixed", "POST /a/b", "PUT /a/b", "GET /c"),
+    listening("capturing", "POST /a/{one}", "GET /v1/{one}/x/{two}", "POST /p.q/{one}"),
+    listening("other", "DELETE /c", "GET /a/{name}"),
+]
+
+
+@pytest.mark.parametrize(
+    ("call", "route", "form", "captured"),
+    [
+        pytest.param("POST /a/b", "fixed", "r0", {}, id="fixed before captured"),
+        pytest.param("PUT /a/b", "fixed", "r1", {}, id="second method of a path"),
+        pytest.param("DELETE /c", "other", "r0", {}, id="same path on two routes"),
+        pytest.param("POST /a/x", "capturing", "r0", {"one": "x"}, id="captured"),
+        pytest.param("GET /a/x", "other", "r1", {"name": "x"}, id="captured by another route for another method"),
+        pytest.param("GET /v1/a%2Fb/x/ä", "capturing", "r1", {"one": "a/b", "two": "ä"}, id="two captured, decoded"),
+        pytest.param("POST /p.q/x", "capturing", "r2", {"one": "x"}, id="dot"),
+        pytest.param("PATCH /a/b", "fixed", None, {}, id="wrong method"),
+        pytest.param("PATCH /a/x", "capturing", None, {"one": "x"}, id="wrong method of a captured path"),
+        pytest.param("post /a/b", "fixed", None, {}, id="method in lower case"),
+    ],
+)
+def test_request_finds_its_route(call: str, route: str, form: str | None, captured: dict[str, str]):
+    match = make_snapshot(ROUTES).match(Request(*call.split()))
+
+    assert match is not None
+    assert match.route.name == route
+    assert (match.form.name if match.form else None) == form
+    assert match.captured == captured
+
+
+@pytest.mark.parametrize("path", ["/", "/a", "/a/", "/a/b/", "//a/b", "/a/x/y", "/A/b", "/pxq/x", "/v1//x/y", ""])
+def test_path_of_no_route_matches_nothing(path: str):
+    assert make_snapshot(ROUTES).match(Request("POST", path)) is None
+
+
+def test_empty_snapshot_matches_nothing():
+    assert make_snapshot([]).match(Request("GET", "/")) is None
+
+
+def test_route_knows_every_secret_of_both_sides():
+    route = ROUTES[0]
+    route = replace(route, target=replace(route.target, credential=Credential(Secret("mine"))))
+
+    assert [secret.reveal() for secret in route.secrets] == ["case-secret", "mine"]
+    assert "mine" not in repr(route)
+
+
+def wishing(name: str, wishes: dict[str, tuple[str, ...]], path: str = "") -> Route:
+    route = stand_in(KEYED.replace("NAME", name))
+    return replace(route, source=replace(route.source, match=Conditions(wishes), path=path))
+
+
+def by_either(route: Route, other: Recipe) -> Route:
+    """Return a route that takes a further recipe as well."""
+    (check,) = route.source.checks or ()
+    return replace(route, source=replace(route.source, checks=(check, replace(check, recipe=other))))
+
+
+KEYED = """
+provider: NAME
+receive:
+  requests:
+    typed: {method: POST, path: /, body: json, match: {type: application/json}}
+    acting: {method: POST, path: /, match: {query: {Action: [Put, Post]}}}
+  verify: [keyed]
+  each: {item: body}
+  point: {metric: item.m, value: item.v}
+send: {item: metric, request: {method: POST, path: /, sign: keyed}}
+"""
+JSON = (("Content-Type", "application/json"),)
+
+
+@pytest.mark.parametrize(
+    ("query", "headers", "form"),
+    [
+        pytest.param("", JSON, "typed", id="type"),
+        pytest.param("?Action=Put", (), "acting", id="query"),
+        pytest.param("?Action=Put", JSON, "typed", id="the first that fits"),
+        pytest.param("?Action=Get", (), None, id="none that fits"),
+    ],
+)
+def test_calls_of_one_path_are_told_apart(query: str, headers: Headers, form: str | None):
+    match = make_snapshot([wishing("acme", {})]).match(Request("POST", "/" + query, headers))
+
+    assert match is not None
+    assert (match.form.name if match.form else None) == form
+
+
+@pytest.mark.parametrize(
+    ("call", "allow"),
+    [
+        pytest.param("PATCH /a/b", ("POST", "PUT"), id="two of one route"),
+        pytest.param("PATCH /c", ("DELETE", "GET"), id="of two routes"),
+        pytest.param("PATCH /a/x", ("GET", "POST"), id="of paths that capture"),
+        pytest.param("GET /c", (), id="none where the method is known"),
+    ],
+)
+def test_wrong_method_is_told_those_of_the_path(call: str, allow: tuple[str, ...]):
+    match = make_snapshot(ROUTES).match(Request(*call.split()))
+
+    assert match is not None
+    assert match.allow == allow
+
+
+def test_refusal_of_a_wrong_method_names_the_others():
+    match = make_snapshot(ROUTES).match(Request("PATCH", "/c"))
+    assert match is not None
+
+    with pytest.raises(CallerError) as caught:
+        match.expect_call("PATCH")
+
+    assert caught.value.outcome.allow == ("DELETE", "GET")
+
+
+@pytest.mark.parametrize(
+    ("headers", "unmet"),
+    [
+        ((), "the media type is missing, and 'application/json' is expected"),
+        ((("Content-Type", "text/plain"),), "the media type is 'text/plain', and 'application/json' is expected"),
+    ],
+    ids=["missing", "another value"],
+)
+def test_condition_that_a_request_does_not_meet_is_named(headers: Headers, unmet: str):
+    match = make_snapshot([wishing("acme", {})]).match(Request("POST", "/", headers))
+    assert match is not None
+
+    with pytest.raises(CallerError) as caught:
+        match.expect_call("POST")
+
+    assert caught.value.outcome.message == f"no call of this path matches: {unmet}"
+
+
+@pytest.mark.parametrize(
+    ("request_", "reason"),
+    [
+        pytest.param(Request("POST", "/"), Reason.UNKNOWN_CALL, id="no call looks like it"),
+        pytest.param(Request("GET", "/"), Reason.WRONG_METHOD, id="no call has the method"),
+    ],
+)
+def test_request_that_is_no_call_of_its_route_is_refused(request_: Request, reason: Reason):
+    match = make_snapshot([wishing("acme", {})]).match(request_)
+    assert match is not None
+
+    with pytest.raises(CallerError) as caught:
+        match.expect_call(request_.method)
+
+    assert caught.value.outcome.reason is reason
+
+
+@pytest.mark.parametrize(
+    ("host", "route"),
+    [
+        pytest.param("a.example", "a", id="its host"),
+        pytest.param("A.example:80", "a", id="its host with a port"),
+        pytest.param("x.b.example", "b", id="a host that a pattern fits"),
+        pytest.param("c.example", "rest", id="any other host"),
+    ],
+)
+def test_routes_of_one_call_are_told_apart_by_host(host: str, route: str):
+    routes = [wishing("rest", {}), wishing("b", {"host": ("*.b.example",)}), wishing("a", {"host": ("a.example",)})]
+
+    match = make_snapshot(routes).match(Request("POST", "/", (*JSON, ("Host", host))))
+
+    assert match is not None and match.route.name == route
+
+
+@pytest.mark.parametrize(
+    ("key", "route"),
+    [
+        pytest.param("k1", "one", id="its key"),
+        pytest.param("k2", "two", id="another's key"),
+        pytest.param("k3", "rest", id="no one's key"),
+        pytest.param(None, "rest", id="no key"),
+    ],
+)
+def test_routes_of_one_call_are_told_apart_by_key(key: str | None, route: str):
+    routes = [wishing("rest", {}), wishing("one", {"key": ("k1",)}), wishing("two", {"key": ("k2",)})]
+    headers = JSON if key is None else (*JSON, ("Authorization", f"{key}:secret"))
+    request = Request("POST", "/", headers)
+
+    match = make_snapshot(routes).match(request)
+
+    assert match is not None
+    assert by_key(match, Message(request, "json")).route.name == route
+
+
+def test_key_of_no_route_stays_with_the_first():
+    routes = [wishing("one", {"key": ("k1",)}), wishing("two", {"key": ("k2",)})]
+    request = Request("POST", "/", (*JSON, ("Authorization", "k3:secret")))
+
+    match = make_snapshot(routes).match(request)
+
+    assert match is not None
+    assert by_key(match, Message(request, "json")).route.name == "one"
+
+
+def test_route_is_told_by_the_key_that_is_verified_and_by_no_other_claim():
+    other = recipe("""
+recipe: other
+slots: {id: {kind: key}, password: {kind: secret}}
+carry: [{header: x-other, value: "{id}:{password}"}]
+""")
+    routes = [by_either(wishing(name, {"key": (key,)}), other) for name, key in (("one", "k1"), ("two", "k2"))]
+    request = Request("POST", "/", (*JSON, ("Authorization", "k2:secret"), ("X-Other", "k1:whatever")))
+
+    match = make_snapshot(routes).match(request)
+
+    assert match is not None
+    assert by_key(match, Message(request, "json")).route.name == "two"
+
+
+def test_route_below_a_prefix_has_its_calls_there():
+    snapshot = make_snapshot([wishing("acme", {}, path="/team-a")])
+
+    assert snapshot.match(Request("POST", "/team-a/", JSON)) is not None
+    assert snapshot.match(Request("POST", "/", JSON)) is None
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "apart"),
+    [
+        pytest.param({}, {}, False, id="nothing asked for"),
+        pytest.param({"host": ("a",)}, {"host": ("b",)}, True, id="two hosts"),
+        pytest.param({"host": ("a",)}, {}, True, id="one asks for more"),
+        pytest.param({"host": ("a",)}, {"key": ("k",)}, False, id="each asks for something else"),
+        pytest.param({"host": ("a",)}, {"host": ("a",)}, False, id="the same host"),
+        pytest.param({"type": ("text/plain",)}, {"type": ("text/plain",)}, False, id="the type of no call"),
+    ],
+)
+def test_two_routes_overlap_unless_what_they_ask_for_tells_them_apart(
+    one: dict[str, tuple[str, ...]], other: dict[str, tuple[str, ...]], apart: bool
+):
+    assert (overlap(wishing("one", one), wishing("other", other)) is None) is apart
+
+
+def test_routes_below_two_prefixes_do_not_overlap():
+    assert overlap(wishing("one", {}, path="/a"), wishing("other", {}, path="/b")) is None

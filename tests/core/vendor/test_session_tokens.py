@@ -1,0 +1,106 @@
+import hashlib
+import hmac
+
+import pytest
+
+from gateway.core.http.request import Secret
+from gateway.core.recipe.keyring import Credential
+from gateway.core.vendor.session_tokens import account_of, ended, expiry_ns, issue, make_accounts
+
+NS = 1_000_000_000
+NOW = 1_700_000_000 * NS
+ENTROPY = bytes(range(16))
+ADMIN = Credential(Secret("s"), "admin")
+ACCOUNTS = make_accounts([ADMIN, Credential(Secret("t"), "other")])
+
+
+def issued(credential: Credential = ADMIN, *, now_ns: int = NOW, lifetime_s: float = 60) -> str:
+    return issue(credential, now_ns=now_ns, lifetime_s=lifetime_s, entropy=ENTROPY)[0]
+
+
+def key_of(token: str, *, now_ns: int = NOW) -> str | None:
+    credential = account_of(token, ACCOUNTS, now_ns=now_ns)
+    return credential and credential.key
+
+
+def test_token_holds_its_expiry_its_account_and_a_proof():
+    token, expires_ns = issue(ADMIN, now_ns=NOW + 5, lifetime_s=60.5, entropy=ENTROPY)
+
+    signed = ENTROPY.hex() + f"{1_700_000_060:08x}" + hashlib.sha256(b"admin").hexdigest()[:8]
+    proof = hmac.new(b"s", b"gateway session " + signed.encode(), "sha256").hexdigest()
+    assert (token, expires_ns) == (signed + proof[:32], NOW + 60 * NS)
+    assert expiry_ns(token) == expires_ns
+
+
+@pytest.mark.parametrize(
+    ("credential", "key"), [(ADMIN, "admin"), (Credential(Secret("t"), "other"), "other")], ids=["one", "another"]
+)
+def test_token_is_its_accounts(credential: Credential, key: str):
+    assert key_of(issued(credential)) == key
+
+
+@pytest.mark.parametrize(
+    ("after_ns", "key"), [(60 * NS - 1, "admin"), (60 * NS, None), (3600 * NS, None)], ids=["before", "at", "after"]
+)
+def test_token_ends_when_its_lifetime_does(after_ns: int, key: str | None):
+    assert key_of(issued(), now_ns=NOW + after_ns) == key
+
+
+def edited(position: int) -> str:
+    token = issued()
+    return token[:position] + ("1" if token[position] == "0" else "0") + token[position + 1 :]
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        pytest.param(edited(0), id="another number"),
+        pytest.param(issued()[:32] + "ffffffff" + issued()[40:], id="a later end"),
+        pytest.param(edited(40), id="another account"),
+        pytest.param(edited(48), id="another proof"),
+        pytest.param(edited(79), id="another proof at its end"),
+        pytest.param(issued().upper(), id="in capitals"),
+        pytest.param(issued()[:-1], id="cut"),
+        pytest.param(issued() + "0", id="longer"),
+        pytest.param(issued() + "\n", id="with a line end"),
+        pytest.param("", id="nothing"),
+        pytest.param("\udcff" * 80, id="no text"),
+    ],
+)
+def test_forged_token_is_nobodys(token: str):
+    assert account_of(token, ACCOUNTS, now_ns=NOW) is None
+
+
+@pytest.mark.parametrize(
+    "credential",
+    [Credential(Secret("s"), "nobody"), Credential(Secret("new"), "admin"), Credential(Secret("t"), "admin")],
+    ids=["an account that is not known", "a secret that is not the account's", "the secret of another account"],
+)
+def test_token_of_another_account_or_secret_is_nobodys(credential: Credential):
+    assert account_of(issued(credential), ACCOUNTS, now_ns=NOW) is None
+
+
+def test_token_of_either_secret_is_taken_while_one_replaces_the_other():
+    new = Credential(Secret("new"), "admin")
+    accounts = make_accounts([ADMIN, new])
+
+    assert account_of(issued(ADMIN), accounts, now_ns=NOW) == ADMIN
+    assert account_of(issued(new), accounts, now_ns=NOW) == new
+
+
+def test_two_logins_make_two_tokens():
+    other, _ = issue(ADMIN, now_ns=NOW, lifetime_s=60, entropy=bytes(16))
+
+    assert other != issued()
+
+
+def test_what_is_remembered_of_an_ended_token_is_not_the_token():
+    kind, digest = ended(issued())
+
+    assert kind == "ended"
+    assert digest == hashlib.sha256(issued().encode()).hexdigest()
+    assert ended(edited(0)) != ended(issued())
+
+
+def test_text_that_is_no_token_never_ends():
+    assert expiry_ns("no token") == 0

@@ -1,0 +1,178 @@
+from dataclasses import replace
+
+import pytest
+
+from gateway.core.expression import Compiler
+from gateway.core.points.rules import Rule
+from gateway.core.vendor.provider import Provider
+from gateway.core.vendor.route import PointChanges
+from gateway.proof.loss.loss import Loss, find_loss, route_loss, stated_by
+from gateway.proof.loss.probe import NotHeld, own_targets
+from tests.built import provider, stand_in
+from tests.core.kinds import COUNTS, FIXED, NARROW, WHOLE
+
+
+def between(source: str | Provider, target: str, changes: PointChanges = PointChanges(), *rules: Rule) -> Loss:  # noqa: B008  # frozen
+    sends = provider(target)
+    receives = provider(source) if isinstance(source, str) else source
+    (first, *_) = own_targets(sends)
+    first = replace(first, rules=(*first.rules, *rules))
+    return find_loss(stated_by(receives, names=sends.attribute_names), first, changes)
+
+
+def setting(**fields: str) -> PointChanges:
+    return PointChanges(set=tuple(Compiler().members(fields, None, ()).items()))
+
+
+def told(loss: Loss) -> dict[str, str]:
+    return {each.field: each.what for each in loss.lost}
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "lost"),
+    [
+        pytest.param(WHOLE, WHOLE, {}, id="whole to whole"),
+        pytest.param(FIXED, FIXED, {}, id="fixed to itself"),
+        pytest.param(COUNTS, COUNTS, {}, id="counts to itself"),
+        pytest.param(NARROW, NARROW, {}, id="narrow to itself"),
+        pytest.param(FIXED, WHOLE, {}, id="less to more"),
+        pytest.param(
+            WHOLE,
+            FIXED,
+            {
+                "metric": "it arrives as 'qps'",
+                "attributes": "nothing but host, zone arrives",
+                "time_ns": "it does not arrive, and the time of receipt takes its place",
+                "unit": "it does not arrive",
+                "stats": "avg, count, last, max, min, sum become data points of their own",
+            },
+            id="more to fixed",
+        ),
+        pytest.param(
+            WHOLE,
+            COUNTS,
+            {
+                "namespace": "it does not arrive",
+                "attributes": "nothing but host arrives",
+                "time_ns": "only whole seconds arrive",
+                "value": "only integers arrive",
+                "unit": "it does not arrive",
+                "stats": "avg, count, last, max, min, sum become data points of their own",
+            },
+            id="more to counts",
+        ),
+        pytest.param(
+            FIXED,
+            COUNTS,
+            {"namespace": "it does not arrive", "attributes": "all arrive but zone", "value": "only integers arrive"},
+            id="two attributes to one",
+        ),
+        pytest.param(
+            WHOLE,
+            NARROW,
+            {
+                "time_ns": "only whole milliseconds arrive",
+                "unit": "'Percent' arrives as 'PERCENT'",
+                "stats": "avg, count, last, sum become data points of their own",
+            },
+            id="units of its own",
+        ),
+    ],
+)
+def test_what_is_stated_and_does_not_arrive_is_lost(source: str, target: str, lost: dict[str, str]):
+    assert told(between(source, target)) == lost
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "lost"),
+    [
+        pytest.param("v: value,", "v: 'length(metric)',", {"value": "it does not arrive"}, id="another value"),
+        pytest.param(
+            "v: value,",
+            "v: 'if(value > `9000`, `9007199254740992`, value)',",
+            {"value": "integers past 2^53 lose digits"},
+            id="as a double",
+        ),
+        pytest.param("a: attributes}", "a: '`{}`'}", {"attributes": "none arrives"}, id="no attributes"),
+        pytest.param(
+            "m: metric,", "m: \"join('.', [metric, 'x'])\",", {"metric": "it arrives as 'probe_metric.x'"}, id="metric"
+        ),
+    ],
+)
+def test_way_in_which_a_field_is_lost_is_told(old: str, new: str, lost: dict[str, str]):
+    assert told(between(WHOLE, WHOLE.replace(old, new))) == lost
+
+
+def test_large_integers_that_are_refused_are_not_lost_unseen():
+    assert told(between(WHOLE, WHOLE, PointChanges(), Rule("value", max=10_000))) == {}
+
+
+def test_provider_that_only_receives_states_all_that_it_reads():
+    deaf = provider(WHOLE.partition("send:")[0])
+
+    assert told(between(deaf, COUNTS)).keys() == {"namespace", "attributes", "time_ns", "value", "unit", "stats"}
+
+
+def test_provider_that_only_receives_states_the_attributes_that_it_names():
+    stated = stated_by(provider(FIXED.partition("send:")[0].replace("given: {members: [qps, rate]}\n", "")))
+
+    assert stated.point.attributes == {"host": "host", "zone": "zone"}
+
+
+def test_field_that_is_read_and_never_sent_is_stated_all_the_same():
+    stated = stated_by(provider(WHOLE.replace("u: unit, ", "").replace("n: namespace, ", "")))
+
+    assert (stated.point.namespace, stated.units != ()) == ("probe_namespace", True)
+
+
+def test_source_states_it_in_its_own_words():
+    stated = stated_by(provider(NARROW))
+
+    assert (stated.units, stated.stats) == (("PERCENT", "NONE", "SECOND"), {"min", "max"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "lost"),
+    [
+        pytest.param({"namespace": "`null`"}, {"attributes", "value"}, id="emptied on purpose"),
+        pytest.param({"metric": "join('.', [namespace, metric])"}, {"namespace", "attributes", "value"}, id="folded"),
+        pytest.param({"attributes": "{host: attributes.host}"}, {"namespace", "value"}, id="fewer attributes"),
+        pytest.param({"value": "round(value)"}, {"namespace", "attributes"}, id="rounded"),
+        pytest.param({"attributes": "length(value)"}, {"namespace", "value"}, id="unknown of a probe"),
+        pytest.param({"unit": "'s'"}, {"namespace", "attributes", "value", "unit"}, id="stated by the route"),
+    ],
+)
+def test_what_the_route_sets_is_what_has_to_arrive(changes: dict[str, str], lost: set[str]):
+    assert told(between(FIXED, COUNTS, setting(**changes))).keys() == lost
+
+
+def test_time_that_only_the_route_states_has_to_arrive_too():
+    loss = between(FIXED, FIXED, setting(time_ns="`1699999999000000000`"))
+
+    assert told(loss).keys() == {"time_ns"}
+
+
+def test_one_statistic_that_the_route_wants_splits_nothing():
+    assert "stats" not in told(between(WHOLE, FIXED, PointChanges(stats="avg")))
+
+
+@pytest.mark.parametrize(
+    ("changes", "missing"),
+    [({}, ("namespace",)), ({"namespace": "'a/b'"}, ()), ({"namespace": "length(metric)"}, ())],
+    ids=["never stated", "set", "unknown of a probe"],
+)
+def test_field_that_the_target_requires_and_no_report_has_is_missing(changes: dict[str, str], missing: tuple[str, ...]):
+    assert between(COUNTS, NARROW, setting(**changes)).missing == missing
+
+
+def test_target_that_cannot_read_itself_says_so():
+    with pytest.raises(NotHeld):
+        between(WHOLE, WHOLE.replace("path: /whole, json", "path: /other, json"))
+
+
+@pytest.mark.parametrize(("names", "lost"), [({"team"}, {"namespace"}), (set(), set())], ids=["known", "unknown"])
+def test_attribute_that_the_route_reads_is_among_those_probed(names: set[str], lost: set[str]):
+    route = stand_in(WHOLE.replace("n: namespace, ", ""))
+    changed = replace(route, points=setting(namespace="join('-', [attributes.team])"))
+
+    assert told(route_loss(changed, names)).keys() == lost

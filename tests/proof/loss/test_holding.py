@@ -1,0 +1,74 @@
+import pytest
+
+from gateway.core.http.request import STATISTICS
+from gateway.proof.loss.capabilities import Holding, hold, resolution
+from gateway.proof.loss.probe import own_targets
+from tests.built import provider
+from tests.core.kinds import COUNTS, FIXED, NARROW, WHOLE
+
+ALL = frozenset(STATISTICS)
+
+
+@pytest.mark.parametrize(
+    ("text", "holding"),
+    [
+        pytest.param(WHOLE, Holding(True, True, "any", ALL, "any", "ns", "any"), id="everything"),
+        pytest.param(
+            FIXED,
+            Holding(True, False, "any", frozenset(), frozenset(), "none", frozenset({"host", "zone"})),
+            id="a fixed schema without time",
+        ),
+        pytest.param(
+            COUNTS,
+            Holding(False, True, "integers", frozenset(), frozenset(), "s", frozenset({"host"})),
+            id="integers, seconds",
+        ),
+        pytest.param(
+            NARROW,
+            Holding(True, True, "any", frozenset({"min", "max"}), "mapped", "ms", "any"),
+            id="narrow rules, units of its own",
+        ),
+    ],
+)
+def test_provider_holds(text: str, holding: Holding):
+    assert hold(own_targets(provider(text))[0]) == holding
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "field", "held"),
+    [
+        pytest.param("v: value,", "v: 'length(metric)',", "value", "none", id="another value"),
+        pytest.param("v: value,", "v: round(value),", "value", "integers", id="rounded"),
+        pytest.param(
+            "v: value,", "v: 'if(value > `9000`, `9007199254740992`, value)',", "value", "doubles", id="as a double"
+        ),
+        pytest.param("u: unit,", "u: \"if(unit == '%' || unit == 's', unit, 'x')\",", "unit", {"%", "s"}, id="units"),
+        pytest.param("u: unit,", "u: \"'NONE'\",", "unit", set(), id="one unit for all"),
+        pytest.param("s: stats,", "s: 'stats.{sum: sum, max: min}',", "stats", {"sum"}, id="statistics"),
+        pytest.param("t: time_ns,", "t: 'from_ms(to_ms(time_ns))',", "time_ns", "ms", id="milliseconds"),
+        pytest.param("t: time_ns,", "t: 1699999980000000000,", "time_ns", "minute", id="minutes"),
+        pytest.param("t: time_ns,", "", "time_ns", "none", id="no time"),
+        pytest.param("a: attributes}", "a: {host: attributes.host}}", "attributes", {"host"}, id="one attribute"),
+        pytest.param("n: namespace,", "n: \"'all'\",", "namespace", False, id="one namespace"),
+    ],
+)
+def test_what_a_provider_sends_otherwise_is_not_held(old: str, new: str, field: str, held: object):
+    (target,) = own_targets(provider(WHOLE.replace(old, new)))
+
+    assert getattr(hold(target), field) == held
+
+
+@pytest.mark.parametrize(
+    ("arrived", "name"),
+    [
+        (1_699_999_998_123_456_789, "ns"),
+        (1_699_999_998_123_456_000, "us"),
+        (1_699_999_998_124_000_000, "ms"),
+        (1_699_999_998_000_000_000, "s"),
+        (1_699_999_980_000_000_000, "minute"),
+        (1_700_000_000_000_000_000, "none"),
+    ],
+    ids=str,
+)
+def test_resolution_is_the_finest_that_explains_what_arrived(arrived: int, name: str):
+    assert resolution(1_699_999_998_123_456_789, arrived) == name

@@ -1,0 +1,104 @@
+from dataclasses import replace
+
+import pytest
+
+from gateway.core.http.request import DataPoint
+from gateway.core.points.rules import Rule
+from gateway.proof.loss.probe import PROBE, NotHeld, fitted, own_targets, round_trip
+from tests.built import provider
+from tests.core.kinds import COUNTS, FIXED, WHOLE, without
+
+
+def test_point_goes_round_whole():
+    point = replace(PROBE, unit="s")
+
+    (target,) = own_targets(provider(WHOLE))
+
+    assert round_trip(target, point) == point
+
+
+def test_what_a_url_needs_and_nobody_has_given_is_filled_in():
+    (target,) = own_targets(provider(FIXED))
+
+    assert round_trip(target, PROBE).namespace == "probe_namespace"
+
+
+def test_prefix_of_a_url_is_not_part_of_the_call():
+    (target,) = own_targets(provider(WHOLE))
+
+    assert round_trip(replace(target, base_path="/prefix"), PROBE) == PROBE
+
+
+def test_each_request_is_read_by_the_one_that_matches():
+    points = [round_trip(target, PROBE) for target in own_targets(provider(COUNTS))]
+
+    assert [point.value for point in points] == [7, 7]
+
+
+def test_provider_that_only_receives_has_no_targets():
+    assert own_targets(provider(WHOLE.partition("send:")[0])) == ()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        pytest.param("/whole, json", "/other, json", "no request of `receive` is POST /other", id="another path"),
+        pytest.param("json: items}", "text: x}", "the body is not JSON: .*", id="another body"),
+        pytest.param("m: metric, ", "", "item.m is missing|m is missing", id="no metric"),
+        pytest.param("json: items}", "json: []}", "body is empty|the list of items is empty", id="nothing"),
+        pytest.param(
+            "each:",
+            "reject_report: [{when: '`true`', reason: NOT_ALLOWED, text: no}]\n  each:",
+            "no",
+            id="refused",
+        ),
+        pytest.param(
+            "provider: whole", "provider: whole\nrules: {unit: {required: true}}", "unit is missing", id="rule"
+        ),
+        pytest.param(
+            "provider: whole",
+            "provider: whole\nrules: {value: {max: 1, else: drop}}",
+            "a rule drops it",
+            id="rule that drops",
+        ),
+        pytest.param("json: items}", "json: length(`1`)}", "whole: length.*", id="failing expression"),
+    ],
+)
+def test_point_that_does_not_go_round_says_why(old: str, new: str, why: str):
+    (target,) = own_targets(provider(WHOLE.replace(old, new)))
+
+    with pytest.raises(NotHeld, match=f"^({why})$"):
+        round_trip(target, PROBE)
+
+
+def test_provider_that_only_sends_cannot_be_read():
+    (target,) = own_targets(without(WHOLE, WHOLE[WHOLE.index("receive:") : WHOLE.index("send:")]))
+
+    with pytest.raises(NotHeld, match="it has no `receive`"):
+        round_trip(target, PROBE)
+
+
+@pytest.mark.parametrize(
+    ("rule", "fit"),
+    [
+        pytest.param(Rule("value", min=8, max=10), {"value": 10}, id="number"),
+        pytest.param(Rule("metric", max_chars=5), {"metric": "Probe"}, id="text"),
+        pytest.param(Rule("unit", required=True), {"unit": "Percent"}, id="unit"),
+        pytest.param(Rule("attributes", max=1), {"attributes": {"probe_name": "probe"}}, id="fewer attributes"),
+        pytest.param(Rule("attributes", max_chars=2), {}, id="nothing that fits"),
+    ],
+)
+def test_probe_is_made_to_fit_a_rule(rule: Rule, fit: dict[str, object]):
+    point = replace(PROBE, attributes={**PROBE.attributes, "host": "host"})
+
+    assert fitted((rule,), point) == replace(point, **fit)  # type: ignore[arg-type]
+
+
+def test_field_that_is_probed_itself_is_not_made_to_fit():
+    assert fitted((Rule("value", max=1),), PROBE, but="value") == PROBE
+
+
+def test_fix_is_left_to_the_sender():
+    rule = Rule("unit", required=True, fix=lambda names: "s")
+
+    assert fitted((rule,), DataPoint("m", 0, value=1, unit="ms")).unit == "ms"

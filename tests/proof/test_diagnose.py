@@ -1,0 +1,93 @@
+from dataclasses import replace
+
+import pytest
+
+from gateway.core.http.received import Message
+from gateway.core.http.request import PublicUrl, Request, Secret
+from gateway.core.outcome.errors import CallerError
+from gateway.core.outcome.outcome import Reason
+from gateway.core.recipe.evaluate import evaluate
+from gateway.core.recipe.keyring import Credential, make_keyring
+from gateway.core.recipe.verify import Check, Refused
+from gateway.core.vendor.routing import Match
+from gateway.proof.diagnose import likely_cause
+from gateway.proof.variations import UNKNOWN_CAUSE
+from tests.built import recipe, stand_in
+
+SIGNED = recipe("""
+recipe: acme
+slots:
+  key: {kind: key}
+  signature: {kind: signature, of: "{url}\\n{body}", hmac: sha256, key: "{secret}", as: hex}
+carry: [{header: x-key, value: "{key}"}, {header: x-signature, value: "{signature}"}]
+""")
+ROUTE = stand_in("""
+provider: acme
+receive:
+  request: {method: POST, path: /p, body: json}
+  verify: [session]
+  each: {item: body.items}
+  point: {metric: item.m, value: item.v}
+""")
+CHECK = Check(SIGNED, make_keyring([Credential(Secret("s"), "K")]), {})
+BAD = Refused(Reason.BAD_SIGNATURE, "m", "acme", "K")
+
+
+def signed_as(body: bytes, host: str = "h") -> Request:
+    """Return a request with the signature of one that has another body, or was sent to another host."""
+    made = evaluate(SIGNED, Message(Request("POST", "/p", (("Host", host),), body), "json"), {"key": "K"}, "s")
+    return Request("POST", "/p", (("Host", "h"), ("X-Key", "K"), ("X-Signature", made.signature)), b"{}")
+
+
+def cause(
+    request: Request, error: Exception | None, *, also: bool = False, public_url: PublicUrl | None = None
+) -> str | None:
+    checks = {"local_checks": {"login": (CHECK,)}} if also else {"checks": (CHECK,)}
+    source = replace(ROUTE.source, public_url=public_url, **checks)
+    match = Match(replace(ROUTE, source=source), ROUTE.source.receive.requests[0], {})
+    return likely_cause(match, Message(request, "json"), error, now_ns=0)
+
+
+def test_cause_of_a_bad_signature_is_told():
+    assert cause(signed_as(b""), BAD) == "the client signed an empty body"
+
+
+def test_cause_is_told_of_a_call_without_data_points():
+    assert cause(signed_as(b""), BAD, also=True) == "the client signed an empty body"
+
+
+def test_cause_is_sought_in_the_request_as_its_client_sent_it():
+    public = PublicUrl("http", "public.example")
+
+    assert cause(signed_as(b"", "public.example"), BAD, public_url=public) == "the client signed an empty body"
+    assert cause(signed_as(b"", "public.example"), BAD) == UNKNOWN_CAUSE
+
+
+def test_stale_request_is_worth_asking_about():
+    error = Refused(Reason.STALE, "m", "acme", "K")
+
+    assert cause(signed_as(b"{}"), error) == "the signature is right: another rule refuses the request"
+
+
+@pytest.mark.parametrize("key", ["other", None], ids=["one that is not known", "none"])
+def test_of_an_unknown_key_the_cause_is_unknown(key: str | None):
+    assert cause(signed_as(b""), Refused(Reason.BAD_SIGNATURE, "m", "acme", key)) == UNKNOWN_CAUSE
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(None, id="nothing"),
+        pytest.param(ValueError("bug"), id="a bug"),
+        pytest.param(CallerError.of(Reason.BAD_SIGNATURE, "m"), id="a refusal that claims no recipe"),
+        pytest.param(Refused(Reason.UNKNOWN_KEY, "m", "acme", "K"), id="an unknown key"),
+        pytest.param(Refused(Reason.REPLAYED, "m", "acme", "K"), id="a replay"),
+        pytest.param(Refused(Reason.BAD_SIGNATURE, "m", "other", "K"), id="a recipe that the route has not"),
+    ],
+)
+def test_other_refusals_say_their_cause_themselves(error: Exception | None):
+    assert cause(signed_as(b""), error) is None
+
+
+def test_request_that_cannot_be_read_has_no_cause():
+    assert cause(Request("POST", "/p", (("Host", "h"),), b"{}"), BAD) is None
