@@ -19,9 +19,9 @@ import typer
 from gateway import __version__, cli
 from gateway.cli import COMMANDS, GROUPS
 from gateway.commands.arguments.options import UserError, WrongUsage
-from tests.commands.requests import ENVIRON, REPORT
-from tests.processes import accept_sigint
-from tests.terminal import run
+from tests.support.processes import accept_sigint
+from tests.support.requests import ENVIRON, REPORT
+from tests.support.terminal import run
 
 ROOT = Path(__file__).parents[1]
 

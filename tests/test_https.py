@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.caller import call, exchange, hold
-from tests.certificates import Authority
-from tests.delivery.upstream import Upstream, hangs
-from tests.gateway_under_test import ENVIRON, ROUTES, SESSION, raw_report, says
-from tests.processes import Command, command
+from tests.support.caller import call, exchange, hold
+from tests.support.certificates import Authority
+from tests.support.gateway import ENVIRON, ROUTES, SESSION, raw_report, says
+from tests.support.processes import Command, command
+from tests.support.upstream import Upstream, hangs
 
 ROUTE = (ROUTES / "zstack-to-tencent.yaml").read_text()
 TLS = "send:\n  tls: {ca: ca.pem, cert: client.crt, key: client.key}\n"

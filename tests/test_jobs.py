@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from gateway.core.vendor.route import Route
-from tests.caller import Reply
-from tests.delivery.upstream import Behaviour, answers, in_turn
-from tests.gateway_under_test import datum, raw_report, running
+from tests.support.caller import Reply
+from tests.support.gateway import datum, raw_report, running
+from tests.support.upstream import Behaviour, answers, in_turn
 
 ROUTE = """
 route: out

@@ -11,8 +11,8 @@ from gateway.core.outcome.outcome import Code, Outcome, Reason
 from gateway.core.outcome.reply import reply
 from gateway.core.points.rules import Rule
 from gateway.core.vendor.route import Route
-from tests.delivery.upstream import free_port
-from tests.pairs import PAIRS, Pair, as_expected, before, expected, running, statements, way
+from tests.support.pairs import PAIRS, Pair, as_expected, before, expected, running, statements, way
+from tests.support.upstream import free_port
 
 every_pair = pytest.mark.parametrize(("source", "target"), PAIRS, ids=[f"{one}-to-{other}" for one, other in PAIRS])
 

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from gateway.logs import CLOSE_S
-from tests.caller import Reply, call, exchange
-from tests.delivery.upstream import Behaviour, Upstream, hangs
-from tests.gateway_under_test import ENVIRON, KEY, KEY_ID, SAMPLE, SAMPLE_SENT, SESSION, raw_report, says
-from tests.processes import ROOT, Command, command
+from tests.support.caller import Reply, call, exchange
+from tests.support.gateway import ENVIRON, KEY, KEY_ID, SAMPLE, SAMPLE_SENT, SESSION, raw_report, says
+from tests.support.processes import ROOT, Command, command
+from tests.support.upstream import Behaviour, Upstream, hangs
 
 SERVE = ("serve", "--routes", "routes.d", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
 

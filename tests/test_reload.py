@@ -16,10 +16,10 @@ from gateway.core.vendor.routing import Snapshot
 from gateway.reload import Origin, Reloader
 from gateway.specs.load import Specs, load
 from gateway.telemetry import Telemetry
-from tests.caller import exchange
-from tests.delivery.upstream import Upstream, answers
-from tests.gateway_under_test import SESSION, TAKEN, TARGET, Running, datum, raw_report, reloading, says
-from tests.processes import command
+from tests.support.caller import exchange
+from tests.support.gateway import SESSION, TAKEN, TARGET, Running, datum, raw_report, reloading, says
+from tests.support.processes import command
+from tests.support.upstream import Upstream, answers
 from tests.test_sessions import LoggingIn, login, token_of
 
 SOON_S = 10.0

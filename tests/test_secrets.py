@@ -18,9 +18,9 @@ from gateway.delivery.courier import fresh
 from gateway.proof.cases.resign import make_anew
 from gateway.proof.cases.run import case_request
 from gateway.specs.load import Trial, load
-from tests.caller import exchange
-from tests.delivery.upstream import Behaviour, Upstream, answers
-from tests.processes import ROOT
+from tests.support.caller import exchange
+from tests.support.processes import ROOT
+from tests.support.upstream import Behaviour, Upstream, answers
 
 PAGES = ("/metrics", "/api/targets", "/api/reports/rejected", "/api/routes", "/api/queue", "/api/queue/points")
 

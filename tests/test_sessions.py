@@ -14,10 +14,10 @@ from gateway.app import Gateway, Settings
 from gateway.core.vendor.routing import make_snapshot
 from gateway.specs.load import load
 from gateway.tls import Pair
-from tests.caller import Reply
-from tests.certificates import Authority
-from tests.delivery.upstream import Behaviour, Upstream, answers, in_turn
-from tests.gateway_under_test import datum, raw_report, running
+from tests.support.caller import Reply
+from tests.support.certificates import Authority
+from tests.support.gateway import datum, raw_report, running
+from tests.support.upstream import Behaviour, Upstream, answers, in_turn
 
 PASSWORD = "a password"
 HASHED = hashlib.sha512(PASSWORD.encode()).hexdigest()

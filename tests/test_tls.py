@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway.tls import BadPem, Pair, client_context, server_context
-from tests.certificates import Authority
+from tests.support.certificates import Authority
 
 
 @pytest.fixture

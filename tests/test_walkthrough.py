@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gateway.proof.cases.run import run_case
 from gateway.specs.load import load
-from tests.processes import ROOT, command
+from tests.support.processes import ROOT, command
 
 PAGE = (ROOT / "docs/adding-a-provider.md").read_text()
 PROVIDER = re.search(r"```yaml\n(.*?)```", PAGE, re.S)

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.caller import exchange
-from tests.delivery.upstream import Upstream
-from tests.gateway_under_test import ENVIRON, ROUTES, raw_report, says
-from tests.processes import ROOT, command
+from tests.support.caller import exchange
+from tests.support.gateway import ENVIRON, ROUTES, raw_report, says
+from tests.support.processes import ROOT, command
+from tests.support.upstream import Upstream
 
 BUILD = "import setuptools.build_meta as backend, sys; print(backend.build_wheel(sys.argv[1]))"
 SOURCES = ("pyproject.toml", "README.md", "LICENSE", "gateway")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands.requests import ENVIRON, GET, POST, REPORT, raw
+from tests.support.requests import ENVIRON, GET, POST, REPORT, raw
 
 
 @pytest.fixture(autouse=True)

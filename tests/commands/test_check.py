@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.terminal import Ended, run
+from tests.support.terminal import Ended, run
 
 SHIPPED_CASES = run("check", "--json", "docs").json["passed"]
 BROKEN = """

@@ -17,8 +17,8 @@ import pytest
 
 from gateway.specs.load import load
 from tests.commands.test_check import LOGGING_IN
-from tests.processes import ROOT, Command, command
-from tests.terminal import Ended, run
+from tests.support.processes import ROOT, Command, command
+from tests.support.terminal import Ended, run
 
 ROUTES = ("--routes", str(ROOT / "routes.d"))
 PYTHON = (sys.executable, "-P")

@@ -7,8 +7,8 @@ import pytest
 
 from gateway.commands.output.explanation import first_difference
 from tests.commands.conftest import written
-from tests.commands.requests import CASES, CLOCK, GET, POST, REPORT, SESSION, raw
-from tests.terminal import Ended, run
+from tests.support.requests import CASES, CLOCK, GET, POST, REPORT, SESSION, raw
+from tests.support.terminal import Ended, run
 
 SECRET_OF = {POST["id"]: "env:POST_KEY", GET["id"]: "env:GET_KEY"}
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.terminal import run
+from tests.support.terminal import run
 
 WIRE = b"GET /v2/index.php?Namespace=pc HTTP/1.1\nHost: h\n\n"
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from gateway.commands.output.tables import WIDTH
-from tests.core.kinds import COUNTS, FIXED, NARROW, WHOLE
-from tests.terminal import run
+from tests.support.kinds import COUNTS, FIXED, NARROW, WHOLE
+from tests.support.terminal import run
 
 SESSION = """
 recipe: session

@@ -15,10 +15,10 @@ from gateway.commands.output.bars import progress
 from gateway.core.http.request import DataPoint, Secret
 from gateway.core.outcome.outcome import Reason
 from gateway.delivery.queue import Destination, NewPoint, Store
-from tests.delivery.upstream import in_turn
-from tests.gateway_under_test import TAKEN, Running, running
-from tests.processes import command
-from tests.terminal import Ended, run
+from tests.support.gateway import TAKEN, Running, running
+from tests.support.processes import command
+from tests.support.terminal import Ended, run
+from tests.support.upstream import in_turn
 from tests.web.admin.test_queue import REFUSES, ROUTE, queued, queueing
 
 A, B = Destination("acme-to-zeta", "send"), Destination("beta-to-zeta", "copy")

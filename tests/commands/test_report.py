@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.certificates import Authority
 from tests.commands.conftest import written
-from tests.delivery.upstream import Behaviour, Upstream, answers, in_turn
-from tests.processes import command
-from tests.terminal import Ended, run
+from tests.support.certificates import Authority
+from tests.support.processes import command
+from tests.support.terminal import Ended, run
+from tests.support.upstream import Behaviour, Upstream, answers, in_turn
 
 CLUB = b"""
 recipe: club-session

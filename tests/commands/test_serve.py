@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.caller import exchange
-from tests.commands.requests import ENVIRON
-from tests.processes import Command, command
-from tests.terminal import run
+from tests.support.caller import exchange
+from tests.support.processes import Command, command
+from tests.support.requests import ENVIRON
+from tests.support.terminal import run
 
 
 @pytest.fixture(autouse=True)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.certificates import Authority
-from tests.core.kinds import COUNTS, NARROW, WHOLE
-from tests.terminal import Ended, run
+from tests.support.certificates import Authority
+from tests.support.kinds import COUNTS, NARROW, WHOLE
+from tests.support.terminal import Ended, run
 
 SPECS = """\
 recipe: session

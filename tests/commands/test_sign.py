@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from gateway.core.http.text import read_raw
-from tests.commands.requests import CASES, CLOCK, POST, REPORT, SESSION
-from tests.terminal import Ended, run
+from tests.support.requests import CASES, CLOCK, POST, REPORT, SESSION
+from tests.support.terminal import Ended, run
 
 each_vector = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 

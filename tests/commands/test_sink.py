@@ -17,10 +17,10 @@ from gateway.core.http.text import read_raw, write_raw
 from gateway.core.outcome.outcome import Code
 from gateway.core.points.decode import Item
 from gateway.specs.load import load
-from tests.caller import Reply, exchange
-from tests.delivery.upstream import Upstream, hangs
-from tests.processes import ROOT, Command, command
-from tests.terminal import Ended, run
+from tests.support.caller import Reply, exchange
+from tests.support.processes import ROOT, Command, command
+from tests.support.terminal import Ended, run
+from tests.support.upstream import Upstream, hangs
 
 LOGS_IN = """
 route: logs-in

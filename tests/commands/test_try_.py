@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands.requests import ENVIRON, REPORT, SESSION
-from tests.delivery.upstream import Behaviour, Upstream, answers, in_turn, resets
-from tests.terminal import Ended, run
+from tests.support.requests import ENVIRON, REPORT, SESSION
+from tests.support.terminal import Ended, run
+from tests.support.upstream import Behaviour, Upstream, answers, in_turn, resets
 
 POINT = {
     "namespace": "MyNameSpace",

@@ -14,7 +14,7 @@ from gateway.core.points.rules import Rule, Violation
 from gateway.core.recipe.verify import Refused
 from gateway.core.vendor.route import PointChanges, Route
 from gateway.core.vendor.routing import Match, make_snapshot
-from tests.built import stand_in
+from tests.support.specs import stand_in
 
 NOW = 1_700_000_000_000_000_000
 ACME = """

@@ -5,8 +5,8 @@ import time
 import pytest
 
 from gateway.core.outcome.outcome import Code, Outcome, Reason
-from tests.delivery.reporting import reporting
-from tests.delivery.upstream import Behaviour, Upstream, answers, garbage, in_turn, nothing, resets
+from tests.support.reporting import reporting
+from tests.support.upstream import Behaviour, Upstream, answers, garbage, in_turn, nothing, resets
 
 POLLS = """
 provider: acme

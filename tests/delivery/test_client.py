@@ -16,7 +16,7 @@ from gateway.core.http.request import Request, Response
 from gateway.core.outcome.errors import GatewayError, SpecError, UpstreamError
 from gateway.core.outcome.outcome import Reason
 from gateway.delivery.client import Client, Timeouts
-from tests.delivery.upstream import (
+from tests.support.upstream import (
     Behaviour,
     Upstream,
     answers,

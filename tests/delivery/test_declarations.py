@@ -15,9 +15,9 @@ from gateway.core.points.decode import Item
 from gateway.core.sending.declare import Declaring, combinations
 from gateway.delivery.deadline import Deadline
 from gateway.delivery.declarations import Declarations
-from tests.built import stand_in
-from tests.delivery.reporting import Reporting, reporting
-from tests.delivery.upstream import Behaviour, answers, in_turn
+from tests.support.reporting import Reporting, reporting
+from tests.support.specs import stand_in
+from tests.support.upstream import Behaviour, answers, in_turn
 
 DECLARES = """
 provider: acme

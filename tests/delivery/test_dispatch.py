@@ -8,8 +8,8 @@ import pytest
 
 from gateway.core.outcome.outcome import Code, Outcome, Reason
 from gateway.delivery.dispatch import MAX_CALLS_OF_A_GROUP
-from tests.delivery.dispatching import TAKES, acme, once, refusing, until_calls
-from tests.delivery.upstream import Upstream, answers
+from tests.support.dispatching import TAKES, acme, once, refusing, until_calls
+from tests.support.upstream import Upstream, answers
 
 GROUPS = 20
 

@@ -11,9 +11,9 @@ from gateway.core.sending.breaker import FAILURES
 from gateway.delivery.deadline import Deadline
 from gateway.delivery.direct import MAX_GROUPS
 from gateway.delivery.limits import LONGEST_QUIET_S, MOST_UNDER_WAY, Gates
-from tests.built import stand_in
-from tests.delivery.dispatching import ACME, acme, once, until_calls
-from tests.delivery.upstream import answers, in_turn
+from tests.support.dispatching import ACME, acme, once, until_calls
+from tests.support.specs import stand_in
+from tests.support.upstream import answers, in_turn
 
 TAKES = answers(200)
 

@@ -14,8 +14,8 @@ from gateway.core.outcome.errors import UpstreamError
 from gateway.core.outcome.outcome import Reason
 from gateway.delivery.client import Client, Timeouts
 from gateway.tls import Pair, client_context
-from tests.certificates import LONG_AGO, Authority
-from tests.delivery.upstream import Upstream, answers, free_port
+from tests.support.certificates import LONG_AGO, Authority
+from tests.support.upstream import Upstream, answers, free_port
 
 LONG = Timeouts(connect_s=5, total_s=10)
 

@@ -12,7 +12,7 @@ from gateway.core.recipe.verify import Check, Refused
 from gateway.core.vendor.routing import Match
 from gateway.proof.diagnose import likely_cause
 from gateway.proof.variations import UNKNOWN_CAUSE
-from tests.built import recipe, stand_in
+from tests.support.specs import recipe, stand_in
 
 SIGNED = recipe("""
 recipe: acme

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.core.http.request import PublicUrl
 from gateway.core.sending.encode import fill_in
-from tests.providers.shipped import NOW_S, STAND_INS, changed, differences, left_out, told
+from tests.support.shipped import NOW_S, STAND_INS, changed, differences, left_out, told
 
 REPORT = {
     "name": "order",

@@ -13,7 +13,7 @@ from gateway.core.sending.encode import Encoded, encode
 from gateway.core.sending.split import Encoder
 from gateway.proof.cases.run import Case, run_case
 from gateway.specs.load import load
-from tests.providers.shipped import STAND_INS, differences
+from tests.support.shipped import STAND_INS, differences
 
 NS = 1_000_000_000
 NOW_NS = 1_700_000_000 * NS

@@ -7,7 +7,7 @@ import pytest
 from gateway.core.http.request import Response
 from gateway.core.outcome.classify import judge
 from gateway.core.outcome.outcome import Code
-from tests.providers.shipped import STAND_INS, differences
+from tests.support.shipped import STAND_INS, differences
 
 NS = 1_000_000_000
 NOW_NS = 1_700_000_000 * NS

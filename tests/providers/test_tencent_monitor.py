@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.proof.cases.run import Case, run_case
-from tests.providers.shipped import NOW_S, STAND_INS, changed, differences, left_out, told
+from tests.support.shipped import NOW_S, STAND_INS, changed, differences, left_out, told
 
 HEADERS = {"content-type": "application/json", "x-tc-action": "PutMonitorData", "x-tc-version": "2018-07-24"}
 COMMON = {"Action": "PutMonitorData", "Version": "2018-07-24"}

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.providers.shipped import changed, differences, left_out
+from tests.support.shipped import changed, differences, left_out
 
 REPORT = {"Namespace": "n", "Data": [{"dimensions": {"ip": "10.0.0.1"}, "metricName": "m", "value": 1}]}
 REQUIRED = ["Namespace", "Data", "Data.dimensions", "Data.metricName", "Data.value"]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.providers.shipped import NOW_S, changed, differences, left_out, told
+from tests.support.shipped import NOW_S, changed, differences, left_out, told
 
 REPORT = {"params": {"namespace": "n", "data": [{"metricName": "m", "value": 1, "labels": {"a": "b"}}]}}
 DATA = "params.data"

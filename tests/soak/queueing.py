@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.delivery.queue import State, StoredPoint
-from tests.caller import exchange
-from tests.delivery.queue.points import open_store
-from tests.delivery.upstream import Upstream
-from tests.gateway_under_test import ENVIRON, NOWHERE
-from tests.processes import Command, command
 from tests.soak.settings import LONG
 from tests.soak.sink import Sink
+from tests.support.caller import exchange
+from tests.support.gateway import ENVIRON, NOWHERE
+from tests.support.points import open_store
+from tests.support.processes import Command, command
+from tests.support.upstream import Upstream
 
 ROUTE = """
 route: numbers

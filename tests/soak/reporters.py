@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from itertools import count, islice
 
-from tests.caller import Caller, Reply, call
-from tests.gateway_under_test import raw_report
+from tests.support.caller import Caller, Reply, call
+from tests.support.gateway import raw_report
 
 PAUSE_S = 0.01
 

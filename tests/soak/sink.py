@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from random import Random
 
-from tests.delivery.upstream import (
+from tests.support.gateway import says
+from tests.support.upstream import (
     Behaviour,
     answers,
     drips,
@@ -20,7 +21,6 @@ from tests.delivery.upstream import (
     read_request,
     resets,
 )
-from tests.gateway_under_test import says
 
 THROTTLED, INTERNAL, INVALID = 1006, 1003, 1013
 POISON_WORDS = "it is poison"

@@ -9,11 +9,11 @@ from collections import Counter
 from pathlib import Path
 from random import Random
 
-from tests.delivery.upstream import Upstream
 from tests.soak.queueing import deliver_the_rest, number_of, serving, starting
 from tests.soak.reporters import Reporters
 from tests.soak.settings import LONG, SEED
 from tests.soak.sink import INSTEAD_OF_TAKING, POISON_WORDS, Sink
+from tests.support.upstream import Upstream
 
 KILLS = 200 if LONG else 20
 FAULTS_OF_A_HUNDRED = 15

@@ -4,10 +4,10 @@ import signal
 import time
 from pathlib import Path
 
-from tests.delivery.upstream import Upstream, hangs
 from tests.soak.queueing import deliver_the_rest, kept, number_of, serving, until
 from tests.soak.reporters import Reporters
 from tests.soak.sink import Sink
+from tests.support.upstream import Upstream, hangs
 
 
 async def test_sigterm_under_load_answers_all_that_it_takes_and_the_next_gateway_delivers_it(tmp_path: Path) -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.delivery.upstream import Upstream, hangs
-from tests.processes import Command
 from tests.soak.queueing import data_of, deliver_the_rest, kept, serving, starting, until
 from tests.soak.reporters import Reporters
 from tests.soak.sink import Sink
+from tests.support.processes import Command
+from tests.support.upstream import Upstream, hangs
 
 # Root may write every folder. Without its capabilities, the modes of files apply to it as to every user.
 WITHOUT_CAPABILITIES = """

@@ -4,11 +4,11 @@ import asyncio
 import signal
 from pathlib import Path
 
-from tests.delivery.upstream import Upstream
-from tests.disks import fill, small_disk
 from tests.soak.queueing import Serving, data_of, kept, serving, until
 from tests.soak.reporters import Reporters
 from tests.soak.sink import Sink
+from tests.support.disks import fill, small_disk
+from tests.support.upstream import Upstream
 
 CONNECTIONS = 8
 TIMES = 3

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.caller import exchange
-from tests.delivery.upstream import Upstream
-from tests.gateway_under_test import raw_report, says
+from tests.support.caller import exchange
+from tests.support.gateway import raw_report, says
+from tests.support.upstream import Upstream
 from tests.test_processes import serving
 
 CONNECTIONS = 1800

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.delivery.upstream import Upstream, resets
 from tests.soak.queueing import deliver_the_rest, number_of, serving, until
 from tests.soak.reporters import Reporters
 from tests.soak.settings import LONG
 from tests.soak.sink import POISON_WORDS, Sink
+from tests.support.upstream import Upstream, resets
 
 DOWN_S = 60 if LONG else 3
 # Each failure doubles the longest wait, up to a minute: the first few come together, then one after the other.

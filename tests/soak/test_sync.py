@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.delivery.upstream import Upstream, hangs
 from tests.soak.queueing import serving
 from tests.soak.reporters import Reporters
+from tests.support.upstream import Upstream, hangs
 
 CALLS = "trace=pwrite64,fsync,fdatasync,write,writev,sendto,sendmsg"
 RETURNED = re.compile(r"(fdatasync|fsync)\(\d+<\S*queue\.db-wal>\) += 0|<\.\.\. (fdatasync|fsync) resumed>\) += 0")

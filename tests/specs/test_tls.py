@@ -7,7 +7,7 @@ import pytest
 from gateway.core.vendor.route import Target
 from gateway.specs.load import Specs, load
 from gateway.stamps import stamp
-from tests.certificates import Authority
+from tests.support.certificates import Authority
 
 ROUTE = """\
 route: a

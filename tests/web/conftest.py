@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.gateway_under_test import Running, running
+from tests.support.gateway import Running, running
 
 
 @pytest.fixture

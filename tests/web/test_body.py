@@ -9,7 +9,7 @@ import pytest
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
 from gateway.web.body import Room
-from tests.gateway_under_test import raw_report, running
+from tests.support.gateway import raw_report, running
 
 MARK = b"\xfe"
 

@@ -11,21 +11,8 @@ from dataclasses import replace
 import pytest
 
 from gateway.web.server import HttpLimits
-from tests.caller import LONG_S, Reply
-from tests.delivery.upstream import (
-    Behaviour,
-    answers,
-    drips,
-    free_port,
-    garbage,
-    giant,
-    half_answers,
-    hangs,
-    in_turn,
-    nothing,
-    resets,
-)
-from tests.gateway_under_test import (
+from tests.support.caller import LONG_S, Reply
+from tests.support.gateway import (
     ENVIRON,
     KEY,
     KEY_ID,
@@ -39,6 +26,19 @@ from tests.gateway_under_test import (
     running,
     says,
     with_deadline,
+)
+from tests.support.upstream import (
+    Behaviour,
+    answers,
+    drips,
+    free_port,
+    garbage,
+    giant,
+    half_answers,
+    hangs,
+    in_turn,
+    nothing,
+    resets,
 )
 
 INVALID = "One or more API argument is invalid"

@@ -20,8 +20,8 @@ from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import make_snapshot
 from gateway.specs.load import load
 from gateway.turns import share_interpreter
-from tests.caller import Reply, exchange
-from tests.gateway_under_test import Running, datum, raw_report, running
+from tests.support.caller import Reply, exchange
+from tests.support.gateway import Running, datum, raw_report, running
 
 PROVIDERS = load(None, {}).providers
 GOOD = b'{"metricName":"m","value":1,"labels":{"a":"b"}}'

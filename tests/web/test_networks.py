@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.web.ingress import KEPT_REFUSALS
-from tests.gateway_under_test import running
+from tests.support.gateway import running
 
 RECIPE = """
 recipe: signs-url

@@ -12,9 +12,9 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.caller import Reply
-from tests.delivery.upstream import answers
-from tests.gateway_under_test import SAMPLE, SESSION, datum, raw_report, running, says
+from tests.support.caller import Reply
+from tests.support.gateway import SAMPLE, SESSION, datum, raw_report, running, says
+from tests.support.upstream import answers
 
 MANY = """
 provider: many

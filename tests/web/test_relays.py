@@ -12,9 +12,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.tls import Pair
-from tests.caller import LONG_S, Caller, call, exchange
-from tests.certificates import Authority
-from tests.delivery.upstream import (
+from tests.support.caller import LONG_S, Caller, call, exchange
+from tests.support.certificates import Authority
+from tests.support.gateway import Running, running, with_deadline
+from tests.support.upstream import (
     Behaviour,
     answers,
     free_port,
@@ -26,7 +27,6 @@ from tests.delivery.upstream import (
     resets,
     writes,
 )
-from tests.gateway_under_test import Running, running, with_deadline
 
 IMAGE = """
 provider: image

@@ -14,7 +14,7 @@ from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
 from gateway.web.listener import Listener, listen, parse_address
 from gateway.web.server import SURPLUS_CONNECTIONS, Handler, HttpLimits, Incoming
-from tests.caller import LONG_S, Caller, call
+from tests.support.caller import LONG_S, Caller, call
 
 
 class Server:

@@ -16,8 +16,8 @@ from gateway.tls import Pair
 from gateway.web.certificate import Certificate
 from gateway.web.listener import Listener, listen
 from gateway.web.server import HttpLimits, Incoming
-from tests.caller import Caller, call, exchange, hold
-from tests.certificates import Authority
+from tests.support.caller import Caller, call, exchange, hold
+from tests.support.certificates import Authority
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 

@@ -6,7 +6,7 @@ from gateway.core.http.json import write_json
 from gateway.core.http.request import Response
 from gateway.core.outcome.classify import Judged, judge, told
 from gateway.core.outcome.outcome import Code, Outcome, Reason
-from tests.built import provider
+from tests.support.specs import provider
 
 OF = """
     - of: body.code

@@ -7,7 +7,7 @@ from gateway.core.http.json import read_json
 from gateway.core.http.request import Response
 from gateway.core.outcome.outcome import CODE_OF, HTTP_STATUS_OF, Code, Outcome, Reason, Rejected, failure
 from gateway.core.outcome.reply import plain, reply
-from tests.built import provider
+from tests.support.specs import provider
 
 NAMES: dict[str, Any] = {
     "body": {"id": 7},

@@ -17,7 +17,7 @@ from gateway.core.points.decode import (
     refused_whole,
 )
 from gateway.core.vendor.provider import Receive
-from tests.built import provider
+from tests.support.specs import provider
 
 NOW = 1_700_000_000_000_000_000
 NAMES: dict[str, Any] = dict.fromkeys(("query", "headers", "given", "request", "recipe", "key"))

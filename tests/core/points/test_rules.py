@@ -6,7 +6,7 @@ import pytest
 from gateway.core.http.request import DataPoint
 from gateway.core.outcome.outcome import Reason
 from gateway.core.points.rules import Dropped, Violation, apply_rules
-from tests.built import provider
+from tests.support.specs import provider
 
 NOW = 1_700_000_000
 NS = 1_000_000_000

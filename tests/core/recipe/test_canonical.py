@@ -7,7 +7,7 @@ from gateway.core.http.received import BodyKind, Message
 from gateway.core.http.request import Headers, Request
 from gateway.core.recipe.evaluate import evaluate
 from gateway.core.recipe.filters import to_text
-from tests.built import recipe
+from tests.support.specs import recipe
 
 RECIPE = """
 recipe: acme

@@ -10,7 +10,7 @@ from gateway.core.outcome.errors import CallerError, SpecError
 from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.carriers import MAX_SLOT_CHARS, read_slots, write_slots
 from gateway.core.recipe.model import Recipe
-from tests.built import recipe
+from tests.support.specs import recipe
 
 SLOTS = {"key": "K1", "region": "sh", "signature": "ab12"}
 

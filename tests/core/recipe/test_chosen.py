@@ -9,7 +9,7 @@ from gateway.core.recipe.evaluate import evaluate
 from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.verify import Check, Forgetful, verify
-from tests.built import recipe
+from tests.support.specs import recipe
 
 RULE = "choose: {names: [host, date], prefix: [x-acme-]}, "
 

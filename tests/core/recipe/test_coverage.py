@@ -1,8 +1,8 @@
 import pytest
 
 from gateway.proof.coverage import PARTS, coverage
-from tests.built import recipe
 from tests.core.recipe.vectors import RECIPES
+from tests.support.specs import recipe
 
 BODIES = {"json body", "form body", "text body"}
 

@@ -14,7 +14,7 @@ from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.sign import Fresh, sign
 from gateway.core.recipe.verify import Check, Forgetful, verify
-from tests.built import recipe
+from tests.support.specs import recipe
 
 NS = 1_000_000_000
 NOW_S = 1_700_000_000  # 2023-11-14T22:13:20Z

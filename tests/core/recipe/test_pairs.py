@@ -5,7 +5,7 @@ from gateway.core.http.request import Request
 from gateway.core.outcome.errors import CallerError
 from gateway.core.recipe.evaluate import evaluate
 from gateway.core.recipe.filters import to_text
-from tests.built import recipe
+from tests.support.specs import recipe
 
 RECIPE = """
 recipe: acme

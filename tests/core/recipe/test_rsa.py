@@ -13,7 +13,7 @@ from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.rsa import DECOY_PEM
 from gateway.core.recipe.sign import Fresh, sign
 from gateway.core.recipe.verify import Check, Forgetful, verify
-from tests.built import recipe
+from tests.support.specs import recipe
 
 pytest.importorskip("cryptography")
 

@@ -16,7 +16,7 @@ from gateway.core.recipe.times import read_times, write_time
 from gateway.core.recipe.verify import Check, Verified, verify
 from gateway.core.sending.sign import sign_call
 from gateway.specs.load import load
-from tests.built import recipe, stand_in
+from tests.support.specs import recipe, stand_in
 
 NOW = 1_700_000_000_123_456_789
 FRESH = Fresh(NOW, bytes(range(16)))

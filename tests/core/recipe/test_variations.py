@@ -9,7 +9,7 @@ from gateway.core.http.request import Request
 from gateway.core.recipe.evaluate import evaluate
 from gateway.core.recipe.model import Recipe
 from gateway.proof.variations import UNKNOWN_CAUSE, cause_of_refusal
-from tests.built import recipe
+from tests.support.specs import recipe
 
 NS = 1_000_000_000
 HOUR = 3600

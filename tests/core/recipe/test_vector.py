@@ -7,7 +7,7 @@ from gateway.core.http.received import Message
 from gateway.core.http.request import Request, Secret
 from gateway.core.recipe.keyring import Credential
 from gateway.proof.vectors import Vector, run_vector
-from tests.built import SESSION, recipe
+from tests.support.specs import SESSION, recipe
 
 ACME = recipe("""
 recipe: acme

@@ -19,7 +19,7 @@ from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.sign import Fresh, sign
 from gateway.core.recipe.verify import Check, Verified, verify
 from gateway.specs.load import load
-from tests.vectors import read_vectors, request_of
+from tests.support.vectors import read_vectors, request_of
 
 VECTORS = read_vectors("tencent_receiver.json")
 NOW_NS = VECTORS["now"] * 1_000_000_000

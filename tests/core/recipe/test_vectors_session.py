@@ -13,7 +13,7 @@ from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.sign import Fresh, sign
 from gateway.core.recipe.verify import Check, verify
 from gateway.specs.load import load
-from tests.vectors import read_vectors, request_of
+from tests.support.vectors import read_vectors, request_of
 
 VECTORS = read_vectors("zstack.json")
 SESSION = VECTORS["credentials"]["session_uuid"]

@@ -13,7 +13,7 @@ from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.sign import Fresh, sign
 from gateway.core.recipe.verify import Check, Forgetful, Refused, Verified, verify
-from tests.built import SESSION, recipe
+from tests.support.specs import SESSION, recipe
 
 NS = 1_000_000_000
 NOW = 1_700_000_000 * NS

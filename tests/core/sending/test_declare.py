@@ -11,7 +11,7 @@ from gateway.core.sending.declare import combinations, declaring_calls, first_ca
 from gateway.core.sending.encode import encode
 from gateway.core.sending.split import Encoder
 from gateway.core.vendor.route import Target
-from tests.built import stand_in
+from tests.support.specs import stand_in
 
 NOW = 1_700_000_000_000_000_000
 

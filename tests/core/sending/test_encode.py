@@ -11,7 +11,7 @@ from gateway.core.outcome.outcome import Reason
 from gateway.core.points.decode import Item
 from gateway.core.sending.encode import Encoded, encode
 from gateway.core.sending.split import Encoder
-from tests.built import stand_in
+from tests.support.specs import stand_in
 
 NOW = 1_700_000_000_000_000_000
 CALL = "request: {method: POST, path: /, json: items}"

@@ -7,7 +7,7 @@ from gateway.core.recipe.sign import Fresh
 from gateway.core.sending.poll import poll_draft, poll_recipe
 from gateway.core.sending.sign import sign_by
 from gateway.core.vendor.route import Target
-from tests.built import recipe, stand_in
+from tests.support.specs import recipe, stand_in
 
 
 def target(sign: str) -> Target:

@@ -16,7 +16,7 @@ from gateway.core.vendor.local_calls import Moment, answer_local_call
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import make_snapshot
 from gateway.core.vendor.session_tokens import make_accounts
-from tests.built import recipe, stand_in
+from tests.support.specs import recipe, stand_in
 
 NS = 1_000_000_000
 NOW = 1_700_000_000 * NS

@@ -12,7 +12,7 @@ from gateway.core.recipe.verify import Forgetful
 from gateway.core.vendor.relay import Relayed, outcome_of, passed_headers, relay
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import make_snapshot
-from tests.built import stand_in
+from tests.support.specs import stand_in
 
 NOW = 1_700_000_000_000_000_000
 IMAGE = """

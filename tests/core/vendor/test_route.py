@@ -5,7 +5,7 @@ import pytest
 
 from gateway.core.http.request import PublicUrl, Secret
 from gateway.core.recipe.keyring import Credential
-from tests.built import stand_in
+from tests.support.specs import stand_in
 
 TARGET = replace(
     stand_in("provider: acme\nsend: {item: metric, request: {method: POST, path: /, json: items}}").target,

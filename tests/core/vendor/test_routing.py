@@ -11,7 +11,7 @@ from gateway.core.recipe.model import Recipe
 from gateway.core.vendor.matching import Conditions
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import by_key, make_snapshot, overlap
-from tests.built import recipe, stand_in
+from tests.support.specs import recipe, stand_in
 
 
 def listening(name: str, *calls: str) -> Route:

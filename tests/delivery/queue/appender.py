@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gateway.core.outcome.errors import UpstreamError
 from gateway.delivery.queue import Store
-from tests.delivery.queue.points import HERE, NOW_NS, new_point
+from tests.support.points import HERE, NOW_NS, new_point
 
 
 def say(line: str) -> None:

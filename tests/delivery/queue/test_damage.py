@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from gateway.core.outcome.errors import UpstreamError
 from gateway.core.outcome.outcome import Reason
-from tests.delivery.queue.points import HERE, NOW_NS, filled, leased, names_in, new_point, open_store
+from tests.support.points import HERE, NOW_NS, filled, leased, names_in, new_point, open_store
 
 COUNT = 3000
 PAGE = 4096

@@ -11,8 +11,8 @@ from subprocess import PIPE, Popen
 
 import pytest
 
-from tests.delivery.queue.points import filled, names_in
-from tests.processes import ROOT
+from tests.support.points import filled, names_in
+from tests.support.processes import ROOT
 
 APPENDER = (sys.executable, "-m", "tests.delivery.queue.appender")
 WITH_LOGS = """

@@ -13,8 +13,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.delivery.queue import CannotOpen, Store
-from tests.delivery.queue.points import filled, names_in, new_point, open_store
-from tests.processes import ROOT
+from tests.support.points import filled, names_in, new_point, open_store
+from tests.support.processes import ROOT
 
 OPEN_AS_NOBODY = """
 import asyncio, os, sys

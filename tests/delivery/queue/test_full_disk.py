@@ -9,8 +9,8 @@ import pytest
 from gateway.core.outcome.errors import UpstreamError
 from gateway.core.outcome.outcome import Reason
 from gateway.delivery.queue import Limits, Store
-from tests.delivery.queue.points import HERE, names_in, new_point, open_store
-from tests.disks import fill, small_disk
+from tests.support.disks import fill, small_disk
+from tests.support.points import HERE, names_in, new_point, open_store
 
 AT_ONCE = 8
 

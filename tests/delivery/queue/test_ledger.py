@@ -10,7 +10,7 @@ from gateway.core.outcome.outcome import Reason
 from gateway.delivery.queue.database import connect
 from gateway.delivery.queue.ledger import Ledger
 from gateway.delivery.queue.records import Limits, row_of
-from tests.delivery.queue.points import HERE, NOW_NS, new_point
+from tests.support.points import HERE, NOW_NS, new_point
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from gateway.core.outcome.outcome import Reason
 from gateway.delivery.queue import Depth, Destination, State, Store
-from tests.delivery.queue.points import HERE, NOW_NS, THERE, new_point
+from tests.support.points import HERE, NOW_NS, THERE, new_point
 
 DESTINATIONS = st.sampled_from([HERE, THERE])
 SOME = st.lists(st.integers(1, 25), max_size=6, unique=True)

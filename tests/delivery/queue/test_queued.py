@@ -15,9 +15,9 @@ from gateway.core.outcome.outcome import Code, Outcome, Reason
 from gateway.core.vendor.routing import make_snapshot
 from gateway.delivery.queue import Destination, Limits, Store
 from gateway.delivery.queue.writer import Kind
-from tests.delivery.dispatching import ACME, once, refusing
-from tests.delivery.queueing import queued_route, queueing
-from tests.delivery.upstream import Behaviour, Upstream, answers, hangs, in_turn, resets
+from tests.support.dispatching import ACME, once, refusing
+from tests.support.queueing import queued_route, queueing
+from tests.support.upstream import Behaviour, Upstream, answers, hangs, in_turn, resets
 
 TAKES = answers(200)
 AGED = ACME.replace("send:\n", "rules: {time_ns: {max_age_s: 60}}\nsend:\n")

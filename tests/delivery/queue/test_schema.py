@@ -8,7 +8,7 @@ import pytest
 
 from gateway.delivery.queue import CannotOpen, Store
 from gateway.delivery.queue.schema import MIGRATIONS, migrate
-from tests.delivery.queue.points import filled, names_in
+from tests.support.points import filled, names_in
 
 
 def version(path: Path) -> int:

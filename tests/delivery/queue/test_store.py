@@ -21,7 +21,7 @@ from gateway.delivery.queue.ledger import Ledger
 from gateway.delivery.queue.listing import MAX_PAGE_CHARS
 from gateway.delivery.queue.records import row_of
 from gateway.delivery.queue.writer import Kind
-from tests.delivery.queue.points import HERE, NOW_NS, THERE, S, filled, leased, names_in, new_point, open_store
+from tests.support.points import HERE, NOW_NS, THERE, S, filled, leased, names_in, new_point, open_store
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from gateway.core.vendor.matching import Conditions
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.session_tokens import issue, make_accounts
 from gateway.proof.cases.resign import make_anew
-from tests.built import recipe, stand_in
+from tests.support.specs import recipe, stand_in
 
 NS = 1_000_000_000
 THEN_S, NOW_S = 1_700_000_000, 1_800_000_000

@@ -6,7 +6,7 @@ import pytest
 from gateway.core.http.request import Request
 from gateway.proof.cases.parts import Mismatch
 from gateway.proof.cases.run import Case, case_request, run_case
-from tests.built import stand_in
+from tests.support.specs import stand_in
 
 NOW = 1_700_000_000_000_000_000
 ACME = stand_in("""

@@ -8,8 +8,8 @@ from gateway.core.vendor.provider import Provider
 from gateway.core.vendor.route import PointChanges
 from gateway.proof.loss.loss import Loss, find_loss, route_loss, stated_by
 from gateway.proof.loss.probe import NotHeld, own_targets
-from tests.built import provider, stand_in
-from tests.core.kinds import COUNTS, FIXED, NARROW, WHOLE
+from tests.support.kinds import COUNTS, FIXED, NARROW, WHOLE
+from tests.support.specs import provider, stand_in
 
 
 def between(source: str | Provider, target: str, changes: PointChanges = PointChanges(), *rules: Rule) -> Loss:  # noqa: B008  # frozen

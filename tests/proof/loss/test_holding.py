@@ -3,8 +3,8 @@ import pytest
 from gateway.core.http.request import STATISTICS
 from gateway.proof.loss.capabilities import Holding, hold, resolution
 from gateway.proof.loss.probe import own_targets
-from tests.built import provider
-from tests.core.kinds import COUNTS, FIXED, NARROW, WHOLE
+from tests.support.kinds import COUNTS, FIXED, NARROW, WHOLE
+from tests.support.specs import provider
 
 ALL = frozenset(STATISTICS)
 

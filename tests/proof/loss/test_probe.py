@@ -5,8 +5,8 @@ import pytest
 from gateway.core.http.request import DataPoint
 from gateway.core.points.rules import Rule
 from gateway.proof.loss.probe import PROBE, NotHeld, fitted, own_targets, round_trip
-from tests.built import provider
-from tests.core.kinds import COUNTS, FIXED, WHOLE, without
+from tests.support.kinds import COUNTS, FIXED, WHOLE, without
+from tests.support.specs import provider
 
 
 def test_point_goes_round_whole():

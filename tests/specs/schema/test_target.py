@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from gateway.specs.load import load
-from tests.certificates import Authority
+from tests.support.certificates import Authority
 
 ROUTE = """\
 route: a

@@ -22,9 +22,8 @@ from gateway.web.admin.guard import Guard
 from gateway.web.admin.openapi import Answer, Asked, Endpoint
 from gateway.web.admin.probes import Probes
 from gateway.web.listener import Listener, listen
-from tests.caller import exchange
-from tests.delivery.upstream import Behaviour, Upstream, hangs
-from tests.gateway_under_test import (
+from tests.support.caller import exchange
+from tests.support.gateway import (
     ENVIRON,
     KEY,
     ROUTES,
@@ -37,6 +36,7 @@ from tests.gateway_under_test import (
     running,
     says,
 )
+from tests.support.upstream import Behaviour, Upstream, hangs
 
 OURS = "X-Gateway-Admin: 1"
 

@@ -10,8 +10,8 @@ from gateway.web.admin.app import Admin
 from gateway.web.admin.guard import Guard
 from gateway.web.admin.probes import Probes
 from gateway.web.listener import listen
-from tests.caller import call, exchange
-from tests.gateway_under_test import TARGET, Running, datum, raw_report, running
+from tests.support.caller import call, exchange
+from tests.support.gateway import TARGET, Running, datum, raw_report, running
 
 
 @pytest.mark.parametrize(("path", "body"), [("/healthz", b"ok\n"), ("/readyz", b"ready\n"), ("/healthz?x=1", b"ok\n")])

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from gateway.core.vendor.route import Route
-from tests.caller import Reply
-from tests.delivery.upstream import Behaviour, in_turn
-from tests.gateway_under_test import KEY, TAKEN, Running, datum, raw_report, running, says
+from tests.support.caller import Reply
+from tests.support.gateway import KEY, TAKEN, Running, datum, raw_report, running, says
+from tests.support.upstream import Behaviour, in_turn
 from tests.web.admin.test_app import fits
 
 ROUTE = "zstack-to-tencent"

@@ -15,8 +15,8 @@ from gateway.delivery.client import Client
 from gateway.delivery.direct import Direct
 from gateway.delivery.dispatch import Dispatcher
 from gateway.telemetry import Telemetry
-from tests.built import stand_in
-from tests.delivery.upstream import Behaviour, Upstream
+from tests.support.specs import stand_in
+from tests.support.upstream import Behaviour, Upstream
 
 
 class Reporting:

@@ -16,9 +16,9 @@ from gateway.core.vendor.routing import Snapshot, make_snapshot
 from gateway.delivery.queue import Limits, State, Store, StoredPoint
 from gateway.delivery.service import Outgoing
 from gateway.telemetry import Telemetry
-from tests.built import stand_in
-from tests.delivery.dispatching import ACME
-from tests.delivery.upstream import Upstream
+from tests.support.dispatching import ACME
+from tests.support.specs import stand_in
+from tests.support.upstream import Upstream
 
 
 class Queueing:

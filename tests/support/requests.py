@@ -1,7 +1,7 @@
 """Requests as people paste them, from the vendors' own samples, and their credentials."""
 
 from gateway.core.http.text import write_raw
-from tests.vectors import read_vectors, request_of
+from tests.support.vectors import read_vectors, request_of
 
 RECEIVER = read_vectors("tencent_receiver.json")
 CLOCK = str(RECEIVER["now"])

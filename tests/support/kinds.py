@@ -1,7 +1,7 @@
 """Small providers, each with another way to hold less than a whole data point."""
 
 from gateway.core.vendor.provider import Provider
-from tests.built import provider
+from tests.support.specs import provider
 
 WHOLE = """
 provider: whole

@@ -15,10 +15,10 @@ from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import make_snapshot
 from gateway.reload import Origin
 from gateway.specs.load import Specs, load
-from tests.caller import Caller, Reply, call, exchange
-from tests.delivery.upstream import Behaviour, Upstream, answers
+from tests.support.caller import Caller, Reply, call, exchange
+from tests.support.upstream import Behaviour, Upstream, answers
 
-ROUTES = Path(__file__).parents[1] / "routes.d"
+ROUTES = Path(__file__).parents[2] / "routes.d"
 SESSION = "b86c9016b4f24953a9edefb53ca0678c"
 KEY_ID, KEY = "an-id", "the-key-of-an-id"
 # What the shipped routes need.

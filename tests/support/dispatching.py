@@ -17,8 +17,8 @@ from gateway.delivery.direct import Direct
 from gateway.delivery.dispatch import Dispatcher
 from gateway.delivery.limits import Gates
 from gateway.telemetry import Telemetry
-from tests.built import stand_in
-from tests.delivery.upstream import Behaviour, Upstream, answers
+from tests.support.specs import stand_in
+from tests.support.upstream import Behaviour, Upstream, answers
 
 ACME = """
 provider: acme

@@ -6,7 +6,7 @@ from typing import Any
 
 from gateway.core.http.request import Request
 
-FOLDER = Path(__file__).parent / "data/vectors"
+FOLDER = Path(__file__).parents[1] / "data/vectors"
 
 
 def read_vectors(file: str) -> dict[str, Any]:
