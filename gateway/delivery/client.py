@@ -12,8 +12,8 @@ import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import cached_property
-from typing import ClassVar, Protocol
+from functools import cached_property, partial
+from typing import Any, ClassVar, Protocol
 from weakref import WeakSet
 
 import aiohttp
@@ -33,6 +33,8 @@ MAX_IDLE_S = 4
 ONE_WRITE_BYTES = 1_048_576
 # What aiohttp, the system and zlib raise; `_translated` has a word of ours for each.
 _FOREIGN = (aiohttp.ClientError, OSError, ValueError, zlib.error)
+# More 1xx answers than this to one request fail the call.
+MAX_INTERIM_ANSWERS = 16
 AUTO_HEADERS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
 
@@ -66,8 +68,11 @@ class Client:
     ) -> None:
         """`max_connections` is per upstream: one that hangs must not take the connections of the others."""
         self._max_reply_bytes = max_reply_bytes
+        connector = aiohttp.TCPConnector(limit=0, limit_per_host=max_connections, keepalive_timeout=max_idle_s)
+        # aiohttp has no public way to choose the protocol of its connections.
+        connector._factory = partial(_Protocol, asyncio.get_running_loop())  # type: ignore[assignment]  # partial is invariant
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, limit_per_host=max_connections, keepalive_timeout=max_idle_s),
+            connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
             # aiohttp lets a gzip body pass that broke off, see `_inflated`.
@@ -202,6 +207,27 @@ class Answer:
             raise _translated(error, self._request, self._timeouts) from None
 
 
+class _TooManyAnswers(aiohttp.ClientError):
+    """The upstream sent more answers to one request than we read."""
+
+
+class _Protocol(ResponseHandler):
+    """Bounds the answers to one request; aiohttp skips and buffers 1xx answers without a limit."""
+
+    def set_response_params(self, **params: Any) -> None:
+        self._answers_left = MAX_INTERIM_ANSWERS + 1
+        super().set_response_params(**params)
+
+    def feed_data(self, data: Any, size: int = 0) -> None:
+        """Take an answer's head from the parser, which may have found many more in the same segment."""
+        self._answers_left -= 1
+        if self._answers_left >= 0:
+            super().feed_data(data, size)
+        elif self.transport is not None:
+            self.abort()
+            self.set_exception(_TooManyAnswers())
+
+
 class _ExactRequest(aiohttp.ClientRequest):
     """Has the headers as they are given, where aiohttp moves Host to the front, and no answer but its own."""
 
@@ -281,6 +307,8 @@ def _translated(error: Exception, request: Request, timeouts: Timeouts) -> Gatew
             reason, what = Reason.UPSTREAM_GARBLED, "the answer broke off"
         case aiohttp.ClientResponseError():
             reason, what = Reason.UPSTREAM_GARBLED, "the answer is not HTTP"
+        case _TooManyAnswers():
+            reason, what = Reason.UPSTREAM_GARBLED, f"more than {MAX_INTERIM_ANSWERS} informational (1xx) answers"
         case zlib.error():
             reason, what = Reason.UPSTREAM_GARBLED, "the answer's compressed data is damaged"
         case ValueError():

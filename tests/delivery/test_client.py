@@ -34,6 +34,7 @@ from tests.support.upstream import (
 
 SHORT = Timeouts(connect_s=0.2, total_s=0.3)
 LONG = Timeouts(connect_s=5, total_s=10)
+EARLY_HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
 TRICKY_TARGET = "/a%2Fb/%7Ex//c/../d?x=%2A*&s=a+b%20c"
 
 
@@ -238,6 +239,7 @@ async def test_html_comes_back_as_it_is(client: Client) -> None:
             id="chunked",
         ),
         pytest.param(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", id="after 100"),
+        pytest.param(16 * EARLY_HINTS + b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", id="after 16 of 103"),
         pytest.param(b"HTTP/1.1 200\r\nContent-Length: 5\r\n\r\nhello", id="no reason phrase"),
     ],
 )
@@ -383,6 +385,64 @@ async def test_answer_without_end_is_given_up(client: Client) -> None:
     async with Upstream(never_ends) as upstream:
         with raises(Reason.UPSTREAM_GARBLED, "over 1048576 bytes"):
             await client.send(request_to(upstream.host), timeouts=LONG)
+
+
+def without_end(raw: bytes, ended: asyncio.Event) -> Behaviour:
+    """Write these bytes until the client hangs up, and note that it has."""
+
+    async def behave(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                writer.write(raw * 1000)
+                await writer.drain()
+        except OSError:
+            ended.set()
+
+    return behave
+
+
+async def test_17_informational_answers_are_garbled(client: Client) -> None:
+    behaviour = writes(17 * EARLY_HINTS + b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    async with Upstream(behaviour) as upstream:
+        with raises(Reason.UPSTREAM_GARBLED, "more than 16 informational (1xx) answers"):
+            await client.send(request_to(upstream.host), timeouts=LONG)
+
+
+async def test_each_request_may_have_16_informational_answers(client: Client) -> None:
+    behaviour = writes(16 * EARLY_HINTS + b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    async with Upstream(behaviour) as upstream:
+        answers = [await client.send(request_to(upstream.host), timeouts=LONG) for _ in range(3)]
+
+    assert ([answer.status for answer in answers], upstream.connections) == ([200] * 3, 1)
+
+
+async def test_endless_informational_answers_are_garbled_in_little_memory(client: Client) -> None:
+    ended = asyncio.Event()
+
+    async with Upstream(without_end(EARLY_HINTS, ended)) as upstream:
+        with memory_stays_under(40_000_000), raises(Reason.UPSTREAM_GARBLED, "informational"):
+            async with asyncio.timeout(2):
+                await client.send(request_to(upstream.host), timeouts=LONG)
+        async with asyncio.timeout(2):
+            await ended.wait()
+
+
+async def test_endless_answers_on_an_idle_connection_end_it(client: Client) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    ended = asyncio.Event()
+
+    async def goes_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await writes(answer)(reader, writer)
+        await asyncio.sleep(0.05)
+        await without_end(answer, ended)(reader, writer)
+
+    async with Upstream(goes_on) as upstream:
+        await client.send(request_to(upstream.host), timeouts=LONG)
+        with memory_stays_under(40_000_000):
+            async with asyncio.timeout(2):
+                await ended.wait()
 
 
 async def test_header_without_end_is_garbled(client: Client) -> None:
