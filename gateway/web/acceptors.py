@@ -12,6 +12,7 @@ from typing import Protocol
 
 from gateway.tls import reason_of
 from gateway.web.certificate import Certificate
+from gateway.web.crowd import Crowd
 
 logger = logging.getLogger("gateway.web")
 
@@ -77,7 +78,7 @@ class TlsAcceptor:
         self._max_handshakes = max_handshakes
         self._timeout_s = handshake_timeout_s
         self._loop = asyncio.get_running_loop()
-        self._handshakes: set[asyncio.Task[None]] = set()
+        self._handshakes: Crowd[asyncio.Task[None]] = Crowd()
         self._tell_again_at = 0.0
         for each in sockets:
             each.setblocking(False)
@@ -112,12 +113,13 @@ class TlsAcceptor:
         self._admit(connection)
 
     def _admit(self, connection: socket.socket) -> None:
-        if len(self._handshakes) >= self._max_handshakes:
-            connection.close()
-            return
+        if len(self._handshakes) >= self._max_handshakes and (oldest := self._handshakes.take()):
+            oldest.cancel()
+            self._tell(oldest.get_name(), "too many handshakes were under way")
         connection.setblocking(False)
-        task = self._loop.create_task(self._shake_hands(connection))
-        self._handshakes.add(task)
+        peer = _peer(connection)
+        task = self._loop.create_task(self._shake_hands(connection, peer), name=peer)
+        self._handshakes.add(task, peer)
         task.add_done_callback(lambda task: self._end(task, connection))
 
     def _end(self, task: asyncio.Task[None], connection: socket.socket) -> None:
@@ -125,8 +127,7 @@ class TlsAcceptor:
         if task.cancelled():
             connection.close()  # a task that was cancelled before it began has closed nothing
 
-    async def _shake_hands(self, connection: socket.socket) -> None:
-        peer = _peer(connection)
+    async def _shake_hands(self, connection: socket.socket, peer: str) -> None:
         try:
             await self._loop.connect_accepted_socket(
                 self._protocol,

@@ -11,6 +11,8 @@ from gateway.web.server import Handler, HttpLimits, Server
 # At shutdown, how long requests that callers have already sent may take to reach us.
 SETTLE_S = 0.05
 POLL_S = 0.01
+# How long a TLS handshake may take.
+HANDSHAKE_S = 5.0
 
 DEFAULTS = HttpLimits()
 
@@ -52,8 +54,8 @@ async def listen(
             server,
             sockets,
             certificate,
-            max_handshakes=limits.max_connections,
-            handshake_timeout_s=limits.head_timeout_s,
+            max_handshakes=max(1, limits.max_connections // 4),
+            handshake_timeout_s=min(limits.head_timeout_s, HANDSHAKE_S),
         )
     return Listener(server, acceptor, sockets[0].getsockname())
 

@@ -77,9 +77,7 @@ class Connection(web.RequestHandler):
         "busy",
         "excess",
         "finishing",
-        "idle_since",
         "peer",
-        "served",
         "surplus",
     )
 
@@ -117,19 +115,16 @@ class Connection(web.RequestHandler):
         self.finishing = False
         self.surplus = False
         self.excess = False
-        self.served = False
-        self.idle_since = 0.0
         self.peer = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
         peer = transport.get_extra_info("peername")
         self.peer = peer[0].removeprefix("::ffff:") if isinstance(peer, tuple) else ""
+        super().connection_made(transport)  # the server reads `peer`
         if self.transport is not None:
             # So that writing_paused means: the kernel did not take the whole reply. With 0, a transport of TLS would
             # pause when nothing is left to write.
             self.transport.set_write_buffer_limits(high=1, low=0)
-        self.idle_since = self._loop.time()
         self._await_head()
         if self.excess:
             self._reject("too_many_connections", self.peer)
@@ -242,7 +237,6 @@ class Connection(web.RequestHandler):
         connection stays."""
         if not await self.write(request, data):
             return False
-        self.idle_since = self._loop.time()
         if request.content.is_eof():
             return stays
         if stays and await _in_time(LINGER_S, _skip(request.content)):
@@ -293,6 +287,11 @@ class Connection(web.RequestHandler):
     def is_idle(self) -> bool:
         """Whether no request is being handled, waits, or has begun to arrive."""
         return not (self.busy or self._messages or self._head_bytes or self._deaf)
+
+    @property
+    def is_expendable(self) -> bool:
+        """Whether no reply is owed: no head is complete, or the reply is written and the caller has yet to hang up."""
+        return self._deaf or not (self.busy or self._messages)
 
     def close_if_idle(self) -> None:
         if self.is_idle:

@@ -19,6 +19,7 @@ from yarl import URL
 from gateway.core.http.request import Headers, Response
 from gateway.core.outcome.outcome import Outcome, Reason, failure
 from gateway.web.body import Hold, read_body
+from gateway.web.crowd import Crowd
 from gateway.web.protocol import ENDED, KEPT, Connection
 from gateway.web.streaming_reply import Outgoing
 from gateway.web.wire import NOT_HTTP, refusal, to_wire
@@ -27,8 +28,8 @@ logger = logging.getLogger("gateway.web")
 
 # Connections beyond the limit that still get a reply; further ones are cut.
 SURPLUS_CONNECTIONS = 256
-# From this share of the limit on, a new connection closes the one that has been idle for longest without any success.
-CROWDED = 0.9
+# From this share of the limit on, a new connection closes one that never had an accepted report.
+CROWDED = 0.75
 # How often a rejected request is logged, in seconds.
 LOG_EVERY_S = 1.0
 # How long a cancelled handler may take to clean up.
@@ -102,7 +103,8 @@ class Server(web.Server):
         self._scheme = scheme
         self._rejected = rejected
         self._logged_s = -LOG_EVERY_S
-        self._open = 0
+        self._open: set[Connection] = set()
+        self._unserved: Crowd[Connection] = Crowd()
         self._finishing = False
         self._running: set[asyncio.Task[Any]] = set()
 
@@ -128,22 +130,26 @@ class Server(web.Server):
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)
         connection = cast(Connection, handler)
-        self._open += 1
+        if len(self._open) >= self._limits.max_connections * CROWDED:
+            self._make_room()
+        self._open.add(connection)
+        self._unserved.add(connection, connection.peer)
         connection.finishing = self._finishing
-        connection.surplus = self._open > self._limits.max_connections
-        connection.excess = self._open > self._limits.max_connections + SURPLUS_CONNECTIONS
-        if self._open > self._limits.max_connections * CROWDED:
-            self._close_longest_idle(connection)
+        connection.surplus = len(self._open) > self._limits.max_connections
+        connection.excess = len(self._open) > self._limits.max_connections + SURPLUS_CONNECTIONS
 
-    def _close_longest_idle(self, new: Connection) -> None:
-        """Close the connection that has been idle for longest and never had an accepted report."""
-        idle = [each for each in self._connected() if each is not new and each.is_idle and not each.served]
-        if idle:
-            min(idle, key=lambda each: each.idle_since).force_close()
+    def _make_room(self) -> None:
+        """Close the longest-idle connection without an accepted report, of the peer with the most of them."""
+        closed = self._unserved.take(lambda each: each.is_expendable)
+        if closed is not None:
+            self._open.discard(closed)  # now: many connections may be made before it is lost
+            closed.cut()
 
     def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
         super().connection_lost(handler, exc)
-        self._open -= 1
+        connection = cast(Connection, handler)
+        self._open.discard(connection)
+        self._unserved.discard(connection)
 
     def _take(
         self,
@@ -170,6 +176,7 @@ class Server(web.Server):
         finally:
             self._running.discard(task)
             connection.busy = False
+            self._unserved.renew(connection)
 
     async def _answer(self, request: web.BaseRequest, connection: Connection) -> tuple[bytes, bool]:
         """Return the reply's bytes, none where it is written, and whether the connection may stay open after them."""
@@ -180,10 +187,11 @@ class Server(web.Server):
         try:
             incoming = self._incoming(request, connection)
             response = await self._handler(incoming)
+            if response is None or response.status < 400:  # only verified reports have streamed replies
+                self._unserved.discard(connection)
             if response is None:
                 return b"", incoming.outgoing.stays
             stays = connection.outlives(request)
-            connection.served = connection.served or response.status < 400
             return to_wire(response, minor=minor, keep_alive=stays, method=method), stays
         except Exception:
             logger.exception("a %s request met a bug of the gateway", method)
@@ -211,7 +219,7 @@ class Server(web.Server):
         """Close the connections that owe nothing, and tell whether others are left."""
         for connection in self._connected():
             connection.close_if_idle()
-        return self._open > 0 or bool(self._running)
+        return bool(self._open or self._running)
 
     async def cut(self) -> None:
         """Cancel what runs and abort what is connected."""

@@ -69,10 +69,11 @@ class Caller:
 
 
 @asynccontextmanager
-async def call(address: str, tls: ssl.SSLContext | None = None) -> AsyncIterator[Caller]:
-    """Connect to `host:port`, over TLS where a context is given."""
+async def call(address: str, tls: ssl.SSLContext | None = None, *, source: str | None = None) -> AsyncIterator[Caller]:
+    """Connect to `host:port`, over TLS where a context is given, from the address `source`."""
     host, _, port = address.rpartition(":")
-    reader, writer = await asyncio.open_connection(host.strip("[]"), int(port), limit=2**20, ssl=tls)
+    local = (source, 0) if source else None
+    reader, writer = await asyncio.open_connection(host.strip("[]"), int(port), limit=2**20, ssl=tls, local_addr=local)
     try:
         yield Caller(reader, writer)
     finally:

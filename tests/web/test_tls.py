@@ -5,7 +5,7 @@ import shutil
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -204,15 +204,18 @@ async def test_a_handshake_that_does_not_go_on_is_ended(serve: Serve, caplog: py
     assert caplog.messages == ["the TLS handshake with 127.0.0.1 failed: it took too long"]
 
 
-async def test_handshakes_under_way_are_as_many_as_connections_may_be(serve: Serve) -> None:
-    served = await serve(max_connections=2)
+async def test_handshakes_under_way_are_at_most_a_quarter_of_the_connections(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    served = await serve(max_connections=8)
 
-    async with call(served.listener.address), call(served.listener.address):
-        await asyncio.sleep(0.05)
-        started = time.monotonic()
-        await ends(served.listener.address)
+    async with AsyncExitStack() as stack:
+        first, second, third = [await stack.enter_async_context(call(served.listener.address)) for _ in range(3)]
+        rest = await first.rest()
+        open_callers = [not each.reader.at_eof() for each in (second, third)]
 
-    assert time.monotonic() - started < 2
+    assert (rest, open_callers) == (b"", [True, True])
+    assert caplog.messages == ["the TLS handshake with 127.0.0.1 failed: too many handshakes were under way"]
 
 
 # Certificates that change.
