@@ -293,6 +293,22 @@ async def test_a_disk_that_is_full_refuses_reports_and_shows_in_the_metrics(tmp_
     assert "gateway_queue_failing 1.0" in after
 
 
+# Open files.
+
+
+async def test_the_soft_limit_of_open_files_is_raised() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with Upstream(says(0)) as upstream:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+        try:
+            async with serving(upstream) as (gateway, _, _):
+                limits = resource.prlimit(gateway.pid, resource.RLIMIT_NOFILE)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    assert limits == (min(8192, hard), hard)
+
+
 # What blocks.
 
 

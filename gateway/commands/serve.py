@@ -1,6 +1,7 @@
 """gateway serve: run the gateway until it is told to stop."""
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,9 @@ from gateway.web.admin.guard import is_local
 from gateway.web.listener import parse_address
 
 log = structlog.get_logger()
+
+# Enough for all connections of a listener, its handshakes, and those to upstreams; the usual soft limit is 1,024.
+OPEN_FILES = 8192
 
 
 def serve(
@@ -152,7 +156,19 @@ def serve(
         if not names:
             log.warning("there is no route", folder=str(routes))
 
+    _allow_open_files()
     raise typer.Exit(run_or_fail(gateway, on_ready=ready, addresses=(listen, admin)))
+
+
+def _allow_open_files() -> None:
+    """Raise the soft limit of open files as far as needed and permitted."""
+    with suppress(ImportError, OSError, ValueError):  # systems without such a limit, and without permission
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+        if resource.RLIM_INFINITY != soft < most:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _runnable(routes: dict[str, Route], data: Path | None) -> dict[str, Route]:
