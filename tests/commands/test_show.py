@@ -172,7 +172,7 @@ def test_provider_is_shown_with_its_calls_and_what_it_holds(routes: Path) -> Non
         "holds        namespace   no",
         "             metric      yes",
         "             value       integers",
-        "             stats            no",
+        "             stats       no",
         "             unit        no",
         "             time        s",
         "             attributes  host",

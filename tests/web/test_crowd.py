@@ -15,8 +15,8 @@ from gateway.web.certificate import Certificate
 from gateway.web.crowd import Crowd
 from gateway.web.listener import Listener, listen, parse_address
 from gateway.web.server import HttpLimits, Incoming
-from tests.caller import Caller, call
-from tests.certificates import Authority
+from tests.support.caller import Caller, call
+from tests.support.certificates import Authority
 
 REPORT = "POST /report HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n"
 UNKNOWN = "GET /unknown HTTP/1.1\r\nHost: h\r\n\r\n"
