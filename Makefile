@@ -40,8 +40,8 @@ sdks: $(STAMP)  ## add the vendors' SDKs, which tests/sdk runs as clients and is
 run: $(STAMP)  ## gateway and stand-in vendor, with a curl line to try; ROUTE=name, PORT=number
 	@$(IN_VENV)gateway demo $(if $(PORT),--port $(PORT)) $(ROUTE)
 
-test: $(STAMP)  ## run the tests; ARGS goes to pytest
-	@$(IN_VENV)python -m pytest $(ARGS)
+test: $(STAMP)  ## run the tests on all cores; ARGS goes to pytest
+	@$(IN_VENV)python -m pytest -n auto --maxprocesses 8 --dist worksteal $(ARGS)
 
 soak: $(STAMP)  ## the long tests: reloads under load (SECONDS=number), 200 kills, an upstream that is down for a minute
 	@GATEWAY_SOAK=long GATEWAY_SOAK_S=$(or $(SECONDS),10) $(IN_VENV)python -m pytest -s tests/soak \

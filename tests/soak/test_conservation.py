@@ -15,7 +15,7 @@ from tests.soak.settings import LONG, SEED
 from tests.soak.sink import INSTEAD_OF_TAKING, POISON_WORDS, Sink
 from tests.support.upstream import Upstream
 
-KILLS = 200 if LONG else 20
+KILLS = 200 if LONG else 8
 FAULTS_OF_A_HUNDRED = 15
 POISON = range(50, 10_000_000, 200)
 LONGEST_LIFE_S = 0.5
