@@ -8,7 +8,7 @@ import pytest
 
 from gateway.core.http.request import DataPoint, Response
 from gateway.core.outcome.outcome import Code, Outcome, Reason
-from gateway.core.outcome.reply import reply
+from gateway.core.outcome.reply import build_reply
 from gateway.core.points.rules import Rule
 from gateway.core.vendor.route import Route
 from tests.support.pairs import PAIRS, Pair, as_expected, before, expected, running, statements, way
@@ -118,7 +118,7 @@ def success(route: Route, answer: Response) -> Response:
     """Return what the reporter's vendor answers when all is well, under the id that this answer has."""
     names = {"body": None, "query": {}, "headers": {}, "given": {}, "request": None, "recipe": None, "key": None}
     receive = route.source.receive
-    return reply(receive.replies, Outcome(Code.OK, accepted=3, request_id=request_id(answer)), names)
+    return build_reply(receive.replies, Outcome(Code.OK, accepted=3, request_id=request_id(answer)), names)
 
 
 def without_date(answer: Response) -> Response:

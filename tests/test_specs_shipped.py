@@ -8,7 +8,7 @@ import pytest
 
 from gateway.core.expression.functions import FUNCTIONS
 from gateway.core.outcome.outcome import CODE_OF, Code, Outcome, Reason, failure
-from gateway.core.outcome.reply import plain, reply
+from gateway.core.outcome.reply import build_reply, plain_reply
 from gateway.core.vendor.provider import Replies
 from gateway.core.vendor.route import Target
 from gateway.proof.cases.run import run_case
@@ -19,7 +19,7 @@ from gateway.specs.yaml.diagnostic import Severity
 
 ROUTES = Path(__file__).parents[1] / "routes.d"
 PROVIDERS = Path(__file__).parents[1] / "gateway" / "providers"
-UNBUILT = plain(failure(Reason.INTERNAL, "the reply could not be built")).body
+UNBUILT = plain_reply(failure(Reason.INTERNAL, "the reply could not be built")).body
 SPECS = load(ROUTES, {}, trials=True, strict_environment=False)
 DIALECTS = {
     name: provider.receive.replies
@@ -74,9 +74,9 @@ def test_every_function_is_used_by_a_shipped_spec():
 def test_every_failure_is_told_in_the_dialect_of_its_vendor(replies: Replies, outcome: Outcome):
     names: dict[str, Any] = dict.fromkeys(("body", "query", "headers", "given", "request", "recipe", "key"))
 
-    response = reply(replies, outcome, names)
+    response = build_reply(replies, outcome, names)
 
-    assert response.body not in (b"", plain(outcome).body, UNBUILT)
+    assert response.body not in (b"", plain_reply(outcome).body, UNBUILT)
 
 
 def test_every_reason_has_a_row_of_its_own_or_that_of_its_code_or_the_default():

@@ -23,10 +23,10 @@ from gateway.commands.roles.vendor import play_vendor, vendor_route
 from gateway.core.http.request import Request
 from gateway.core.outcome.errors import GatewayError
 from gateway.core.outcome.outcome import Code
-from gateway.core.pipeline import accept
+from gateway.core.pipeline import receive_report
 from gateway.core.recipe.model import Recipe, TimeSlot
 from gateway.core.recipe.verify import Forgetful
-from gateway.core.suggest import nearest
+from gateway.core.suggest import did_you_mean
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import make_snapshot
 from gateway.delivery.courier import fresh
@@ -73,7 +73,7 @@ def demo(
 def _trial(routes: Path, wanted: str | None) -> Trial:
     specs = load_or_fail(routes, trials=True, strict_environment=False)
     if wanted is not None and wanted not in specs.routes:
-        fail(f"no route is named {wanted!r}; {nearest(wanted, specs.routes)}")
+        fail(f"no route is named {wanted!r}; {did_you_mean(wanted, specs.routes)}")
     trials = [
         trial
         for trial in specs.trials
@@ -237,7 +237,11 @@ def _expected(trial: Trial, sample: Request) -> list[dict[str, Any]]:
         return [{name: value for name, value in point.items() if name != "time_ns"} for point in trial.case.points]
     match = make_snapshot([trial.route]).match(sample)
     try:
-        items = accept(match, match.read(sample), now_ns=trial.case.now_ns, replays=Forgetful()).items if match else ()
+        items = (
+            receive_report(match, match.read(sample), now_ns=trial.case.now_ns, replays=Forgetful()).items
+            if match
+            else ()
+        )
     except GatewayError:
         return []
     return [{} for _ in items]

@@ -27,7 +27,7 @@ from gateway.commands.output.explanation import MASK, Explanation, Value, explai
 from gateway.commands.output.printing import heading, line, print_json
 from gateway.core.http.received import Message, guess_body_kind
 from gateway.core.http.request import Secret
-from gateway.core.outcome.masking import masked
+from gateway.core.outcome.masking import mask_secrets
 from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.model import Recipe
 
@@ -79,9 +79,9 @@ def explain(
 
 def _without(explanation: Explanation, secret: Secret) -> Explanation:
     """Mask the secret also where the client itself wrote it into a value."""
-    values = tuple(replace(value, text=masked(value.text, [secret])) for value in explanation.values)
-    refused = explanation.refused and masked(explanation.refused, [secret])
-    signed = masked(explanation.string_to_sign, [secret])
+    values = tuple(replace(value, text=mask_secrets(value.text, [secret])) for value in explanation.values)
+    refused = explanation.refused and mask_secrets(explanation.refused, [secret])
+    signed = mask_secrets(explanation.string_to_sign, [secret])
     return replace(explanation, values=values, refused=refused, string_to_sign=signed)
 
 
@@ -91,7 +91,7 @@ def _compared(explanation: Explanation, expected: bytes, secret: Secret) -> tupl
         return False, "there is nothing to compare with"
     if explanation.string_to_sign == MASK:
         return False, "the string to sign holds the secret: it is not compared"
-    theirs = masked(expected.decode("utf-8", "surrogateescape"), [secret])
+    theirs = mask_secrets(expected.decode("utf-8", "surrogateescape"), [secret])
     difference = first_difference(explanation.string_to_sign, theirs)
     if difference is not None:
         return False, f"they differ from {difference}"

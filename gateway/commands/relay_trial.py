@@ -17,17 +17,17 @@ from gateway.commands.output.printing import (
 from gateway.commands.output.stages import call_json, matched, show_call, show_sender
 from gateway.core.http.received import Message
 from gateway.core.http.request import Request, Response
-from gateway.core.outcome.combine import mask
+from gateway.core.outcome.combine import mask_outcome
 from gateway.core.outcome.errors import GatewayError
 from gateway.core.outcome.outcome import Code, Outcome
-from gateway.core.outcome.reply import reply
+from gateway.core.outcome.reply import build_reply
 from gateway.core.pipeline import reply_names
 from gateway.core.recipe.sign import Fresh, Signed
 from gateway.core.recipe.verify import Forgetful
 from gateway.core.sending.sign import sign_call
-from gateway.core.vendor.relay import Relayed, outcome_of, relay
+from gateway.core.vendor.relay import RelayedRequest, outcome_of_relayed, receive_relayed
 from gateway.core.vendor.route import Route
-from gateway.core.vendor.routing import Match
+from gateway.core.vendor.routing import RouteMatch
 from gateway.delivery.client import Client, Timeouts
 
 
@@ -38,7 +38,7 @@ class RelayTrial:
     route: Route
     request: Request
     now_ns: int
-    relayed: Relayed | None = None
+    relayed: RelayedRequest | None = None
     signed: Signed | None = None
     answer: Response | None = None
     size: int = 0
@@ -52,14 +52,14 @@ class RelayTrial:
             self._stages(match, message, send)
         except GatewayError as problem:
             error, self.outcome = problem, problem.outcome
-        self.outcome = replace(mask(self.outcome, self.route.secrets), request_id=uuid4().hex)
+        self.outcome = replace(mask_outcome(self.outcome, self.route.secrets), request_id=uuid4().hex)
         if error is not None and self.answer is None:
             names = self.relayed.names if self.relayed else reply_names(match, message, error)
-            self.refusal = reply(self.route.source.receive.replies, self.outcome, names)
+            self.refusal = build_reply(self.route.source.receive.replies, self.outcome, names)
 
-    def _stages(self, match: Match, message: Message, send: bool) -> None:
+    def _stages(self, match: RouteMatch, message: Message, send: bool) -> None:
         match.expect_call(self.request.method)
-        self.relayed = relay(match, message, now_ns=self.now_ns, call_id=uuid4().hex, replays=Forgetful())
+        self.relayed = receive_relayed(match, message, now_ns=self.now_ns, call_id=uuid4().hex, replays=Forgetful())
         self.signed = sign_call(self.route.target, self.relayed.draft, Fresh(self.now_ns, os.urandom(16)))
         if send:
             asyncio.run(self._exchange(self.signed.request))
@@ -71,7 +71,7 @@ class RelayTrial:
         try:
             async with client.stream(request, timeouts=timeouts, tls=target.tls) as answer:
                 self.answer = Response(answer.status, answer.headers)
-                self.outcome = outcome_of(target, answer.status, answer.headers)
+                self.outcome = outcome_of_relayed(target, answer.status, answer.headers)
                 while part := await answer.read():
                     self.size += len(part)
         finally:

@@ -12,8 +12,8 @@ from gateway.commands.output.facts import Facts, facts_of_provider, facts_of_rec
 from gateway.commands.output.printing import print_diagnostics, print_facts, print_json
 from gateway.commands.output.route_facts import facts_of_route
 from gateway.core.http.request import Secret
-from gateway.core.outcome.masking import masked
-from gateway.core.suggest import nearest
+from gateway.core.outcome.masking import mask_secrets
+from gateway.core.suggest import did_you_mean
 from gateway.specs.environment import UNSET
 from gateway.specs.load import Specs
 from gateway.specs.yaml.diagnostic import Diagnostics
@@ -39,7 +39,7 @@ def show(
         known = {*specs.routes, *specs.providers, *specs.recipes}
         if specs.diagnostics.has_errors:
             print_diagnostics(specs.diagnostics)
-        fail(f"nothing that can be shown is named {name!r}; {nearest(name, known)}")
+        fail(f"nothing that can be shown is named {name!r}; {did_you_mean(name, known)}")
     if json:
         print_json(found if len(found) > 1 else found[0])
         return
@@ -69,4 +69,4 @@ def _masked(fact: Any, secrets: Iterable[Secret]) -> Any:
     secrets = list(secrets)
     if isinstance(fact, dict):
         return {name: _masked(value, secrets) for name, value in fact.items()}
-    return [_masked(each, secrets) for each in fact] if isinstance(fact, list) else masked(fact, secrets)
+    return [_masked(each, secrets) for each in fact] if isinstance(fact, list) else mask_secrets(fact, secrets)

@@ -21,7 +21,7 @@ from gateway.commands.roles.listening import check_address, run_or_fail, tls_pai
 from gateway.commands.roles.vendor import play_vendor, vendor_route
 from gateway.core.outcome.outcome import CODE_OF, Code, Outcome, Reason
 from gateway.core.points.rules import Rule
-from gateway.core.suggest import nearest
+from gateway.core.suggest import did_you_mean
 from gateway.core.vendor.provider import Provider
 from gateway.logs import configure
 from gateway.specs.load import Specs
@@ -106,7 +106,7 @@ def _stated(answer: str | None) -> Outcome | None:
         return Outcome(CODE_OF[Reason(word)], Reason(word), message)
     if word in list(Code):
         return Outcome(Code(word), None, message)
-    misuse(f"--answer: {answer!r} is no code and no reason; {nearest(word, [*Code, *Reason])}")
+    misuse(f"--answer: {answer!r} is no code and no reason; {did_you_mean(word, [*Code, *Reason])}")
 
 
 def _print(values: Sequence[Any]) -> None:

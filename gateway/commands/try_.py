@@ -34,20 +34,20 @@ from gateway.commands.output.stages import call_json, matched, show_call, show_s
 from gateway.commands.relay_trial import RelayTrial
 from gateway.core.http.received import Message
 from gateway.core.http.request import Request, Response, Secret
-from gateway.core.http.unsigned import Draft
-from gateway.core.outcome.combine import fold, mask
+from gateway.core.http.unsigned import UnsignedRequest
+from gateway.core.outcome.combine import combine_outcomes, mask_outcome
 from gateway.core.outcome.errors import GatewayError
 from gateway.core.outcome.outcome import Code, Outcome
-from gateway.core.outcome.reply import reply
-from gateway.core.pipeline import Accepted, accept, reply_names
+from gateway.core.outcome.reply import build_reply
+from gateway.core.pipeline import AcceptedReport, receive_report, reply_names
 from gateway.core.recipe.sign import Fresh, Signed
 from gateway.core.recipe.verify import Forgetful
-from gateway.core.sending.declare import first_calls
-from gateway.core.sending.encode import encode
+from gateway.core.sending.declare import calls_with_declarations
+from gateway.core.sending.encode import encode_calls
 from gateway.core.sending.sign import sign_call
-from gateway.core.sending.split import Encoder
+from gateway.core.sending.split import EncodeContext
 from gateway.core.vendor.route import Route
-from gateway.core.vendor.routing import Match
+from gateway.core.vendor.routing import RouteMatch
 from gateway.delivery.call import Exchange
 from gateway.delivery.client import Client
 from gateway.delivery.courier import What
@@ -131,7 +131,7 @@ class _Trial:
     route: Route
     request: Request
     now_ns: int
-    accepted: Accepted | None = None
+    accepted: AcceptedReport | None = None
     witness: _Witness = field(default_factory=_Witness)
     outcome: Outcome = field(default_factory=lambda: Outcome(Code.OK))
     response: Response | None = None
@@ -146,19 +146,19 @@ class _Trial:
             self.outcome = asyncio.run(deliver)
         except GatewayError as problem:
             error, self.outcome = problem, problem.outcome
-        self.outcome = replace(mask(self.outcome, self.secrets), request_id=request_id)
+        self.outcome = replace(mask_outcome(self.outcome, self.secrets), request_id=request_id)
         names = reply_names(match, message, error)
-        self.response = reply(self.route.source.receive.replies, self.outcome, names)
+        self.response = build_reply(self.route.source.receive.replies, self.outcome, names)
 
     @property
     def secrets(self) -> list[Secret]:
         return [*self.route.secrets, *self.witness.secrets]
 
-    def _accept(self, match: Match, message: Message) -> Accepted:
+    def _accept(self, match: RouteMatch, message: Message) -> AcceptedReport:
         match.expect_call(self.request.method)
-        return accept(match, message, now_ns=self.now_ns, replays=Forgetful())
+        return receive_report(match, message, now_ns=self.now_ns, replays=Forgetful())
 
-    async def _send(self, accepted: Accepted, request_id: str) -> Outcome:
+    async def _send(self, accepted: AcceptedReport, request_id: str) -> Outcome:
         client = Client()
         try:
             dispatcher = Dispatcher(Exchange(client, Telemetry(), self.witness), Gates(patient=True))
@@ -166,18 +166,18 @@ class _Trial:
         finally:
             await client.close()
 
-    async def _plan(self, accepted: Accepted) -> Outcome:
+    async def _plan(self, accepted: AcceptedReport) -> Outcome:
         """Make the calls without sending them; the outcome is that of an upstream that takes everything."""
         target = self.route.target
-        encoder = Encoder(self.now_ns, _new_id, lambda draft: len(self._signed(draft).request.body))
-        encoded = encode(target, accepted.items, encoder)
-        for call, declaring in first_calls(target, encoded.calls, encoder):
+        encoder = EncodeContext(self.now_ns, _new_id, lambda draft: len(self._signed(draft).request.body))
+        encoded = encode_calls(target, accepted.items, encoder)
+        for call, declaring in calls_with_declarations(target, encoded.calls, encoder):
             for each in declaring:
                 self.witness.sent("declare", self._signed(each.draft), None)
             self.witness.sent("call", self._signed(call.draft), None)
-        return fold(accepted, [], encoded.rejected)
+        return combine_outcomes(accepted, [], encoded.rejected)
 
-    def _signed(self, draft: Draft) -> Signed:
+    def _signed(self, draft: UnsignedRequest) -> Signed:
         return sign_call(self.route.target, draft, Fresh(self.now_ns, os.urandom(16)))
 
     def show(self, send: bool) -> None:
@@ -197,7 +197,7 @@ class _Trial:
         if self.response is not None:
             print_response(self.response, self.secrets)
 
-    def _show_accepted(self, accepted: Accepted) -> None:
+    def _show_accepted(self, accepted: AcceptedReport) -> None:
         show_sender(accepted.who)
         points = count(len(accepted.items), "data point")
         heading(f"{points}, {len(accepted.rejected)} rejected, {accepted.dropped} dropped")

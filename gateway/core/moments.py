@@ -8,7 +8,7 @@ DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
-def write_moment(time_ns: int, pattern: str, offset_s: int = 0) -> str:
+def format_moment(time_ns: int, pattern: str, offset_s: int = 0) -> str:
     """Write a moment by a strftime pattern, `offset_s` seconds east of UTC."""
     moment = datetime.fromtimestamp(time_ns // NS, timezone(timedelta(seconds=offset_s)))
     half = "AM" if moment.hour < 12 else "PM"

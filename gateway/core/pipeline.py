@@ -9,22 +9,29 @@ from gateway.core.expression import EvaluationError
 from gateway.core.http.received import Message, as_map
 from gateway.core.http.request import DataPoint
 from gateway.core.outcome.errors import CallerError
-from gateway.core.outcome.outcome import Reason, Rejected
-from gateway.core.points.decode import FIELD_READERS, Item, count_ignored, decode_steps, refuse, refused_whole
+from gateway.core.outcome.outcome import Reason, RejectedItem
+from gateway.core.points.decode import (
+    FIELD_READERS,
+    Item,
+    apply_reject_rules,
+    count_ignored,
+    decode_steps,
+    rejection_of_report,
+)
 from gateway.core.points.rules import Dropped, Rule, Violation, apply_rules
-from gateway.core.points.statistics import spread
-from gateway.core.recipe.verify import Check, Refused, ReplayMemory, Verified, verify
+from gateway.core.points.statistics import spread_statistics
+from gateway.core.recipe.verify import ReplayMemory, VerificationFailed, Verified, Verifier, verify
 from gateway.core.steps import Steps, finish
 from gateway.core.vendor.route import PointChanges, Route, Source, Target
-from gateway.core.vendor.routing import Match
+from gateway.core.vendor.routing import RouteMatch
 
-ANYONE = Verified("none", None, {})
+ANONYMOUS = Verified("none", None, {})
 # Parsing a body of more, and one that is compressed, may take long.
 LARGE_BODY_BYTES = 32_768
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
+class AcceptedReport:
     """A report that was accepted: who sent it, its data points, the items refused, and how many were dropped.
 
     The data points of one item of the report share its index. `names` are what expressions about the request see,
@@ -33,7 +40,7 @@ class Accepted:
 
     who: Verified
     items: tuple[Item, ...]
-    rejected: tuple[Rejected, ...] = ()
+    rejected: tuple[RejectedItem, ...] = ()
     dropped: int = 0
     names: Mapping[str, Any] = field(default_factory=dict)
     ignored: int = 0
@@ -46,52 +53,54 @@ class Accepted:
         return self.who.recipe, self.who.key, self.peer
 
 
-def accept(match: Match, message: Message, *, now_ns: int, replays: ReplayMemory, peer: str | None = None) -> Accepted:
-    """Do what `accept_steps` does, at once."""
-    return finish(accept_steps(match, message, now_ns=now_ns, replays=replays, peer=peer))
+def receive_report(
+    match: RouteMatch, message: Message, *, now_ns: int, replays: ReplayMemory, peer: str | None = None
+) -> AcceptedReport:
+    """Do what `receive_report_steps` does, at once."""
+    return finish(receive_report_steps(match, message, now_ns=now_ns, replays=replays, peer=peer))
 
 
-def accept_steps(
-    match: Match, message: Message, *, now_ns: int, replays: ReplayMemory, peer: str | None = None
-) -> Steps[Accepted]:
+def receive_report_steps(
+    match: RouteMatch, message: Message, *, now_ns: int, replays: ReplayMemory, peer: str | None = None
+) -> Steps[AcceptedReport]:
     """Verify a report, decode it, and hold it to the rules of both sides; a step for each item of the latter two.
 
     `peer` is the address that it came from; None leaves the route's networks unchecked. Raises CallerError or
     SpecError.
     """
     source, receive = match.route.source, match.route.source.receive
-    who = identify(source, source.checks, message, now_ns=now_ns, replays=replays, peer=peer)
+    who = identify_caller(source, source.checks, message, now_ns=now_ns, replays=replays, peer=peer)
     yield len(message.request.body) > LARGE_BODY_BYTES or message.request.header("content-encoding") is not None
     names = request_names(match, message, who)
-    refuse(receive.reject_report, names)
+    apply_reject_rules(receive.reject_report, names)
     decoded, rejected = yield from decode_steps(receive, names, now_ns=now_ns)
     raw = [item.item for item in decoded] + [each.item for each in rejected]
     ignored = count_ignored(receive, names["body"], raw)
     items, refused, dropped = yield from _change(match.route, match.route.target, decoded, now_ns)
     rejected = sorted([*rejected, *refused], key=lambda each: each.index)
     if rejected and (receive.on_bad_item == "reject_report" or (not items and not dropped)):
-        raise CallerError(refused_whole(rejected))
+        raise CallerError(rejection_of_report(rejected))
     mirrored = (yield from _mirrored(match.route, decoded, refused, now_ns)) if match.route.mirrors else {}
-    return Accepted(who, tuple(items), tuple(rejected), dropped, names, ignored, mirrored, peer)
+    return AcceptedReport(who, tuple(items), tuple(rejected), dropped, names, ignored, mirrored, peer)
 
 
 def admit(
-    match: Match, message: Message, *, now_ns: int, replays: ReplayMemory, peer: str | None = None
+    match: RouteMatch, message: Message, *, now_ns: int, replays: ReplayMemory, peer: str | None = None
 ) -> tuple[Verified, dict[str, Any]]:
     """Verify a request, read it, and hold it to what the provider refuses. Raises CallerError.
 
     Returns who sent it, and the names that expressions about it see.
     """
     source = match.route.source
-    who = identify(source, source.checks, message, now_ns=now_ns, replays=replays, peer=peer)
+    who = identify_caller(source, source.checks, message, now_ns=now_ns, replays=replays, peer=peer)
     names = request_names(match, message, who)
-    refuse(source.receive.reject_report, names)
+    apply_reject_rules(source.receive.reject_report, names)
     return who, names
 
 
-def identify(
+def identify_caller(
     source: Source,
-    checks: Sequence[Check] | None,
+    checks: Sequence[Verifier] | None,
     message: Message,
     *,
     now_ns: int,
@@ -105,12 +114,12 @@ def identify(
     if peer is not None and not source.admits(peer):
         raise CallerError.of(Reason.NOT_ALLOWED, "reports may not come from this address")
     if checks is None:
-        return ANYONE
+        return ANONYMOUS
     seen = message if source.public_url is None else message.as_sent_to(source.public_url)
     return verify(seen, checks, now_ns=now_ns, replays=replays)
 
 
-def request_names(match: Match, message: Message, who: Verified) -> dict[str, Any]:
+def request_names(match: RouteMatch, message: Message, who: Verified) -> dict[str, Any]:
     """Return the names that expressions about a received request see. Raises CallerError when it cannot be read."""
     names = _outer_names(match, message, who) | {"body": message.body}
     if match.form is None or match.form.input is None:
@@ -121,30 +130,30 @@ def request_names(match: Match, message: Message, who: Verified) -> dict[str, An
         raise CallerError.of(Reason.BAD_FIELD, f"the request cannot be read: {error.cause}") from error
 
 
-def reply_names(match: Match, message: Message, error: Exception | None = None) -> dict[str, Any]:
+def reply_names(match: RouteMatch, message: Message, error: Exception | None = None) -> dict[str, Any]:
     """Return what a reply may read of a request that was refused; what nobody has read by now stays null.
 
     Nothing is read for the reply alone: the sender may be anyone, and the body be made to cost.
     """
-    claimed = error if isinstance(error, Refused) else None
-    who = Verified(claimed.recipe, claimed.key, {}) if claimed else ANYONE
+    claimed = error if isinstance(error, VerificationFailed) else None
+    who = Verified(claimed.recipe, claimed.key, {}) if claimed else ANONYMOUS
     given = {**match.route.source.given, **match.captured}
     query = as_map(message.query) if "query" in vars(message) else {}
     body = vars(message).get("body")
     return {"body": body, "query": query, "headers": message.headers, "given": given, **_about(match, who)}
 
 
-def _outer_names(match: Match, message: Message, who: Verified) -> dict[str, Any]:
+def _outer_names(match: RouteMatch, message: Message, who: Verified) -> dict[str, Any]:
     given = {**match.route.source.given, **match.captured, **who.slots}
     return {"query": as_map(message.query), "headers": message.headers, "given": given, **_about(match, who)}
 
 
-def _about(match: Match, who: Verified) -> dict[str, Any]:
+def _about(match: RouteMatch, who: Verified) -> dict[str, Any]:
     return {"request": match.form.name if match.form else None, "recipe": who.recipe, "key": who.key}
 
 
 def _mirrored(
-    route: Route, items: Sequence[Item], refused: Sequence[Rejected], now_ns: int
+    route: Route, items: Sequence[Item], refused: Sequence[RejectedItem], now_ns: int
 ) -> Steps[dict[str, tuple[Item, ...]]]:
     """Return what each mirror gets of the items that are not refused: as much of them as it can hold."""
     lost = {each.index for each in refused}
@@ -158,17 +167,17 @@ def _mirrored(
 
 def _change(
     route: Route, target: Target, items: Iterable[Item], now_ns: int
-) -> Steps[tuple[list[Item], list[Rejected], int]]:
+) -> Steps[tuple[list[Item], list[RejectedItem], int]]:
     """Make of each item the points that go on: none where it is dropped, several where its statistics are spread."""
     kept: list[Item] = []
-    rejected: list[Rejected] = []
+    rejected: list[RejectedItem] = []
     dropped = 0
     for item in items:
         yield False
         try:
             points = list(_points(route, target, item.point, now_ns))
         except Violation as error:
-            rejected.append(Rejected(item.index, error.reason, error.message, item.item))
+            rejected.append(RejectedItem(item.index, error.reason, error.message, item.item))
         else:
             kept += [replace(item, point=point) for point in points]
             dropped += not points
@@ -181,7 +190,7 @@ def _points(route: Route, target: Target, point: DataPoint, now_ns: int) -> Iter
         changed = change_point(route.points, apply_rules(route.source.rules, point, now_ns=now_ns))
     except Dropped:
         return
-    for each in spread(changed, route.points.stats, target.holds_stats) if changed else ():
+    for each in spread_statistics(changed, route.points.stats, target.holds_stats) if changed else ():
         with suppress(Dropped):
             yield _held(target.rules, each, now_ns)
 

@@ -43,7 +43,7 @@ class StoredPoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Failing:
+class LastFailure:
     """How the last attempt failed of the postponed point that is due first, and when that is."""
 
     attempts: int
@@ -65,7 +65,7 @@ class Depth:
     dead_letter: int = 0
     bytes: int = 0
     oldest_ns: int | None = None
-    failing: Failing | None = None
+    failing: LastFailure | None = None
 
     @property
     def points(self) -> Mapping[State, int]:
@@ -73,7 +73,7 @@ class Depth:
 
 
 @dataclass(frozen=True, slots=True)
-class Stats:
+class QueueStats:
     """The store at a glance. `failure` says why the disk takes nothing at the moment; `commits` counts transactions."""
 
     depths: Mapping[Destination, Depth]

@@ -7,7 +7,7 @@ _CLOSE = 0.6
 _MAX_KNOWN = 12
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
+def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return hint text: the known word that `word` is close to in any case, else the first known words."""
     names = sorted(set(known))
     by_lower = {name.lower(): name for name in names}

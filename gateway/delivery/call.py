@@ -10,17 +10,17 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from gateway.core.http.request import Response, Secret
-from gateway.core.http.unsigned import Draft
-from gateway.core.outcome.classify import Judged, judge
-from gateway.core.outcome.combine import mask
+from gateway.core.http.unsigned import UnsignedRequest
+from gateway.core.outcome.classify import Classified, classify
+from gateway.core.outcome.combine import mask_outcome
 from gateway.core.outcome.errors import GatewayError, UpstreamError
 from gateway.core.outcome.outcome import Code, Outcome, Reason
-from gateway.core.outcome.rejections import blame
+from gateway.core.outcome.rejections import map_rejections
 from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.sign import Signed, secrets_written
-from gateway.core.sending.declare import Declaring, combinations
+from gateway.core.sending.declare import DeclaringCall, declaration_keys
 from gateway.core.sending.encode import Call
-from gateway.core.sending.poll import poll_draft, poll_recipe
+from gateway.core.sending.poll import poll_recipe, poll_request
 from gateway.core.sending.sign import carries_session, sign_by
 from gateway.core.vendor.provider import OutcomeRule
 from gateway.core.vendor.route import Target
@@ -53,7 +53,7 @@ class _Errand:
             return outcome
         credential = self.target.credential
         secrets = [*self.target.secrets, *self.sessions, *([credential.secret] if credential else [])]
-        return mask(outcome, [*secrets, *(text for signed in self.signed for text in secrets_written(signed))])
+        return mask_outcome(outcome, [*secrets, *(text for signed in self.signed for text in secrets_written(signed))])
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +61,9 @@ class _Question:
     """One call of a conversation, not yet signed, and how its answer is judged."""
 
     what: What
-    draft: Draft
+    draft: UnsignedRequest
     recipe: Recipe | None
-    judge: Callable[[Response], Judged]
+    judge: Callable[[Response], Classified]
 
 
 class Exchange:
@@ -107,35 +107,35 @@ class Exchange:
             return {}
         rules = declare.outcome
 
-        async def send(declaring: Declaring) -> Outcome:
+        async def send(declaring: DeclaringCall) -> Outcome:
             judged = await self._settle(errand, "declare", declaring.call_id, declaring.draft, rules)
             # Others who wait for it are told the same, and know nothing of this session.
             return errand.masked(judged.outcome)
 
-        needed = combinations(errand.target, call.items)
+        needed = declaration_keys(errand.target, call.items)
         return await self._declarations.declare(errand.target, needed, send, errand.deadline)
 
     async def _send(self, errand: _Errand, call: Call) -> Outcome:
         rules = errand.target.send.outcome
-        return blame(call, await self._settle(errand, "call", call.call_id, call.draft, rules))
+        return map_rejections(call, await self._settle(errand, "call", call.call_id, call.draft, rules))
 
     async def _settle(
-        self, errand: _Errand, what: What, call_id: str, draft: Draft, rules: Sequence[OutcomeRule]
-    ) -> Judged:
+        self, errand: _Errand, what: What, call_id: str, draft: UnsignedRequest, rules: Sequence[OutcomeRule]
+    ) -> Classified:
         """Send a call, and ask after it until an answer is the last word."""
-        verdict = partial(judge, rules, names={"call_id": call_id, "given": errand.target.given})
+        verdict = partial(classify, rules, names={"call_id": call_id, "given": errand.target.given})
         judged = await self._ask(errand, _Question(what, draft, errand.target.recipe, verdict))
         while judged.poll is not None:
             judged = await self._poll(errand, verdict, judged)
         return judged
 
-    async def _poll(self, errand: _Errand, verdict: partial[Judged], judged: Judged) -> Judged:
+    async def _poll(self, errand: _Errand, verdict: partial[Classified], judged: Classified) -> Classified:
         """Ask once more after a pause; where the deadline would pass meanwhile, the outcome so far stands."""
         target, path = errand.target, judged.poll
         if path is None or target.send.poll is None or errand.deadline.comes_within(target.send.poll.every_s):
             return replace(judged, poll=None)
         await asyncio.sleep(target.send.poll.every_s)
-        question = _Question("poll", poll_draft(target, path), poll_recipe(target), partial(verdict, polled=path))
+        question = _Question("poll", poll_request(target, path), poll_recipe(target), partial(verdict, polled=path))
         try:
             return await self._ask(errand, question)
         except UpstreamError as error:
@@ -143,7 +143,7 @@ class Exchange:
                 raise
             return judged
 
-    async def _ask(self, errand: _Errand, question: _Question) -> Judged:
+    async def _ask(self, errand: _Errand, question: _Question) -> Classified:
         """Send one call and judge its answer; where the session in it had ended, log in anew and send it once more."""
         target, login = errand.target, errand.target.login
         if login is None or not carries_session(target, question.recipe):
@@ -156,7 +156,7 @@ class Exchange:
             judged = await self._ask_once(errand, question, token)
         return judged
 
-    async def _ask_once(self, errand: _Errand, question: _Question, session: Secret | None) -> Judged:
+    async def _ask_once(self, errand: _Errand, question: _Question, session: Secret | None) -> Classified:
         errand.sessions.extend([session] if session else [])
         draft = question.draft.with_header("X-Request-Id", errand.request_id)
         signed = sign_by(question.recipe, errand.target, draft, fresh(), session)

@@ -8,7 +8,7 @@ from uuid import uuid4
 from gateway.core.http.request import Response, Secret
 from gateway.core.recipe.sign import Fresh, Signed
 from gateway.core.sending.sign import sign_call
-from gateway.core.sending.split import Encoder
+from gateway.core.sending.split import EncodeContext
 from gateway.core.vendor.route import Target
 from gateway.delivery.client import Sender, Timeouts
 from gateway.delivery.deadline import Deadline
@@ -50,9 +50,9 @@ class Courier:
             self.watcher.sent(what, signed, answer)
 
 
-def encoder_for(target: Target) -> Encoder:
+def encoder_for(target: Target) -> EncodeContext:
     """Return what building calls for a target depends on at this moment."""
-    return Encoder(
+    return EncodeContext(
         time.time_ns(), lambda: uuid4().hex, lambda draft: len(sign_call(target, draft, fresh()).request.body)
     )
 

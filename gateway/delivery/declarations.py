@@ -10,7 +10,7 @@ from cachetools import LRUCache
 from gateway.core.outcome.errors import UpstreamError
 from gateway.core.outcome.outcome import Outcome, Reason
 from gateway.core.points.decode import Item
-from gateway.core.sending.declare import Declaring, declaring_calls
+from gateway.core.sending.declare import DeclaringCall, declaring_calls
 from gateway.core.vendor.route import Target
 from gateway.delivery.courier import encoder_for
 from gateway.delivery.deadline import Deadline
@@ -18,7 +18,7 @@ from gateway.delivery.deadline import Deadline
 MAX_TARGETS = 1_000
 MAX_DECLARED = 20_000
 
-Send = Callable[[Declaring], Awaitable[Outcome]]
+Send = Callable[[DeclaringCall], Awaitable[Outcome]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class Declarations:
                 del told.numbers[key]
 
 
-async def _outcome_of(send: Send, call: Declaring) -> Outcome:
+async def _outcome_of(send: Send, call: DeclaringCall) -> Outcome:
     try:
         outcome = await send(call)
     except UpstreamError as error:

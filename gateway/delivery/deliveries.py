@@ -8,7 +8,7 @@ import structlog
 
 from gateway.core.outcome.errors import GatewayError, SpecError
 from gateway.core.outcome.outcome import Outcome, Reason, failure
-from gateway.core.pipeline import Accepted
+from gateway.core.pipeline import AcceptedReport
 from gateway.core.vendor.route import Route, Target
 from gateway.telemetry import Telemetry
 
@@ -20,7 +20,7 @@ log = structlog.get_logger()
 class Mode(Protocol):
     """One way to deliver a report to a target; see `Direct` and `Queued`."""
 
-    async def deliver(self, route: str, target: Target, accepted: Accepted, request_id: str) -> Outcome: ...
+    async def deliver(self, route: str, target: Target, accepted: AcceptedReport, request_id: str) -> Outcome: ...
 
 
 class Deliveries:
@@ -32,7 +32,7 @@ class Deliveries:
         self._telemetry = telemetry
         self._mirroring: set[asyncio.Task[None]] = set()
 
-    async def deliver(self, route: Route, accepted: Accepted, request_id: str) -> Outcome:
+    async def deliver(self, route: Route, accepted: AcceptedReport, request_id: str) -> Outcome:
         """Return what became of a report at the route's first target. Raises GatewayError."""
         for mirror in route.mirrors:
             self._start(route, mirror, accepted, request_id)
@@ -53,7 +53,7 @@ class Deliveries:
             raise SpecError.of(Reason.INTERNAL, "this route is queued, and the gateway has no folder for it")
         return self._queued
 
-    def _start(self, route: Route, mirror: Target, accepted: Accepted, request_id: str) -> None:
+    def _start(self, route: Route, mirror: Target, accepted: AcceptedReport, request_id: str) -> None:
         items = accepted.mirrored.get(mirror.name, ())
         if not items:
             return
@@ -65,7 +65,7 @@ class Deliveries:
         self._mirroring.add(task)
         task.add_done_callback(self._mirroring.discard)
 
-    async def _mirror(self, route: Route, mirror: Target, accepted: Accepted, request_id: str) -> None:
+    async def _mirror(self, route: Route, mirror: Target, accepted: AcceptedReport, request_id: str) -> None:
         try:
             outcome = await self._mode_of(mirror).deliver(route.name, mirror, accepted, request_id)
         except GatewayError as error:

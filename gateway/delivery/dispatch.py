@@ -17,7 +17,15 @@ from gateway.core.outcome.combine import Result
 from gateway.core.outcome.errors import GatewayError
 from gateway.core.outcome.outcome import Outcome, Reason, failure
 from gateway.core.points.decode import Item
-from gateway.core.sending.coalesce import UNPARTED, Part, Share, further_calls, is_refused_whole, merge, outcome_of
+from gateway.core.sending.coalesce import (
+    NOT_ISOLATED,
+    BatchMember,
+    CallPart,
+    is_rejected_as_whole,
+    max_bisect_calls,
+    merge,
+    outcome_of_part,
+)
 from gateway.core.sending.encode import Call, Group, encode_group_steps
 from gateway.core.steps import Steps
 from gateway.core.vendor.route import Target
@@ -148,37 +156,37 @@ class Dispatcher:
 
     async def _run(self, lane: _Lane, batch: Sequence[Parcel]) -> None:
         try:
-            await self._deliver(lane, [Share(parcel, parcel.group) for parcel in batch])
+            await self._deliver(lane, [BatchMember(parcel, parcel.group) for parcel in batch])
         except GatewayError as error:
             _settle_rest(batch, error.outcome)
         except Exception:
             log.exception("bug", route=lane.route)
             _settle_rest(batch, failure(Reason.INTERNAL, "an internal error"))
 
-    async def _deliver(self, lane: _Lane, shares: Sequence[Share[Parcel]]) -> None:
+    async def _deliver(self, lane: _Lane, shares: Sequence[BatchMember[Parcel]]) -> None:
         """Send shares in as few calls as may be; a call that is refused as a whole is parted between its reports.
 
         The call is split in half repeatedly. At the limit of further calls, each report that has a deadline is sent
         separately. The halves of a call go before later calls, so that at least one rejected report is found.
         """
-        further = further_calls(len(shares))
+        further = max_bisect_calls(len(shares))
         todo = await self.turns.take(_planned(lane.target, shares))
         while todo:
             call, parts = todo.pop(0)
             outcome = call if isinstance(call, Outcome) else await self._sent(lane, call, parts)
-            if is_refused_whole(outcome) and len(parts) > 1:
+            if is_rejected_as_whole(outcome) and len(parts) > 1:
                 if pieces := _pieces([part.share for part in parts], further):
                     further -= 2
                     planned = [await self.turns.take(_planned(lane.target, piece)) for piece in pieces]
                     todo = [*chain.from_iterable(planned), *todo]
                     continue
-                outcome = UNPARTED
-            elif is_refused_whole(outcome) and (sender := parts[0].share.owner.sender) is not None:
+                outcome = NOT_ISOLATED
+            elif is_rejected_as_whole(outcome) and (sender := parts[0].share.owner.sender) is not None:
                 self._suspects[lane.route, sender] = True
             for part in parts:
-                part.share.owner.settle(part.share.group.items, outcome_of(part, outcome))
+                part.share.owner.settle(part.share.group.items, outcome_of_part(part, outcome))
 
-    async def _sent(self, lane: _Lane, call: Call, parts: Sequence[Part[Parcel]]) -> Outcome:
+    async def _sent(self, lane: _Lane, call: Call, parts: Sequence[CallPart[Parcel]]) -> Outcome:
         try:
             return await self._send(lane, call, [part.share.owner for part in parts])
         except GatewayError as error:
@@ -215,7 +223,7 @@ def _take(lane: _Lane) -> list[Parcel]:
     return batch
 
 
-def _pieces(shares: Sequence[Share[Parcel]], further: int) -> list[Sequence[Share[Parcel]]]:
+def _pieces(shares: Sequence[BatchMember[Parcel]], further: int) -> list[Sequence[BatchMember[Parcel]]]:
     """Split the shares of a rejected call. Empty if the limit is reached and a share has no deadline."""
     if further >= 2:
         middle = len(shares) // 2
@@ -223,7 +231,9 @@ def _pieces(shares: Sequence[Share[Parcel]], further: int) -> list[Sequence[Shar
     return [[share] for share in shares] if all(share.owner.deadline is not None for share in shares) else []
 
 
-def _planned(target: Target, shares: Sequence[Share[Parcel]]) -> Steps[list[tuple[Call | Outcome, list[Part[Parcel]]]]]:
+def _planned(
+    target: Target, shares: Sequence[BatchMember[Parcel]]
+) -> Steps[list[tuple[Call | Outcome, list[CallPart[Parcel]]]]]:
     """Return the calls that carry these shares, each with its parts, or what becomes of parts that no call carries.
 
     It may run in a thread: nothing is settled here.
@@ -233,7 +243,7 @@ def _planned(target: Target, shares: Sequence[Share[Parcel]]) -> Steps[list[tupl
         encoded = yield from encode_group_steps(target, merged.group, encoder_for(target))
     except GatewayError as error:
         return [(error.outcome, merged.parts(merged.group.items))]
-    too_large: list[tuple[Call | Outcome, list[Part[Parcel]]]] = [
+    too_large: list[tuple[Call | Outcome, list[CallPart[Parcel]]]] = [
         (failure(each.reason, each.message), merged.parts([merged.group.items[each.index]]))
         for each in encoded.rejected
     ]

@@ -13,7 +13,7 @@ import structlog
 
 from gateway.core.outcome.errors import UpstreamError
 from gateway.core.outcome.outcome import Code, Outcome, Reason, failure
-from gateway.core.outcome.settlement import verdict_on
+from gateway.core.outcome.settlement import settlement_of
 from gateway.core.sending.breaker import DOUBTFUL, Breaker, State
 from gateway.core.sending.rate_limit import Pacer
 from gateway.core.vendor.route import Target
@@ -166,7 +166,7 @@ class Passage:
             return  # a fault of our own says nothing of the target
         gate, now = self._gate, time.monotonic()
         gate.next_attempt = None
-        failed = verdict_on(outcome) == "postpone"
+        failed = settlement_of(outcome) == "postpone"
         gate.attempts, gate.error = (gate.attempts + 1, outcome) if failed else (0, None)
         before = gate.breaker
         if not self._patient:

@@ -8,7 +8,7 @@ from gateway.core.http.request import Secret
 from gateway.core.outcome.errors import GatewayError
 from gateway.core.outcome.outcome import Code, Outcome
 from gateway.core.sending.sign import sign_call
-from gateway.core.vendor.relay import Relayed, outcome_of
+from gateway.core.vendor.relay import RelayedRequest, outcome_of_relayed
 from gateway.core.vendor.route import Route, Target
 from gateway.delivery.client import Answer, Client, Timeouts
 from gateway.delivery.courier import fresh
@@ -26,13 +26,13 @@ class Relays:
         self._telemetry = telemetry
 
     @asynccontextmanager
-    async def pass_on(self, route: Route, relayed: Relayed, request_id: str) -> AsyncIterator[Answer]:
+    async def pass_on(self, route: Route, relayed: RelayedRequest, request_id: str) -> AsyncIterator[Answer]:
         """Send a call and give its answer. Raises UpstreamError where there is none, SpecError where it is no call."""
         started = time.monotonic()
         outcome = Outcome(Code.INTERNAL)
         try:
             async with self._answered(route.target, relayed, request_id) as answer:
-                outcome = outcome_of(route.target, answer.status, answer.headers)
+                outcome = outcome_of_relayed(route.target, answer.status, answer.headers)
                 yield answer
         except GatewayError as error:
             outcome = error.outcome
@@ -41,7 +41,7 @@ class Relays:
             self._telemetry.upstream(route.name, outcome, time.monotonic() - started)
 
     @asynccontextmanager
-    async def _answered(self, target: Target, relayed: Relayed, request_id: str) -> AsyncIterator[Answer]:
+    async def _answered(self, target: Target, relayed: RelayedRequest, request_id: str) -> AsyncIterator[Answer]:
         """Send the call; where the session that it carried had ended, log in anew and send it once more."""
         deadline = Deadline.after(target.timeout_s)
         async with AsyncExitStack() as exchanges:
@@ -60,7 +60,7 @@ class Relays:
         return await self._sessions.token_for(target, target.login, deadline)
 
     def _sent(
-        self, target: Target, relayed: Relayed, request_id: str, deadline: Deadline, session: Secret | None
+        self, target: Target, relayed: RelayedRequest, request_id: str, deadline: Deadline, session: Secret | None
     ) -> AbstractAsyncContextManager[Answer]:
         draft = relayed.draft.with_header("X-Request-Id", request_id)
         signed = sign_call(target, draft, fresh(), session)

@@ -10,7 +10,7 @@ from cachetools import LRUCache
 from gateway.core.http.request import Secret
 from gateway.core.outcome.errors import UpstreamError
 from gateway.core.outcome.outcome import Outcome, Reason
-from gateway.core.sending.sign import login_draft, login_token, sign_by
+from gateway.core.sending.sign import login_request, login_token, sign_by
 from gateway.core.vendor.provider import Login
 from gateway.core.vendor.route import Target
 from gateway.delivery.courier import Courier, fresh
@@ -75,7 +75,7 @@ class Sessions:
             session.token = None
 
     async def _log_in(self, target: Target, login: Login, deadline: Deadline) -> Secret:
-        draft = login_draft(target, login, now_ns=time.time_ns(), call_id=uuid4().hex)
+        draft = login_request(target, login, now_ns=time.time_ns(), call_id=uuid4().hex)
         signed = sign_by(login.sign, target, draft, fresh())
         # It may be a mere hash of the password, which is as good as the password.
         self._courier.watcher.learned(Secret(signed.evaluation.signature))

@@ -6,13 +6,13 @@ from typing import Any
 
 from gateway.core.http.received import BodyKind, Message
 from gateway.core.http.request import Request, Secret
-from gateway.core.http.unsigned import Draft
+from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import GatewayError, SpecError
 from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.model import GivenSlot, Recipe
 from gateway.core.recipe.sign import Fresh, sign
-from gateway.core.recipe.verify import Check, Forgetful, verify
+from gateway.core.recipe.verify import Forgetful, Verifier, verify
 
 # Of each kind a body, its Content-Type, and the body altered: it keeps what it carries for the signature.
 BODIES: Mapping[BodyKind, tuple[Any, str, Callable[[bytes], bytes]]] = {
@@ -44,7 +44,7 @@ def coverage(recipe: Recipe, secret: Secret | None = None) -> list[Protection]:
     `secret` is the key for schemes that need a certain form of it. Raises SpecError where the sample cannot be signed.
     """
     credential = Credential(secret or Secret("a-secret"), "a-key" if recipe.needs_key else None)
-    check = Check(recipe, make_keyring([credential]), {})
+    check = Verifier(recipe, make_keyring([credential]), {})
     found: dict[str, bool] = {}
     for kind in BODIES:
         if not _has_place(recipe, kind):
@@ -65,7 +65,7 @@ def _has_place(recipe: Recipe, kind: BodyKind) -> bool:
 
 def _signed_sample(recipe: Recipe, credential: Credential, kind: BodyKind) -> Request:
     body, content_type, _ = BODIES[kind]
-    draft = Draft(
+    draft = UnsignedRequest(
         method="POST",
         scheme="https",
         host="host.example",
@@ -95,7 +95,7 @@ def _with_header(request: Request, name: str, value: str) -> Request:
     return replace(request, headers=(*others, (name, value)))
 
 
-def _accepts(check: Check, request: Request, kind: BodyKind) -> bool:
+def _accepts(check: Verifier, request: Request, kind: BodyKind) -> bool:
     try:
         verify(Message(request, kind), [check], now_ns=NOW_NS, replays=Forgetful())
     except GatewayError:

@@ -4,19 +4,19 @@ from gateway.core.http.received import Message
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.carriers import read_slots
-from gateway.core.recipe.verify import Refused
-from gateway.core.vendor.routing import Match
+from gateway.core.recipe.verify import VerificationFailed
+from gateway.core.vendor.routing import RouteMatch
 from gateway.proof.variations import cause_of_refusal
 
 _WORTH_ASKING = (Reason.BAD_SIGNATURE, Reason.STALE)
 
 
-def likely_cause(match: Match, message: Message, error: Exception | None, *, now_ns: int) -> str | None:
+def likely_cause(match: RouteMatch, message: Message, error: Exception | None, *, now_ns: int) -> str | None:
     """Say in one sentence why a report was refused; None where its reason says so itself.
 
     It costs up to a dozen verifications: not for every refusal.
     """
-    if not isinstance(error, Refused) or error.outcome.reason not in _WORTH_ASKING:
+    if not isinstance(error, VerificationFailed) or error.outcome.reason not in _WORTH_ASKING:
         return None
     if message.request.header("content-encoding") is not None:
         return None  # inflated, it would cost far more than it did to send

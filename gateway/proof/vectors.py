@@ -5,14 +5,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway.core.http.received import Message
-from gateway.core.http.unsigned import Draft
+from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import GatewayError
 from gateway.core.recipe.carriers import read_slots
 from gateway.core.recipe.filters import to_text
 from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.model import Carrier, DerivedSlot, Recipe, SignatureSlot, Slot
 from gateway.core.recipe.sign import Fresh, Signed, sign
-from gateway.core.recipe.verify import Check, Forgetful, Verified, verify
+from gateway.core.recipe.verify import Forgetful, Verified, Verifier, verify
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def run_vector(recipe: Recipe, vector: Vector) -> list[str]:
 
 def accept_vector(recipe: Recipe, vector: Vector) -> Verified:
     """Verify a vector at its own clock. Raises CallerError."""
-    check = Check(recipe, make_keyring([vector.credential]), vector.given)
+    check = Verifier(recipe, make_keyring([vector.credential]), vector.given)
     return verify(vector.message, [check], now_ns=vector.now_ns, replays=Forgetful())
 
 
@@ -63,7 +63,7 @@ def sign_again(recipe: Recipe, vector: Vector) -> Signed:
     )
 
 
-def _unsigned(recipe: Recipe, vector: Vector) -> Draft:
+def _unsigned(recipe: Recipe, vector: Vector) -> UnsignedRequest:
     message, request = vector.message, vector.message.request
     # What is optional and computed, such as a digest of the body, is the client's to announce.
     carriers = [each for each in recipe.carriers if not (each.optional and _computes(recipe, each))]
@@ -74,7 +74,7 @@ def _unsigned(recipe: Recipe, vector: Vector) -> Draft:
     body: Any = request.body
     if in_body and message.body_kind in ("json", "form"):
         body = message.body if message.body_kind == "json" else tuple(message.form)
-    return replace(Draft.of(request, message.body_kind, body, tuple(message.query)), headers=headers)
+    return replace(UnsignedRequest.of(request, message.body_kind, body, tuple(message.query)), headers=headers)
 
 
 def _computes(recipe: Recipe, carrier: Carrier) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from gateway.core.suggest import nearest
+from gateway.core.suggest import did_you_mean
 from gateway.specs.yaml.diagnostic import Diagnostics
 from gateway.specs.yaml.document import Document
 from gateway.specs.yaml.nodes import MapNode, Node, Scalar
@@ -47,7 +47,7 @@ def _document(node: Node, diagnostics: Diagnostics, shipped: bool) -> Document |
         return None
     kind, name = next(iter(node.entries.items()))
     if kind not in KINDS:
-        hint = nearest(kind, KINDS)
+        hint = did_you_mean(kind, KINDS)
         diagnostics.error(node.key_marks[kind], "", f"a document cannot begin with {kind!r}", hint)
         return None
     return Document(kind, name.text if isinstance(name, Scalar) else "", node, diagnostics, shipped)

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from gateway.core.recipe.model import Recipe
-from gateway.core.suggest import nearest
+from gateway.core.suggest import did_you_mean
 from gateway.core.vendor.provider import Provider
 from gateway.core.vendor.route import Route
-from gateway.core.vendor.routing import Snapshot, make_snapshot, overlap
+from gateway.core.vendor.routing import Snapshot, indistinguishable_call, make_snapshot
 from gateway.proof.cases.run import Case
 from gateway.proof.vectors import Vector
 from gateway.regular import MAX_SECRET_BYTES, read_regular
@@ -146,7 +146,7 @@ class _Loader:
             self._route(document)
         self._check_ambiguity(routes)
         for name in sorted(set(self.only or ()) - {each.name for each in routes}):
-            known = nearest(name, [each.name for each in documents["route"]])
+            known = did_you_mean(name, [each.name for each in documents["route"]])
             self.specs.diagnostics.error(Mark(str(self.folder or ""), 1, 1), "", f"no route is named {name!r}", known)
 
     def _chosen(self, package: list[Document], own: list[Document]) -> dict[str, list[Document]]:
@@ -261,7 +261,7 @@ class _Loader:
         routes = self.specs.routes
         for document, earlier in ((each, documents[:at]) for at, each in enumerate(documents) if each.name in routes):
             for other in (each for each in earlier if each.name in routes):
-                form = overlap(routes[other.name], routes[document.name])
+                form = indistinguishable_call(routes[other.name], routes[document.name])
                 if form is not None:
                     what = f"{form.method} {form.path} belongs to the route {other.name!r} already"
                     document.error(("receive", "provider"), what, "tell them apart by `match` or `path`")

@@ -13,16 +13,16 @@ import structlog
 
 from gateway.core.http.received import Message
 from gateway.core.http.request import Headers, Request, Response
-from gateway.core.outcome.combine import mask
+from gateway.core.outcome.combine import mask_outcome
 from gateway.core.outcome.errors import CallerError, GatewayError, UpstreamError
 from gateway.core.outcome.outcome import Code, Outcome, Reason, failure
-from gateway.core.outcome.reply import reply
-from gateway.core.pipeline import Accepted, accept_steps, reply_names
-from gateway.core.recipe.verify import Refused, ReplayMemory
-from gateway.core.vendor.local_calls import Moment, answer_local_call
-from gateway.core.vendor.relay import Relayed, outcome_of, passed_headers, relay
+from gateway.core.outcome.reply import build_reply
+from gateway.core.pipeline import AcceptedReport, receive_report_steps, reply_names
+from gateway.core.recipe.verify import ReplayMemory, VerificationFailed
+from gateway.core.vendor.local_calls import RequestContext, answer_local_call
+from gateway.core.vendor.relay import RelayedRequest, outcome_of_relayed, passed_headers, receive_relayed
 from gateway.core.vendor.route import Route
-from gateway.core.vendor.routing import Match, Snapshot, by_key
+from gateway.core.vendor.routing import RouteMatch, Snapshot, choose_by_key_id
 from gateway.proof.diagnose import likely_cause
 from gateway.telemetry import Telemetry
 from gateway.turns import Turns
@@ -30,7 +30,7 @@ from gateway.web.body import Hold, Room
 from gateway.web.protocol import CallerGone
 from gateway.web.server import Incoming
 
-Deliver = Callable[[Route, Accepted, str], Awaitable[Outcome]]
+Deliver = Callable[[Route, AcceptedReport, str], Awaitable[Outcome]]
 
 
 class Answer(Protocol):
@@ -49,7 +49,7 @@ class Answer(Protocol):
     async def read(self) -> bytes: ...
 
 
-PassOn = Callable[[Route, Relayed, str], AbstractAsyncContextManager[Answer]]
+PassOn = Callable[[Route, RelayedRequest, str], AbstractAsyncContextManager[Answer]]
 
 MAX_IN_FLIGHT = 512
 CAUSE_EVERY_S = 1.0
@@ -99,7 +99,7 @@ class Ingress:
             outcome = incoming.problem or failure(Reason.UNKNOWN_CALL, "no route has this path")
             outcome = replace(outcome, request_id=request_id)
             _log(incoming, None, outcome, started)
-            return reply(None, outcome, {})
+            return build_reply(None, outcome, {})
         match, outcome, response, cause = await self._answer(match, incoming, request_id)
         self._telemetry.report(match.route.name, outcome, time.monotonic() - started)
         line = _log(incoming, match, outcome, started, cause)
@@ -108,8 +108,8 @@ class Ingress:
         return response
 
     async def _answer(
-        self, match: Match, incoming: Incoming, request_id: str
-    ) -> tuple[Match, Outcome, Response | None, str | None]:
+        self, match: RouteMatch, incoming: Incoming, request_id: str
+    ) -> tuple[RouteMatch, Outcome, Response | None, str | None]:
         """Return whose request it was, what became of it, the reply unless it was passed on, and the likely cause of a
         refused signature."""
         message = _message(match, incoming, b"")
@@ -122,10 +122,10 @@ class Ingress:
                 body = await incoming.read_body(
                     max_bytes=source.max_body_bytes, timeout_s=source.read_timeout_s, hold=hold
                 )
-                match = by_key(match, _message(match, incoming, body))
+                match = choose_by_key_id(match, _message(match, incoming, body))
                 message = _message(match, incoming, body)
                 if match.form is not None and match.form.local_call is not None:
-                    moment = Moment(time.time_ns(), os.urandom(16), request_id)
+                    moment = RequestContext(time.time_ns(), os.urandom(16), request_id)
                     response = answer_local_call(
                         match, match.form.local_call, message, moment, self._replays, peer=incoming.peer
                     )
@@ -135,7 +135,7 @@ class Ingress:
                     names = relayed.names
                 else:
                     now_ns, peer = time.time_ns(), incoming.peer
-                    steps = accept_steps(match, message, now_ns=now_ns, replays=self._replays, peer=peer)
+                    steps = receive_report_steps(match, message, now_ns=now_ns, replays=self._replays, peer=peer)
                     accepted = await self._turns.take(steps)
                     names = accepted.names
             with self._in_hand(match.route):
@@ -152,25 +152,25 @@ class Ingress:
         route = match.route
         if not isinstance(error, CallerError):
             # What the caller's own words are in is not masked: they could be guesses at the secrets.
-            outcome = mask(outcome, route.secrets)
+            outcome = mask_outcome(outcome, route.secrets)
         outcome = replace(outcome, request_id=request_id)
         told = _hidden(route, outcome)
         names = names if names is not None else reply_names(match, message, error)
-        response = reply(route.source.receive.replies, told, names)
+        response = build_reply(route.source.receive.replies, told, names)
         cause = self._cause(match, message, error)
         error = None  # it refers to this frame, and so to the body, which would wait for the garbage collector
         return match, outcome, response, cause
 
-    def _relay(self, match: Match, message: Message, peer: str) -> Relayed:
+    def _relay(self, match: RouteMatch, message: Message, peer: str) -> RelayedRequest:
         now_ns, call_id = time.time_ns(), uuid4().hex
-        return relay(match, message, now_ns=now_ns, call_id=call_id, replays=self._replays, peer=peer)
+        return receive_relayed(match, message, now_ns=now_ns, call_id=call_id, replays=self._replays, peer=peer)
 
-    async def _pass_on(self, route: Route, relayed: Relayed, incoming: Incoming, request_id: str) -> Outcome:
+    async def _pass_on(self, route: Route, relayed: RelayedRequest, incoming: Incoming, request_id: str) -> Outcome:
         """Reply with the upstream's answer as it arrives, and return what it meant. Raises GatewayError without one."""
         outcome: Outcome | None = None
         try:
             async with self._stream(route, relayed, request_id) as answer:
-                outcome = outcome_of(route.target, answer.status, answer.headers)
+                outcome = outcome_of_relayed(route.target, answer.status, answer.headers)
                 headers = passed_headers(answer.headers, request_id)
                 async with incoming.outgoing.stream(answer.status, headers, answer.length) as write:
                     while data := await answer.read():
@@ -183,16 +183,16 @@ class Ingress:
         except CallerGone:
             return replace(outcome or Outcome(Code.OK), message="the caller hung up before it had the whole answer")
 
-    def _cause(self, match: Match, message: Message, error: Exception | None) -> str | None:
+    def _cause(self, match: RouteMatch, message: Message, error: Exception | None) -> str | None:
         """Ask for the cause of a refusal at most once a second: whoever sends nonsense must not make it costly."""
-        if not isinstance(error, Refused) or time.monotonic() < self._ask_again_at:
+        if not isinstance(error, VerificationFailed) or time.monotonic() < self._ask_again_at:
             return None
         if match.route.source.hide_unknown_keys or len(message.request.body) > MAX_CAUSE_BYTES:
             return None
         self._ask_again_at = time.monotonic() + CAUSE_EVERY_S
         return likely_cause(match, message, error, now_ns=time.time_ns())
 
-    def _check(self, match: Match, incoming: Incoming) -> None:
+    def _check(self, match: RouteMatch, incoming: Incoming) -> None:
         if incoming.problem is not None:
             raise CallerError(incoming.problem)
         if not any(each.route.source.admits(incoming.peer) for each in (match, *match.others)):
@@ -227,7 +227,7 @@ class Ingress:
             del self._in_flight[route.name]  # reloads bring ever new names
 
 
-def _message(match: Match, incoming: Incoming, body: bytes) -> Message:
+def _message(match: RouteMatch, incoming: Incoming, body: bytes) -> Message:
     request = Request(incoming.method, incoming.target, incoming.headers, body, incoming.scheme)
     return match.read(request)
 
@@ -241,7 +241,7 @@ def _hidden(route: Route, outcome: Outcome) -> Outcome:
 
 
 def _log(
-    incoming: Incoming, match: Match | None, outcome: Outcome, started: float, cause: str | None = None
+    incoming: Incoming, match: RouteMatch | None, outcome: Outcome, started: float, cause: str | None = None
 ) -> Mapping[str, Any]:
     """Write the line of a report, and return it. The caller's own request id is cut, and JSON keeps it on its line."""
     theirs = next((value for name, value in incoming.headers if name.lower() == "x-request-id"), None)

@@ -4,7 +4,7 @@ import pytest
 
 from gateway.commands.output.printing import count, printable
 from gateway.core.http.request import Secret
-from gateway.core.outcome.masking import masked
+from gateway.core.outcome.masking import mask_secrets
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ from gateway.core.outcome.masking import masked
     ],
 )
 def test_secrets_are_masked(text: str, secrets: list[str], shown: str) -> None:
-    assert masked(text, [Secret(secret) for secret in secrets]) == shown
+    assert mask_secrets(text, [Secret(secret) for secret in secrets]) == shown
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 import pytest
 
-from gateway.core.moments import write_moment
+from gateway.core.moments import format_moment
 
 NS = 1_000_000_000
 NOW = 1_700_000_000 * NS  # 2023-11-14T22:13:20Z, a Tuesday
@@ -23,12 +23,12 @@ NOW = 1_700_000_000 * NS  # 2023-11-14T22:13:20Z, a Tuesday
     ],
 )
 def test_moment_is_written_by_its_pattern(time_ns: int, pattern: str, offset_s: int, text: str):
-    assert write_moment(time_ns, pattern, offset_s) == text
+    assert format_moment(time_ns, pattern, offset_s) == text
 
 
 def test_percent_sign_that_is_written_twice_is_one():
-    assert write_moment(NOW, "100%% of %Y") == "100% of 2023"
+    assert format_moment(NOW, "100%% of %Y") == "100% of 2023"
 
 
 def test_percent_sign_before_the_letter_of_a_name_is_no_name():
-    assert write_moment(NOW, "%%a %%b %%p") == "%a %b %p"
+    assert format_moment(NOW, "%%a %%b %%p") == "%a %b %p"

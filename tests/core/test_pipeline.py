@@ -9,11 +9,11 @@ from gateway.core.http.received import Message
 from gateway.core.http.request import DataPoint, Request
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
-from gateway.core.pipeline import ANYONE, Accepted, accept, change_point, reply_names
+from gateway.core.pipeline import ANONYMOUS, AcceptedReport, change_point, receive_report, reply_names
 from gateway.core.points.rules import Rule, Violation
-from gateway.core.recipe.verify import Refused
+from gateway.core.recipe.verify import VerificationFailed
 from gateway.core.vendor.route import PointChanges, Route
-from gateway.core.vendor.routing import Match, make_snapshot
+from gateway.core.vendor.routing import RouteMatch, make_snapshot
 from tests.support.specs import stand_in
 
 NOW = 1_700_000_000_000_000_000
@@ -47,16 +47,16 @@ def changes(keep: str | None = None, **fields: str) -> PointChanges:
     )
 
 
-def matched(route: Route, request: Request) -> tuple[Match, Message]:
+def matched(route: Route, request: Request) -> tuple[RouteMatch, Message]:
     match = make_snapshot([route]).match(request)
     assert match is not None
     return match, Message(request, match.form.body if match.form else "none")
 
 
-def accepted(*items: Any, route: Route | None = None, **more: Any) -> Accepted:
+def accepted(*items: Any, route: Route | None = None, **more: Any) -> AcceptedReport:
     body = write_json({"report": {"items": list(items)} | more})
     match, message = matched(route or stand_in(ACME), Request("POST", "/p1/metrics", (KNOWN,), body))
-    return accept(match, message, now_ns=NOW, replays=Unseen())
+    return receive_report(match, message, now_ns=NOW, replays=Unseen())
 
 
 def test_report_becomes_points_of_a_verified_reporter():
@@ -72,14 +72,14 @@ def test_report_becomes_points_of_a_verified_reporter():
 def test_input_takes_the_place_of_the_body():
     match, message = matched(stand_in(ACME), Request("GET", "/metrics?m=cpu&v=1", (KNOWN,)))
 
-    assert accept(match, message, now_ns=NOW, replays=Unseen()).items[0].point.value == 1
+    assert receive_report(match, message, now_ns=NOW, replays=Unseen()).items[0].point.value == 1
 
 
 def test_nothing_is_read_of_a_report_that_is_not_verified():
     match, message = matched(stand_in(ACME), Request("POST", "/p/metrics", (), b"{"))
 
     with pytest.raises(CallerError, match="MISSING_CREDENTIALS: the header Authorization is missing"):
-        accept(match, message, now_ns=NOW, replays=Unseen())
+        receive_report(match, message, now_ns=NOW, replays=Unseen())
 
 
 def test_route_without_checks_takes_reports_of_anyone():
@@ -87,7 +87,7 @@ def test_route_without_checks_takes_reports_of_anyone():
     open_route = replace(route, source=replace(route.source, checks=None))
     match, message = matched(open_route, Request("GET", "/metrics?m=cpu&v=1"))
 
-    assert accept(match, message, now_ns=NOW, replays=Unseen()).who == ANYONE
+    assert receive_report(match, message, now_ns=NOW, replays=Unseen()).who == ANONYMOUS
 
 
 def test_route_whose_checks_fit_no_credential_takes_reports_of_nobody():
@@ -96,7 +96,7 @@ def test_route_whose_checks_fit_no_credential_takes_reports_of_nobody():
     match, message = matched(closed_route, Request("GET", "/metrics?m=cpu&v=1"))
 
     with pytest.raises(CallerError):
-        accept(match, message, now_ns=NOW, replays=Unseen())
+        receive_report(match, message, now_ns=NOW, replays=Unseen())
 
 
 @pytest.mark.parametrize(
@@ -279,7 +279,7 @@ def test_change_that_makes_no_point_is_a_violation(fields: dict[str, str], reaso
 def test_reply_reads_what_can_be_read(method: str, target: str, request_: str | None, body: Any):
     match, message = matched(stand_in(ACME), Request(method, target, (("X-A", "b"),), b'{"report": {"m": 1}}'))
 
-    names = reply_names(match, message, Refused(Reason.STALE, "old", "session", "k1"))
+    names = reply_names(match, message, VerificationFailed(Reason.STALE, "old", "session", "k1"))
 
     assert names["headers"] == {"x_a": "b"}
     assert (names["request"], names["recipe"], names["key"], names["body"]) == (request_, "session", "k1", body)

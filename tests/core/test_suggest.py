@@ -1,6 +1,6 @@
 import pytest
 
-from gateway.core.suggest import nearest
+from gateway.core.suggest import did_you_mean
 
 
 @pytest.mark.parametrize(
@@ -14,4 +14,4 @@ from gateway.core.suggest import nearest
     ],
 )
 def test_nearest_gives_a_hint(word: str, known: list[str], hint: str):
-    assert nearest(word, known) == hint
+    assert did_you_mean(word, known) == hint

@@ -12,7 +12,7 @@ import pytest
 from gateway.core.http.request import DataPoint
 from gateway.core.outcome.outcome import Code, Outcome, Reason
 from gateway.core.points.decode import Item
-from gateway.core.sending.declare import Declaring, combinations
+from gateway.core.sending.declare import DeclaringCall, declaration_keys
 from gateway.delivery.deadline import Deadline
 from gateway.delivery.declarations import Declarations
 from tests.support.reporting import Reporting, reporting
@@ -254,10 +254,10 @@ class Told:
         self.target = stand_in(DECLARES).target
 
     async def declare(self, metric: str) -> Mapping[bytes, int]:
-        needed = combinations(self.target, [Item(0, None, DataPoint(metric, 1, value=1))])
+        needed = declaration_keys(self.target, [Item(0, None, DataPoint(metric, 1, value=1))])
         return await self.declarations.declare(self.target, needed, self._send, Deadline.after(1))
 
-    async def _send(self, declaring: Declaring) -> Outcome:
+    async def _send(self, declaring: DeclaringCall) -> Outcome:
         self.sent += declaring.draft.body
         return Outcome(Code.OK)
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from gateway.core.http.json import read_json
 from gateway.core.http.received import Message
 from gateway.core.http.request import Request, Response
-from gateway.core.outcome.classify import judge
+from gateway.core.outcome.classify import classify
 from gateway.core.outcome.errors import GatewayError
-from gateway.core.pipeline import accept
+from gateway.core.pipeline import receive_report
 from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.verify import Forgetful
 from gateway.core.vendor.routing import make_snapshot
@@ -163,7 +163,7 @@ def body(data: bytes) -> None:
     if match is None or match.form is None or match.form.local_call is not None or route.is_relay:
         return
     try:
-        accept(match, match.read(request), now_ns=trial.case.now_ns, replays=Forgetful())
+        receive_report(match, match.read(request), now_ns=trial.case.now_ns, replays=Forgetful())
     except GatewayError as error:
         assert error.outcome.message
 
@@ -218,7 +218,7 @@ def upstream(data: bytes) -> None:
     answer = Response(100 + chosen(rest, 500), (("Content-Type", "application/json"),), rest[CHOICE_BYTES:])
     send = trial.route.target.send
     if send is not None:
-        judge(send.outcome, answer, {"call_id": "0" * 32, "given": dict(trial.route.target.given)})
+        classify(send.outcome, answer, {"call_id": "0" * 32, "given": dict(trial.route.target.given)})
 
 
 def upstream_seeds() -> Iterator[bytes]:

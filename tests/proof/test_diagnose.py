@@ -8,8 +8,8 @@ from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.evaluate import evaluate
 from gateway.core.recipe.keyring import Credential, make_keyring
-from gateway.core.recipe.verify import Check, Refused
-from gateway.core.vendor.routing import Match
+from gateway.core.recipe.verify import VerificationFailed, Verifier
+from gateway.core.vendor.routing import RouteMatch
 from gateway.proof.diagnose import likely_cause
 from gateway.proof.variations import UNKNOWN_CAUSE
 from tests.support.specs import recipe, stand_in
@@ -29,8 +29,8 @@ receive:
   each: {item: body.items}
   point: {metric: item.m, value: item.v}
 """)
-CHECK = Check(SIGNED, make_keyring([Credential(Secret("s"), "K")]), {})
-BAD = Refused(Reason.BAD_SIGNATURE, "m", "acme", "K")
+CHECK = Verifier(SIGNED, make_keyring([Credential(Secret("s"), "K")]), {})
+BAD = VerificationFailed(Reason.BAD_SIGNATURE, "m", "acme", "K")
 
 
 def signed_as(body: bytes, host: str = "h") -> Request:
@@ -44,7 +44,7 @@ def cause(
 ) -> str | None:
     checks = {"local_checks": {"login": (CHECK,)}} if also else {"checks": (CHECK,)}
     source = replace(ROUTE.source, public_url=public_url, **checks)
-    match = Match(replace(ROUTE, source=source), ROUTE.source.receive.requests[0], {})
+    match = RouteMatch(replace(ROUTE, source=source), ROUTE.source.receive.requests[0], {})
     return likely_cause(match, Message(request, "json"), error, now_ns=0)
 
 
@@ -64,14 +64,14 @@ def test_cause_is_sought_in_the_request_as_its_client_sent_it():
 
 
 def test_stale_request_is_worth_asking_about():
-    error = Refused(Reason.STALE, "m", "acme", "K")
+    error = VerificationFailed(Reason.STALE, "m", "acme", "K")
 
     assert cause(signed_as(b"{}"), error) == "the signature is right: another rule refuses the request"
 
 
 @pytest.mark.parametrize("key", ["other", None], ids=["one that is not known", "none"])
 def test_of_an_unknown_key_the_cause_is_unknown(key: str | None):
-    assert cause(signed_as(b""), Refused(Reason.BAD_SIGNATURE, "m", "acme", key)) == UNKNOWN_CAUSE
+    assert cause(signed_as(b""), VerificationFailed(Reason.BAD_SIGNATURE, "m", "acme", key)) == UNKNOWN_CAUSE
 
 
 @pytest.mark.parametrize(
@@ -80,9 +80,9 @@ def test_of_an_unknown_key_the_cause_is_unknown(key: str | None):
         pytest.param(None, id="nothing"),
         pytest.param(ValueError("bug"), id="a bug"),
         pytest.param(CallerError.of(Reason.BAD_SIGNATURE, "m"), id="a refusal that claims no recipe"),
-        pytest.param(Refused(Reason.UNKNOWN_KEY, "m", "acme", "K"), id="an unknown key"),
-        pytest.param(Refused(Reason.REPLAYED, "m", "acme", "K"), id="a replay"),
-        pytest.param(Refused(Reason.BAD_SIGNATURE, "m", "other", "K"), id="a recipe that the route has not"),
+        pytest.param(VerificationFailed(Reason.UNKNOWN_KEY, "m", "acme", "K"), id="an unknown key"),
+        pytest.param(VerificationFailed(Reason.REPLAYED, "m", "acme", "K"), id="a replay"),
+        pytest.param(VerificationFailed(Reason.BAD_SIGNATURE, "m", "other", "K"), id="a recipe that the route has not"),
     ],
 )
 def test_other_refusals_say_their_cause_themselves(error: Exception | None):

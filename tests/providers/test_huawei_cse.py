@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.core.http.request import PublicUrl
-from gateway.core.sending.encode import fill_in
+from gateway.core.sending.encode import build_request
 from tests.support.shipped import NOW_S, STAND_INS, changed, differences, left_out, told
 
 REPORT = {
@@ -93,7 +93,7 @@ def test_logging_in_names_domain_and_project():
     login = STAND_INS["huawei-cse"].target.send.login
     assert login is not None
 
-    draft = fill_in(login.form, PublicUrl("https", "iam"), {"given": {"domain_name": "d", "project_id": "p"}})
+    draft = build_request(login.form, PublicUrl("https", "iam"), {"given": {"domain_name": "d", "project_id": "p"}})
 
     identity = {"methods": ["password"], "password": {"user": {"domain": {"name": "d"}}}}
     assert draft.body == {"auth": {"identity": identity, "scope": {"project": {"id": "p"}}}}

@@ -9,8 +9,8 @@ import pytest
 from gateway.core.http.json import write_json
 from gateway.core.http.request import DataPoint
 from gateway.core.points.decode import Item
-from gateway.core.sending.encode import Encoded, encode
-from gateway.core.sending.split import Encoder
+from gateway.core.sending.encode import Encoded, encode_calls
+from gateway.core.sending.split import EncodeContext
 from gateway.proof.cases.run import Case, run_case
 from gateway.specs.load import load
 from tests.support.shipped import STAND_INS, differences
@@ -62,8 +62,8 @@ def mistakes(items: Any, **expected: Any) -> list[str]:
 def encoded(*points: DataPoint) -> Encoded:
     ids = count()
     items = [Item(index, None, point) for index, point in enumerate(points)]
-    encoder = Encoder(NOW_NS, lambda: str(next(ids)), lambda draft: len(draft.render().body))
-    return encode(ROUTE.target, items, encoder)
+    encoder = EncodeContext(NOW_NS, lambda: str(next(ids)), lambda draft: len(draft.render().body))
+    return encode_calls(ROUTE.target, items, encoder)
 
 
 def point(metric: str, **attributes: str) -> DataPoint:

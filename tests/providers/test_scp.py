@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.core.http.request import Response
-from gateway.core.outcome.classify import judge
+from gateway.core.outcome.classify import classify
 from gateway.core.outcome.outcome import Code
 from tests.support.shipped import STAND_INS, differences
 
@@ -173,6 +173,6 @@ def test_answer_to_a_declaration_is_judged(status: int, body: bytes, code: Code,
     declare = TARGET.send.declare
     assert declare is not None
 
-    outcome = judge(declare.outcome, Response(status, (), body), {"call_id": "", "given": {}}).outcome
+    outcome = classify(declare.outcome, Response(status, (), body), {"call_id": "", "given": {}}).outcome
 
     assert (outcome.code, outcome.message) == (code, message)

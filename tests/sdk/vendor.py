@@ -9,7 +9,7 @@ from gateway.core.http.request import Request, Response
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.keyring import make_keyring
-from gateway.core.recipe.verify import Check, Verified, verify
+from gateway.core.recipe.verify import Verified, Verifier, verify
 from gateway.web.listener import Listener, listen
 from gateway.web.replay_memory import Replays
 from gateway.web.server import Incoming
@@ -26,7 +26,7 @@ class Vendor:
     def __init__(self, recipe: str, ok: Response, refusal: Response, **pins: str) -> None:
         self.verified: list[Verified] = []
         self.refused: list[Reason | None] = []
-        self._check = Check(RECIPES[recipe], make_keyring([secret(SECRET, KEY)]), pins)
+        self._check = Verifier(RECIPES[recipe], make_keyring([secret(SECRET, KEY)]), pins)
         self._ok = ok
         self._refusal = refusal
         self._replays = Replays()

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core.http.received import USUAL, Caps
+from gateway.core.http.received import DEFAULT_CAPS, Caps
 from gateway.core.http.request import Request
 from gateway.proof.cases.run import run_case
 from gateway.specs.load import Specs, load
@@ -334,8 +334,8 @@ def test_recipe_that_signs_with_rsa_needs_a_package(tmp_path: Path, monkeypatch:
 @pytest.mark.parametrize(
     ("carrier", "caps"),
     [
-        pytest.param('header: authorization, value: "{session}"', USUAL, id="header"),
-        pytest.param('query: session, value: "{session}"', USUAL, id="query"),
+        pytest.param('header: authorization, value: "{session}"', DEFAULT_CAPS, id="header"),
+        pytest.param('query: session, value: "{session}"', DEFAULT_CAPS, id="query"),
         pytest.param('json: session, value: "{session}"', Caps(1_048_576), id="json"),
         pytest.param('param: session, value: "{session}"', Caps(1_048_576), id="param"),
     ],

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from gateway.core.http.request import DataPoint
 from gateway.core.outcome.outcome import Outcome
-from gateway.core.pipeline import ANYONE, Accepted
+from gateway.core.pipeline import ANONYMOUS, AcceptedReport
 from gateway.core.points.decode import Item
 from gateway.core.vendor.route import Route
 from gateway.delivery.call import Exchange
@@ -47,7 +47,7 @@ class Acme:
 
     async def _report(self, points: Sequence[DataPoint], peer: str | None = None) -> Outcome:
         items = tuple(Item(index, None, point) for index, point in enumerate(points))
-        accepted = Accepted(ANYONE, items, peer=peer)
+        accepted = AcceptedReport(ANONYMOUS, items, peer=peer)
         return await Direct(self._dispatcher).deliver("acme", self.route.target, accepted, "request-1")
 
     async def report_groups(self, *namespaces: str) -> Outcome:

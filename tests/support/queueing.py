@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gateway.core.http.request import DataPoint
 from gateway.core.outcome.outcome import Outcome
-from gateway.core.pipeline import ANYONE, Accepted
+from gateway.core.pipeline import ANONYMOUS, AcceptedReport
 from gateway.core.points.decode import Item
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import Snapshot, make_snapshot
@@ -42,7 +42,7 @@ class Queueing:
         points = [DataPoint(metric, now_ns, namespace=namespace, value=1) for metric in metrics]
         items = tuple(Item(index, None, point) for index, point in enumerate(points))
         mirrored = {mirror.name: items for mirror in self.route.mirrors}
-        accepted = Accepted(ANYONE, items, mirrored=mirrored)
+        accepted = AcceptedReport(ANONYMOUS, items, mirrored=mirrored)
         return await self.outgoing.deliver(self.route, accepted, f"report-{metrics[0]}")
 
     async def dead_letters(self) -> list[StoredPoint]:

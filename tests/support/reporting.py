@@ -7,7 +7,7 @@ from typing import Any
 
 from gateway.core.http.request import DataPoint
 from gateway.core.outcome.outcome import Outcome
-from gateway.core.pipeline import ANYONE, Accepted
+from gateway.core.pipeline import ANONYMOUS, AcceptedReport
 from gateway.core.points.decode import Item
 from gateway.core.vendor.route import Route
 from gateway.delivery.call import Exchange
@@ -31,7 +31,7 @@ class Reporting:
         """Report a data point of each metric; `target` changes fields of the target."""
         items = [Item(index, None, DataPoint(metric, 1, value=1)) for index, metric in enumerate(metrics or ("cpu",))]
         route = replace(self._route, target=replace(self._route.target, timeout_s=timeout_s, **target))
-        return await self._direct.deliver("acme", route.target, Accepted(ANYONE, tuple(items)), "request-1")
+        return await self._direct.deliver("acme", route.target, AcceptedReport(ANONYMOUS, tuple(items)), "request-1")
 
     @property
     def asked(self) -> list[str]:

@@ -15,7 +15,7 @@ import pytest
 from gateway.app import Gateway, Settings
 from gateway.commands.roles.vendor import vendor_route
 from gateway.core.outcome.outcome import Code, Outcome
-from gateway.core.pipeline import Accepted
+from gateway.core.pipeline import AcceptedReport
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import make_snapshot
 from gateway.specs.load import load
@@ -80,7 +80,7 @@ def as_a_process_of_its_own() -> Iterator[None]:
     gc.unfreeze()
 
 
-async def take(route: Route, accepted: Accepted, request_id: str) -> Outcome:
+async def take(route: Route, accepted: AcceptedReport, request_id: str) -> Outcome:
     return Outcome(Code.OK, accepted=len(accepted.items))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from gateway.commands.arguments.options import fail, misuse, system_text
 from gateway.commands.output.printing import count, print_diagnostics
 from gateway.core.recipe.model import GivenSlot, Recipe
-from gateway.core.suggest import nearest
+from gateway.core.suggest import did_you_mean
 from gateway.core.vendor.provider import Provider
 from gateway.specs.files import SUFFIXES
 from gateway.specs.load import Specs, load
@@ -60,13 +60,13 @@ def load_or_fail(
 
 def recipe_named(specs: Specs, name: str) -> Recipe:
     if name not in specs.recipes:
-        fail(f"no recipe is named {name!r}; {nearest(name, specs.recipes)}")
+        fail(f"no recipe is named {name!r}; {did_you_mean(name, specs.recipes)}")
     return specs.recipes[name]
 
 
 def provider_named(specs: Specs, name: str) -> Provider:
     if name not in specs.providers:
-        fail(f"no provider is named {name!r}; {nearest(name, specs.providers)}")
+        fail(f"no provider is named {name!r}; {did_you_mean(name, specs.providers)}")
     return specs.providers[name]
 
 
@@ -77,4 +77,4 @@ def check_given(given: Mapping[str, str], recipes: Iterable[Recipe], provider: P
         known |= {*provider.needs, *provider.given}
     for name in given:
         if name not in known:
-            misuse(f"--given: nothing here reads {name!r}; {nearest(name, known) or 'none is needed'}")
+            misuse(f"--given: nothing here reads {name!r}; {did_you_mean(name, known) or 'none is needed'}")

@@ -6,7 +6,7 @@ from dataclasses import replace
 from gateway.commands.arguments.options import fail, misuse
 from gateway.core.http.request import PublicUrl
 from gateway.core.http.url import split_url
-from gateway.core.suggest import nearest
+from gateway.core.suggest import did_you_mean
 from gateway.core.vendor.route import Route
 
 
@@ -18,7 +18,7 @@ def retarget(routes: Mapping[str, Route], pairs: Sequence[str]) -> dict[str, Rou
         if not equals:
             misuse(f"--target: {pair!r} is not ROUTE=URL")
         if name not in routes:
-            fail(f"--target: no route is named {name!r}; {nearest(name, routes)}")
+            fail(f"--target: no route is named {name!r}; {did_you_mean(name, routes)}")
         base = base_url(url, "--target")
         route = routes[name]
         target = replace(route.target, scheme=base.scheme, host=base.host, base_path=base.prefix)

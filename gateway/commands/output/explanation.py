@@ -14,7 +14,7 @@ from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.model import KeySlot, Recipe, SecretSlot, TimeSlot
 from gateway.core.recipe.template import Template
 from gateway.core.recipe.times import read_times
-from gateway.core.recipe.verify import Check, Forgetful, verify
+from gateway.core.recipe.verify import Forgetful, Verifier, verify
 from gateway.proof.variations import cause_of_refusal
 
 MASK = "***"
@@ -50,7 +50,7 @@ def explain_request(
     try:
         slots = read_slots(recipe, message)
         bound, evaluation = _fitting(recipe, message, slots, credential)
-        check = Check(recipe, make_keyring([credential]), given)
+        check = Verifier(recipe, make_keyring([credential]), given)
         refused = _refusal(check, message, credential, slots, now_ns)
     except CallerError as error:
         return Explanation(refused=_words(error))
@@ -90,7 +90,7 @@ def _fitting(
 
 
 def _refusal(
-    check: Check, message: Message, credential: Credential, slots: Mapping[str, str], now_ns: int
+    check: Verifier, message: Message, credential: Credential, slots: Mapping[str, str], now_ns: int
 ) -> str | None:
     key = next((slots.get(name) for name, slot in check.recipe.slots.items() if isinstance(slot, KeySlot)), None)
     if key != credential.key:
@@ -104,7 +104,7 @@ def _refusal(
     return f"{_words(error)}; at its own time (--at {time_ns // NS}) it {then}"
 
 
-def _error(check: Check, message: Message, now_ns: int) -> CallerError | None:
+def _error(check: Verifier, message: Message, now_ns: int) -> CallerError | None:
     try:
         verify(message, [check], now_ns=now_ns, replays=Forgetful())
     except CallerError as error:

@@ -12,7 +12,7 @@ from gateway.commands.output.facts import Fact, Facts
 from gateway.core.http.json import write_json
 from gateway.core.http.request import DataPoint, Request, Response, Secret
 from gateway.core.http.text import write_raw
-from gateway.core.outcome.masking import masked
+from gateway.core.outcome.masking import mask_secrets
 from gateway.core.outcome.outcome import Outcome
 from gateway.specs.yaml.diagnostic import Diagnostics, Severity
 
@@ -58,7 +58,7 @@ def print_diagnostics(diagnostics: Diagnostics) -> None:
 
 
 def print_response(response: Response, secrets: Iterable[Secret] = ()) -> None:
-    line(masked(response_text(response), list(secrets)))
+    line(mask_secrets(response_text(response), list(secrets)))
 
 
 def print_facts(facts: Facts) -> None:
@@ -101,7 +101,7 @@ def _escaped(character: str) -> str:
 def request_text(request: Request, secrets: Iterable[Secret] = ()) -> str:
     """Return a request as it goes over the wire, line ends as LF and secrets masked."""
     text = write_raw(request).decode("utf-8", "backslashreplace").replace("\r\n", "\n").rstrip("\n")
-    return masked(text, secrets)
+    return mask_secrets(text, secrets)
 
 
 def response_text(response: Response) -> str:
@@ -114,8 +114,8 @@ def response_json(response: Response, secrets: Iterable[Secret] = ()) -> dict[st
     secrets = list(secrets)
     return {
         "status": response.status,
-        "headers": [[name, masked(value, secrets)] for name, value in response.headers],
-        "body": masked(response.body.decode("utf-8", "backslashreplace"), secrets),
+        "headers": [[name, mask_secrets(value, secrets)] for name, value in response.headers],
+        "body": mask_secrets(response.body.decode("utf-8", "backslashreplace"), secrets),
     }
 
 

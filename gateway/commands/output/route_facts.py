@@ -7,7 +7,7 @@ from gateway.commands.output.facts import Facts, filled_in, given_words, login_w
 from gateway.commands.output.losses import lost_words
 from gateway.core.expression import EvaluationError
 from gateway.core.http.request import PublicUrl
-from gateway.core.recipe.verify import Check
+from gateway.core.recipe.verify import Verifier
 from gateway.core.sending.sign import login_url
 from gateway.core.vendor.provider import Limits, Login, Provider
 from gateway.core.vendor.route import PointChanges, Route, Source, Target
@@ -56,7 +56,7 @@ def _credential_words(source: Source) -> list[str]:
     return [f"{name}: {words}" for name, check in checks.items() for words in _secrets_of(check)]
 
 
-def _secrets_of(check: Check) -> list[str]:
+def _secrets_of(check: Verifier) -> list[str]:
     keyring = check.keyring
     lone = [_masked_secrets(len(keyring.by_digest))] if keyring.by_digest else []
     return [*lone, *(f"key {key}, {_masked_secrets(len(secrets))}" for key, secrets in keyring.by_key.items())]

@@ -8,15 +8,15 @@ from gateway.commands.output.explanation import string_to_sign
 from gateway.commands.output.printing import heading, line, request_text
 from gateway.core.http.received import Message
 from gateway.core.http.request import Request, Secret
-from gateway.core.outcome.masking import masked
-from gateway.core.pipeline import ANYONE
+from gateway.core.outcome.masking import mask_secrets
+from gateway.core.pipeline import ANONYMOUS
 from gateway.core.recipe.sign import Signed
 from gateway.core.recipe.verify import Verified
 from gateway.core.vendor.route import Route
-from gateway.core.vendor.routing import Match, make_snapshot
+from gateway.core.vendor.routing import RouteMatch, make_snapshot
 
 
-def matched(route: Route, request: Request) -> tuple[Match, Message]:
+def matched(route: Route, request: Request) -> tuple[RouteMatch, Message]:
     """Find the route's call that a request is. Raises UserError where it is none."""
     match = make_snapshot([route]).match(request)
     if match is None:
@@ -27,12 +27,14 @@ def matched(route: Route, request: Request) -> tuple[Match, Message]:
 
 def show_sender(who: Verified) -> None:
     key = f", key {who.key}" if who.key else ""
-    heading("not verified: this route believes whoever reports" if who is ANYONE else f"verified by {who.recipe}{key}")
+    heading(
+        "not verified: this route believes whoever reports" if who is ANONYMOUS else f"verified by {who.recipe}{key}"
+    )
 
 
 def show_call(signed: Signed, secrets: Sequence[Secret], what: str) -> None:
     """Print a call with its string to sign; `what` names it among others."""
-    heading(f"{what} to {masked(signed.request.url.partition('?')[0], secrets)}")
+    heading(f"{what} to {mask_secrets(signed.request.url.partition('?')[0], secrets)}")
     text = _string_to_sign(signed, secrets)
     if text:
         line("string to sign: " + text)
@@ -47,4 +49,4 @@ def call_json(signed: Signed, secrets: Sequence[Secret]) -> dict[str, Any]:
 
 
 def _string_to_sign(signed: Signed, secrets: Sequence[Secret]) -> str:
-    return masked(string_to_sign(signed.recipe, signed.evaluation), secrets) if signed.recipe else ""
+    return mask_secrets(string_to_sign(signed.recipe, signed.evaluation), secrets) if signed.recipe else ""

@@ -5,7 +5,7 @@ from typing import Any
 
 from gateway.commands.output.facts import Facts, present
 from gateway.core.http.json import write_json
-from gateway.core.moments import NS, write_moment
+from gateway.core.moments import NS, format_moment
 from gateway.web.admin.answers import QueueDepth, QueuedPoint
 
 MAX_REASON_CHARS = 80
@@ -100,7 +100,7 @@ def _one_line(text: str) -> str:
 
 
 def _moment(seconds: float) -> str:
-    return f"{write_moment(int(seconds * NS), '%Y-%m-%d %H:%M:%S')} UTC"
+    return f"{format_moment(int(seconds * NS), '%Y-%m-%d %H:%M:%S')} UTC"
 
 
 def _members(point: dict[str, Any] | str) -> str | dict[str, str]:

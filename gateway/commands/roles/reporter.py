@@ -8,10 +8,10 @@ from gateway.commands.arguments.credentials import serving
 from gateway.commands.arguments.loading import check_given
 from gateway.commands.arguments.options import fail, misuse
 from gateway.core.http.request import PublicUrl
-from gateway.core.outcome.combine import mask
+from gateway.core.outcome.combine import mask_outcome
 from gateway.core.outcome.errors import GatewayError
 from gateway.core.outcome.outcome import Outcome
-from gateway.core.pipeline import ANYONE, Accepted
+from gateway.core.pipeline import ANONYMOUS, AcceptedReport
 from gateway.core.points.decode import Item
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.model import Recipe
@@ -36,10 +36,12 @@ async def outcomes(
     try:
         for _ in range(count):
             try:
-                outcome = await direct.deliver(route.name, route.target, Accepted(ANYONE, tuple(items)), uuid4().hex)
+                outcome = await direct.deliver(
+                    route.name, route.target, AcceptedReport(ANONYMOUS, tuple(items)), uuid4().hex
+                )
             except GatewayError as error:
                 outcome = error.outcome
-            yield mask(outcome, route.secrets)
+            yield mask_outcome(outcome, route.secrets)
     finally:
         await client.close()
 

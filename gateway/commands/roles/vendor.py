@@ -11,18 +11,18 @@ from gateway.commands.arguments.loading import check_given
 from gateway.commands.arguments.options import fail
 from gateway.commands.output.printing import point_json
 from gateway.commands.roles.file_answer import FileAnswer, Opened
-from gateway.core.outcome.combine import fold
+from gateway.core.outcome.combine import combine_outcomes
 from gateway.core.outcome.errors import GatewayError
 from gateway.core.outcome.outcome import Outcome
-from gateway.core.pipeline import Accepted
+from gateway.core.pipeline import AcceptedReport
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.model import Recipe
-from gateway.core.recipe.verify import Check
+from gateway.core.recipe.verify import Verifier
 from gateway.core.vendor.provider import Provider, Receive
-from gateway.core.vendor.relay import Relayed
+from gateway.core.vendor.relay import RelayedRequest
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import make_snapshot
-from gateway.core.vendor.verifiers import make_checks
+from gateway.core.vendor.verifiers import make_verifiers
 from gateway.specs.schema.cases import stand_in_route
 
 NOTHING = FileAnswer()
@@ -41,13 +41,13 @@ def play_vendor(
     Of a relay's calls it hands over the body, and answers with the content.
     """
 
-    async def deliver(route: Route, accepted: Accepted, request_id: str) -> Outcome:
+    async def deliver(route: Route, accepted: AcceptedReport, request_id: str) -> Outcome:
         if refusal is not None:
             return refusal
         take([point_json(item.point) for item in accepted.items])
-        return fold(accepted, ())
+        return combine_outcomes(accepted, ())
 
-    def pass_on(route: Route, relayed: Relayed, request_id: str) -> AbstractAsyncContextManager[Opened]:
+    def pass_on(route: Route, relayed: RelayedRequest, request_id: str) -> AbstractAsyncContextManager[Opened]:
         if refusal is not None:
             raise GatewayError(refusal)
         take([relayed.names["body"]])
@@ -86,8 +86,8 @@ def vendor_route(provider: Provider, credential: Credential | None, given: dict[
 
 def _checks(
     receive: Receive, recipes: Sequence[Recipe], credential: Credential | None, given: dict[str, str]
-) -> tuple[Check, ...] | None:
+) -> tuple[Verifier, ...] | None:
     """Return what verifies a call; None, which believes whoever makes it, where there is nothing to hold it to."""
     if credential is None or not recipes:
         return None
-    return make_checks(receive, recipes, [credential], given)
+    return make_verifiers(receive, recipes, [credential], given)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from gateway.core.expression import lint
 from gateway.core.expression.interpreter import EvaluationError, Expression, interpret
 from gateway.core.http.json import write_number
-from gateway.core.suggest import nearest
+from gateway.core.suggest import did_you_mean
 
 KeyPath = tuple[str | int, ...]
 Text = Callable[[Mapping[str, Any]], str | None]
@@ -138,7 +138,7 @@ class Compiler:
         for name in functions:
             self.functions.add(name)
             if name not in lint.KNOWN_FUNCTIONS:
-                self._problem(at, f"there is no function {name!r}", nearest(name, lint.KNOWN_FUNCTIONS))
+                self._problem(at, f"there is no function {name!r}", did_you_mean(name, lint.KNOWN_FUNCTIONS))
                 sound = False
         for what, hint in mistakes:
             self._problem(at, f"{source!r}: {what}", hint)
@@ -190,7 +190,7 @@ class Compiler:
             elif name is None:
                 self._problem(at, f"{match[0]!r} is not a name in braces", "a brace itself is written twice: {{ or }}")
             elif name[2] is not None and name[2] not in FILTERS:
-                self._problem(at, f"there is no filter {name[2]!r} for text", nearest(name[2], FILTERS))
+                self._problem(at, f"there is no filter {name[2]!r} for text", did_you_mean(name[2], FILTERS))
             else:
                 places.append(_Name(tuple(name[1].split(".")), FILTERS.get(name[2] or "")))
         places.append(source[end:])
@@ -200,7 +200,7 @@ class Compiler:
         self.read.setdefault(chain, at)
         if chain[0] in names:
             return True
-        hint = nearest(chain[0], names)
+        hint = did_you_mean(chain[0], names)
         if len(chain) == 1 and not in_text:
             hint = f"{hint}; text is written \"'{chain[0]}'\"".removeprefix("; ").replace("?;", "?")
         self._problem(at, f"nothing here is named {chain[0]!r}", hint)

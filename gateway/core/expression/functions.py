@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from gateway.core.expression import reshape
 from gateway.core.expression.words import in_words
 from gateway.core.http.json import read_json, read_number, write_json
-from gateway.core.moments import write_moment
+from gateway.core.moments import format_moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def format_time(time_ns: Any, pattern: str) -> str:
     """Write a time in UTC by a strftime pattern, in English."""
     if isinstance(time_ns, bool) or not isinstance(time_ns, int):
         raise ValueError(f"{in_words(time_ns)} is not a time in nanoseconds")
-    return write_moment(time_ns, _text(pattern))
+    return format_moment(time_ns, _text(pattern))
 
 
 def from_s(value: Any) -> int:

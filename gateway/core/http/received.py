@@ -25,14 +25,14 @@ class Caps:
     parameters: int = 2_000
 
 
-USUAL = Caps()
-UNCAPPED = Caps(2**62, 2**62)
+DEFAULT_CAPS = Caps()
+NO_CAPS = Caps(2**62, 2**62)
 
 
 class Message:
     """A request together with its parsed parts. `body_kind` says how its body is to be read."""
 
-    def __init__(self, request: Request, body_kind: BodyKind, caps: Caps = USUAL) -> None:
+    def __init__(self, request: Request, body_kind: BodyKind, caps: Caps = DEFAULT_CAPS) -> None:
         self.request = request
         self.body_kind = body_kind
         self.caps = caps

@@ -19,7 +19,7 @@ _CONTENT_TYPE = {
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class UnsignedRequest:
     """A call to `scheme://host` + `path`. `path` is percent-encoded and may end in a query; `query` and form fields are
     not encoded.
 

@@ -9,7 +9,7 @@ from gateway.core.expression import EvaluationError
 from gateway.core.http.json import read_json
 from gateway.core.http.request import Response
 from gateway.core.outcome.outcome import Code, Outcome, Reason, failure
-from gateway.core.vendor.provider import OutcomeRule, RejectedRule
+from gateway.core.vendor.provider import OutcomeRule, RejectedItemsRule
 
 MAX_MESSAGE_CHARS = 500
 _POLLED = re.compile(r'/[!"$-~]{0,4000}')  # path and query: printable ASCII, no `#`
@@ -48,7 +48,7 @@ _TOLD = {
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class RejectedEntry:
     """An item that an answer names as refused: by its index in the call, or by what its form holds."""
 
     index: int | None
@@ -57,7 +57,7 @@ class Named:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class Classified:
     """The outcome in B's own terms. Where the answer was not the last word, `poll` is the path that tells more, and the
     outcome what holds as long as it has not.
 
@@ -66,12 +66,12 @@ class Judged:
 
     outcome: Outcome
     poll: str | None = None
-    named: tuple[Named, ...] = ()
+    named: tuple[RejectedEntry, ...] = ()
 
 
-def judge(
+def classify(
     rules: Sequence[OutcomeRule], answer: Response, names: Mapping[str, Any], polled: str | None = None
-) -> Judged:
+) -> Classified:
     """Judge an answer; `names` adds `call_id` and `given` to what rules see.
 
     `polled` is the path that gave this answer; it is polled again where a rule says to poll and names no other.
@@ -82,13 +82,13 @@ def judge(
             if _holds(rule, answer.status, names):
                 return _judge(rule, answer, names, polled)
     except EvaluationError as error:
-        return Judged(failure(Reason.UPSTREAM_GARBLED, f"the answer cannot be judged: {error}"))
+        return Classified(failure(Reason.UPSTREAM_GARBLED, f"the answer cannot be judged: {error}"))
     if not rules and 200 <= answer.status <= 299:
-        return Judged(Outcome(Code.OK))
-    return Judged(_by_status(answer, ""))
+        return Classified(Outcome(Code.OK))
+    return Classified(_by_status(answer, ""))
 
 
-def told(outcome: Outcome) -> Outcome:
+def as_seen_by_reporter(outcome: Outcome) -> Outcome:
     """Return what the reporter is told of B's outcome: B's troubles with us are not the reporter's fault."""
     return replace(outcome, code=_TOLD.get(outcome.code, outcome.code))
 
@@ -109,30 +109,30 @@ def _holds(rule: OutcomeRule, status: int, names: dict[str, Any]) -> bool:
     return rule.when is None or bool(rule.when(names))
 
 
-def _judge(rule: OutcomeRule, answer: Response, names: dict[str, Any], polled: str | None) -> Judged:
+def _judge(rule: OutcomeRule, answer: Response, names: dict[str, Any], polled: str | None) -> Classified:
     message = _message(rule.message(names)) if rule.message is not None else ""
     if rule.poll is not None:
         path = rule.poll(names) or polled
         if not isinstance(path, str) or not _POLLED.fullmatch(path):
-            return Judged(failure(Reason.UPSTREAM_GARBLED, "the answer names no path to poll"))
-        return Judged(failure(Reason.UPSTREAM_TIMEOUT, message or "the upstream has not finished"), path)
+            return Classified(failure(Reason.UPSTREAM_GARBLED, "the answer names no path to poll"))
+        return Classified(failure(Reason.UPSTREAM_TIMEOUT, message or "the upstream has not finished"), path)
     code = rule.code if rule.of is None else _code_of(rule, rule.of(names))
     outcome = _by_status(answer, message) if code is None else _outcome(code, message, answer)
     outcome = outcome if rule.on_failure is None or outcome.ok else replace(outcome, on_failure=rule.on_failure)
-    return Judged(outcome, named=() if rule.rejected is None else _named(rule.rejected, names))
+    return Classified(outcome, named=() if rule.rejected is None else _named(rule.rejected, names))
 
 
-def _named(rule: RejectedRule, names: dict[str, Any]) -> tuple[Named, ...]:
+def _named(rule: RejectedItemsRule, names: dict[str, Any]) -> tuple[RejectedEntry, ...]:
     found = rule.each(names)
     return tuple(_one_named(rule, element) for element in found) if isinstance(found, list) else ()
 
 
-def _one_named(rule: RejectedRule, element: Any) -> Named:
+def _one_named(rule: RejectedItemsRule, element: Any) -> RejectedEntry:
     index = None if rule.index is None else rule.index(element)
     if rule.index is not None and (not isinstance(index, int) or isinstance(index, bool)):
         index = -1  # it names no item of the call
     same = None if rule.same is None else rule.same(element)
-    return Named(index, same, _message(rule.message(element)) if rule.message is not None else "")
+    return RejectedEntry(index, same, _message(rule.message(element)) if rule.message is not None else "")
 
 
 def _code_of(rule: OutcomeRule, value: Any) -> Code | None:

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from gateway.core.http.request import Secret
-from gateway.core.outcome.classify import told
-from gateway.core.outcome.masking import masked
-from gateway.core.outcome.outcome import CODE_OF, Code, Outcome, Reason, Rejected
-from gateway.core.pipeline import Accepted
+from gateway.core.outcome.classify import as_seen_by_reporter
+from gateway.core.outcome.masking import mask_secrets
+from gateway.core.outcome.outcome import CODE_OF, Code, Outcome, Reason, RejectedItem
+from gateway.core.pipeline import AcceptedReport
 from gateway.core.points.decode import Item
 
 RETRYABLE = frozenset({Code.RESOURCE_EXHAUSTED, Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.INTERNAL})
@@ -18,12 +18,14 @@ MIN_SHOWN_CHARS = 3
 Result = tuple[Sequence[Item], Outcome]
 
 
-def fold(accepted: Accepted, results: Sequence[Result], refused: Sequence[Rejected] = ()) -> Outcome:
+def combine_outcomes(
+    accepted: AcceptedReport, results: Sequence[Result], refused: Sequence[RejectedItem] = ()
+) -> Outcome:
     """Fold what became of items, in B's terms, and those refused on the way, into what the reporter is told.
 
     All OK is OK; dropped points count as accepted. Otherwise a retryable code wins, else the first in point order.
     """
-    outcomes = [(items, told(outcome)) for items, outcome in results]
+    outcomes = [(items, as_seen_by_reporter(outcome)) for items, outcome in results]
     rejected = [*accepted.rejected, *refused]
     for items, outcome in outcomes:
         rejected += _rejected_by(items, outcome)
@@ -46,7 +48,7 @@ def fold(accepted: Accepted, results: Sequence[Result], refused: Sequence[Reject
     return replace(winner, accepted=taken, rejected=tuple(rejected))
 
 
-def mask(outcome: Outcome, secrets: Iterable[Secret]) -> Outcome:
+def mask_outcome(outcome: Outcome, secrets: Iterable[Secret]) -> Outcome:
     """Replace each secret in the outcome's messages: an upstream may quote what we sent it."""
     if not outcome.message and not outcome.rejected:
         return outcome
@@ -56,7 +58,7 @@ def mask(outcome: Outcome, secrets: Iterable[Secret]) -> Outcome:
 
 
 def _masked(message: str, secrets: Iterable[Secret]) -> str:
-    message = masked(message, secrets)
+    message = mask_secrets(message, secrets)
     for secret in secrets:
         # What the upstream said was cut, and the cut may have gone through a secret.
         text = secret.reveal()
@@ -67,13 +69,13 @@ def _masked(message: str, secrets: Iterable[Secret]) -> str:
     return message
 
 
-def _holds(items: Sequence[Item], rejected: Rejected) -> bool:
+def _holds(items: Sequence[Item], rejected: RejectedItem) -> bool:
     return any(item.index == rejected.index for item in items)
 
 
-def _rejected_by(items: Sequence[Item], outcome: Outcome) -> Sequence[Rejected]:
+def _rejected_by(items: Sequence[Item], outcome: Outcome) -> Sequence[RejectedItem]:
     """Return the items that the outcome names, else all of what failed."""
     if outcome.ok or outcome.rejected:
         return outcome.rejected
     reason = outcome.reason or Reason.INTERNAL
-    return [Rejected(item.index, reason, outcome.message, item.item) for item in items]
+    return [RejectedItem(item.index, reason, outcome.message, item.item) for item in items]

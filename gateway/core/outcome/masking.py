@@ -11,7 +11,7 @@ from gateway.core.http.request import Secret
 LONG_SECRET = 8
 
 
-def masked(text: str, secrets: Iterable[Secret]) -> str:
+def mask_secrets(text: str, secrets: Iterable[Secret]) -> str:
     """Return the text with each secret as `***`, also where JSON, a query or a form writes it in its own way."""
     shown = {secret.reveal() for secret in secrets if secret.reveal()}
     for form in sorted({form for each in shown for form in _forms(each)}, key=len, reverse=True):

@@ -101,7 +101,7 @@ HTTP_STATUS_OF = {
 
 
 @dataclass(frozen=True, slots=True)
-class Rejected:
+class RejectedItem:
     """One item that was not taken. `index` counts the reporter's own items from 0, `item` is that item as it came."""
 
     index: int
@@ -124,7 +124,7 @@ class Outcome:
     reason: Reason | None = None
     message: str = ""
     accepted: int = 0
-    rejected: tuple[Rejected, ...] = ()
+    rejected: tuple[RejectedItem, ...] = ()
     request_id: str = ""
     retry_after_s: float | None = None
     allow: tuple[str, ...] = ()

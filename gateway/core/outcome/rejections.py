@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from gateway.core.outcome.classify import Judged, Named
-from gateway.core.outcome.outcome import Code, Outcome, Reason, Rejected, failure
+from gateway.core.outcome.classify import Classified, RejectedEntry
+from gateway.core.outcome.outcome import Code, Outcome, Reason, RejectedItem, failure
 from gateway.core.sending.encode import Call
 
 
-def blame(call: Call, judged: Judged) -> Outcome:
+def map_rejections(call: Call, judged: Classified) -> Outcome:
     """Return the outcome of a call with the items that were refused, by the reporter's own indices.
 
     An outcome that names none stands for all of them. One that names an item which is not in the call names all of
@@ -25,13 +25,13 @@ def blame(call: Call, judged: Judged) -> Outcome:
     if positions is not None:
         words = {at: each.message for at, each in zip(positions, judged.named, strict=True)}
     rejected = tuple(
-        Rejected(call.items[at].index, Reason.UPSTREAM_REJECTED, words[at] or outcome.message, call.items[at].item)
+        RejectedItem(call.items[at].index, Reason.UPSTREAM_REJECTED, words[at] or outcome.message, call.items[at].item)
         for at in sorted(words)
     )
     return replace(outcome, rejected=rejected, accepted=len(call.items) - len(rejected))
 
 
-def _positions(call: Call, named: Sequence[Named]) -> list[int] | None:
+def _positions(call: Call, named: Sequence[RejectedEntry]) -> list[int] | None:
     """Return where in the call each named item is; None where one is not there, is named twice, or could be another."""
     free = set(range(len(call.items)))
     found = []

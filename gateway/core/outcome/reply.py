@@ -12,13 +12,13 @@ from gateway.core.vendor.provider import ErrorRow, Replies, Shape
 
 JSON = ("Content-Type", "application/json")
 # How many rejected items a reply names: vendors take far fewer items in one report.
-MAX_TOLD = 1000
+MAX_LISTED_ITEMS = 1000
 
 
-def reply(replies: Replies | None, outcome: Outcome, names: Mapping[str, Any]) -> Response:
+def build_reply(replies: Replies | None, outcome: Outcome, names: Mapping[str, Any]) -> Response:
     """Build the reply. Where the provider has none, or its expressions fail, it is plain JSON by HTTP status."""
     if replies is None:
-        return _with_common_headers(plain(outcome), outcome)
+        return _with_common_headers(plain_reply(outcome), outcome)
     try:
         return _with_common_headers(_reply(replies, outcome, names), outcome)
     except (EvaluationError, ValueError, TypeError):
@@ -40,20 +40,20 @@ def _of_last_resort(replies: Replies, request_id: str) -> Response:
     try:
         return _with_common_headers(_reply(replies, broken, names), broken)
     except (EvaluationError, ValueError, TypeError):
-        return _with_common_headers(plain(broken), broken)
+        return _with_common_headers(plain_reply(broken), broken)
 
 
-def reply_by(shapes: Sequence[Shape], names: Mapping[str, Any], request_id: str) -> Response:
+def build_local_reply(shapes: Sequence[Shape], names: Mapping[str, Any], request_id: str) -> Response:
     """Build the reply to a call without data points."""
     outcome = Outcome(Code.OK, request_id=request_id)
     try:
         return _with_common_headers(_shaped(_chosen(shapes, names), names), outcome)
     except (EvaluationError, ValueError, TypeError):
         broken = replace(failure(Reason.INTERNAL, "the reply could not be built"), request_id=request_id)
-        return _with_common_headers(plain(broken), broken)
+        return _with_common_headers(plain_reply(broken), broken)
 
 
-def plain(outcome: Outcome) -> Response:
+def plain_reply(outcome: Outcome) -> Response:
     """Return a short JSON reply that belongs to no vendor."""
     body = {"code": outcome.code, "reason": outcome.reason, "message": outcome.message}
     if outcome.request_id:
@@ -81,7 +81,7 @@ def _outcome_names(outcome: Outcome) -> dict[str, Any]:
         "accepted": outcome.accepted,
         "rejected": [
             {"index": each.index, "item": each.item, "reason": str(each.reason), "message": each.message}
-            for each in outcome.rejected[:MAX_TOLD]
+            for each in outcome.rejected[:MAX_LISTED_ITEMS]
         ],
         "request_id": outcome.request_id,
         "retry_after_s": outcome.retry_after_s,

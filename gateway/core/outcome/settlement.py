@@ -4,10 +4,10 @@ from typing import Literal
 
 from gateway.core.outcome.outcome import Code, Outcome, Reason
 
-Verdict = Literal["ack", "dead_letter", "postpone"]
+Settlement = Literal["ack", "dead_letter", "postpone"]
 
 
-def verdict_on(outcome: Outcome) -> Verdict:
+def settlement_of(outcome: Outcome) -> Settlement:
     """Return what to do by the outcome in B's own terms; a rule's `on_failure` decides where it stands.
 
     What was refused for what it is, will be refused again, and is dead-lettered. Anything else concerns the target.

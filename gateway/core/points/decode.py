@@ -10,9 +10,9 @@ from gateway.core.expression import EvaluationError
 from gateway.core.http.json import read_number, write_number
 from gateway.core.http.request import DataPoint, Number
 from gateway.core.outcome.errors import CallerError
-from gateway.core.outcome.outcome import Outcome, Reason, Rejected, failure
+from gateway.core.outcome.outcome import Outcome, Reason, RejectedItem, failure
 from gateway.core.steps import Steps, finish
-from gateway.core.vendor.provider import Level, PointField, Receive, Refusal
+from gateway.core.vendor.provider import Level, PointField, Receive, RejectRule
 
 Names = Mapping[str, Any]
 LOWEST, HIGHEST = -(2**63), 2**64 - 1
@@ -41,26 +41,26 @@ class BadItem(Exception):
         self.message = message
 
 
-def refuse(refusals: tuple[Refusal, ...], names: Names) -> None:
+def apply_reject_rules(refusals: tuple[RejectRule, ...], names: Names) -> None:
     """Raise CallerError when one of the provider's `reject_report` rules holds."""
     broken = _first_that_holds(refusals, names)
     if broken:
         raise CallerError.of(broken.reason, broken.message)
 
 
-def decode(receive: Receive, names: Names, *, now_ns: int) -> tuple[list[Item], list[Rejected]]:
+def decode(receive: Receive, names: Names, *, now_ns: int) -> tuple[list[Item], list[RejectedItem]]:
     """Do what `decode_steps` does, at once."""
     return finish(decode_steps(receive, names, now_ns=now_ns))
 
 
-def decode_steps(receive: Receive, names: Names, *, now_ns: int) -> Steps[tuple[list[Item], list[Rejected]]]:
+def decode_steps(receive: Receive, names: Names, *, now_ns: int) -> Steps[tuple[list[Item], list[RejectedItem]]]:
     """Return the data points of a report, and the items that could not become one; a step for each item.
 
     A missing time becomes `now_ns`. Raises CallerError when the report as a whole has no readable list of items, or
     more than MAX_ITEMS or MAX_ATTRIBUTES.
     """
     items: list[Item] = []
-    rejected: list[Rejected] = []
+    rejected: list[RejectedItem] = []
     attributes = 0
     index = -1
     for item_names in _each(receive.each, names, _Room(MAX_ITEMS)):
@@ -72,7 +72,7 @@ def decode_steps(receive: Receive, names: Names, *, now_ns: int) -> Steps[tuple[
         try:
             items.append(Item(index, item, _point(receive, item_names, now_ns)))
         except BadItem as error:
-            rejected.append(Rejected(index, error.reason, error.message, item))
+            rejected.append(RejectedItem(index, error.reason, error.message, item))
             if receive.on_bad_item == "reject_report" and len(rejected) == MAX_BAD_ITEMS:
                 break
             continue
@@ -94,7 +94,7 @@ def count_ignored(receive: Receive, body: Any, items: Iterable[Any]) -> int:
     return count
 
 
-def refused_whole(rejected: list[Rejected]) -> Outcome:
+def rejection_of_report(rejected: list[RejectedItem]) -> Outcome:
     """Return the outcome of a report that is refused because of some of its items: the first, and how many."""
     first = rejected[0]
     least = "at least " if len(rejected) == MAX_BAD_ITEMS else ""
@@ -245,7 +245,7 @@ def _scalar_text(name: str, value: Any) -> str:
     raise ValueError(f"{name!r} is {_shown(value)}, not text")
 
 
-def _first_that_holds(refusals: tuple[Refusal, ...], names: Names) -> BadItem | None:
+def _first_that_holds(refusals: tuple[RejectRule, ...], names: Names) -> BadItem | None:
     for refusal in refusals:
         try:
             if refusal.when(names):

@@ -8,7 +8,7 @@ from gateway.core.outcome.outcome import Reason
 from gateway.core.points.rules import Violation
 
 
-def spread(point: DataPoint, wanted: str | None, held: Collection[str]) -> list[DataPoint]:
+def spread_statistics(point: DataPoint, wanted: str | None, held: Collection[str]) -> list[DataPoint]:
     """Return the points that carry a point's statistics.
 
     With `wanted`, that one is the value of the only point. Otherwise those that the target holds stay together, and

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gateway.core.http.received import Message
-from gateway.core.http.unsigned import Draft
+from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.model import Carrier, Recipe, SignatureSlot
@@ -40,7 +40,7 @@ def read_slots(recipe: Recipe, message: Message) -> dict[str, str]:
     return slots
 
 
-def write_slots(carriers: Iterable[Carrier], draft: Draft, slots: Mapping[str, str]) -> Draft:
+def write_slots(carriers: Iterable[Carrier], draft: UnsignedRequest, slots: Mapping[str, str]) -> UnsignedRequest:
     """Put slots where their carriers say."""
     for carrier in carriers:
         text = carrier.form.write(slots)

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
-from gateway.core.http.received import UNCAPPED, Message, guess_body_kind
+from gateway.core.http.received import NO_CAPS, Message, guess_body_kind
 from gateway.core.http.request import Request, Secret
-from gateway.core.http.unsigned import Draft
+from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import CallerError, SpecError
 from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.carriers import read_slots, read_text, write_slots
@@ -54,11 +54,13 @@ class Signed:
     recipe: Recipe | None = None
 
     @classmethod
-    def unsigned(cls, draft: Draft) -> Self:
+    def unsigned(cls, draft: UnsignedRequest) -> Self:
         return cls(draft.render(), Evaluation({}))
 
 
-def sign(draft: Draft, recipe: Recipe, credential: Credential, given: Mapping[str, str], fresh: Fresh) -> Signed:
+def sign(
+    draft: UnsignedRequest, recipe: Recipe, credential: Credential, given: Mapping[str, str], fresh: Fresh
+) -> Signed:
     """Sign a call. Raises SpecError when a slot has no value, the call no place for one, or the key is no key.
 
     What is written feeds what follows: plain slots, then those derived from the request (a digest of the body that by
@@ -81,7 +83,7 @@ def secrets_written(signed: Signed) -> list[Secret]:
         return []
     secret = {name for name, slot in recipe.slots.items() if isinstance(slot, SecretSlot | SignatureSlot)}
     hidden = secret | recipe.masked
-    message = Message(signed.request, guess_body_kind(signed.request), UNCAPPED)
+    message = Message(signed.request, guess_body_kind(signed.request), NO_CAPS)
     texts: list[str] = []
     try:
         for carrier in recipe.carriers:
@@ -93,7 +95,7 @@ def secrets_written(signed: Signed) -> list[Secret]:
     return [Secret(text) for text in dict.fromkeys(texts)]
 
 
-def to_draft(message: Message, recipe: Recipe) -> Draft:
+def to_draft(message: Message, recipe: Recipe) -> UnsignedRequest:
     """Return a received request as a draft to be signed.
 
     Its body is read only where the recipe puts something into it; else its bytes stay as they are. Raises CallerError.
@@ -101,16 +103,18 @@ def to_draft(message: Message, recipe: Recipe) -> Draft:
     in_body = any(carrier.place in ("json", "form", "param") for carrier in recipe.carriers)
     if in_body and message.body_kind in ("json", "form"):
         body = message.body if message.body_kind == "json" else tuple(message.form)
-        return Draft.of(message.request, message.body_kind, body, tuple(message.query))
-    return Draft.of(message.request, message.body_kind, message.request.body, tuple(message.query))
+        return UnsignedRequest.of(message.request, message.body_kind, body, tuple(message.query))
+    return UnsignedRequest.of(message.request, message.body_kind, message.request.body, tuple(message.query))
 
 
-def _sign(draft: Draft, recipe: Recipe, credential: Credential, given: Mapping[str, str], fresh: Fresh) -> Signed:
+def _sign(
+    draft: UnsignedRequest, recipe: Recipe, credential: Credential, given: Mapping[str, str], fresh: Fresh
+) -> Signed:
     slots = _bound(recipe, credential, given, fresh)
     secret = credential.secret.reveal()
     draft = _write(recipe, draft, slots)
     for kind in (DerivedSlot, ChosenSlot, SignatureSlot):
-        message = Message(draft.render(), draft.body_kind, UNCAPPED)
+        message = Message(draft.render(), draft.body_kind, NO_CAPS)
         scope = Scope(recipe, message, slots, secret)
         for name, slot in recipe.slots.items():
             if isinstance(slot, kind) and name not in slots:
@@ -131,7 +135,7 @@ def _bound(recipe: Recipe, credential: Credential, given: Mapping[str, str], fre
     return slots
 
 
-def _write(recipe: Recipe, draft: Draft, slots: Mapping[str, str]) -> Draft:
+def _write(recipe: Recipe, draft: UnsignedRequest, slots: Mapping[str, str]) -> UnsignedRequest:
     """Write each carrier whose slots all have a value; those in the body first, since headers may hold its digest.
 
     An optional carrier is written only for what configuration gives: a token, but not a digest that nobody needs.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.core.recipe.filters import FILTERS, Filter, Kind, to_bytes
-from gateway.core.suggest import nearest
+from gateway.core.suggest import did_you_mean
 
 Value = str | bytes
 
@@ -96,13 +96,13 @@ def _reference(text: str, kinds: Mapping[str, Kind]) -> Reference:
     name, *filters = text.split("|")
     kind = Kind.TEXT if name.startswith("header.") else kinds.get(name)
     if kind is None:
-        raise RecipeError(f"nothing here is named {name!r}", nearest(name, kinds.keys()))
+        raise RecipeError(f"nothing here is named {name!r}", did_you_mean(name, kinds.keys()))
     applied = []
     for part in filters:
         word, colon, argument = part.partition(":")
         step = FILTERS.get(word)
         if step is None:
-            raise RecipeError(f"there is no filter {word!r}", nearest(word, FILTERS.keys()))
+            raise RecipeError(f"there is no filter {word!r}", did_you_mean(word, FILTERS.keys()))
         if colon and step.argument is None:
             raise RecipeError(f"the filter {word!r} takes no argument")
         if len(argument) < step.least_argument:

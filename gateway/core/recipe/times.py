@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from gateway.core.moments import MONTHS, NS, write_moment
+from gateway.core.moments import MONTHS, NS, format_moment
 from gateway.core.recipe.model import TimePartSlot, TimeSlot
 
 # Format: nanoseconds in one unit of it, and what its text may look like.
@@ -22,7 +22,7 @@ def write_time(time_ns: int, time_format: str, offset_s: int) -> str:
     """Write a moment in a format: `epoch`, `epoch_ms`, `http` or a strftime pattern, in English."""
     if time_format in EPOCHS:
         return str(time_ns // EPOCHS[time_format][0])
-    return write_moment(time_ns, HTTP if time_format == "http" else time_format, offset_s)
+    return format_moment(time_ns, HTTP if time_format == "http" else time_format, offset_s)
 
 
 def read_times(text: str, slot: TimeSlot) -> list[int]:

@@ -29,7 +29,7 @@ from gateway.core.recipe.model import (
 )
 from gateway.core.recipe.rsa import DECOY_PEM, rsa_verifies
 from gateway.core.recipe.times import part_of, read_times
-from gateway.core.vendor.session_tokens import Accounts, account_of, ended
+from gateway.core.vendor.session_tokens import Accounts, account_of_token, revocation_key
 
 REMEMBER_LONGER_S = 60
 
@@ -60,7 +60,7 @@ class Forgetful:
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class Verifier:
     """A recipe that a route accepts, with its credentials, and the values that the route pins (`given`).
 
     `accounts` are those that log in here for a session that this recipe carries.
@@ -85,7 +85,7 @@ class Verified:
     secret: Secret | None = None
 
 
-class Refused(CallerError):
+class VerificationFailed(CallerError):
     """A request was not verified. `recipe` and `key` are what it claimed, as far as that could be read."""
 
     def __init__(self, reason: Reason, message: str, recipe: str, key: str | None) -> None:
@@ -94,7 +94,7 @@ class Refused(CallerError):
         self.key = key
 
 
-def verify(message: Message, checks: Sequence[Check], *, now_ns: int, replays: ReplayMemory) -> Verified:
+def verify(message: Message, checks: Sequence[Verifier], *, now_ns: int, replays: ReplayMemory) -> Verified:
     """Verify a request by the first recipe whose carriers it has. Raises CallerError, see `Reason`."""
     check, slots = _told(message, checks)
     recipe = check.recipe
@@ -107,12 +107,12 @@ def verify(message: Message, checks: Sequence[Check], *, now_ns: int, replays: R
         _check_replay(recipe, slots, replays, time_ns or now_ns, key or "")
     except CallerError as error:
         assert error.outcome.reason is not None
-        raise Refused(error.outcome.reason, error.outcome.message, recipe.name, key) from error
+        raise VerificationFailed(error.outcome.reason, error.outcome.message, recipe.name, key) from error
     shown = [name for name in slots if not isinstance(recipe.slots[name], SecretSlot | SignatureSlot)]
     return Verified(recipe.name, key, {name: slots[name] for name in shown}, secret)
 
 
-def _told(message: Message, checks: Sequence[Check]) -> tuple[Check, dict[str, str]]:
+def _told(message: Message, checks: Sequence[Verifier]) -> tuple[Verifier, dict[str, str]]:
     """Return the first check whose carriers parse. Of the refusals, the one that got furthest is raised."""
     furthest: CallerError | None = None
     for check in checks:
@@ -124,7 +124,7 @@ def _told(message: Message, checks: Sequence[Check]) -> tuple[Check, dict[str, s
     raise furthest or CallerError.of(Reason.MISSING_CREDENTIALS, "no recipe accepts this call")
 
 
-def _check_given(check: Check, slots: Mapping[str, str]) -> None:
+def _check_given(check: Verifier, slots: Mapping[str, str]) -> None:
     for name, slot in check.recipe.slots.items():
         pinned = check.pins.get(name)
         if not isinstance(slot, GivenSlot) or pinned is None or slots.get(name) == pinned:
@@ -183,7 +183,7 @@ def _check_chosen(recipe: Recipe, message: Message, slots: Mapping[str, str]) ->
 
 
 def _check_secret(
-    check: Check, message: Message, slots: Mapping[str, str], key: str | None, now_ns: int, replays: ReplayMemory
+    check: Verifier, message: Message, slots: Mapping[str, str], key: str | None, now_ns: int, replays: ReplayMemory
 ) -> tuple[str | None, Secret | None]:
     """Return the key of whoever proved to know a secret, and that secret where the key has it."""
     if check.recipe.signature is None:
@@ -204,14 +204,14 @@ def _check_secret(
 
 
 def _check_lone_secret(
-    check: Check, text: str, key: str | None, now_ns: int, replays: ReplayMemory
+    check: Verifier, text: str, key: str | None, now_ns: int, replays: ReplayMemory
 ) -> tuple[str | None, Secret | None]:
     """Compare a secret that travels as it is: alone, issued here, or beside the key that it belongs to."""
     if not check.recipe.needs_key:
         if check.keyring.holds(text):
             return None, None
-        account = account_of(text, check.accounts, now_ns=now_ns)
-        if account is None or replays.seen(ended(text)):
+        account = account_of_token(text, check.accounts, now_ns=now_ns)
+        if account is None or replays.seen(revocation_key(text)):
             _refuse(Reason.UNKNOWN_KEY, "what was presented is not known or has ended")
         return account.key, account.secret
     same = False

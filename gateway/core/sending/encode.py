@@ -10,11 +10,11 @@ from urllib.parse import quote
 from gateway.core.expression import EvaluationError
 from gateway.core.http.json import write_json, write_number
 from gateway.core.http.request import PublicUrl
-from gateway.core.http.unsigned import Draft
+from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import SpecError
-from gateway.core.outcome.outcome import Reason, Rejected
+from gateway.core.outcome.outcome import Reason, RejectedItem
 from gateway.core.points.decode import Item
-from gateway.core.sending.split import Encoder, fitting
+from gateway.core.sending.split import EncodeContext, split_to_fit
 from gateway.core.steps import Steps, finish
 from gateway.core.vendor.provider import CallForm, Provider
 from gateway.core.vendor.route import Target
@@ -41,7 +41,7 @@ class Call:
     """
 
     call_id: str
-    draft: Draft
+    draft: UnsignedRequest
     items: tuple[Item, ...]
     forms: tuple[Any, ...]
 
@@ -51,17 +51,17 @@ class Encoded:
     """The calls of a group, in the order of their first items, and the items too large for any call."""
 
     calls: tuple[Call, ...]
-    rejected: tuple[Rejected, ...] = ()
+    rejected: tuple[RejectedItem, ...] = ()
 
 
-def encode(target: Target, items: Sequence[Item], encoder: Encoder) -> Encoded:
-    """Do what `encode_steps` does, at once."""
-    return finish(encode_steps(target, items, encoder))
+def encode_calls(target: Target, items: Sequence[Item], encoder: EncodeContext) -> Encoded:
+    """Do what `encode_calls_steps` does, at once."""
+    return finish(encode_calls_steps(target, items, encoder))
 
 
-def encode_steps(target: Target, items: Sequence[Item], encoder: Encoder) -> Steps[Encoded]:
+def encode_calls_steps(target: Target, items: Sequence[Item], encoder: EncodeContext) -> Steps[Encoded]:
     """Build the calls that carry these items. Raises SpecError where the provider's expressions fail."""
-    groups = yield from group_steps(target, items, now_ns=encoder.now_ns)
+    groups = yield from group_items_steps(target, items, now_ns=encoder.now_ns)
     encoded = []
     for each in groups:
         encoded.append((yield from encode_group_steps(target, each, encoder)))
@@ -69,18 +69,18 @@ def encode_steps(target: Target, items: Sequence[Item], encoder: Encoder) -> Ste
     return Encoded(calls, tuple(rejected for each in encoded for rejected in each.rejected))
 
 
-def group(target: Target, items: Sequence[Item], *, now_ns: int) -> list[Group]:
-    """Do what `group_steps` does, at once."""
-    return finish(group_steps(target, items, now_ns=now_ns))
+def group_items(target: Target, items: Sequence[Item], *, now_ns: int) -> list[Group]:
+    """Do what `group_items_steps` does, at once."""
+    return finish(group_items_steps(target, items, now_ns=now_ns))
 
 
-def group_steps(target: Target, items: Sequence[Item], *, now_ns: int) -> Steps[list[Group]]:
+def group_items_steps(target: Target, items: Sequence[Item], *, now_ns: int) -> Steps[list[Group]]:
     """Sort items by their `group_by` values, in order of first appearance; a step for each item.
 
     Raises SpecError.
     """
     groups: dict[bytes, tuple[dict[str, Any], list[Item], list[Any]]] = {}
-    with told_as_fault_of(target.provider):
+    with spec_errors_of(target.provider):
         for item in items:
             yield False
             names = {**item.point.as_mapping(), "given": target.given, "now_ns": now_ns}
@@ -92,7 +92,7 @@ def group_steps(target: Target, items: Sequence[Item], *, now_ns: int) -> Steps[
     return [Group(key, shared, tuple(members), tuple(forms)) for key, (shared, members, forms) in groups.items()]
 
 
-def encode_group_steps(target: Target, members: Group, encoder: Encoder) -> Steps[Encoded]:
+def encode_group_steps(target: Target, members: Group, encoder: EncodeContext) -> Steps[Encoded]:
     """Build the calls that carry a group: as many points as one may hold, halved while it is too large.
 
     There is a step for each call that is built. Raises SpecError.
@@ -101,11 +101,11 @@ def encode_group_steps(target: Target, members: Group, encoder: Encoder) -> Step
     shared = {"given": target.given, "now_ns": encoder.now_ns, **members.shared}
     build = partial(_draft, target, shared)
     calls: list[Call] = []
-    rejected: list[Rejected] = []
-    with told_as_fault_of(target.provider):
+    rejected: list[RejectedItem] = []
+    with spec_errors_of(target.provider):
         for chunk in _chunks(list(zip(members.items, members.forms, strict=True)), limits.points):
             try:
-                for fit in fitting(chunk, build, encoder, max_bytes=limits.bytes):
+                for fit in split_to_fit(chunk, build, encoder, max_bytes=limits.bytes):
                     yield False
                     if fit is None:
                         continue
@@ -116,14 +116,14 @@ def encode_group_steps(target: Target, members: Group, encoder: Encoder) -> Step
                         continue
                     (lone,) = items
                     message = f"one data point takes more than the {limits.bytes} bytes of a call"
-                    rejected.append(Rejected(lone.index, Reason.TOO_LARGE, message, lone.item))
+                    rejected.append(RejectedItem(lone.index, Reason.TOO_LARGE, message, lone.item))
             except BadSegment as error:  # all of a group have the same path
-                rejected += [Rejected(item.index, Reason.BAD_FIELD, error.cause, item.item) for item, _ in chunk]
+                rejected += [RejectedItem(item.index, Reason.BAD_FIELD, error.cause, item.item) for item, _ in chunk]
     return Encoded(tuple(calls), tuple(rejected))
 
 
 @contextmanager
-def told_as_fault_of(provider: Provider) -> Iterator[None]:
+def spec_errors_of(provider: Provider) -> Iterator[None]:
     """Raise SpecError where the provider's expressions fail."""
     try:
         yield
@@ -145,17 +145,17 @@ def _chunks(formed: Sequence[Formed], size: int | None) -> Iterator[Sequence[For
         yield formed[start : start + size]
 
 
-def _draft(target: Target, shared: Mapping[str, Any], call_id: str, chunk: Sequence[Formed]) -> Draft:
+def _draft(target: Target, shared: Mapping[str, Any], call_id: str, chunk: Sequence[Formed]) -> UnsignedRequest:
     items, points = [built for _, built in chunk], [item.point.as_mapping() for item, _ in chunk]
-    return fill_in(target.form, target.url, {**shared, "call_id": call_id, "items": items, "points": points})
+    return build_request(target.form, target.url, {**shared, "call_id": call_id, "items": items, "points": points})
 
 
-def fill_in(form: CallForm, url: PublicUrl, names: Mapping[str, Any]) -> Draft:
+def build_request(form: CallForm, url: PublicUrl, names: Mapping[str, Any]) -> UnsignedRequest:
     """Build one call from its form. Raises EvaluationError or ValueError where the form's expressions fail."""
     headers = tuple((name, value) for name, text in form.headers if (value := text(names)) is not None)
     query = _parameters(form.query(names)) if form.query is not None else ()
     path = url.prefix + (form.path(names) or "/")
-    draft = Draft(form.method, url.scheme, url.host, path, query, headers)
+    draft = UnsignedRequest(form.method, url.scheme, url.host, path, query, headers)
     if form.json is not None:
         return replace(draft, body_kind="json", body=form.json(names))
     if form.form is not None:

@@ -1,13 +1,13 @@
 """The question that asks after a call whose answer was not the last word."""
 
-from gateway.core.http.unsigned import Draft
+from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.recipe.model import Recipe
 from gateway.core.vendor.route import Target
 
 
-def poll_draft(target: Target, path: str) -> Draft:
+def poll_request(target: Target, path: str) -> UnsignedRequest:
     """Return the question to the target's own host; `path` stands in the place of all that follows the host."""
-    return Draft("GET", target.scheme, target.host, path)
+    return UnsignedRequest("GET", target.scheme, target.host, path)
 
 
 def poll_recipe(target: Target) -> Recipe | None:

@@ -3,14 +3,14 @@
 from gateway.core.expression import EvaluationError
 from gateway.core.http.json import read_json
 from gateway.core.http.request import PublicUrl, Response, Secret
-from gateway.core.http.unsigned import Draft
+from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.http.url import split_url
 from gateway.core.outcome.errors import SpecError
 from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.sign import Fresh, Signed, sign
-from gateway.core.sending.encode import fill_in
+from gateway.core.sending.encode import build_request
 from gateway.core.vendor.provider import Login
 from gateway.core.vendor.route import Target
 
@@ -18,12 +18,14 @@ from gateway.core.vendor.route import Target
 NO_SESSION = Secret("0" * 32)
 
 
-def sign_call(target: Target, draft: Draft, fresh: Fresh, session: Secret | None = None) -> Signed:
+def sign_call(target: Target, draft: UnsignedRequest, fresh: Fresh, session: Secret | None = None) -> Signed:
     """Sign a report by the target's own recipe. Raises SpecError."""
     return sign_by(target.recipe, target, draft, fresh, session)
 
 
-def sign_by(recipe: Recipe | None, target: Target, draft: Draft, fresh: Fresh, session: Secret | None = None) -> Signed:
+def sign_by(
+    recipe: Recipe | None, target: Target, draft: UnsignedRequest, fresh: Fresh, session: Secret | None = None
+) -> Signed:
     """Sign any call to a target; without a recipe it goes as it is. Raises SpecError.
 
     `session` is what logging in gave, for a recipe that carries one.
@@ -39,11 +41,11 @@ def carries_session(target: Target, recipe: Recipe | None) -> bool:
     return target.login is not None and recipe is target.login.for_recipe
 
 
-def login_draft(target: Target, login: Login, *, now_ns: int, call_id: str) -> Draft:
+def login_request(target: Target, login: Login, *, now_ns: int, call_id: str) -> UnsignedRequest:
     """Return the call that logs in to a target, not yet signed. Raises SpecError."""
     names = {"given": target.given, "now_ns": now_ns, "call_id": call_id}
     try:
-        return fill_in(login.form, login_url(target, login), names)
+        return build_request(login.form, login_url(target, login), names)
     except (EvaluationError, ValueError) as error:
         raise SpecError.of(Reason.INTERNAL, f"{target.provider.name}: logging in: {error}") from error
 

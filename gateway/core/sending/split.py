@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from gateway.core.http.unsigned import Draft
+from gateway.core.http.unsigned import UnsignedRequest
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Encoder:
+class EncodeContext:
     """What building a call depends on beside what travels in it: the clock, a new id for each, and a way to measure.
 
     `size_of` gives the bytes of a call's body as it will be sent, its signature in place.
@@ -18,16 +18,16 @@ class Encoder:
 
     now_ns: int
     new_call_id: Callable[[], str]
-    size_of: Callable[[Draft], int]
+    size_of: Callable[[UnsignedRequest], int]
 
 
-def fitting(
+def split_to_fit(
     parts: Sequence[T],
-    build: Callable[[str, Sequence[T]], Draft],
-    encoder: Encoder,
+    build: Callable[[str, Sequence[T]], UnsignedRequest],
+    encoder: EncodeContext,
     *,
     max_bytes: int | None,
-) -> Iterator[tuple[str, Draft | None, Sequence[T]] | None]:
+) -> Iterator[tuple[str, UnsignedRequest | None, Sequence[T]] | None]:
     """Yield each call by its id, and the parts that travel in it; a lone part that is too large for any has no call.
 
     None stands for a call that was built and is too large.
@@ -42,4 +42,4 @@ def fitting(
         yield None
         middle = len(parts) // 2
         for half in (parts[:middle], parts[middle:]):
-            yield from fitting(half, build, encoder, max_bytes=max_bytes)
+            yield from split_to_fit(half, build, encoder, max_bytes=max_bytes)

@@ -6,20 +6,20 @@ from gateway.core.http.received import Message
 from gateway.core.http.request import Response, Secret
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
-from gateway.core.outcome.reply import reply_by
-from gateway.core.pipeline import identify, request_names
+from gateway.core.outcome.reply import build_local_reply
+from gateway.core.pipeline import identify_caller, request_names
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.verify import ReplayMemory, Verified
 from gateway.core.vendor.provider import LocalCall
 from gateway.core.vendor.route import Source
-from gateway.core.vendor.routing import Match
-from gateway.core.vendor.session_tokens import account_of, ended, expiry_ns, issue
+from gateway.core.vendor.routing import RouteMatch
+from gateway.core.vendor.session_tokens import account_of_token, issue_token, revocation_key, token_expiry_ns
 
 _ANYBODY = Credential(Secret(""))
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class RequestContext:
     """What an answer depends on beside the request: the clock, 16 random bytes, our own id for the request."""
 
     now_ns: int
@@ -28,21 +28,27 @@ class Moment:
 
 
 def answer_local_call(
-    match: Match, call: LocalCall, message: Message, moment: Moment, replays: ReplayMemory, *, peer: str | None = None
+    match: RouteMatch,
+    call: LocalCall,
+    message: Message,
+    moment: RequestContext,
+    replays: ReplayMemory,
+    *,
+    peer: str | None = None,
 ) -> Response:
     """Verify the call, issue or end a session where it says so, and reply. Raises CallerError."""
     source = match.route.source
     checks = source.local_checks[match.form.name if match.form else ""]
-    who = identify(source, checks, message, now_ns=moment.now_ns, replays=replays, peer=peer)
+    who = identify_caller(source, checks, message, now_ns=moment.now_ns, replays=replays, peer=peer)
     names = request_names(match, message, who) | {"request_id": moment.request_id, "token": None, "expires_ns": None}
     if call.issues is not None:
         account = _account(source, call.issues, who)
-        names["token"], names["expires_ns"] = issue(
+        names["token"], names["expires_ns"] = issue_token(
             account, now_ns=moment.now_ns, lifetime_s=call.lifetime_s, entropy=moment.entropy
         )
     if call.ends is not None:
         _end(source, call.ends, match.captured.get("token", ""), moment.now_ns, replays)
-    return reply_by(call.reply, names, moment.request_id)
+    return build_local_reply(call.reply, names, moment.request_id)
 
 
 def _account(source: Source, recipe: str, who: Verified) -> Credential:
@@ -64,6 +70,6 @@ def _account(source: Source, recipe: str, who: Verified) -> Credential:
 def _end(source: Source, recipe: str, token: str, now_ns: int, replays: ReplayMemory) -> None:
     """Remember that a session has ended; only one that was issued here and still lives is worth the memory."""
     for check in source.checks or ():
-        account = account_of(token, check.accounts, now_ns=now_ns) if check.recipe.name == recipe else None
+        account = account_of_token(token, check.accounts, now_ns=now_ns) if check.recipe.name == recipe else None
         if account is not None:
-            replays.remember(ended(token), expiry_ns(token), owner=account.key or "")
+            replays.remember(revocation_key(token), token_expiry_ns(token), owner=account.key or "")

@@ -12,7 +12,7 @@ KEY = "key"
 
 
 @dataclass(frozen=True, slots=True)
-class Conditions:
+class RequestMatcher:
     """Each subject maps to the patterns of which one must fit its value; `*` in a pattern stands for any text.
 
     Subjects: `host`, `type` (the media type), `key` (the key id that the request claims), `header.NAME`, `query.NAME`.
@@ -29,7 +29,7 @@ class Conditions:
                 return f"{_in_words(subject)} {found}, and {' or '.join(map(repr, patterns))} is expected"
         return None
 
-    def exclude(self, other: "Conditions") -> bool:
+    def is_disjoint_from(self, other: "RequestMatcher") -> bool:
         """Tell whether no request can meet both."""
         shared = self.tests.keys() & other.tests.keys()
         return any(
@@ -37,17 +37,17 @@ class Conditions:
             for subject in shared
         )
 
-    def sharpen(self, other: "Conditions") -> bool:
+    def is_stricter_than(self, other: "RequestMatcher") -> bool:
         """Tell whether these are the other's and more."""
         return self.tests.keys() > other.tests.keys() and all(
             self.tests[subject] == patterns for subject, patterns in other.tests.items()
         )
 
-    def __and__(self, other: "Conditions") -> "Conditions":
-        return Conditions({**self.tests, **other.tests})
+    def __and__(self, other: "RequestMatcher") -> "RequestMatcher":
+        return RequestMatcher({**self.tests, **other.tests})
 
 
-ANY_REQUEST = Conditions()
+ANY_REQUEST = RequestMatcher()
 
 
 def fits(pattern: str, value: str) -> bool:

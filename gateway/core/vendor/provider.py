@@ -12,7 +12,7 @@ from gateway.core.points.rules import Rule
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.model import Recipe
 from gateway.core.sending.rate_limit import UNPACED, Pace
-from gateway.core.vendor.matching import ANY_REQUEST, Conditions
+from gateway.core.vendor.matching import ANY_REQUEST, RequestMatcher
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +29,11 @@ class RequestMatch:
     body: BodyKind
     input: Expression | None
     local_call: "LocalCall | None" = None
-    match: Conditions = ANY_REQUEST
+    match: RequestMatcher = ANY_REQUEST
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class RejectRule:
     """A condition that rejects a report (`reject_report`) or one item (`reject_item`)."""
 
     when: Expression
@@ -116,8 +116,8 @@ class Receive:
 
     requests: tuple[RequestMatch, ...]
     verify: tuple[Recipe, ...]
-    reject_report: tuple[Refusal, ...]
-    reject_item: tuple[Refusal, ...]
+    reject_report: tuple[RejectRule, ...]
+    reject_item: tuple[RejectRule, ...]
     each: tuple[Level, ...]
     point: tuple[PointField, ...]
     allow_empty: bool
@@ -143,7 +143,7 @@ class CallForm:
 
 
 @dataclass(frozen=True, slots=True)
-class RejectedRule:
+class RejectedItemsRule:
     """Where an answer names the items that were refused: `each` gives a list, whose elements the others see.
 
     `index` counts the items of the call from 0; `same` is what the item's form holds.
@@ -170,7 +170,7 @@ class OutcomeRule:
     prefixes: tuple[tuple[str, Code], ...]
     poll: Expression | None
     message: Expression | None
-    rejected: RejectedRule | None = None
+    rejected: RejectedItemsRule | None = None
     on_failure: OnFailure | None = None
 
 

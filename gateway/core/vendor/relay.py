@@ -7,15 +7,15 @@ from typing import Any
 from gateway.core.expression import EvaluationError
 from gateway.core.http.received import Message
 from gateway.core.http.request import Headers, Response
-from gateway.core.http.unsigned import Draft
-from gateway.core.outcome.classify import judge
+from gateway.core.http.unsigned import UnsignedRequest
+from gateway.core.outcome.classify import classify
 from gateway.core.outcome.errors import CallerError, SpecError
 from gateway.core.outcome.outcome import Outcome, Reason
 from gateway.core.pipeline import admit
 from gateway.core.recipe.verify import ReplayMemory, Verified
-from gateway.core.sending.encode import fill_in
+from gateway.core.sending.encode import build_request
 from gateway.core.vendor.route import Target
-from gateway.core.vendor.routing import Match
+from gateway.core.vendor.routing import RouteMatch
 
 # RFC 9110, section 7.6.1: these speak of one connection, as do those that `Connection` names. Trailers are not passed
 # on, and the length is framed anew.
@@ -25,7 +25,7 @@ _HOP_BY_HOP = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Relayed:
+class RelayedRequest:
     """A request that was admitted, and the call, not yet signed, that takes its place.
 
     `names` are what expressions about the request see.
@@ -33,12 +33,12 @@ class Relayed:
 
     who: Verified
     names: Mapping[str, Any]
-    draft: Draft
+    draft: UnsignedRequest
 
 
-def relay(
-    match: Match, message: Message, *, now_ns: int, call_id: str, replays: ReplayMemory, peer: str | None = None
-) -> Relayed:
+def receive_relayed(
+    match: RouteMatch, message: Message, *, now_ns: int, call_id: str, replays: ReplayMemory, peer: str | None = None
+) -> RelayedRequest:
     """Verify a request and build the call that takes its place. Raises CallerError or SpecError.
 
     In the call, `given` are those that the route states for its target, then what the path captured, then the defaults
@@ -49,18 +49,18 @@ def relay(
     captured = {name: value for name, value in match.captured.items() if name not in target.stated}
     own = {"given": {**target.given, **captured}, "now_ns": now_ns, "call_id": call_id}
     try:
-        draft = fill_in(target.form, target.url, {**names, **own})
+        draft = build_request(target.form, target.url, {**names, **own})
     except EvaluationError as error:
         # All that the expression sees is the request, so that it is the request which does not fit.
         raise CallerError.of(Reason.BAD_FIELD, f"the request cannot be passed on: {error.cause}") from error
     except ValueError as error:
         raise SpecError.of(Reason.INTERNAL, f"{target.provider.name}: {error}") from error
-    return Relayed(who, names, draft)
+    return RelayedRequest(who, names, draft)
 
 
-def outcome_of(target: Target, status: int, headers: Headers) -> Outcome:
+def outcome_of_relayed(target: Target, status: int, headers: Headers) -> Outcome:
     """Return what an answer means for log and metrics, in B's own terms; the caller gets the answer itself."""
-    return judge(target.send.outcome, Response(status, headers), {}).outcome
+    return classify(target.send.outcome, Response(status, headers), {}).outcome
 
 
 def passed_headers(headers: Headers, request_id: str) -> Headers:

@@ -7,13 +7,13 @@ from ssl import SSLContext
 from typing import Any, Literal
 
 from gateway.core.expression import Expression
-from gateway.core.http.received import USUAL, Caps
+from gateway.core.http.received import DEFAULT_CAPS, Caps
 from gateway.core.http.request import STATISTICS, PublicUrl, Secret
 from gateway.core.points.rules import Rule
 from gateway.core.recipe.keyring import Credential, digest_of
 from gateway.core.recipe.model import Recipe
-from gateway.core.recipe.verify import Check
-from gateway.core.vendor.matching import ANY_REQUEST, Conditions
+from gateway.core.recipe.verify import Verifier
+from gateway.core.vendor.matching import ANY_REQUEST, RequestMatcher
 from gateway.core.vendor.provider import UNLIMITED, CallForm, Limits, Login, Provider, Receive, Send
 
 Network = IPv4Network | IPv6Network
@@ -33,18 +33,18 @@ class Source:
 
     provider: Provider
     receive: Receive
-    checks: tuple[Check, ...] | None
+    checks: tuple[Verifier, ...] | None
     given: Mapping[str, Any]
     rules: tuple[Rule, ...]
     pins: Mapping[str, str] = field(default_factory=dict)
-    local_checks: Mapping[str, tuple[Check, ...] | None] = field(default_factory=dict)
+    local_checks: Mapping[str, tuple[Verifier, ...] | None] = field(default_factory=dict)
     networks: tuple[Network, ...] | None = None
-    match: Conditions = ANY_REQUEST
+    match: RequestMatcher = ANY_REQUEST
     path: str = ""
     public_url: PublicUrl | None = None
     hide_unknown_keys: bool = False
     max_body_bytes: int = 1_048_576
-    caps: Caps = USUAL
+    caps: Caps = DEFAULT_CAPS
     read_timeout_s: float = 10
 
     def admits(self, peer: str) -> bool:

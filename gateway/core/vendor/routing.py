@@ -11,7 +11,7 @@ from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason, failure
 from gateway.core.recipe.carriers import read_slots
 from gateway.core.recipe.model import KeySlot
-from gateway.core.vendor.matching import KEY, Conditions, fits
+from gateway.core.vendor.matching import KEY, RequestMatcher, fits
 from gateway.core.vendor.provider import RequestMatch
 from gateway.core.vendor.route import Route, Source
 
@@ -19,7 +19,7 @@ _CAPTURE = re.compile(r"\\\{([A-Za-z_]\w*)\\\}")
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
+class RouteMatch:
     """The route of a request, the form of call it is, and what its path captured.
 
     `form` is None where the route has the path, and no call of that method, or none whose conditions the request meets.
@@ -31,7 +31,7 @@ class Match:
     form: RequestMatch | None
     captured: Mapping[str, str]
     allow: tuple[str, ...] = ()
-    others: "tuple[Match, ...]" = ()
+    others: "tuple[RouteMatch, ...]" = ()
     unmet: str = ""
 
     def read(self, request: Request) -> Message:
@@ -57,7 +57,7 @@ class _Listening:
 
     route: Route
     form: RequestMatch
-    conditions: Conditions
+    conditions: RequestMatcher
     pattern: re.Pattern[str] | None
 
 
@@ -75,25 +75,25 @@ class Snapshot:
     def route_named(self, name: str) -> Route | None:
         return next((route for route in self.routes if route.name == name), None)
 
-    def match(self, request: Request) -> Match | None:
+    def match(self, request: Request) -> RouteMatch | None:
         """Find the route by the head of a request; None when no route has its path."""
-        unfit: list[tuple[str, Match]] = []
-        found: list[Match] = []
+        unfit: list[tuple[str, RouteMatch]] = []
+        found: list[RouteMatch] = []
         for listening, captured in self._candidates(request):
             route, form = listening.route, listening.form
             if any(route.source.pins.get(name, value) != value for name, value in captured.items()):
                 continue
             unmet = listening.conditions.unmet(request) if form.method == request.method else ""
             if unmet is not None:
-                unfit.append((form.method, Match(route, None, captured, unmet=unmet)))
+                unfit.append((form.method, RouteMatch(route, None, captured, unmet=unmet)))
                 continue
-            found.append(Match(route, form, captured))
+            found.append(RouteMatch(route, form, captured))
             if KEY not in route.source.match.tests:
                 break
         if not found:
             return _unfit(request.method, unfit)
         first, *others = found
-        return Match(first.route, first.form, first.captured, others=tuple(others)) if others else first
+        return RouteMatch(first.route, first.form, first.captured, others=tuple(others)) if others else first
 
     def _candidates(self, request: Request) -> Iterator[tuple[_Listening, Mapping[str, str]]]:
         path, host = request.path, request.host.lower()
@@ -110,7 +110,7 @@ class Snapshot:
                 yield listening, {name: unquote(value) for name, value in match.groupdict().items()}
 
 
-def _unfit(method: str, unfit: Sequence[tuple[str, Match]]) -> Match | None:
+def _unfit(method: str, unfit: Sequence[tuple[str, RouteMatch]]) -> RouteMatch | None:
     """Of calls that have the path and do not fit, return the first of that method, else the first of all."""
     of_method = [match for known, match in unfit if known == method]
     if of_method or not unfit:
@@ -118,7 +118,7 @@ def _unfit(method: str, unfit: Sequence[tuple[str, Match]]) -> Match | None:
     return replace(unfit[0][1], allow=tuple(sorted({known for known, _ in unfit})))
 
 
-def by_key(match: Match, message: Message) -> Match:
+def choose_by_key_id(match: RouteMatch, message: Message) -> RouteMatch:
     """Choose among matches that the key tells apart; where no route has the key that is claimed, the first stays."""
     for each in (match, *match.others) if match.others else ():
         patterns = each.route.source.match.tests.get(KEY)
@@ -160,15 +160,15 @@ def make_snapshot(routes: Sequence[Route]) -> Snapshot:
     return Snapshot(tuple(routes), fixed, tuple(capturing))
 
 
-def overlap(one: Route, other: Route) -> RequestMatch | None:
+def indistinguishable_call(one: Route, other: Route) -> RequestMatch | None:
     """Return a call of the second route that cannot be told from one of the first, if there is any."""
     mine, theirs = one.source.match, other.source.match
-    if mine.sharpen(theirs) or theirs.sharpen(mine):
+    if mine.is_stricter_than(theirs) or theirs.is_stricter_than(mine):
         return None
     for call in one.source.receive.requests:
         for form in other.source.receive.requests:
             same = call.method == form.method and _shape(one, call) == _shape(other, form)
-            if same and not (call.match & mine).exclude(form.match & theirs):
+            if same and not (call.match & mine).is_disjoint_from(form.match & theirs):
                 return form
     return None
 
@@ -184,6 +184,6 @@ def _shape(route: Route, form: RequestMatch) -> str:
     return re.sub(r"\{(\w+)\}", lambda match: route.source.pins.get(match[1], "{}"), path)
 
 
-def _fixed_hosts(conditions: Conditions) -> tuple[str, ...]:
+def _fixed_hosts(conditions: RequestMatcher) -> tuple[str, ...]:
     hosts = conditions.tests.get("host", ())
     return hosts if hosts and not any("*" in host for host in hosts) else ("",)

@@ -1,7 +1,7 @@
 """Sessions that the gateway issues in a vendor's place: they carry their own proof, so that nothing is stored.
 
 A token is 32 random hex digits, 8 of its expiry, 8 that tell the account, and 32 of an HMAC under the account's secret.
-It survives a restart, and every worker knows it. That one was ended early is remembered, see `ended`.
+It survives a restart, and every worker knows it. That one was ended early is remembered, see `revocation_key`.
 """
 
 import hashlib
@@ -28,14 +28,14 @@ def make_accounts(credentials: Iterable[Credential]) -> Accounts:
     return accounts
 
 
-def issue(credential: Credential, *, now_ns: int, lifetime_s: float, entropy: bytes) -> tuple[str, int]:
+def issue_token(credential: Credential, *, now_ns: int, lifetime_s: float, entropy: bytes) -> tuple[str, int]:
     """Return a token for an account, from 16 random bytes, and when it ends, in nanoseconds."""
     expires_s = now_ns // NS + int(lifetime_s)
     signed = f"{entropy.hex()}{expires_s:08x}{_mark(credential.key or '')}"
     return signed + _mac(signed, credential.secret), expires_s * NS
 
 
-def account_of(token: str, accounts: Accounts, *, now_ns: int) -> Credential | None:
+def account_of_token(token: str, accounts: Accounts, *, now_ns: int) -> Credential | None:
     """Return the account that a token was issued to; None for a token of nobody's, or one that has ended."""
     parts = _TOKEN.fullmatch(token)
     if parts is None or int(parts[2], 16) * NS <= now_ns:
@@ -46,12 +46,12 @@ def account_of(token: str, accounts: Accounts, *, now_ns: int) -> Credential | N
     return None
 
 
-def ended(token: str) -> tuple[str, ...]:
+def revocation_key(token: str) -> tuple[str, ...]:
     """Return what is remembered of a token that was ended: not the token itself."""
     return ("ended", hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest())
 
 
-def expiry_ns(token: str) -> int:
+def token_expiry_ns(token: str) -> int:
     """Return when a token that was issued here ends by itself."""
     parts = _TOKEN.fullmatch(token)
     return int(parts[2], 16) * NS if parts else 0

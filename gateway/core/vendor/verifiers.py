@@ -4,14 +4,14 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.model import Recipe
-from gateway.core.recipe.verify import Check
+from gateway.core.recipe.verify import Verifier
 from gateway.core.vendor.provider import Receive
 from gateway.core.vendor.session_tokens import make_accounts
 
 
-def make_checks(
+def make_verifiers(
     receive: Receive, recipes: Iterable[Recipe], credentials: Sequence[Credential], pins: Mapping[str, str]
-) -> tuple[Check, ...]:
+) -> tuple[Verifier, ...]:
     """Return a check for each recipe that a credential serves, or that a session issued here may be carried by."""
     checks = []
     for recipe in recipes:
@@ -19,7 +19,7 @@ def make_checks(
         logins = _logins(receive, recipe)
         accounts = [each for each in credentials if any(each.serves(login) for login in logins)]
         if fitting or accounts:
-            checks.append(Check(recipe, make_keyring(fitting), pins, make_accounts(accounts)))
+            checks.append(Verifier(recipe, make_keyring(fitting), pins, make_accounts(accounts)))
     return tuple(checks)
 
 

@@ -5,7 +5,7 @@
 `schema` open the file, `salvage` mends it, `folder` names and locks what lies on disk.
 """
 
-from gateway.core.queue_view import Depth, Destination, State, Stats, StoredPoint
+from gateway.core.queue_view import Depth, Destination, QueueStats, State, StoredPoint
 from gateway.delivery.queue.folder import CannotOpen, Held
 from gateway.delivery.queue.records import LeasedPoint, Limits, NewPoint
 from gateway.delivery.queue.store import Store
@@ -18,8 +18,8 @@ __all__ = [
     "LeasedPoint",
     "Limits",
     "NewPoint",
+    "QueueStats",
     "State",
-    "Stats",
     "Store",
     "StoredPoint",
 ]

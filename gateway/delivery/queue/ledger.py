@@ -16,7 +16,7 @@ import structlog
 from gateway.core.moments import NS
 from gateway.core.outcome.errors import UpstreamError
 from gateway.core.outcome.outcome import Reason
-from gateway.core.queue_view import Depth, Destination, Failing, State, StoredPoint
+from gateway.core.queue_view import Depth, Destination, LastFailure, State, StoredPoint
 from gateway.delivery.queue import listing
 from gateway.delivery.queue.free_space import FreeSpace
 from gateway.delivery.queue.records import LeasedPoint, Limits, Row, read_point
@@ -296,7 +296,7 @@ class Ledger:
             dead_letter=self._tally.points[number, DEAD_LETTER],
             bytes=self._tally.bytes_of(number),
             oldest_ns=self._oldest_ns(number),
-            failing=None if postponed is None else Failing(*postponed),
+            failing=None if postponed is None else LastFailure(*postponed),
         )
 
     def _oldest_ns(self, number: int) -> int | None:

@@ -3,10 +3,10 @@
 import time
 from collections.abc import Callable
 
-from gateway.core.outcome.combine import fold
+from gateway.core.outcome.combine import combine_outcomes
 from gateway.core.outcome.outcome import Outcome
-from gateway.core.pipeline import Accepted
-from gateway.core.sending.encode import encode_steps
+from gateway.core.pipeline import AcceptedReport
+from gateway.core.sending.encode import encode_calls_steps
 from gateway.core.vendor.route import Target
 from gateway.delivery.courier import encoder_for
 from gateway.delivery.queue import Destination, NewPoint, Store
@@ -21,12 +21,12 @@ class Queued:
         self._turns = turns or Turns()
         self._wake = wake
 
-    async def deliver(self, route: str, target: Target, accepted: Accepted, request_id: str) -> Outcome:
+    async def deliver(self, route: str, target: Target, accepted: AcceptedReport, request_id: str) -> Outcome:
         """Return what the reporter is told. Raises GatewayError where the points cannot be kept, or built."""
         now_ns = time.time_ns()
         destination = Destination(route, target.name)
         # Built once as a check: what could never be sent is refused while somebody waits to hear it.
-        encoded = await self._turns.take(encode_steps(target, accepted.items, encoder_for(target)))
+        encoded = await self._turns.take(encode_calls_steps(target, accepted.items, encoder_for(target)))
         refused = encoded.rejected
         too_large = {each.index for each in refused}
         await self._store.append(
@@ -43,4 +43,4 @@ class Queued:
             ]
         )
         self._wake(destination)
-        return fold(accepted, [], refused)
+        return combine_outcomes(accepted, [], refused)

@@ -13,7 +13,7 @@ from typing import Any, Self, TypeVar
 
 from gateway.core.outcome.errors import CallerError, UpstreamError
 from gateway.core.outcome.outcome import Reason
-from gateway.core.queue_view import Destination, State, Stats, StoredPoint
+from gateway.core.queue_view import Destination, QueueStats, State, StoredPoint
 from gateway.delivery.queue.database import Synchronous, open_database
 from gateway.delivery.queue.folder import CannotOpen, Folder, write_ahead_log
 from gateway.delivery.queue.free_space import FreeSpace
@@ -153,9 +153,9 @@ class Store:
     async def point(self, point_id: int) -> StoredPoint | None:
         return await self._ask(lambda ledger: ledger.point(point_id)) if _possible([point_id]) else None
 
-    async def stats(self) -> Stats:
+    async def stats(self) -> QueueStats:
         """Return what is in the store; it costs one look at an index for each destination."""
-        return await self._ask(lambda ledger: Stats(ledger.depths(), ledger.commits, self._writer.failure))
+        return await self._ask(lambda ledger: QueueStats(ledger.depths(), ledger.commits, self._writer.failure))
 
     async def _change_each(self, ids: Collection[int], change: Callable[..., int]) -> int:
         """Change points some at a time, so that reports come in between."""

@@ -17,12 +17,12 @@ import structlog
 from gateway.core.moments import NS
 from gateway.core.outcome.errors import GatewayError
 from gateway.core.outcome.outcome import Outcome, Reason, failure
-from gateway.core.outcome.settlement import verdict_on
+from gateway.core.outcome.settlement import settlement_of
 from gateway.core.points.decode import Item
 from gateway.core.points.rules import Dropped, Violation, apply_rules
 from gateway.core.sending.breaker import DOUBTFUL
-from gateway.core.sending.coalesce import UNPARTED
-from gateway.core.sending.encode import group, group_steps
+from gateway.core.sending.coalesce import NOT_ISOLATED
+from gateway.core.sending.encode import group_items, group_items_steps
 from gateway.core.steps import Steps
 from gateway.core.vendor.route import Target
 from gateway.delivery.dispatch import MAX_CALLS_OF_A_GROUP, Dispatcher, Parcel
@@ -145,7 +145,7 @@ class Worker:
             try:
                 point = apply_rules(target.rules, stored.point, now_ns=now_ns)
                 item = Item(at, None, point)
-                group(target, [item], now_ns=now_ns)
+                group_items(target, [item], now_ns=now_ns)
             except (Violation, Dropped, GatewayError) as error:
                 self._dead_letter(lot, [stored], _outcome_of(error))
                 continue
@@ -153,18 +153,18 @@ class Worker:
         settle = partial(self._settle, lot)
         parcels = []
         for report_id, items in reports.items():
-            groups = yield from group_steps(target, items, now_ns=now_ns)
+            groups = yield from group_items_steps(target, items, now_ns=now_ns)
             parcels += [Parcel(each, report_id, None, settle) for each in groups]
         return parcels
 
     def _settle(self, lot: "_Lot", items: Sequence[Item], outcome: Outcome) -> None:
         """Give points back by what became of them, at once: who dies before that, sends them again."""
-        if outcome == UNPARTED:
+        if outcome == NOT_ISOLATED:
             return  # given back as they are: of those that travelled with them, some have been found
         refused = {each.index: each for each in outcome.rejected}
         rest = [item for item in items if not refused or item.index in refused]
         taken = [lot.points[item.index] for item in items if refused and item.index not in refused]
-        verdict = verdict_on(outcome)
+        verdict = settlement_of(outcome)
         lot.answered = lot.answered or bool(taken) or verdict != "postpone"
         if verdict == "ack":
             taken += [lot.points[item.index] for item in rest]

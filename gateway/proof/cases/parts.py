@@ -6,16 +6,16 @@ from typing import Any
 from gateway.core.http.json import read_json, write_json
 from gateway.core.http.received import as_map
 from gateway.core.http.request import Response
-from gateway.core.http.unsigned import Draft
-from gateway.core.outcome.classify import Judged
-from gateway.core.outcome.outcome import CODE_OF, Code, Outcome, Reason, Rejected
+from gateway.core.http.unsigned import UnsignedRequest
+from gateway.core.outcome.classify import Classified
+from gateway.core.outcome.outcome import CODE_OF, Code, Outcome, Reason, RejectedItem
 
 
 class Mismatch(Exception):
     """A case cannot go on: a stage failed where the case expects it to work, or a part of the case is no good."""
 
 
-def draft_parts(draft: Draft) -> dict[str, Any]:
+def draft_parts(draft: UnsignedRequest) -> dict[str, Any]:
     parts: dict[str, Any] = {
         "method": draft.method,
         "url": f"{draft.scheme}://{draft.host}",
@@ -61,7 +61,7 @@ def outcome_parts(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def judged_parts(judged: Judged) -> dict[str, Any]:
+def judged_parts(judged: Classified) -> dict[str, Any]:
     """Return an answer's own outcome, the items as it names them, and where to poll."""
     named = [{"index": each.index, "same": each.same, "message": each.message} for each in judged.named]
     return outcome_parts(judged.outcome) | {"rejected": named, "poll": judged.poll}
@@ -72,7 +72,7 @@ def stated_outcome(stated: Mapping[str, Any]) -> Outcome:
         reason = Reason(stated["reason"]) if "reason" in stated else None
         code = Code(stated["code"]) if "code" in stated else CODE_OF[reason] if reason else Code.OK
         rejected = tuple(
-            Rejected(each["index"], Reason(each["reason"]), each.get("message", ""), each.get("item"))
+            RejectedItem(each["index"], Reason(each["reason"]), each.get("message", ""), each.get("item"))
             for each in stated.get("rejected", ())
         )
     except (KeyError, ValueError) as error:

@@ -8,14 +8,14 @@ from gateway.core.http.received import Message
 from gateway.core.http.request import PublicUrl, Request, Secret
 from gateway.core.moments import NS
 from gateway.core.outcome.errors import CallerError
-from gateway.core.pipeline import identify
+from gateway.core.pipeline import identify_caller
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.sign import Fresh, sign, to_draft
-from gateway.core.recipe.verify import Check, Forgetful, Verified
+from gateway.core.recipe.verify import Forgetful, Verified, Verifier
 from gateway.core.vendor.route import Route
-from gateway.core.vendor.routing import Match, make_snapshot
-from gateway.core.vendor.session_tokens import issue
+from gateway.core.vendor.routing import RouteMatch, make_snapshot
+from gateway.core.vendor.session_tokens import issue_token
 
 DAY_S = 86_400
 # A whole number that may be a time since 2001: seconds, milliseconds, microseconds or nanoseconds.
@@ -45,7 +45,7 @@ def make_anew(request: Request, route: Route, *, then_ns: int, fresh: Fresh, add
     if match is None or match.form is None:
         return Anew(moved)
     try:
-        who = identify(
+        who = identify_caller(
             route.source,
             route.source.checks,
             match.read(request),
@@ -58,7 +58,7 @@ def make_anew(request: Request, route: Route, *, then_ns: int, fresh: Fresh, add
     return _signed_anew(moved, match, who, fresh)
 
 
-def _signed_anew(request: Request, match: Match, who: Verified, fresh: Fresh) -> Anew:
+def _signed_anew(request: Request, match: RouteMatch, who: Verified, fresh: Fresh) -> Anew:
     source = match.route.source
     check = next((check for check in source.checks or () if check.recipe.name == who.recipe), None)
     credential = None if check is None else _credential(check, who, fresh)
@@ -71,7 +71,7 @@ def _signed_anew(request: Request, match: Match, who: Verified, fresh: Fresh) ->
     return Anew(signed if url is None else _behind(signed, url, request.host), recipe)
 
 
-def _credential(check: Check, who: Verified, fresh: Fresh) -> Credential | None:
+def _credential(check: Verifier, who: Verified, fresh: Fresh) -> Credential | None:
     """Return what signs the request again: the key, or a new session of the account; None where nothing expires."""
     if who.secret is None:
         return None
@@ -79,7 +79,7 @@ def _credential(check: Check, who: Verified, fresh: Fresh) -> Credential | None:
         return Credential(who.secret, who.key)
     for account in (account for accounts in check.accounts.values() for account in accounts):
         if (account.key, account.secret) == (who.key, who.secret):
-            token, _ = issue(account, now_ns=fresh.now_ns, lifetime_s=SESSION_S, entropy=fresh.entropy)
+            token, _ = issue_token(account, now_ns=fresh.now_ns, lifetime_s=SESSION_S, entropy=fresh.entropy)
             return Credential(Secret(token))
     return None
 

@@ -8,28 +8,28 @@ from typing import Any
 from gateway.core.http.received import Message
 from gateway.core.http.request import DataPoint, Request, Response, Secret
 from gateway.core.http.text import read_raw
-from gateway.core.http.unsigned import Draft
-from gateway.core.outcome.classify import Judged, judge
-from gateway.core.outcome.combine import fold
+from gateway.core.http.unsigned import UnsignedRequest
+from gateway.core.outcome.classify import Classified, classify
+from gateway.core.outcome.combine import combine_outcomes
 from gateway.core.outcome.errors import GatewayError
 from gateway.core.outcome.outcome import Code, Outcome
-from gateway.core.outcome.rejections import blame
-from gateway.core.outcome.reply import reply
-from gateway.core.pipeline import ANYONE, Accepted, accept, reply_names
+from gateway.core.outcome.rejections import map_rejections
+from gateway.core.outcome.reply import build_reply
+from gateway.core.pipeline import ANONYMOUS, AcceptedReport, receive_report, reply_names
 from gateway.core.points.decode import Item, read_point
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.sign import Fresh, sign
-from gateway.core.recipe.verify import Check, Forgetful
-from gateway.core.sending.declare import first_calls
-from gateway.core.sending.encode import Call, encode
-from gateway.core.sending.sign import login_draft, login_token
-from gateway.core.sending.split import Encoder
-from gateway.core.vendor.local_calls import Moment, answer_local_call
+from gateway.core.recipe.verify import Forgetful, Verifier
+from gateway.core.sending.declare import calls_with_declarations
+from gateway.core.sending.encode import Call, encode_calls
+from gateway.core.sending.sign import login_request, login_token
+from gateway.core.sending.split import EncodeContext
+from gateway.core.vendor.local_calls import RequestContext, answer_local_call
 from gateway.core.vendor.provider import RequestMatch
-from gateway.core.vendor.relay import Relayed, outcome_of, passed_headers, relay
+from gateway.core.vendor.relay import RelayedRequest, outcome_of_relayed, passed_headers, receive_relayed
 from gateway.core.vendor.route import Route
-from gateway.core.vendor.routing import Match, make_snapshot
-from gateway.core.vendor.session_tokens import issue
+from gateway.core.vendor.routing import RouteMatch, make_snapshot
+from gateway.core.vendor.session_tokens import issue_token
 from gateway.proof.cases.differences import differences
 from gateway.proof.cases.parts import (
     Mismatch,
@@ -91,10 +91,10 @@ def case_request(case: Case, route: Route) -> Request:
         raise Mismatch(f"request: {error.outcome.message}") from error
 
 
-def _draft(parts: Mapping[str, Any], form: RequestMatch, given: Mapping[str, str]) -> Draft:
+def _draft(parts: Mapping[str, Any], form: RequestMatch, given: Mapping[str, str]) -> UnsignedRequest:
     fields = parts.get("form", {})
     kind: Any = next((kind for kind in ("json", "form", "text") if kind in parts), "none")
-    return Draft(
+    return UnsignedRequest(
         method=parts.get("method", form.method),
         scheme="http",
         host=_header(parts, "host") or "gateway.example",
@@ -106,7 +106,7 @@ def _draft(parts: Mapping[str, Any], form: RequestMatch, given: Mapping[str, str
     )
 
 
-def _check_for(draft: Draft, route: Route, recipe: str | None) -> Check | None:
+def _check_for(draft: UnsignedRequest, route: Route, recipe: str | None) -> Verifier | None:
     """Return the check of this recipe, or the first that the call has."""
     checks = _checks_for(draft, route) or ()
     if recipe is None:
@@ -117,7 +117,7 @@ def _check_for(draft: Draft, route: Route, recipe: str | None) -> Check | None:
     raise Mismatch(f"request: no recipe is named {recipe!r}")
 
 
-def _checks_for(draft: Draft, route: Route) -> tuple[Check, ...] | None:
+def _checks_for(draft: UnsignedRequest, route: Route) -> tuple[Verifier, ...] | None:
     match = make_snapshot([route]).match(draft.render())
     if match is None or match.form is None or match.form.local_call is None:
         return route.source.checks
@@ -132,13 +132,13 @@ def _calling_by(route: Route, wanted: str) -> Route:
     raise Mismatch(f"sends: no request is named {wanted!r}")
 
 
-def _credential(check: Check, now_ns: int) -> Credential:
+def _credential(check: Verifier, now_ns: int) -> Credential:
     """Return a credential that the check accepts: one of the route, or a session of an account. Raises Mismatch."""
     own = [Credential(secrets[0], key) for key, secrets in check.keyring.by_key.items()]
     own += [Credential(secret) for secret in check.keyring.by_digest.values()]
     if not own:
         accounts = [account for accounts in check.accounts.values() for account in accounts]
-        tokens = [issue(each, now_ns=now_ns, lifetime_s=_SESSION_S, entropy=_ENTROPY)[0] for each in accounts]
+        tokens = [issue_token(each, now_ns=now_ns, lifetime_s=_SESSION_S, entropy=_ENTROPY)[0] for each in accounts]
         return Credential(Secret(tokens[0]))
     for slot in own[0].misfits(check.recipe):
         what = f"{check.recipe.name} takes only {slot.chars} for its slot {slot.name!r}"
@@ -159,11 +159,11 @@ class _Run:
         self.route = route if wanted is None else _calling_by(route, wanted)
         self.names: dict[str, Any] = {"body": None, "query": {}, "headers": {}, "given": dict(route.source.given)}
         self.names |= {"request": route.source.receive.requests[0].name, "recipe": None, "key": None}
-        self.accepted: Accepted | None = None
-        self.relayed: Relayed | None = None
+        self.accepted: AcceptedReport | None = None
+        self.relayed: RelayedRequest | None = None
         self.outcome: Outcome | None = None
         self.answered: Response | None = None
-        self.judged: Judged | None = None
+        self.judged: Classified | None = None
         self.calls: tuple[Call, ...] = ()
 
     def differences(self) -> Iterator[str]:
@@ -193,21 +193,21 @@ class _Run:
         try:
             call = match.expect_call(request.method).local_call
             if call is not None:
-                moment = Moment(self.case.now_ns, _ENTROPY, "0" * 32)
+                moment = RequestContext(self.case.now_ns, _ENTROPY, "0" * 32)
                 self.answered = answer_local_call(match, call, message, moment, Forgetful())
                 self.outcome = Outcome(Code.OK)
                 return
             if self.route.is_relay:
                 now_ns, call_id = self.case.now_ns, _ENTROPY.hex()
-                self.relayed = relay(match, message, now_ns=now_ns, call_id=call_id, replays=Forgetful())
+                self.relayed = receive_relayed(match, message, now_ns=now_ns, call_id=call_id, replays=Forgetful())
             else:
-                self.accepted = accept(match, message, now_ns=self.case.now_ns, replays=Forgetful())
+                self.accepted = receive_report(match, message, now_ns=self.case.now_ns, replays=Forgetful())
             self._see(match, message, None)
         except GatewayError as error:
             self.outcome = error.outcome
             self._see(match, message, error)
 
-    def _see(self, match: Match, message: Message, error: Exception | None) -> None:
+    def _see(self, match: RouteMatch, message: Message, error: Exception | None) -> None:
         self.names |= reply_names(match, message, error)
 
     def _points(self, expected: list[dict[str, Any]]) -> Iterator[str]:
@@ -217,7 +217,7 @@ class _Run:
             except ValueError as error:
                 raise Mismatch(f"points: {error}") from error
             items = tuple(Item(at, expected[at], point) for at, point in enumerate(points))
-            self.accepted = Accepted(ANYONE, items)
+            self.accepted = AcceptedReport(ANONYMOUS, items)
             return
         made = [item.point.as_mapping() for item in self._accepted().items]
         yield from differences(expected, made, "points")
@@ -228,7 +228,7 @@ class _Run:
         if target.login is None:
             raise Mismatch(f"login: {self.route.name} does not log in to its target")
         try:
-            draft = login_draft(target, target.login, now_ns=self.case.now_ns, call_id=_ENTROPY.hex())
+            draft = login_request(target, target.login, now_ns=self.case.now_ns, call_id=_ENTROPY.hex())
         except GatewayError as error:
             raise Mismatch(f"login: {error.outcome.message}") from error
         yield from differences(expected.get("sends", {}), draft_parts(draft), "login.sends")
@@ -237,7 +237,7 @@ class _Run:
             yield from differences(expected["token"], token, "login.token")
 
     def _declares(self, expected: list[dict[str, Any]]) -> Iterator[str]:
-        calls = first_calls(self.route.target, self._encode(), self._encoder)
+        calls = calls_with_declarations(self.route.target, self._encode(), self._encoder)
         try:
             made = [draft_parts(declaring.draft) for _, before in calls for declaring in before]
         except GatewayError as error:
@@ -248,23 +248,23 @@ class _Run:
         named = {"request": self.route.target.form.name}
         yield from differences(expected, [named | draft_parts(draft) for draft in self._drafts()], "sends")
 
-    def _drafts(self) -> list[Draft]:
+    def _drafts(self) -> list[UnsignedRequest]:
         if self.relayed is not None:
             return [self.relayed.draft]
         self.calls = self._encode()
         return [call.draft for call in self.calls]
 
     @property
-    def _encoder(self) -> Encoder:
-        return Encoder(self.case.now_ns, _ENTROPY.hex, lambda draft: len(draft.render().body))
+    def _encoder(self) -> EncodeContext:
+        return EncodeContext(self.case.now_ns, _ENTROPY.hex, lambda draft: len(draft.render().body))
 
     def _encode(self) -> tuple[Call, ...]:
         try:
-            return encode(self.route.target, self._accepted().items, self._encoder).calls
+            return encode_calls(self.route.target, self._accepted().items, self._encoder).calls
         except GatewayError as error:
             raise Mismatch(f"sends: {error.outcome.message}") from error
 
-    def _accepted(self) -> Accepted:
+    def _accepted(self) -> AcceptedReport:
         if self.accepted is None:
             outcome = self.outcome or Outcome(Code.INTERNAL)
             raise Mismatch(f"request: refused, {outcome.reason}: {outcome.message}")
@@ -277,13 +277,15 @@ class _Run:
             return
         if self.case.answer is None:
             if self.accepted is not None and self.outcome is None:
-                self.outcome = fold(self.accepted, ())
+                self.outcome = combine_outcomes(self.accepted, ())
             return
         names = {"call_id": _ENTROPY.hex(), "given": self.route.target.given}
-        self.judged = judge(self.route.target.send.outcome, stated_response(self.case.answer), names)
+        self.judged = classify(self.route.target.send.outcome, stated_response(self.case.answer), names)
         if self.case.request is not None or self.case.points is not None:
             calls = self.calls or self._encode()
-            self.outcome = fold(self._accepted(), [(call.items, blame(call, self.judged)) for call in calls])
+            self.outcome = combine_outcomes(
+                self._accepted(), [(call.items, map_rejections(call, self.judged)) for call in calls]
+            )
         else:
             self.outcome = self.judged.outcome
 
@@ -291,7 +293,7 @@ class _Run:
         """Pass on the answer; where none is stated, an empty one to a request that was not refused."""
         if self.relayed is not None or self.case.answer is not None:
             answer = stated_response(self.case.answer or {})
-            self.outcome = outcome_of(self.route.target, answer.status, answer.headers)
+            self.outcome = outcome_of_relayed(self.route.target, answer.status, answer.headers)
             self.answered = replace(answer, headers=passed_headers(answer.headers, "0" * 32))
 
     def _outcome(self, expected: Mapping[str, Any]) -> Iterator[str]:
@@ -307,6 +309,8 @@ class _Run:
         if self.case.request is None and self.case.answer is not None:
             # No report stands behind the answer: what a report of one data point would be told.
             lone = Item(0, None, DataPoint("metric", self.case.now_ns))
-            outcome = replace(fold(Accepted(ANYONE, (lone,)), [((lone,), outcome)]), request_id="0" * 32)
-        made = self.answered or reply(self.route.source.receive.replies, outcome, self.names)
+            outcome = replace(
+                combine_outcomes(AcceptedReport(ANONYMOUS, (lone,)), [((lone,), outcome)]), request_id="0" * 32
+            )
+        made = self.answered or build_reply(self.route.source.receive.replies, outcome, self.names)
         yield from differences(dict(expected), response_parts(made), "reply")

@@ -11,11 +11,11 @@ from gateway.core.http.received import Message
 from gateway.core.http.request import DataPoint
 from gateway.core.outcome.errors import GatewayError
 from gateway.core.pipeline import request_names
-from gateway.core.points.decode import Item, decode, refuse
+from gateway.core.points.decode import Item, apply_reject_rules, decode
 from gateway.core.points.rules import Dropped, Rule, Violation, apply_rules
 from gateway.core.recipe.verify import Verified
-from gateway.core.sending.encode import Call, encode
-from gateway.core.sending.split import Encoder
+from gateway.core.sending.encode import Call, encode_calls
+from gateway.core.sending.split import EncodeContext
 from gateway.core.vendor.provider import Provider, Receive
 from gateway.core.vendor.route import Route, Source, Target
 from gateway.core.vendor.routing import make_snapshot
@@ -75,7 +75,9 @@ def round_trip(target: Target, point: DataPoint) -> DataPoint:
         held = apply_rules(target.rules, point, now_ns=NOW_NS)
         needed = {name: name for name in target.provider.needs if not target.given.get(name)}
         here = replace(target, base_path="", given={**target.given, **needed})
-        calls = encode(here, [Item(0, None, held)], Encoder(NOW_NS, lambda: "0" * 32, lambda draft: 0)).calls
+        calls = encode_calls(
+            here, [Item(0, None, held)], EncodeContext(NOW_NS, lambda: "0" * 32, lambda draft: 0)
+        ).calls
         return _read(target, receive, calls[0])
     except Dropped as error:
         raise NotHeld("a rule drops it") from error
@@ -93,7 +95,7 @@ def _read(target: Target, receive: Receive, call: Call) -> DataPoint:
         raise NotHeld(f"no request of `receive` is {request.method} {request.path}")
     who = Verified(target.recipe.name if target.recipe else "none", None, {})
     names = request_names(match, Message(request, match.form.body), who)
-    refuse(receive.reject_report, names)
+    apply_reject_rules(receive.reject_report, names)
     items, rejected = decode(receive, names, now_ns=NOW_NS)
     if rejected or not items:
         raise NotHeld(rejected[0].message if rejected else "nothing is read from it")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from gateway.core.http.request import Secret
 from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.model import KeySlot, Recipe, SecretSlot
-from gateway.core.recipe.verify import Check
+from gateway.core.recipe.verify import Verifier
 from gateway.core.vendor.provider import CallForm, Provider, Receive, RequestMatch, Send
 from gateway.core.vendor.route import Route, Source, Target
 from gateway.core.vendor.session_tokens import make_accounts
@@ -98,8 +98,10 @@ def _first(texts: Sequence[str], patterns: Sequence[str]) -> str:
     return next(fitting, texts[0])
 
 
-def _check(recipe: Recipe, logins: Iterable[Recipe]) -> Check:
-    return Check(recipe, make_keyring([_credential(recipe)]), {}, make_accounts(_credential(login) for login in logins))
+def _check(recipe: Recipe, logins: Iterable[Recipe]) -> Verifier:
+    return Verifier(
+        recipe, make_keyring([_credential(recipe)]), {}, make_accounts(_credential(login) for login in logins)
+    )
 
 
 def _logins(receive: Receive, recipe: Recipe) -> Iterator[Recipe]:

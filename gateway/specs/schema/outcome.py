@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from gateway.core.expression.compiler import KeyPath
 from gateway.core.outcome.outcome import Code
-from gateway.core.vendor.provider import OutcomeRule, RejectedRule
+from gateway.core.vendor.provider import OutcomeRule, RejectedItemsRule
 from gateway.specs.schema.models import OutcomeRuleSpec, RejectedSpec
 from gateway.specs.schema.parts import ANSWER, Parts
 
@@ -41,10 +41,10 @@ def _rule(parts: Parts, spec: OutcomeRuleSpec, at: KeyPath) -> OutcomeRule:
     )
 
 
-def _rejected(parts: Parts, spec: RejectedSpec, at: KeyPath) -> RejectedRule:
+def _rejected(parts: Parts, spec: RejectedSpec, at: KeyPath) -> RejectedItemsRule:
     if (spec.index is None) == (spec.same is None):
         parts.document.error(at, "the items that were refused are known by `index` or by `same`")
-    return RejectedRule(
+    return RejectedItemsRule(
         parts.compiler.expression(spec.each, ANSWER, (*at, "each")),
         parts.optional(spec.index, None, (*at, "index")),
         parts.optional(spec.same, None, (*at, "same")),

@@ -6,7 +6,7 @@ from gateway.core.expression import Compiler
 from gateway.core.expression.compiler import KeyPath
 from gateway.core.recipe.model import GivenSlot, Recipe
 from gateway.core.sending.encode import path_segment
-from gateway.core.suggest import nearest
+from gateway.core.suggest import did_you_mean
 from gateway.core.vendor.provider import Provider
 from gateway.specs.check.roles import check_roles
 from gateway.specs.schema.limits import build_limits
@@ -83,7 +83,7 @@ def _check_given(parts: Parts, spec: ProviderSpec, provider: Provider) -> None:
         at = ("given", name) if name in spec.given else ("needs", spec.needs.index(name))
         parts.document.error(at, f"nothing reads `given.{name}`", "leave it out")
     for name in sorted(read.keys() - declared):
-        hint = nearest(name, declared) if declared else "name it there"
+        hint = did_you_mean(name, declared) if declared else "name it there"
         parts.document.error(read[name], f"`given.{name}` is neither under `needs` nor under `given`", hint)
 
 

@@ -6,15 +6,15 @@ from typing import Any, TypeVar
 
 from gateway.core.expression.compiler import KeyPath, unescaped_names
 from gateway.core.outcome.outcome import Code, Reason
-from gateway.core.suggest import nearest
-from gateway.core.vendor.matching import Conditions
+from gateway.core.suggest import did_you_mean
+from gateway.core.vendor.matching import RequestMatcher
 from gateway.core.vendor.provider import (
     ErrorRow,
     Level,
     LocalCall,
     PointField,
     Receive,
-    Refusal,
+    RejectRule,
     Replies,
     RequestMatch,
     Shape,
@@ -63,11 +63,11 @@ def _check_apart(parts: Parts, spec: ReceiveSpec, at: KeyPath) -> None:
     calls: dict[tuple[str, ...], RequestSpec] = {("request",): spec.request} if spec.request else {}
     calls |= {("requests", name): form for name, form in spec.requests.items()}
     calls |= {("local_calls", name): call.request for name, call in spec.local_calls.items()}
-    seen: list[tuple[str, tuple[str, str], Conditions]] = []
+    seen: list[tuple[str, tuple[str, str], RequestMatcher]] = []
     for path, form in calls.items():
         call, conditions = (form.method, re.sub(r"\{\w+\}", "{}", form.path)), build_conditions(form.match)
         for other, earlier, theirs in seen:
-            if earlier == call and (conditions == theirs or conditions.sharpen(theirs)):
+            if earlier == call and (conditions == theirs or conditions.is_stricter_than(theirs)):
                 what = f"{form.method} {form.path} is the call {other!r} already"
                 parts.document.error((*at, *path), what, "the first that fits counts: tell them apart by `match`")
                 break
@@ -171,9 +171,11 @@ def _point(parts: Parts, spec: ReceiveSpec, names: Collection[str], at: KeyPath)
     )
 
 
-def _refusals(parts: Parts, specs: Sequence[RefusalSpec], names: Collection[str], at: KeyPath) -> tuple[Refusal, ...]:
+def _refusals(
+    parts: Parts, specs: Sequence[RefusalSpec], names: Collection[str], at: KeyPath
+) -> tuple[RejectRule, ...]:
     return tuple(
-        Refusal(
+        RejectRule(
             parts.compiler.condition(spec.when, names, (*at, index, "when")),
             spec.reason,
             parts.compiler.text(spec.text, names, (*at, index, "text")),
@@ -242,7 +244,9 @@ def _rows(
 ) -> tuple[ErrorRow, ...]:
     known = {*Reason, *Code, "default"}
     if word not in known:
-        parts.document.error(at, f"{word!r} is no reason and no code", replacement(word, known) or nearest(word, known))
+        parts.document.error(
+            at, f"{word!r} is no reason and no code", replacement(word, known) or did_you_mean(word, known)
+        )
     return tuple(_row(parts, row, names, row_at) for row, row_at in _placed(parts, rows, at))
 
 
@@ -264,7 +268,7 @@ def _row(parts: Parts, row: dict[str, Any], names: Collection[str], at: KeyPath)
     )
 
 
-def build_conditions(spec: MatchSpec) -> Conditions:
+def build_conditions(spec: MatchSpec) -> RequestMatcher:
     """Return what a request must have, by subject."""
     tests: dict[str, list[str] | None] = {"host": spec.host, "type": spec.type}
     tests |= {f"header.{name.lower()}": patterns for name, patterns in spec.headers.items()}
@@ -272,7 +276,7 @@ def build_conditions(spec: MatchSpec) -> Conditions:
     if isinstance(spec, RouteMatchSpec):
         tests["key"] = spec.key
     caseless = ("host", "type")
-    return Conditions(
+    return RequestMatcher(
         {
             subject: tuple(pattern.lower() if subject in caseless else pattern for pattern in patterns)
             for subject, patterns in tests.items()

@@ -23,7 +23,7 @@ from gateway.core.recipe.model import (
     TimeSlot,
 )
 from gateway.core.recipe.template import REQUEST_NAMES, Template
-from gateway.core.suggest import nearest
+from gateway.core.suggest import did_you_mean
 from gateway.proof.vectors import Vector
 from gateway.specs.check.recipe import check_bindings, check_recipe
 from gateway.specs.schema.carriers import build_carrier
@@ -81,7 +81,7 @@ def _binding(parts: RecipeParts, index: int) -> dict[str, Template]:
     for name, source in parts.spec.accept[index].items():
         known = {"host", "path", *parts.spec.steps}
         if name not in known:
-            parts.document.error(["accept", index, name], f"{name!r} cannot be bound anew", nearest(name, known))
+            parts.document.error(["accept", index, name], f"{name!r} cannot be bound anew", did_you_mean(name, known))
         bound[name] = parts.template(source, ["accept", index, name])
     return bound
 
@@ -123,7 +123,7 @@ def _pairs(parts: RecipeParts, spec: PairsSpec, path: Path) -> Pairs:
         parts.document.error(path, "`from: headers` goes with one of `list` and `choose`")
     chosen = [name for name, slot in parts.spec.slots.items() if isinstance(slot, ChosenSlotSpec)]
     if spec.list_ is not None and spec.list_ not in chosen:
-        hint = nearest(spec.list_, chosen)
+        hint = did_you_mean(spec.list_, chosen)
         parts.document.error([*path, "list"], f"no slot of kind chosen is named {spec.list_!r}", hint)
     item_empty = spec.item_empty
     return Pairs(
@@ -164,7 +164,7 @@ def _replay(
     if isinstance(policy, list):
         for index, name in enumerate(policy):
             if name not in slots:
-                parts.document.error(["replay", index], f"no slot is named {name!r}", nearest(name, slots.keys()))
+                parts.document.error(["replay", index], f"no slot is named {name!r}", did_you_mean(name, slots.keys()))
         return tuple(policy)
     covered, read = signed_parts(slots, carriers, steps), read_by_signature(slots, steps)
     left_out = {name for step in (steps.get(each) for each in read) for name in getattr(step, "except_names", ())}

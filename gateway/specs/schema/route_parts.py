@@ -11,7 +11,7 @@ from gateway.core.http.url import split_url
 from gateway.core.points.rules import Rule
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.model import GivenSlot, KeySlot, Recipe
-from gateway.core.suggest import nearest
+from gateway.core.suggest import did_you_mean
 from gateway.core.vendor.provider import Provider
 from gateway.specs.schema.models import CredentialSpec, RuleSpec
 from gateway.specs.schema.receive import captures
@@ -42,7 +42,7 @@ class RouteParts:
         known = {*provider.given, *provider.needs, *slots, *(name for form in forms for name in captures(form.path))}
         for name in given:
             if name not in known:
-                hint = nearest(name, known)
+                hint = did_you_mean(name, known)
                 self.document.error((*at, "given", name), f"nothing in {provider.name} reads `given.{name}`", hint)
 
     def rules(self, provider: Provider, specs: Mapping[Any, RuleSpec], at: KeyPath) -> tuple[Rule, ...]:

@@ -18,7 +18,7 @@ from gateway.core.recipe.model import (
     TimeSlot,
 )
 from gateway.core.recipe.times import EPOCHS, HTTP_CHARS, PATTERN_CHARS
-from gateway.core.suggest import nearest
+from gateway.core.suggest import did_you_mean
 from gateway.specs.schema.recipe_models import (
     ChooseSpec,
     ChosenSlotSpec,
@@ -128,7 +128,7 @@ def _check_format(parts: RecipeParts, time_format: str, path: Path) -> None:
 def _check_of(parts: RecipeParts, of: str, path: Path) -> None:
     times = [name for name, slot in parts.spec.slots.items() if isinstance(slot, TimeSlotSpec)]
     if of not in times:
-        parts.document.error(path, f"no slot of kind time is named {of!r}", nearest(of, times))
+        parts.document.error(path, f"no slot of kind time is named {of!r}", did_you_mean(of, times))
 
 
 def _range(parts: RecipeParts, make: str, path: Path) -> tuple[int | None, int | None]:

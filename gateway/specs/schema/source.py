@@ -4,14 +4,14 @@ from collections.abc import Iterable, Sequence
 from ipaddress import ip_network
 
 from gateway.core.expression.compiler import KeyPath
-from gateway.core.http.received import USUAL, Caps
+from gateway.core.http.received import DEFAULT_CAPS, Caps
 from gateway.core.recipe.keyring import MAX_SECRETS_PER_KEY
 from gateway.core.recipe.model import Recipe
-from gateway.core.recipe.verify import Check
-from gateway.core.suggest import nearest
+from gateway.core.recipe.verify import Verifier
+from gateway.core.suggest import did_you_mean
 from gateway.core.vendor.provider import Receive
 from gateway.core.vendor.route import Network, Source
-from gateway.core.vendor.verifiers import make_checks
+from gateway.core.vendor.verifiers import make_verifiers
 from gateway.specs.schema.models import SourceSpec
 from gateway.specs.schema.receive import build_conditions
 from gateway.specs.schema.route_parts import RouteParts, check_chars, check_length, serves, to_credential
@@ -68,7 +68,7 @@ def _verify(parts: RouteParts, spec: SourceSpec, receive: Receive) -> Sequence[R
     by_name = {recipe.name: recipe for recipe in receive.verify}
     for index, name in enumerate(spec.verify):
         if name not in by_name:
-            hint = nearest(name, by_name.keys())
+            hint = did_you_mean(name, by_name.keys())
             parts.document.error((*AT, "verify", index), f"the provider has no recipe {name!r}", hint)
     return [by_name[name] for name in spec.verify if name in by_name]
 
@@ -97,7 +97,7 @@ def _check_credentials(parts: RouteParts, spec: SourceSpec, recipes: Sequence[Re
             parts.document.error(at, f"the key {key!r} has more than {MAX_SECRETS_PER_KEY} secrets")
 
 
-def _checks(spec: SourceSpec, recipes: Iterable[Recipe], receive: Receive) -> tuple[Check, ...] | None:
+def _checks(spec: SourceSpec, recipes: Iterable[Recipe], receive: Receive) -> tuple[Verifier, ...] | None:
     """Return what verifies the calls of these recipes.
 
     None, which lets everyone pass, is for `credentials: none` alone; without any check, everyone is refused.
@@ -105,15 +105,15 @@ def _checks(spec: SourceSpec, recipes: Iterable[Recipe], receive: Receive) -> tu
     if spec.credentials == "none":
         return None
     pins = {name: str(value) for name, value in spec.given.items()}
-    return make_checks(receive, recipes, [to_credential(each) for each in spec.credentials], pins)
+    return make_verifiers(receive, recipes, [to_credential(each) for each in spec.credentials], pins)
 
 
-def _caps(spec: SourceSpec, checks: Iterable[Check]) -> Caps:
+def _caps(spec: SourceSpec, checks: Iterable[Verifier]) -> Caps:
     """Return what may be read of a report: a small one must not become a large one before it is verified."""
-    return Caps(spec.max_body_bytes) if any(check.recipe.parses_body for check in checks) else USUAL
+    return Caps(spec.max_body_bytes) if any(check.recipe.parses_body for check in checks) else DEFAULT_CAPS
 
 
-def _warn_of_unsigned(parts: RouteParts, receive: Receive, checks: Iterable[Check]) -> None:
+def _warn_of_unsigned(parts: RouteParts, receive: Receive, checks: Iterable[Verifier]) -> None:
     """Warn of what the mapping reads and a signature does not cover: on the way, anyone could change it."""
     for check in checks:
         unsigned = check.recipe.leaves_unsigned(receive.reads)

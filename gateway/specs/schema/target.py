@@ -10,7 +10,7 @@ from gateway.core.expression.compiler import KeyPath
 from gateway.core.http.request import PublicUrl
 from gateway.core.recipe.model import Recipe
 from gateway.core.sending.sign import login_url
-from gateway.core.suggest import nearest
+from gateway.core.suggest import did_you_mean
 from gateway.core.vendor.provider import CallForm, Login, Poll, Provider, Send
 from gateway.core.vendor.route import Target
 from gateway.proof.loss.capabilities import held_stats
@@ -94,7 +94,7 @@ def _call(
     """Return the form of call, and the recipe that signs it: what the route names, else the first that fits."""
     forms = [form for form in send.requests if spec.request in (None, form.name)]
     if not forms:
-        hint = nearest(spec.request or "", [form.name for form in send.requests])
+        hint = did_you_mean(spec.request or "", [form.name for form in send.requests])
         parts.document.error((*at, "request"), f"no request is named {spec.request!r}", hint)
         return None
     if spec.credential is None and spec.sign is None:
@@ -118,7 +118,7 @@ def _fits(credential: CredentialSpec | None, recipe: Recipe, login: Login | None
 def _report_unfit(parts: RouteParts, spec: TargetSpec, forms: Sequence[CallForm], at: KeyPath) -> None:
     recipes = {recipe.name: recipe for form in forms for recipe in form.sign}
     if spec.sign is not None and spec.sign not in recipes:
-        hint = nearest(spec.sign, recipes.keys())
+        hint = did_you_mean(spec.sign, recipes.keys())
         parts.document.error((*at, "sign"), f"the provider has no recipe {spec.sign!r}", hint)
     elif spec.credential is not None:
         parts.unserved(spec.credential, recipes.values(), (*at, "credential"))

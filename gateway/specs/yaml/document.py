@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from gateway.core.expression import Problem
 from gateway.core.expression.compiler import KeyPath
-from gateway.core.suggest import nearest
+from gateway.core.suggest import did_you_mean
 from gateway.specs.yaml.diagnostic import Diagnostics, Mark
 from gateway.specs.yaml.errors import QUOTE
 from gateway.specs.yaml.nodes import ListNode, MapNode, Node, Path, Scalar, find, format_path, key_mark, mark_of
@@ -75,7 +75,7 @@ class Document:
         if self.unloaded.may_hold(kind, name):
             self.lacks = True
             return
-        hint = nearest(name, known)
+        hint = did_you_mean(name, known)
         if self.alone:
             hint = f"{hint}; a file is checked alone: if another file has it, check their folder".removeprefix("; ")
         self.error(path, f"no {kind} is named {name!r}", hint)
@@ -143,7 +143,9 @@ class Document:
             self.error(path, "'kind' is missing")
         elif kind == "union_tag_invalid":
             at = [*path, "kind"]
-            self.error(at, f"{_seen(self.node, at)} is not known here", nearest(detail["ctx"]["tag"], _words(detail)))
+            self.error(
+                at, f"{_seen(self.node, at)} is not known here", did_you_mean(detail["ctx"]["tag"], _words(detail))
+            )
         elif kind in _CLOSED:
             self.error(path, f"{_seen(self.node, path)} is not known here", _meant(_word(node), _words(detail)))
         else:
@@ -218,7 +220,7 @@ def _word(node: Node) -> str:
 def _meant(word: str, known: Iterable[str]) -> str:
     """Say what to do about a key that is not known; one with a bracket was torn off an expression at its comma."""
     words = set(known)
-    return QUOTE if re.search(r"[()\[\]]", word) else replacement(word, words) or nearest(word, words)
+    return QUOTE if re.search(r"[()\[\]]", word) else replacement(word, words) or did_you_mean(word, words)
 
 
 def _words(detail: ErrorDetails) -> list[str]:

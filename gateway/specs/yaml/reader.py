@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import yaml
 
-from gateway.core.suggest import nearest
+from gateway.core.suggest import did_you_mean
 from gateway.specs.yaml.core_schema import KINDS, TAG, resolve, resolve_tagged
 from gateway.specs.yaml.diagnostic import Diagnostics, Mark
 from gateway.specs.yaml.errors import QUOTE, Stopped, explain, to_mark
@@ -148,7 +148,7 @@ class _Composer:
         if anchored is not None:
             self._error(self.mark, f"alias '*{name}' stands inside its own anchor '&{name}'")
         else:
-            close = nearest(name, self._anchors)
+            close = did_you_mean(name, self._anchors)
             hint = close if close.startswith("did") else QUOTE
             self._error(self.mark, f"no anchor '&{name}' above the alias '*{name}'", hint)
         self._count(1, nesting)

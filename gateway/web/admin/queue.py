@@ -11,7 +11,7 @@ from pydantic import ConfigDict
 from gateway.core.http.json import read_json
 from gateway.core.moments import NS
 from gateway.core.outcome.outcome import Code
-from gateway.core.queue_view import Depth, Destination, State, Stats, StoredPoint
+from gateway.core.queue_view import Depth, Destination, QueueStats, State, StoredPoint
 from gateway.web.admin.answers import Changed, QueueDepth, QueuedPoint, QueuedPoints, QueueState
 from gateway.web.admin.guard import Denied
 from gateway.web.admin.openapi import Answer, Asked, Endpoint
@@ -27,7 +27,7 @@ Change = Callable[[Collection[int]], Awaitable[int]]
 class Queue(Protocol):
     """What the handlers ask of the store."""
 
-    async def stats(self) -> Stats: ...
+    async def stats(self) -> QueueStats: ...
     async def point(self, point_id: int) -> StoredPoint | None: ...
     async def points(
         self, *, route: str | None, target: str | None, state: State | None, after: int, limit: int

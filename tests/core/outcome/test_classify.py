@@ -4,7 +4,7 @@ import pytest
 
 from gateway.core.http.json import write_json
 from gateway.core.http.request import Response
-from gateway.core.outcome.classify import Judged, judge, told
+from gateway.core.outcome.classify import Classified, as_seen_by_reporter, classify
 from gateway.core.outcome.outcome import Code, Outcome, Reason
 from tests.support.specs import provider
 
@@ -15,13 +15,13 @@ OF = """
 """
 
 
-def judged(rules: str, status: int = 200, body: bytes = b"", polled: str | None = None, **headers: str) -> Judged:
+def judged(rules: str, status: int = 200, body: bytes = b"", polled: str | None = None, **headers: str) -> Classified:
     poll = "poll: {every_s: 1}" if "poll:" in rules else ""
     text = f"provider: acme\nsend:\n  item: metric\n  request: {{method: POST, path: /}}\n  outcome: {rules}\n  {poll}"
     send = provider(text).send
     assert send is not None
     fields = tuple((name.replace("_", "-"), value) for name, value in headers.items())
-    return judge(send.outcome, Response(status, fields, body), {"call_id": "id1", "given": {"zone": "a"}}, polled)
+    return classify(send.outcome, Response(status, fields, body), {"call_id": "id1", "given": {"zone": "a"}}, polled)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_answer_that_a_rule_cannot_read_is_garbled(rules: str, words: str):
     ],
 )
 def test_reporter_is_told_what_is_its_own_fault(code: Code, heard: Code):
-    outcome: Any = told(Outcome(code, Reason.UPSTREAM_AUTH, "m"))
+    outcome: Any = as_seen_by_reporter(Outcome(code, Reason.UPSTREAM_AUTH, "m"))
 
     assert outcome == Outcome(heard, Reason.UPSTREAM_AUTH, "m")
 

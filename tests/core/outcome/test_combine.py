@@ -4,9 +4,9 @@ from typing import Any
 import pytest
 
 from gateway.core.http.request import DataPoint, Secret
-from gateway.core.outcome.combine import fold, mask
-from gateway.core.outcome.outcome import Code, Outcome, Reason, Rejected
-from gateway.core.pipeline import ANYONE, Accepted
+from gateway.core.outcome.combine import combine_outcomes, mask_outcome
+from gateway.core.outcome.outcome import Code, Outcome, Reason, RejectedItem
+from gateway.core.pipeline import ANONYMOUS, AcceptedReport
 from gateway.core.points.decode import Item
 
 OK = Outcome(Code.OK)
@@ -29,9 +29,9 @@ def folded(
 ) -> Outcome:
     results = [(tuple(map(item, at)), outcome) for at, outcome in calls]
     travelling = [*(each for items, _ in results for each in items), *map(item, refused or ())]
-    bad = tuple(Rejected(index, Reason.BAD_FIELD, "bad", {"n": index}) for index in rejected or ())
-    large = [Rejected(index, TOO_LARGE, "large", {"n": index}) for index in refused or ()]
-    return fold(Accepted(ANYONE, tuple(travelling), bad, dropped), results, large)
+    bad = tuple(RejectedItem(index, Reason.BAD_FIELD, "bad", {"n": index}) for index in rejected or ())
+    large = [RejectedItem(index, TOO_LARGE, "large", {"n": index}) for index in refused or ()]
+    return combine_outcomes(AcceptedReport(ANONYMOUS, tuple(travelling), bad, dropped), results, large)
 
 
 def summary(outcome: Outcome) -> tuple[Any, ...]:
@@ -54,7 +54,7 @@ def summary(outcome: Outcome) -> tuple[Any, ...]:
             folded(([0], OK), ([1], REFUSED)), (Code.INVALID_ARGUMENT, Reason.PARTIAL, 1, [1]), id="one of two refused"
         ),
         pytest.param(
-            folded(([0, 1, 2], replace(REFUSED, rejected=(Rejected(1, Reason.UPSTREAM_REJECTED, "old"),)))),
+            folded(([0, 1, 2], replace(REFUSED, rejected=(RejectedItem(1, Reason.UPSTREAM_REJECTED, "old"),)))),
             (Code.INVALID_ARGUMENT, Reason.PARTIAL, 2, [1]),
             id="one of a call refused by name",
         ),
@@ -139,7 +139,7 @@ def test_item_of_several_points_that_all_arrive_counts_once():
 def test_items_of_a_failed_call_are_rejected_with_its_reason_and_words():
     (rejected,) = folded(([0], OK), ([1], DOWN)).rejected
 
-    assert rejected == Rejected(1, Reason.UPSTREAM_DOWN, "down", {"n": 1})
+    assert rejected == RejectedItem(1, Reason.UPSTREAM_DOWN, "down", {"n": 1})
 
 
 def test_retry_after_of_the_winner_is_kept():
@@ -156,8 +156,8 @@ def test_retry_after_of_the_winner_is_kept():
     ],
 )
 def test_secrets_in_messages_are_masked(message: str, shown: str):
-    outcome = Outcome(Code.INTERNAL, Reason.INTERNAL, message, rejected=(Rejected(0, Reason.INTERNAL, message),))
+    outcome = Outcome(Code.INTERNAL, Reason.INTERNAL, message, rejected=(RejectedItem(0, Reason.INTERNAL, message),))
 
-    masked = mask(outcome, [Secret("s3cret"), Secret("")])
+    masked = mask_outcome(outcome, [Secret("s3cret"), Secret("")])
 
     assert (masked.message, masked.rejected[0].message) == (shown, shown)

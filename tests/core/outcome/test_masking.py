@@ -1,7 +1,7 @@
 import pytest
 
 from gateway.core.http.request import Secret
-from gateway.core.outcome.masking import masked
+from gateway.core.outcome.masking import mask_secrets
 
 
 @pytest.mark.parametrize(
@@ -26,4 +26,4 @@ from gateway.core.outcome.masking import masked
     ],
 )
 def test_secret_is_not_shown(text: str, secrets: list[str], shown: str):
-    assert masked(text, map(Secret, secrets)) == shown
+    assert mask_secrets(text, map(Secret, secrets)) == shown

@@ -3,10 +3,10 @@ from typing import Any
 import pytest
 
 from gateway.core.http.request import DataPoint
-from gateway.core.http.unsigned import Draft
-from gateway.core.outcome.classify import Judged, Named
+from gateway.core.http.unsigned import UnsignedRequest
+from gateway.core.outcome.classify import Classified, RejectedEntry
 from gateway.core.outcome.outcome import Code, Outcome, Reason, failure
-from gateway.core.outcome.rejections import blame
+from gateway.core.outcome.rejections import map_rejections
 from gateway.core.points.decode import Item
 from gateway.core.sending.encode import Call
 
@@ -22,11 +22,11 @@ REFUSED = failure(Reason.UPSTREAM_REJECTED, "some were refused")
 def call() -> Call:
     """Return a call whose items are every second one of the reporter's."""
     items = tuple(Item(at * 2, f"item {at * 2}", DataPoint("m", 0)) for at in range(len(FORMS)))
-    return Call("id", Draft("POST", "http", "h", "/"), items, FORMS)
+    return Call("id", UnsignedRequest("POST", "http", "h", "/"), items, FORMS)
 
 
-def blamed(*named: Named, outcome: Outcome = REFUSED) -> list[int]:
-    return [each.index for each in blame(call(), Judged(outcome, named=named)).rejected]
+def blamed(*named: RejectedEntry, outcome: Outcome = REFUSED) -> list[int]:
+    return [each.index for each in map_rejections(call(), Classified(outcome, named=named)).rejected]
 
 
 @pytest.mark.parametrize(
@@ -41,35 +41,37 @@ def blamed(*named: Named, outcome: Outcome = REFUSED) -> list[int]:
     ],
 )
 def test_item_is_known_by_what_its_form_holds(same: Any, indices: list[int]):
-    assert blamed(Named(None, same, "")) == indices
+    assert blamed(RejectedEntry(None, same, "")) == indices
 
 
 def test_two_that_are_alike_are_two_items():
-    assert blamed(Named(None, {"metric": "b"}, ""), Named(None, {"metric": "b"}, "")) == [2, 4]
+    assert blamed(RejectedEntry(None, {"metric": "b"}, ""), RejectedEntry(None, {"metric": "b"}, "")) == [2, 4]
 
 
 def test_item_is_known_by_its_index_in_the_call():
-    assert blamed(Named(3, None, ""), Named(0, None, "")) == [0, 6]
+    assert blamed(RejectedEntry(3, None, ""), RejectedEntry(0, None, "")) == [0, 6]
 
 
 @pytest.mark.parametrize(
     "named",
     [
-        pytest.param((Named(4, None, ""),), id="index past the end"),
-        pytest.param((Named(-1, None, ""),), id="index below zero"),
-        pytest.param((Named(None, {}, ""),), id="a form that says nothing"),
-        pytest.param((Named(None, {"metric": None, "tags": {"host": None}}, ""),), id="a form of nulls"),
-        pytest.param((Named(None, {"at": 1700000000}, ""),), id="a form that fits several unlike ones"),
-        pytest.param((Named(1, None, ""), Named(1, None, "")), id="index twice"),
-        pytest.param((Named(None, {"metric": "z"}, ""),), id="nothing alike"),
-        pytest.param((Named(None, {"metric": "a"}, ""), Named(None, {"metric": "a"}, "")), id="one thing twice"),
-        pytest.param((Named(None, {"tags": {"host": "x", "zone": "y"}}, ""),), id="more than any form has"),
-        pytest.param((Named(None, {"tags": ["x"]}, ""),), id="shorter list"),
-        pytest.param((Named(0, None, ""), Named(9, None, "")), id="one of two is not there"),
+        pytest.param((RejectedEntry(4, None, ""),), id="index past the end"),
+        pytest.param((RejectedEntry(-1, None, ""),), id="index below zero"),
+        pytest.param((RejectedEntry(None, {}, ""),), id="a form that says nothing"),
+        pytest.param((RejectedEntry(None, {"metric": None, "tags": {"host": None}}, ""),), id="a form of nulls"),
+        pytest.param((RejectedEntry(None, {"at": 1700000000}, ""),), id="a form that fits several unlike ones"),
+        pytest.param((RejectedEntry(1, None, ""), RejectedEntry(1, None, "")), id="index twice"),
+        pytest.param((RejectedEntry(None, {"metric": "z"}, ""),), id="nothing alike"),
+        pytest.param(
+            (RejectedEntry(None, {"metric": "a"}, ""), RejectedEntry(None, {"metric": "a"}, "")), id="one thing twice"
+        ),
+        pytest.param((RejectedEntry(None, {"tags": {"host": "x", "zone": "y"}}, ""),), id="more than any form has"),
+        pytest.param((RejectedEntry(None, {"tags": ["x"]}, ""),), id="shorter list"),
+        pytest.param((RejectedEntry(0, None, ""), RejectedEntry(9, None, "")), id="one of two is not there"),
     ],
 )
-def test_item_that_is_not_in_the_call_condemns_each_item_of_the_call(named: tuple[Named, ...]):
-    outcome = blame(call(), Judged(REFUSED, named=named))
+def test_item_that_is_not_in_the_call_condemns_each_item_of_the_call(named: tuple[RejectedEntry, ...]):
+    outcome = map_rejections(call(), Classified(REFUSED, named=named))
 
     assert [(each.index, each.message) for each in outcome.rejected] == [
         (index, "some were refused") for index in (0, 2, 4, 6)
@@ -78,7 +80,9 @@ def test_item_that_is_not_in_the_call_condemns_each_item_of_the_call(named: tupl
 
 
 def test_refused_item_has_its_own_words_and_what_the_reporter_sent():
-    outcome = blame(call(), Judged(REFUSED, named=(Named(1, None, "too old"), Named(2, None, ""))))
+    outcome = map_rejections(
+        call(), Classified(REFUSED, named=(RejectedEntry(1, None, "too old"), RejectedEntry(2, None, "")))
+    )
 
     assert [(each.item, each.message) for each in outcome.rejected] == [
         ("item 2", "too old"),
@@ -88,10 +92,10 @@ def test_refused_item_has_its_own_words_and_what_the_reporter_sent():
 
 
 def test_success_that_names_refused_items_is_none():
-    outcome = blame(call(), Judged(Outcome(Code.OK), named=(Named(0, None, "bad"),)))
+    outcome = map_rejections(call(), Classified(Outcome(Code.OK), named=(RejectedEntry(0, None, "bad"),)))
 
     assert (outcome.code, outcome.reason, outcome.accepted) == (Code.INVALID_ARGUMENT, Reason.UPSTREAM_REJECTED, 3)
 
 
 def test_outcome_that_names_nothing_stays():
-    assert blame(call(), Judged(REFUSED)) is REFUSED
+    assert map_rejections(call(), Classified(REFUSED)) is REFUSED

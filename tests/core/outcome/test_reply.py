@@ -5,8 +5,8 @@ import pytest
 
 from gateway.core.http.json import read_json
 from gateway.core.http.request import Response
-from gateway.core.outcome.outcome import CODE_OF, HTTP_STATUS_OF, Code, Outcome, Reason, Rejected, failure
-from gateway.core.outcome.reply import plain, reply
+from gateway.core.outcome.outcome import CODE_OF, HTTP_STATUS_OF, Code, Outcome, Reason, RejectedItem, failure
+from gateway.core.outcome.reply import build_reply, plain_reply
 from tests.support.specs import provider
 
 NAMES: dict[str, Any] = {
@@ -44,7 +44,7 @@ receive:
 """
     receive = provider(text.replace("given", "headers")).receive
     assert receive is not None
-    return reply(receive.replies, outcome, NAMES | names)
+    return build_reply(receive.replies, outcome, NAMES | names)
 
 
 def test_success_is_told_in_the_words_of_the_vendor():
@@ -110,7 +110,7 @@ def test_partial_has_a_shape_of_its_own_with_the_rejected_items():
     replies = (
         "{ok: {}, partial: {status: 207, json: {bad: rejected, code: error.c}}, error: {}, errors: {default: {c: 1}}}"
     )
-    outcome = Outcome(Code.INTERNAL, Reason.PARTIAL, "m", 1, (Rejected(1, Reason.BAD_FIELD, "no", {"a": 1}),))
+    outcome = Outcome(Code.INTERNAL, Reason.PARTIAL, "m", 1, (RejectedItem(1, Reason.BAD_FIELD, "no", {"a": 1}),))
 
     response = replied(outcome, replies)
 
@@ -162,9 +162,9 @@ def test_where_not_even_that_can_be_built_the_reply_is_plain_json():
 
 @pytest.mark.parametrize("reason", Reason)
 def test_provider_without_replies_answers_plainly_by_status(reason: Reason):
-    response = reply(None, failure(reason, "m"), NAMES)
+    response = build_reply(None, failure(reason, "m"), NAMES)
 
-    assert response == plain(failure(reason, "m"))
+    assert response == plain_reply(failure(reason, "m"))
     assert response.status == HTTP_STATUS_OF[CODE_OF[reason]]
     assert read_json(response.body) == {"code": CODE_OF[reason], "reason": reason, "message": "m"}
 

@@ -1,7 +1,7 @@
 import pytest
 
 from gateway.core.outcome.outcome import Code, Outcome, Reason, failure
-from gateway.core.outcome.settlement import verdict_on
+from gateway.core.outcome.settlement import settlement_of
 
 
 @pytest.mark.parametrize(
@@ -24,4 +24,4 @@ from gateway.core.outcome.settlement import verdict_on
     ],
 )
 def test_stored_point_is_dealt_with_by_what_became_of_it(outcome: Outcome, verdict: str):
-    assert verdict_on(outcome) == verdict
+    assert settlement_of(outcome) == verdict

@@ -4,8 +4,9 @@ import pytest
 
 from gateway.core.http.request import DataPoint
 from gateway.core.outcome.errors import CallerError
-from gateway.core.outcome.outcome import Code, Reason, Rejected
+from gateway.core.outcome.outcome import Code, Reason, RejectedItem
 from gateway.core.points.decode import (
+    apply_reject_rules,
     decode,
     read_attributes,
     read_point,
@@ -13,8 +14,7 @@ from gateway.core.points.decode import (
     read_text,
     read_time_ns,
     read_value,
-    refuse,
-    refused_whole,
+    rejection_of_report,
 )
 from gateway.core.vendor.provider import Receive
 from tests.support.specs import provider
@@ -136,7 +136,7 @@ def test_bad_item_is_rejected_in_the_words_of_the_caller_and_harms_no_other(item
     items, rejected = decode(receive(), NAMES | {"body": {"data": [good, item, good]}}, now_ns=NOW)
 
     assert [each.index for each in items] == [0, 2]
-    assert rejected == [Rejected(1, reason, message, item)]
+    assert rejected == [RejectedItem(1, reason, message, item)]
 
 
 def test_failing_expression_rejects_its_item():
@@ -203,7 +203,7 @@ def test_reject_refuses_one_item_with_its_text():
     items, rejected = decode(form, NAMES | {"body": {"data": [{"m": "a", "v": 10}, {"m": "b", "v": 1}]}}, now_ns=NOW)
 
     assert [each.point.metric for each in items] == ["b"]
-    assert rejected == [Rejected(0, Reason.NOT_ALLOWED, "no a", {"m": "a", "v": 10})]
+    assert rejected == [RejectedItem(0, Reason.NOT_ALLOWED, "no a", {"m": "a", "v": 10})]
 
 
 @pytest.mark.parametrize(
@@ -221,17 +221,17 @@ def test_refuse_refuses_the_whole_report(body: Any, refused: tuple[Reason, str] 
     refusals = receive(rules).reject_report
 
     if refused is None:
-        refuse(refusals, NAMES | {"body": body})
+        apply_reject_rules(refusals, NAMES | {"body": body})
     else:
         with pytest.raises(CallerError) as caught:
-            refuse(refusals, NAMES | {"body": body})
+            apply_reject_rules(refusals, NAMES | {"body": body})
         assert (caught.value.outcome.reason, caught.value.outcome.message) == refused
 
 
 def test_report_refused_for_its_items_names_the_first_and_the_count():
-    rejected = [Rejected(3, Reason.BAD_FIELD, "v is bad"), Rejected(5, Reason.MISSING_FIELD, "m is missing")]
+    rejected = [RejectedItem(3, Reason.BAD_FIELD, "v is bad"), RejectedItem(5, Reason.MISSING_FIELD, "m is missing")]
 
-    outcome = refused_whole(rejected)
+    outcome = rejection_of_report(rejected)
 
     assert (outcome.code, outcome.reason) == (Code.INVALID_ARGUMENT, Reason.BAD_FIELD)
     assert outcome.message == "item 3: v is bad (2 items are refused)"

@@ -5,13 +5,13 @@ import pytest
 from gateway.core.http.request import DataPoint
 from gateway.core.outcome.outcome import Reason
 from gateway.core.points.rules import Violation
-from gateway.core.points.statistics import spread
+from gateway.core.points.statistics import spread_statistics
 
 POINT = DataPoint("cpu", 0, "n", stats={"sum": 12, "count": 4}, unit="s", attributes={"host": "a"})
 
 
 def carried(wanted: str | None, held: set[str], point: DataPoint = POINT) -> list[tuple[str, Any, Any]]:
-    return [(each.metric, each.value, each.stats) for each in spread(point, wanted, held)]
+    return [(each.metric, each.value, each.stats) for each in spread_statistics(point, wanted, held)]
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_point_keeps_its_own_value_beside_the_statistics_that_leave_it():
 
 
 def test_points_of_statistics_keep_all_else():
-    (first, _) = spread(POINT, None, set())
+    (first, _) = spread_statistics(POINT, None, set())
 
     assert (first.namespace, first.unit, first.attributes, first.time_ns) == ("n", "s", {"host": "a"}, 0)
 
@@ -43,7 +43,7 @@ def test_points_of_statistics_keep_all_else():
 def test_point_without_statistics_is_left_alone():
     point = DataPoint("cpu", 0, value=1)
 
-    assert spread(point, "avg", set()) == [point]
+    assert spread_statistics(point, "avg", set()) == [point]
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,6 @@ def test_point_without_statistics_is_left_alone():
 )
 def test_statistic_that_is_wanted_and_not_there_cannot_be_held(stats: dict[str, float]):
     with pytest.raises(Violation, match=r"stats.avg, which the route sends as the value, is missing") as caught:
-        spread(DataPoint("cpu", 0, stats=stats), "avg", set())
+        spread_statistics(DataPoint("cpu", 0, stats=stats), "avg", set())
 
     assert caught.value.reason is Reason.CANNOT_HOLD

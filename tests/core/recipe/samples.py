@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from gateway.core.http.received import BodyKind, Message
 from gateway.core.http.request import Request, Secret
 from gateway.core.http.text import read_raw, write_raw
-from gateway.core.http.unsigned import Draft
+from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.canonical import Pairs
@@ -23,7 +23,7 @@ from gateway.core.recipe.carriers import read_slots
 from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.model import ChosenSlot, GivenSlot, KeySlot, Recipe, SecretSlot
 from gateway.core.recipe.sign import Fresh, sign
-from gateway.core.recipe.verify import Check, ReplayMemory, Verified, verify
+from gateway.core.recipe.verify import ReplayMemory, Verified, Verifier, verify
 from tests.core.recipe.vectors import RECIPES, secret
 
 # The same few examples in each run; GATEWAY_TESTS_EXAMPLES=1000 looks for others, as many for each recipe.
@@ -93,7 +93,7 @@ class Call:
     ) -> Verified:
         """Verify it, by default at its own clock against its own credential."""
         pinned = {name: text for name, text in {**self.given, **pins}.items() if text is not None}
-        check = Check(self.recipe, make_keyring(known or [self.credential]), pinned)
+        check = Verifier(self.recipe, make_keyring(known or [self.credential]), pinned)
         return verify(self.message, [check], now_ns=now_ns or self.now_ns, replays=memory or Memory())
 
     def refusal(
@@ -108,7 +108,12 @@ class Call:
 
 
 def signed(
-    draft: Draft, recipe: Recipe, credential: Credential, given: Mapping[str, str], now_ns: int = NOW_NS, **pinned: str
+    draft: UnsignedRequest,
+    recipe: Recipe,
+    credential: Credential,
+    given: Mapping[str, str],
+    now_ns: int = NOW_NS,
+    **pinned: str,
 ) -> Call:
     """Sign a draft, write it as HTTP, and read that."""
     made = sign(draft, recipe, credential, given, Fresh(now_ns, bytes(range(16)), pinned))
@@ -126,7 +131,7 @@ def plain_call(
     kind = body_kinds(recipe)[0]
     bodies = {"json": {"metric": "cpu", "value": 0.5}, "form": (("metric", "cpu"), ("v", "a b")), "text": "cpu 0.5"}
     headers = (("Content-Type", "application/x-www-form-urlencoded" if kind == "form" else "application/json"),)
-    draft = Draft(method, "http", "metrics.example:8080", path, query, headers, kind, bodies[kind])
+    draft = UnsignedRequest(method, "http", "metrics.example:8080", path, query, headers, kind, bodies[kind])
     given = {name: name for name, slot in recipe.slots.items() if isinstance(slot, GivenSlot) and not slot.optional}
     return signed(draft, recipe, plain_credential(recipe), given, **pinned)
 
@@ -206,9 +211,9 @@ def calls(draw: st.DrawFn, recipe: Recipe) -> Call:
 
 
 @st.composite
-def _drafts(draw: st.DrawFn, recipe: Recipe) -> Draft:
+def _drafts(draw: st.DrawFn, recipe: Recipe) -> UnsignedRequest:
     kind = draw(st.sampled_from(body_kinds(recipe)))
-    return Draft(
+    return UnsignedRequest(
         draw(_METHODS),
         draw(_SCHEMES),
         draw(_HOSTS),

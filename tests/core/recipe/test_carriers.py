@@ -5,7 +5,7 @@ import pytest
 from gateway.core.http.json import write_json
 from gateway.core.http.received import BodyKind, Message
 from gateway.core.http.request import Request
-from gateway.core.http.unsigned import Draft
+from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import CallerError, SpecError
 from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.carriers import MAX_SLOT_CHARS, read_slots, write_slots
@@ -189,41 +189,45 @@ def test_slot_carried_twice_may_agree():
 @pytest.mark.parametrize(
     ("carrier", "draft", "made"),
     [
-        pytest.param("header: x-r", Draft("GET", "http", "h", "/"), {"headers": (("x-r", "sh"),)}, id="header"),
+        pytest.param(
+            "header: x-r", UnsignedRequest("GET", "http", "h", "/"), {"headers": (("x-r", "sh"),)}, id="header"
+        ),
         pytest.param(
             "header: X-R",
-            Draft("GET", "http", "h", "/", headers=(("x-r", "old"), ("a", "b"))),
+            UnsignedRequest("GET", "http", "h", "/", headers=(("x-r", "old"), ("a", "b"))),
             {"headers": (("a", "b"), ("X-R", "sh"))},
             id="header in the place of another",
         ),
         pytest.param(
             "query: r",
-            Draft("GET", "http", "h", "/", (("r", "old"), ("a", "b"))),
+            UnsignedRequest("GET", "http", "h", "/", (("r", "old"), ("a", "b"))),
             {"query": (("a", "b"), ("r", "sh"))},
             id="query",
         ),
-        pytest.param("param: r", Draft("GET", "http", "h", "/"), {"query": (("r", "sh"),)}, id="param of no body"),
+        pytest.param(
+            "param: r", UnsignedRequest("GET", "http", "h", "/"), {"query": (("r", "sh"),)}, id="param of no body"
+        ),
         pytest.param(
             "param: r",
-            Draft("P", "http", "h", "/", body_kind="json", body={"a": 1}),
+            UnsignedRequest("P", "http", "h", "/", body_kind="json", body={"a": 1}),
             {"body": {"a": 1, "r": "sh"}},
             id="param of JSON",
         ),
         pytest.param(
             "param: r",
-            Draft("P", "http", "h", "/", body_kind="form", body=(("r", "old"), ("a", "b"))),
+            UnsignedRequest("P", "http", "h", "/", body_kind="form", body=(("r", "old"), ("a", "b"))),
             {"body": (("a", "b"), ("r", "sh"))},
             id="param of a form",
         ),
         pytest.param(
             "json: a.b.c",
-            Draft("P", "http", "h", "/", body_kind="json", body={"a": {"x": 1}}),
+            UnsignedRequest("P", "http", "h", "/", body_kind="json", body={"a": {"x": 1}}),
             {"body": {"a": {"x": 1, "b": {"c": "sh"}}}},
             id="dotted name",
         ),
     ],
 )
-def test_slot_is_written_where_its_carrier_sits(carrier: str, draft: Draft, made: dict[str, Any]):
+def test_slot_is_written_where_its_carrier_sits(carrier: str, draft: UnsignedRequest, made: dict[str, Any]):
     (written,) = (each for each in carrying(f'{{{carrier}, value: "{{region}}"}}').carriers if "region" in each.slots)
 
     signed = write_slots([written], draft, SLOTS)
@@ -234,7 +238,9 @@ def test_slot_is_written_where_its_carrier_sits(carrier: str, draft: Draft, made
 def test_int_carrier_writes_a_number_into_json():
     (first, *_) = carrying('{param: t, value: "{region}", type: int}', region=NUMBER).carriers
 
-    assert write_slots([first], Draft("P", "http", "h", "/", body_kind="json"), {"region": "17"}).body == {"t": 17}
+    assert write_slots([first], UnsignedRequest("P", "http", "h", "/", body_kind="json"), {"region": "17"}).body == {
+        "t": 17
+    }
 
 
 @pytest.mark.parametrize("body", [["a"], {"a": "text"}], ids=["a list", "text on the way"])
@@ -242,4 +248,4 @@ def test_body_without_a_place_for_a_slot_is_an_error_of_the_spec(body: Any):
     (first, *_) = carrying('{json: a.b, value: "{region}"}').carriers
 
     with pytest.raises(SpecError, match="the body has no place for"):
-        write_slots([first], Draft("P", "http", "h", "/", body_kind="json", body=body), SLOTS)
+        write_slots([first], UnsignedRequest("P", "http", "h", "/", body_kind="json", body=body), SLOTS)

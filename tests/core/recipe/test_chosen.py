@@ -8,7 +8,7 @@ from gateway.core.recipe.canonical import Chosen
 from gateway.core.recipe.evaluate import evaluate
 from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.model import Recipe
-from gateway.core.recipe.verify import Check, Forgetful, verify
+from gateway.core.recipe.verify import Forgetful, Verifier, verify
 from tests.support.specs import recipe
 
 RULE = "choose: {names: [host, date], prefix: [x-acme-]}, "
@@ -39,7 +39,7 @@ def signed_text(recipe_: Recipe, listed: str, headers: Headers = HEADERS) -> str
     unsigned = Request("GET", "/p", (*headers, ("X-Key", "K"), ("X-Signed", listed)))
     made = evaluate(recipe_, Message(unsigned, "none"), {"key": "K", "signed": listed}, "s")
     request = Request("GET", "/p", (*unsigned.headers, ("X-Signature", made.signature)))
-    check = Check(recipe_, make_keyring([Credential(Secret("s"), "K")]), {})
+    check = Verifier(recipe_, make_keyring([Credential(Secret("s"), "K")]), {})
     verify(Message(request, "none"), [check], now_ns=0, replays=Forgetful())
     return str(made.string_to_sign)
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from gateway.core.http.unsigned import Draft
+from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.outcome import Reason
 from tests.core.recipe.samples import Call, plain_call, plain_credential, signed
 from tests.core.recipe.vectors import RECIPES, ROOT
@@ -43,7 +43,7 @@ def test_two_queries_have_one_signature(name: str, query: str, other: str) -> No
 @pytest.mark.parametrize("name", SIGNED_AS_ONE)
 def test_a_field_of_the_form_may_move_into_the_query(name: str) -> None:
     recipe = RECIPES[name]
-    draft = Draft("POST", "http", "h", "/", (("a", "1"),), (), "form", (("m", "cpu"), ("v", "1")))
+    draft = UnsignedRequest("POST", "http", "h", "/", (("a", "1"),), (), "form", (("m", "cpu"), ("v", "1")))
     call = signed(draft, recipe, plain_credential(recipe), {})
 
     moved = call.changed(body=call.request.body.replace(b"m=cpu&", b""), target=f"{call.request.target}&m=cpu")

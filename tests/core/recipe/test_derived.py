@@ -7,13 +7,13 @@ import pytest
 
 from gateway.core.http.received import Message
 from gateway.core.http.request import Headers, Request, Secret
-from gateway.core.http.unsigned import Draft
+from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.sign import Fresh, sign
-from gateway.core.recipe.verify import Check, Forgetful, verify
+from gateway.core.recipe.verify import Forgetful, Verifier, verify
 from tests.support.specs import recipe
 
 NS = 1_000_000_000
@@ -24,7 +24,7 @@ KEY = Credential(Secret("s"), "K")
 
 def refusal(recipe_: Recipe, request: Request, now_s: int = NOW_S) -> tuple[Reason | None, str] | None:
     """Return why a request is refused, None where it is taken."""
-    check = Check(recipe_, make_keyring([KEY]), {})
+    check = Verifier(recipe_, make_keyring([KEY]), {})
     try:
         verify(Message(request, "text"), [check], now_ns=now_s * NS, replays=Forgetful())
     except CallerError as error:
@@ -195,7 +195,9 @@ carry: [{{header: x-key, value: "{{key}}"}}, {{header: x-signature, value: "{{si
 steps: {{{steps}}}
 """)
 
-    request = sign(Draft("POST", "http", "h", "/", body_kind="text", body=BODY), made, KEY, {}, Fresh(0, b"")).request
+    request = sign(
+        UnsignedRequest("POST", "http", "h", "/", body_kind="text", body=BODY), made, KEY, {}, Fresh(0, b"")
+    ).request
 
     assert request.header("X-Signature") == expected
     assert refusal(made, request) is None

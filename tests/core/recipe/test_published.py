@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.core.http.received import Message
-from gateway.core.http.unsigned import Draft
+from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.recipe.carriers import read_slots
 from gateway.core.recipe.evaluate import Scope
 from gateway.core.recipe.filters import to_bytes, to_text
@@ -44,7 +44,12 @@ def _steps(case: Mapping[str, Any], made: Mapping[str, str]) -> Iterator[Step]:
 
 
 def _signed(
-    name: str, case: Mapping[str, Any], draft: Draft, key: str, now: int, pinned: Mapping[str, str] | None = None
+    name: str,
+    case: Mapping[str, Any],
+    draft: UnsignedRequest,
+    key: str,
+    now: int,
+    pinned: Mapping[str, str] | None = None,
 ) -> Signed:
     given = {name: case[name] for name in ("region", "service") if name in case}
     fresh = Fresh(now * NS, bytes(16), pinned or {})
@@ -62,7 +67,7 @@ def _hashed(signed: Signed) -> dict[str, str]:
 def _tencent_tc3() -> Iterator[Step]:
     case = PUBLISHED["tc3-doc-2019-02-25"]
     headers = (("Content-Type", "application/json; charset=utf-8"),)
-    draft = Draft("POST", "https", "cvm.tencentcloudapi.com", "/", (), headers, "json", case["body"].encode())
+    draft = UnsignedRequest("POST", "https", "cvm.tencentcloudapi.com", "/", (), headers, "json", case["body"].encode())
 
     signed = _signed("tencent-tc3", case, draft, "AKID", case["timestamp"])
 
@@ -73,7 +78,7 @@ def _tencent_v1() -> Iterator[Step]:
     case = PUBLISHED["v1-doc-describeinstances"]
     printed = dict(pair.split("=", 1) for pair in case["string_to_sign"].partition("?")[2].split("&"))
     slots = {name: printed.pop(name) for name in ("SecretId", "Timestamp", "Nonce")}
-    draft = Draft("GET", "https", "cvm.tencentcloudapi.com", "/", tuple(printed.items()))
+    draft = UnsignedRequest("GET", "https", "cvm.tencentcloudapi.com", "/", tuple(printed.items()))
 
     signed = _signed(
         "tencent-v1", case, draft, slots["SecretId"], int(slots["Timestamp"]), pinned={"nonce": slots["Nonce"]}
@@ -87,7 +92,7 @@ def _jdcloud2() -> Iterator[Step]:
     case = PUBLISHED["jdcloud2-doc-test"]
     query = (("o", "%"), ("p0", "p0"), ("p1", "p1"), ("u", "u"))
     headers = (("x-my-header", "test"), ("x-my-header_blank", "blank"))
-    draft = Draft(
+    draft = UnsignedRequest(
         "POST", "https", "test.jdcloud-api.com", "/v1/resource:action", query, headers, "text", case["body"].encode()
     )
     chosen = "x-jdcloud-date;x-jdcloud-nonce;x-my-header;x-my-header_blank"
@@ -112,7 +117,7 @@ def _links(signed: Signed, secret_key: str) -> Iterator[str]:
 
 def _zstack_password(recipe: Recipe) -> Iterator[Step]:
     case = PUBLISHED["zstack-doc-password"]
-    draft = Draft("PUT", "http", "localhost:8080", "/zstack/v1/accounts/login", body_kind="json", body={})
+    draft = UnsignedRequest("PUT", "http", "localhost:8080", "/zstack/v1/accounts/login", body_kind="json", body={})
 
     signed = sign(draft, recipe, secret(case["password"], "admin"), {}, Fresh(0, bytes(16)))
 

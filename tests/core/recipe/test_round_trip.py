@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.http.unsigned import Draft
+from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.model import Recipe
 from tests.core.recipe.changes import changed_calls
@@ -38,7 +38,7 @@ def test_a_change_of_what_is_covered_breaks_it(recipe: Recipe, data: st.DataObje
 
 @pytest.mark.parametrize("name", ["huawei-login", "basic"])
 def test_blanks_around_a_password_are_part_of_it(name: str) -> None:
-    draft = Draft("POST", "https", "iam.example", "/v3/auth/tokens", body_kind="json", body={})
+    draft = UnsignedRequest("POST", "https", "iam.example", "/v3/auth/tokens", body_kind="json", body={})
 
     call = signed(draft, RECIPES[name], secret(" pass word ", "user"), {})
 

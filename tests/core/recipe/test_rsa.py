@@ -6,13 +6,13 @@ import pytest
 
 from gateway.core.http.received import Message
 from gateway.core.http.request import Request, Secret
-from gateway.core.http.unsigned import Draft
+from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import CallerError, SpecError
 from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.rsa import DECOY_PEM
 from gateway.core.recipe.sign import Fresh, sign
-from gateway.core.recipe.verify import Check, Forgetful, verify
+from gateway.core.recipe.verify import Forgetful, Verifier, verify
 from tests.support.specs import recipe
 
 pytest.importorskip("cryptography")
@@ -56,11 +56,13 @@ def elliptic_pem() -> str:
 
 
 def signed(pem: str, method: str = "POST", text: str = ACME) -> Request:
-    return sign(Draft(method, "http", "h", "/p"), recipe(text), Credential(Secret(pem), "K"), {}, Fresh(0, b"")).request
+    return sign(
+        UnsignedRequest(method, "http", "h", "/p"), recipe(text), Credential(Secret(pem), "K"), {}, Fresh(0, b"")
+    ).request
 
 
 def refusal(request: Request, pem: str, text: str = ACME, key: str = "K") -> Reason | None:
-    check = Check(recipe(text), make_keyring([Credential(Secret(pem), key)]), {})
+    check = Verifier(recipe(text), make_keyring([Credential(Secret(pem), key)]), {})
     try:
         verify(Message(request, "none"), [check], now_ns=0, replays=Forgetful())
     except CallerError as error:

@@ -6,14 +6,14 @@ import pytest
 
 from gateway.core.http.received import Message
 from gateway.core.http.request import Secret
-from gateway.core.http.unsigned import Draft
+from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import SpecError
 from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.model import NonceSlot, Recipe, TimeSlot
 from gateway.core.recipe.nonce import make_nonce
 from gateway.core.recipe.sign import Fresh, Signed, sign
 from gateway.core.recipe.times import read_times, write_time
-from gateway.core.recipe.verify import Check, Verified, verify
+from gateway.core.recipe.verify import Verified, Verifier, verify
 from gateway.core.sending.sign import sign_call
 from gateway.specs.load import load
 from tests.support.specs import recipe, stand_in
@@ -44,13 +44,13 @@ class NothingSeen:
         return True
 
 
-def signed(text: str = ACME, *, draft: Draft | None = None, **given: str) -> Signed:
-    draft = draft or Draft("POST", "http", "h", "/p", headers=(("X-B", "b"),), body_kind="text", body="hello")
+def signed(text: str = ACME, *, draft: UnsignedRequest | None = None, **given: str) -> Signed:
+    draft = draft or UnsignedRequest("POST", "http", "h", "/p", headers=(("X-B", "b"),), body_kind="text", body="hello")
     return sign(draft, recipe(text), Credential(Secret("s"), "K"), given, FRESH)
 
 
-def verified(result: Signed, recipe_: Recipe, credential: Credential, draft: Draft) -> Verified:
-    checks = [Check(recipe_, make_keyring([credential]), {})]
+def verified(result: Signed, recipe_: Recipe, credential: Credential, draft: UnsignedRequest) -> Verified:
+    checks = [Verifier(recipe_, make_keyring([credential]), {})]
     return verify(Message(result.request, draft.body_kind), checks, now_ns=NOW, replays=NothingSeen())
 
 
@@ -151,7 +151,7 @@ def test_nonce_is_made_of_the_entropy(low: int | None, high: int | None, entropy
 
 def test_form_of_our_own_may_have_any_number_of_fields():
     fields = tuple((f"field{number}", "1") for number in range(3000))
-    draft = Draft("POST", "http", "h", "/", body_kind="form", body=fields)
+    draft = UnsignedRequest("POST", "http", "h", "/", body_kind="form", body=fields)
 
     signed = sign(draft, SHIPPED["tencent-v1"], Credential(Secret("s"), "K"), {}, FRESH)
 
@@ -160,7 +160,7 @@ def test_form_of_our_own_may_have_any_number_of_fields():
 
 def test_call_without_a_recipe_goes_as_it_is():
     target = stand_in("{provider: acme, send: {item: metric, request: {method: GET, path: /}}}").target
-    draft = Draft("GET", "http", "h", "/")
+    draft = UnsignedRequest("GET", "http", "h", "/")
 
     assert sign_call(target, draft, FRESH) == Signed.unsigned(draft)
 
@@ -169,4 +169,4 @@ def test_call_is_signed_with_the_credential_and_the_given_of_its_route():
     target = stand_in("{provider: acme, send: {item: metric, request: {method: GET, path: /}}}").target
     target = replace(target, recipe=recipe(ACME), credential=Credential(Secret("s"), "K"), given={"region": 7})
 
-    assert sign_call(target, Draft("GET", "http", "h", "/"), FRESH).request.header("x-key") == "K/7"
+    assert sign_call(target, UnsignedRequest("GET", "http", "h", "/"), FRESH).request.header("x-key") == "K/7"

@@ -10,14 +10,14 @@ import pytest
 
 from gateway.core.http.received import Message
 from gateway.core.http.request import Request, Secret
-from gateway.core.http.unsigned import Draft
+from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.carriers import read_slots
 from gateway.core.recipe.evaluate import evaluate
 from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.sign import Fresh, sign
-from gateway.core.recipe.verify import Check, Verified, verify
+from gateway.core.recipe.verify import Verified, Verifier, verify
 from gateway.specs.load import load
 from tests.support.vectors import read_vectors, request_of
 
@@ -44,7 +44,7 @@ def credential_of(case: dict[str, Any]) -> Credential:
 
 
 def verified(case: dict[str, Any], request: Request, *, now_ns: int = NOW_NS) -> Verified:
-    checks = [Check(RECIPE, make_keyring([credential_of(case)]), {})]
+    checks = [Verifier(RECIPE, make_keyring([credential_of(case)]), {})]
     return verify(message_of(request), checks, now_ns=now_ns, replays=NothingSeen())
 
 
@@ -96,7 +96,7 @@ def test_a_vector_without_its_signature_is_signed_to_the_same_one(case: dict[str
     request = request_of(case)
     unsigned = {name: value for name, value in parameters(request).items() if name not in SIGNED}
     query = () if request.body else tuple(unsigned.items())
-    draft = Draft.of(request, "json" if request.body else "none", unsigned if request.body else None, query)
+    draft = UnsignedRequest.of(request, "json" if request.body else "none", unsigned if request.body else None, query)
 
     signed = sign(draft, RECIPE, credential_of(case), {"region": "sh"}, Fresh(NOW_NS, b"", NONCE))
 

@@ -6,12 +6,12 @@ import pytest
 
 from gateway.core.http.received import Message
 from gateway.core.http.request import Request, Secret
-from gateway.core.http.unsigned import Draft
+from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.sign import Fresh, sign
-from gateway.core.recipe.verify import Check, verify
+from gateway.core.recipe.verify import Verifier, verify
 from gateway.specs.load import load
 from tests.support.vectors import read_vectors, request_of
 
@@ -29,7 +29,7 @@ class NothingSeen:
 
 
 def refusal(request: Request, session: str = SESSION) -> Reason | None:
-    checks = [Check(RECIPE, make_keyring([Credential(Secret(session))]), {})]
+    checks = [Verifier(RECIPE, make_keyring([Credential(Secret(session))]), {})]
     try:
         verify(Message(request, "json"), checks, now_ns=NOW_NS, replays=NothingSeen())
     except CallerError as error:
@@ -80,7 +80,7 @@ def test_the_sdks_access_key_requests_are_no_sessions(name: str) -> None:
 
 
 def test_the_request_without_its_session_is_signed_to_the_same_one() -> None:
-    draft = Draft.of(with_authorization(), "text", REQUEST.body, ())
+    draft = UnsignedRequest.of(with_authorization(), "text", REQUEST.body, ())
 
     signed = sign(draft, RECIPE, Credential(Secret(SESSION)), {}, Fresh(NOW_NS, b"")).request
 

@@ -5,14 +5,14 @@ import pytest
 
 from gateway.core.http.received import Message
 from gateway.core.http.request import Request, Secret
-from gateway.core.http.unsigned import Draft
+from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.carriers import read_slots
 from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.sign import Fresh, sign
-from gateway.core.recipe.verify import Check, Forgetful, Refused, Verified, verify
+from gateway.core.recipe.verify import Forgetful, VerificationFailed, Verified, Verifier, verify
 from tests.support.specs import SESSION, recipe
 
 NS = 1_000_000_000
@@ -64,7 +64,7 @@ def signed(
     nonce: str = "7",
     host: str = "h.example",
 ) -> Request:
-    draft = Draft("POST", "http", host, "/p", (("a", "b c"),), body_kind="json", body={"x": [1]})
+    draft = UnsignedRequest("POST", "http", host, "/p", (("a", "b c"),), body_kind="json", body={"x": [1]})
     return sign(
         draft, ACME, Credential(Secret(secret), key), {"region": region}, Fresh(at_ns, bytes(16), {"nonce": nonce})
     ).request
@@ -74,16 +74,16 @@ def signature_of(request: Request) -> str:
     return read_slots(ACME, Message(request, "json"))["signature"]
 
 
-def check(recipe_: Recipe = ACME, *credentials: tuple[str | None, str], pins: dict[str, str] | None = None) -> Check:
+def check(recipe_: Recipe = ACME, *credentials: tuple[str | None, str], pins: dict[str, str] | None = None) -> Verifier:
     known = credentials or (("K1", "s1"),)
-    return Check(recipe_, make_keyring(Credential(Secret(secret), key) for key, secret in known), pins or {})
+    return Verifier(recipe_, make_keyring(Credential(Secret(secret), key) for key, secret in known), pins or {})
 
 
-def verified(request: Request, *checks: Check, now_ns: int = NOW, memory: Memory | None = None) -> Verified:
+def verified(request: Request, *checks: Verifier, now_ns: int = NOW, memory: Memory | None = None) -> Verified:
     return verify(Message(request, "json"), checks or (check(),), now_ns=now_ns, replays=memory or Memory())
 
 
-def refusal(request: Request, *checks: Check, now_ns: int = NOW, memory: Memory | None = None) -> CallerError:
+def refusal(request: Request, *checks: Verifier, now_ns: int = NOW, memory: Memory | None = None) -> CallerError:
     with pytest.raises(CallerError) as caught:
         verified(request, *checks, now_ns=now_ns, memory=memory)
     return caught.value
@@ -166,7 +166,7 @@ def test_what_was_signed_is_verified():
         ),
     ],
 )
-def test_request_is_refused_with_its_reason(request_: Request, check_: Check, reason: Reason, message: str):
+def test_request_is_refused_with_its_reason(request_: Request, check_: Verifier, reason: Reason, message: str):
     error = refusal(request_, check_)
 
     assert (error.outcome.reason, error.outcome.message) == (reason, message)
@@ -180,7 +180,7 @@ def test_time_at_the_edge_of_the_window_is_taken(away_s: int):
 def test_refusal_tells_what_the_request_claimed():
     error = refusal(signed(key="K2"))
 
-    assert isinstance(error, Refused)
+    assert isinstance(error, VerificationFailed)
     assert (error.recipe, error.key) == ("acme", "K2")
 
 
@@ -317,7 +317,7 @@ def test_unknown_secret_is_an_unknown_key():
     )
 
 
-BOTH: Sequence[Check] = (check(LONE, (None, "s1")), check())
+BOTH: Sequence[Verifier] = (check(LONE, (None, "s1")), check())
 
 
 def test_recipe_is_told_by_the_carriers_that_are_there():
@@ -364,7 +364,7 @@ def test_what_a_route_pins_has_to_be_there_although_it_is_optional(
     token: tuple[tuple[str, str], ...], reason: Reason | None
 ):
     message = Message(Request("POST", "/", (("X-Secret", "s"), *token)), "none")
-    pinned = Check(TOKEN, make_keyring([Credential(Secret("s"))]), {"token": "a"})
+    pinned = Verifier(TOKEN, make_keyring([Credential(Secret("s"))]), {"token": "a"})
 
     try:
         verify(message, [pinned], now_ns=NOW, replays=Forgetful())

@@ -3,17 +3,17 @@ from math import log2
 import pytest
 
 from gateway.core.http.request import DataPoint
-from gateway.core.outcome.outcome import Code, Outcome, Reason, Rejected, failure
+from gateway.core.outcome.outcome import Code, Outcome, Reason, RejectedItem, failure
 from gateway.core.points.decode import Item
-from gateway.core.sending.coalesce import Share, further_calls, is_refused_whole, merge, outcome_of
+from gateway.core.sending.coalesce import BatchMember, is_rejected_as_whole, max_bisect_calls, merge, outcome_of_part
 from gateway.core.sending.encode import Group
 
 REFUSED = failure(Reason.UPSTREAM_REJECTED, "no")
 
 
-def share(owner: str, *indices: int) -> Share[str]:
+def share(owner: str, *indices: int) -> BatchMember[str]:
     items = tuple(Item(index, f"{owner}{index}", DataPoint("m", 0)) for index in indices)
-    return Share(owner, Group(b"g", {"ns": "n"}, items, tuple(f"form of {owner}{index}" for index in indices)))
+    return BatchMember(owner, Group(b"g", {"ns": "n"}, items, tuple(f"form of {owner}{index}" for index in indices)))
 
 
 MERGED = merge([share("a", 0, 3), share("b", 0), share("c", 1, 2)])
@@ -43,14 +43,14 @@ def test_each_report_is_told_apart_in_a_call_again():
 
 @pytest.mark.parametrize("outcome", [Outcome(Code.OK), REFUSED], ids=["taken", "refused whole"])
 def test_outcome_that_names_nothing_is_that_of_every_report(outcome: Outcome):
-    assert [outcome_of(part, outcome) for part in MERGED.parts(MERGED.group.items)] == [outcome] * 3
+    assert [outcome_of_part(part, outcome) for part in MERGED.parts(MERGED.group.items)] == [outcome] * 3
 
 
 def test_refused_items_are_told_to_their_own_reports_by_their_own_indices():
-    named = tuple(Rejected(number, Reason.UPSTREAM_REJECTED, f"no {number}") for number in (1, 4))
+    named = tuple(RejectedItem(number, Reason.UPSTREAM_REJECTED, f"no {number}") for number in (1, 4))
     refused = Outcome(Code.INVALID_ARGUMENT, Reason.UPSTREAM_REJECTED, "no", accepted=3, rejected=named)
 
-    outcomes = [outcome_of(part, refused) for part in MERGED.parts(MERGED.group.items)]
+    outcomes = [outcome_of_part(part, refused) for part in MERGED.parts(MERGED.group.items)]
 
     assert [(each.code, each.accepted, [(one.index, one.message) for one in each.rejected]) for each in outcomes] == [
         (Code.INVALID_ARGUMENT, 1, [(3, "no 1")]),
@@ -63,16 +63,18 @@ def test_refused_items_are_told_to_their_own_reports_by_their_own_indices():
     ("outcome", "whole"),
     [
         pytest.param(REFUSED, True, id="refused"),
-        pytest.param(Outcome(Code.INVALID_ARGUMENT, rejected=(Rejected(0, Reason.BAD_FIELD, ""),)), False, id="named"),
+        pytest.param(
+            Outcome(Code.INVALID_ARGUMENT, rejected=(RejectedItem(0, Reason.BAD_FIELD, ""),)), False, id="named"
+        ),
         pytest.param(failure(Reason.INTERNAL, "no call can be built"), True, id="not even a call"),
         pytest.param(failure(Reason.UPSTREAM_DOWN, ""), False, id="down"),
         pytest.param(Outcome(Code.OK), False, id="taken"),
     ],
 )
 def test_call_is_refused_whole_when_what_it_holds_is_at_fault(outcome: Outcome, whole: bool):
-    assert is_refused_whole(outcome) is whole
+    assert is_rejected_as_whole(outcome) is whole
 
 
 @pytest.mark.parametrize("reports", [1, 2, 3, 1000])
 def test_further_calls_are_bounded(reports: int):
-    assert further_calls(reports) - 1 < 4 * log2(reports) <= further_calls(reports)
+    assert max_bisect_calls(reports) - 1 < 4 * log2(reports) <= max_bisect_calls(reports)

@@ -4,12 +4,12 @@ from typing import Any
 import pytest
 
 from gateway.core.http.request import DataPoint
-from gateway.core.http.unsigned import Draft
+from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import CallerError, SpecError
 from gateway.core.points.decode import Item
-from gateway.core.sending.declare import combinations, declaring_calls, first_calls
-from gateway.core.sending.encode import encode
-from gateway.core.sending.split import Encoder
+from gateway.core.sending.declare import calls_with_declarations, declaration_keys, declaring_calls
+from gateway.core.sending.encode import encode_calls
+from gateway.core.sending.split import EncodeContext
 from gateway.core.vendor.route import Target
 from tests.support.specs import stand_in
 
@@ -39,14 +39,14 @@ def points(*metrics: str, **fields: Any) -> list[Item]:
     ]
 
 
-def size_of(draft: Draft) -> int:
+def size_of(draft: UnsignedRequest) -> int:
     return len(draft.render().body)
 
 
-def declared(to: Target, items: list[Item]) -> list[Draft]:
+def declared(to: Target, items: list[Item]) -> list[UnsignedRequest]:
     ids = count(1)
-    new = combinations(to, items)
-    made = declaring_calls(to, new, Encoder(NOW, lambda: f"id{next(ids)}", size_of))
+    new = declaration_keys(to, items)
+    made = declaring_calls(to, new, EncodeContext(NOW, lambda: f"id{next(ids)}", size_of))
     assert [key for each in made for key in each.keys] == list(new)
     return [each.draft for each in made]
 
@@ -54,7 +54,7 @@ def declared(to: Target, items: list[Item]) -> list[Draft]:
 def test_each_combination_is_declared_by_the_first_point_that_has_it():
     items = points("cpu", "mem", "cpu", value=5)
 
-    found = combinations(target(), items)
+    found = declaration_keys(target(), items)
 
     assert [item.index for item in found.values()] == [0, 1]
 
@@ -72,17 +72,17 @@ def test_each_combination_is_declared_by_the_first_point_that_has_it():
 def test_combination_is_what_the_expressions_give(fields: dict[str, Any], same: bool):
     one, other = points("cpu", attributes={"a": "1", "b": "2"}), points("cpu", **fields)
 
-    assert (combinations(target(), one).keys() == combinations(target(), other).keys()) is same
+    assert (declaration_keys(target(), one).keys() == declaration_keys(target(), other).keys()) is same
 
 
 def test_combination_may_read_what_the_route_gives():
-    assert len(combinations(target("[given.zone]"), points("cpu", "mem"))) == 1
+    assert len(declaration_keys(target("[given.zone]"), points("cpu", "mem"))) == 1
 
 
 def test_provider_that_declares_nothing_needs_nothing():
     silent = stand_in("provider: acme\nsend: {item: metric, request: {method: POST, path: /, json: items}}").target
 
-    assert combinations(silent, points("cpu")) == {}
+    assert declaration_keys(silent, points("cpu")) == {}
     assert declared(silent, points("cpu")) == []
 
 
@@ -118,9 +118,11 @@ def test_what_an_author_got_wrong_is_an_error_of_the_spec(wrong: dict[str, str])
 
 def test_upstream_that_was_told_nothing_is_told_of_each_combination_before_the_first_call_that_needs_it():
     to = target(limits="{points: 1}")
-    encoder = Encoder(NOW, lambda: "id", size_of)
-    calls = encode(to, points("cpu", "cpu", "mem"), encoder).calls
+    encoder = EncodeContext(NOW, lambda: "id", size_of)
+    calls = encode_calls(to, points("cpu", "cpu", "mem"), encoder).calls
 
-    before = [[each.draft.body["all"] for each in declaring] for _, declaring in first_calls(to, calls, encoder)]
+    before = [
+        [each.draft.body["all"] for each in declaring] for _, declaring in calls_with_declarations(to, calls, encoder)
+    ]
 
     assert before == [[["cpu"]], [], [["mem"]]]

@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 
 from gateway.core.http.request import DataPoint, Request
-from gateway.core.http.unsigned import Draft
+from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import SpecError
 from gateway.core.outcome.outcome import Reason
 from gateway.core.points.decode import Item
-from gateway.core.sending.encode import Encoded, encode
-from gateway.core.sending.split import Encoder
+from gateway.core.sending.encode import Encoded, encode_calls
+from gateway.core.sending.split import EncodeContext
 from tests.support.specs import stand_in
 
 NOW = 1_700_000_000_000_000_000
@@ -27,7 +27,9 @@ def encoded(send: str, *points: DataPoint, limits: str = "{}", given: Any = None
     target = replace(target, base_path=base_path, given=given or target.given)
     items = [Item(index, None, each) for index, each in enumerate(points)]
     ids = count(1)
-    return encode(target, items, Encoder(NOW, lambda: f"id{next(ids)}", lambda draft: len(draft.render().body)))
+    return encode_calls(
+        target, items, EncodeContext(NOW, lambda: f"id{next(ids)}", lambda draft: len(draft.render().body))
+    )
 
 
 def bodies(result: Encoded) -> list[Any]:
@@ -172,7 +174,7 @@ def test_what_an_author_got_wrong_is_an_error_of_the_spec(send: str, words: str)
 
 @pytest.mark.parametrize("character", ["\r", "\n", "\0"])
 def test_header_with_a_line_break_is_refused(character: str):
-    draft = Draft("GET", "http", "h", "/", headers=(("X-A", f"a{character}b"),))
+    draft = UnsignedRequest("GET", "http", "h", "/", headers=(("X-A", f"a{character}b"),))
 
     with pytest.raises(SpecError, match="the header X-A would hold a line break"):
         draft.render()
@@ -180,7 +182,7 @@ def test_header_with_a_line_break_is_refused(character: str):
 
 def test_body_that_json_cannot_hold_is_refused():
     with pytest.raises(SpecError, match="the body cannot be written as JSON"):
-        Draft("POST", "http", "h", "/", body_kind="json", body="\udcff").render()
+        UnsignedRequest("POST", "http", "h", "/", body_kind="json", body="\udcff").render()
 
 
 @pytest.mark.parametrize("namespace", ["..", ".", ""])

@@ -9,10 +9,10 @@ from gateway.core.http.received import Caps, Message
 from gateway.core.http.request import Request, Secret
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
-from gateway.core.pipeline import identify
+from gateway.core.pipeline import identify_caller
 from gateway.core.recipe.keyring import Credential, make_keyring
-from gateway.core.recipe.verify import Check
-from gateway.core.vendor.local_calls import Moment, answer_local_call
+from gateway.core.recipe.verify import Verifier
+from gateway.core.vendor.local_calls import RequestContext, answer_local_call
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import make_snapshot
 from gateway.core.vendor.session_tokens import make_accounts
@@ -72,8 +72,8 @@ def logging_in(*accounts: Credential) -> Route:
     session = route.source.checks[0].recipe
     source = replace(
         route.source,
-        checks=(Check(session, make_keyring([]), {}, make_accounts(accounts)),),
-        local_checks={"login": (Check(LOGIN, make_keyring([ADMIN]), {}),), "logout": None, "ping": None},
+        checks=(Verifier(session, make_keyring([]), {}, make_accounts(accounts)),),
+        local_checks={"login": (Verifier(LOGIN, make_keyring([ADMIN]), {}),), "logout": None, "ping": None},
     )
     return replace(route, source=source)
 
@@ -95,7 +95,7 @@ def answered(
     match = make_snapshot([route]).match(request)
     assert match is not None and match.form is not None and match.form.local_call is not None
     message = Message(request, match.form.body)
-    moment = Moment(now_ns, bytes(16), "an-id")
+    moment = RequestContext(now_ns, bytes(16), "an-id")
     response = answer_local_call(match, match.form.local_call, message, moment, memory or Memory(), peer=peer)
     return response.status, response.body.decode()
 
@@ -113,7 +113,7 @@ def who_reports(token: str, memory: Memory, *, now_ns: int = NOW) -> str | None:
     """Return the account that a session reports as. Raises CallerError."""
     message = Message(Request("POST", "/report", (("Authorization", token),)), "none")
     checks = ROUTE.source.checks
-    return identify(ROUTE.source, checks, message, now_ns=now_ns, replays=memory, peer=None).key
+    return identify_caller(ROUTE.source, checks, message, now_ns=now_ns, replays=memory, peer=None).key
 
 
 def refusal(token: str, memory: Memory, *, now_ns: int = NOW) -> Reason | None:

@@ -1,7 +1,7 @@
 import pytest
 
 from gateway.core.http.request import Request
-from gateway.core.vendor.matching import ANY_REQUEST, Conditions
+from gateway.core.vendor.matching import ANY_REQUEST, RequestMatcher
 
 REQUEST = Request(
     "POST",
@@ -31,7 +31,7 @@ REQUEST = Request(
     ],
 )
 def test_condition_holds_for_a_request(subject: str, patterns: list[str], holds: bool):
-    assert (Conditions({subject: tuple(patterns)}).unmet(REQUEST) is None) is holds
+    assert (RequestMatcher({subject: tuple(patterns)}).unmet(REQUEST) is None) is holds
 
 
 def test_no_conditions_hold_for_any_request():
@@ -39,7 +39,7 @@ def test_no_conditions_hold_for_any_request():
 
 
 def test_query_that_cannot_be_read_meets_no_condition():
-    assert Conditions({"query.a": ("*",)}).unmet(Request("GET", "/?a=%ff")) is not None
+    assert RequestMatcher({"query.a": ("*",)}).unmet(Request("GET", "/?a=%ff")) is not None
 
 
 @pytest.mark.parametrize(
@@ -56,8 +56,8 @@ def test_query_that_cannot_be_read_meets_no_condition():
 def test_conditions_exclude_one_another(
     one: dict[str, tuple[str, ...]], other: dict[str, tuple[str, ...]], apart: bool
 ):
-    assert Conditions(one).exclude(Conditions(other)) is apart
-    assert Conditions(other).exclude(Conditions(one)) is apart
+    assert RequestMatcher(one).is_disjoint_from(RequestMatcher(other)) is apart
+    assert RequestMatcher(other).is_disjoint_from(RequestMatcher(one)) is apart
 
 
 @pytest.mark.parametrize(
@@ -70,4 +70,4 @@ def test_conditions_exclude_one_another(
     ],
 )
 def test_conditions_sharpen_others(one: dict[str, tuple[str, ...]], other: dict[str, tuple[str, ...]], sharper: bool):
-    assert Conditions(one).sharpen(Conditions(other)) is sharper
+    assert RequestMatcher(one).is_stricter_than(RequestMatcher(other)) is sharper

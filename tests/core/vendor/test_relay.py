@@ -9,7 +9,7 @@ from gateway.core.http.request import Headers, Request
 from gateway.core.outcome.errors import CallerError, SpecError
 from gateway.core.outcome.outcome import Code, Reason
 from gateway.core.recipe.verify import Forgetful
-from gateway.core.vendor.relay import Relayed, outcome_of, passed_headers, relay
+from gateway.core.vendor.relay import RelayedRequest, outcome_of_relayed, passed_headers, receive_relayed
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import make_snapshot
 from tests.support.specs import stand_in
@@ -36,11 +36,11 @@ ROUTE = stand_in(IMAGE)
 KNOWN = ("Authorization", "case-secret")
 
 
-def relayed(body: Any, *headers: tuple[str, str], target: str = "/old/cellar", route: Route = ROUTE) -> Relayed:
+def relayed(body: Any, *headers: tuple[str, str], target: str = "/old/cellar", route: Route = ROUTE) -> RelayedRequest:
     request = Request("POST", target, headers or (KNOWN,), write_json(body))
     match = make_snapshot([route]).match(request)
     assert match is not None
-    return relay(match, Message(request, "json"), now_ns=NOW, call_id="c0", replays=Forgetful())
+    return receive_relayed(match, Message(request, "json"), now_ns=NOW, call_id="c0", replays=Forgetful())
 
 
 def with_given(**given: str) -> Route:
@@ -128,7 +128,7 @@ def test_parameters_that_are_no_map_are_the_specs_to_mend():
     ],
 )
 def test_answer_means_what_its_status_says(status: int, code: Code, reason: Reason | None):
-    outcome = outcome_of(ROUTE.target, status, ())
+    outcome = outcome_of_relayed(ROUTE.target, status, ())
 
     assert (outcome.code, outcome.reason, outcome.accepted) == (code, reason, 0)
 

@@ -8,9 +8,9 @@ from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.model import Recipe
-from gateway.core.vendor.matching import Conditions
+from gateway.core.vendor.matching import RequestMatcher
 from gateway.core.vendor.route import Route
-from gateway.core.vendor.routing import by_key, make_snapshot, overlap
+from gateway.core.vendor.routing import choose_by_key_id, indistinguishable_call, make_snapshot
 from tests.support.specs import recipe, stand_in
 
 
@@ -80,7 +80,7 @@ def test_route_knows_every_secret_of_both_sides():
 
 def wishing(name: str, wishes: dict[str, tuple[str, ...]], path: str = "") -> Route:
     route = stand_in(KEYED.replace("NAME", name))
-    return replace(route, source=replace(route.source, match=Conditions(wishes), path=path))
+    return replace(route, source=replace(route.source, match=RequestMatcher(wishes), path=path))
 
 
 def by_either(route: Route, other: Recipe) -> Route:
@@ -214,7 +214,7 @@ def test_routes_of_one_call_are_told_apart_by_key(key: str | None, route: str):
     match = make_snapshot(routes).match(request)
 
     assert match is not None
-    assert by_key(match, Message(request, "json")).route.name == route
+    assert choose_by_key_id(match, Message(request, "json")).route.name == route
 
 
 def test_key_of_no_route_stays_with_the_first():
@@ -224,7 +224,7 @@ def test_key_of_no_route_stays_with_the_first():
     match = make_snapshot(routes).match(request)
 
     assert match is not None
-    assert by_key(match, Message(request, "json")).route.name == "one"
+    assert choose_by_key_id(match, Message(request, "json")).route.name == "one"
 
 
 def test_route_is_told_by_the_key_that_is_verified_and_by_no_other_claim():
@@ -239,7 +239,7 @@ carry: [{header: x-other, value: "{id}:{password}"}]
     match = make_snapshot(routes).match(request)
 
     assert match is not None
-    assert by_key(match, Message(request, "json")).route.name == "two"
+    assert choose_by_key_id(match, Message(request, "json")).route.name == "two"
 
 
 def test_route_below_a_prefix_has_its_calls_there():
@@ -263,8 +263,8 @@ def test_route_below_a_prefix_has_its_calls_there():
 def test_two_routes_overlap_unless_what_they_ask_for_tells_them_apart(
     one: dict[str, tuple[str, ...]], other: dict[str, tuple[str, ...]], apart: bool
 ):
-    assert (overlap(wishing("one", one), wishing("other", other)) is None) is apart
+    assert (indistinguishable_call(wishing("one", one), wishing("other", other)) is None) is apart
 
 
 def test_routes_below_two_prefixes_do_not_overlap():
-    assert overlap(wishing("one", {}, path="/a"), wishing("other", {}, path="/b")) is None
+    assert indistinguishable_call(wishing("one", {}, path="/a"), wishing("other", {}, path="/b")) is None

@@ -5,7 +5,13 @@ import pytest
 
 from gateway.core.http.request import Secret
 from gateway.core.recipe.keyring import Credential
-from gateway.core.vendor.session_tokens import account_of, ended, expiry_ns, issue, make_accounts
+from gateway.core.vendor.session_tokens import (
+    account_of_token,
+    issue_token,
+    make_accounts,
+    revocation_key,
+    token_expiry_ns,
+)
 
 NS = 1_000_000_000
 NOW = 1_700_000_000 * NS
@@ -15,21 +21,21 @@ ACCOUNTS = make_accounts([ADMIN, Credential(Secret("t"), "other")])
 
 
 def issued(credential: Credential = ADMIN, *, now_ns: int = NOW, lifetime_s: float = 60) -> str:
-    return issue(credential, now_ns=now_ns, lifetime_s=lifetime_s, entropy=ENTROPY)[0]
+    return issue_token(credential, now_ns=now_ns, lifetime_s=lifetime_s, entropy=ENTROPY)[0]
 
 
 def key_of(token: str, *, now_ns: int = NOW) -> str | None:
-    credential = account_of(token, ACCOUNTS, now_ns=now_ns)
+    credential = account_of_token(token, ACCOUNTS, now_ns=now_ns)
     return credential and credential.key
 
 
 def test_token_holds_its_expiry_its_account_and_a_proof():
-    token, expires_ns = issue(ADMIN, now_ns=NOW + 5, lifetime_s=60.5, entropy=ENTROPY)
+    token, expires_ns = issue_token(ADMIN, now_ns=NOW + 5, lifetime_s=60.5, entropy=ENTROPY)
 
     signed = ENTROPY.hex() + f"{1_700_000_060:08x}" + hashlib.sha256(b"admin").hexdigest()[:8]
     proof = hmac.new(b"s", b"gateway session " + signed.encode(), "sha256").hexdigest()
     assert (token, expires_ns) == (signed + proof[:32], NOW + 60 * NS)
-    assert expiry_ns(token) == expires_ns
+    assert token_expiry_ns(token) == expires_ns
 
 
 @pytest.mark.parametrize(
@@ -68,7 +74,7 @@ def edited(position: int) -> str:
     ],
 )
 def test_forged_token_is_nobodys(token: str):
-    assert account_of(token, ACCOUNTS, now_ns=NOW) is None
+    assert account_of_token(token, ACCOUNTS, now_ns=NOW) is None
 
 
 @pytest.mark.parametrize(
@@ -77,30 +83,30 @@ def test_forged_token_is_nobodys(token: str):
     ids=["an account that is not known", "a secret that is not the account's", "the secret of another account"],
 )
 def test_token_of_another_account_or_secret_is_nobodys(credential: Credential):
-    assert account_of(issued(credential), ACCOUNTS, now_ns=NOW) is None
+    assert account_of_token(issued(credential), ACCOUNTS, now_ns=NOW) is None
 
 
 def test_token_of_either_secret_is_taken_while_one_replaces_the_other():
     new = Credential(Secret("new"), "admin")
     accounts = make_accounts([ADMIN, new])
 
-    assert account_of(issued(ADMIN), accounts, now_ns=NOW) == ADMIN
-    assert account_of(issued(new), accounts, now_ns=NOW) == new
+    assert account_of_token(issued(ADMIN), accounts, now_ns=NOW) == ADMIN
+    assert account_of_token(issued(new), accounts, now_ns=NOW) == new
 
 
 def test_two_logins_make_two_tokens():
-    other, _ = issue(ADMIN, now_ns=NOW, lifetime_s=60, entropy=bytes(16))
+    other, _ = issue_token(ADMIN, now_ns=NOW, lifetime_s=60, entropy=bytes(16))
 
     assert other != issued()
 
 
 def test_what_is_remembered_of_an_ended_token_is_not_the_token():
-    kind, digest = ended(issued())
+    kind, digest = revocation_key(issued())
 
     assert kind == "ended"
     assert digest == hashlib.sha256(issued().encode()).hexdigest()
-    assert ended(edited(0)) != ended(issued())
+    assert revocation_key(edited(0)) != revocation_key(issued())
 
 
 def test_text_that_is_no_token_never_ends():
-    assert expiry_ns("no token") == 0
+    assert token_expiry_ns("no token") == 0

@@ -1,6 +1,6 @@
 from gateway.core.http.request import Secret
 from gateway.core.recipe.keyring import Credential
-from gateway.core.vendor.verifiers import make_checks
+from gateway.core.vendor.verifiers import make_verifiers
 from gateway.specs.load import load
 
 RECEIVE = load(None, {}).providers["zstack"].receive
@@ -11,7 +11,7 @@ SESSION = Credential(Secret("session"))
 def checked(*credentials: Credential) -> dict[str, tuple[bool, bool]]:
     """Return for each recipe that is accepted whether it has credentials of its own, and whether accounts log in."""
     assert RECEIVE is not None
-    checks = make_checks(RECEIVE, RECEIVE.verify, credentials, {})
+    checks = make_verifiers(RECEIVE, RECEIVE.verify, credentials, {})
     return {check.recipe.name: (bool(check.keyring.secrets()), bool(check.accounts)) for check in checks}
 
 

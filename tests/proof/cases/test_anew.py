@@ -6,16 +6,16 @@ import pytest
 
 from gateway.core.http.received import Message
 from gateway.core.http.request import PublicUrl, Request, Secret
-from gateway.core.http.unsigned import Draft
+from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
-from gateway.core.pipeline import identify
+from gateway.core.pipeline import identify_caller
 from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.sign import Fresh, sign
-from gateway.core.recipe.verify import Check, Forgetful
-from gateway.core.vendor.matching import Conditions
+from gateway.core.recipe.verify import Forgetful, Verifier
+from gateway.core.vendor.matching import RequestMatcher
 from gateway.core.vendor.route import Route
-from gateway.core.vendor.session_tokens import issue, make_accounts
+from gateway.core.vendor.session_tokens import issue_token, make_accounts
 from gateway.proof.cases.resign import make_anew
 from tests.support.specs import recipe, stand_in
 
@@ -49,12 +49,12 @@ ACME_UNSIGNED = Request("POST", "/in", (("Host", "h"), ("Authorization", "case-s
 
 
 def route(**changes: Any) -> Route:
-    checks = (Check(SIGNS, make_keyring([CREDENTIAL]), {}),)
+    checks = (Verifier(SIGNS, make_keyring([CREDENTIAL]), {}),)
     return replace(ACME, source=replace(ACME.source, checks=checks, **changes))
 
 
 def sample(body: str = "{}", *, scheme: str = "http", host: str = "vendor.example", path: str = "/in") -> Request:
-    draft = Draft("POST", scheme, host, path, body_kind="json", body=body.encode())
+    draft = UnsignedRequest("POST", scheme, host, path, body_kind="json", body=body.encode())
     return sign(draft, SIGNS, CREDENTIAL, {}, Fresh(THEN_S * NS, b"")).request
 
 
@@ -65,7 +65,7 @@ def anew(request: Request, on: Route) -> Request:
 def refusal(request: Request, on: Route) -> Reason | None:
     """Verify a request now."""
     try:
-        identify(
+        identify_caller(
             on.source,
             on.source.checks,
             Message(request, "json"),
@@ -79,7 +79,7 @@ def refusal(request: Request, on: Route) -> Reason | None:
 
 
 BEHIND = route(public_url=PublicUrl("https", "vendor.example", "/api"))
-HOSTED = route(match=Conditions({"host": ("vendor.example",)}))
+HOSTED = route(match=RequestMatcher({"host": ("vendor.example",)}))
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_session_of_an_account_is_issued_again():
     account = Credential(Secret("password"), "admin")
     check = replace(ACME.source.checks[0], keyring=make_keyring([]), accounts=make_accounts([account]))
     on = replace(ACME, source=replace(ACME.source, checks=(check,)))
-    token, _ = issue(account, now_ns=THEN_S * NS, lifetime_s=60, entropy=bytes(16))
+    token, _ = issue_token(account, now_ns=THEN_S * NS, lifetime_s=60, entropy=bytes(16))
     request = replace(ACME_UNSIGNED, headers=(("Host", "h"), ("Authorization", token)))
 
     made = anew(request, on)
