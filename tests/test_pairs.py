@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from gateway.core.http.request import DataPoint, Response
+from gateway.core.http.request import Response
 from gateway.core.outcome.outcome import Code, Outcome, Reason
 from gateway.core.outcome.reply import build_reply
+from gateway.core.points.point import DataPoint
 from gateway.core.points.rules import Rule
 from gateway.core.vendor.route import Route
 from tests.support.pairs import PAIRS, Pair, as_expected, before, expected, running, statements, way

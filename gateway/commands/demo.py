@@ -26,7 +26,7 @@ from gateway.core.outcome.outcome import Code
 from gateway.core.pipeline import receive_report
 from gateway.core.recipe.model import Recipe, TimeSlot
 from gateway.core.recipe.verify import Forgetful
-from gateway.core.suggest import did_you_mean
+from gateway.core.text import did_you_mean
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import make_snapshot
 from gateway.delivery.courier import fresh

@@ -17,8 +17,8 @@ from gateway.commands.output.printing import (
 from gateway.commands.output.stages import call_json, matched, show_call, show_sender
 from gateway.core.http.received import Message
 from gateway.core.http.request import Request, Response
-from gateway.core.outcome.combine import mask_outcome
 from gateway.core.outcome.errors import GatewayError
+from gateway.core.outcome.masking import mask_outcome
 from gateway.core.outcome.outcome import Code, Outcome
 from gateway.core.outcome.reply import build_reply
 from gateway.core.pipeline import reply_names
@@ -60,7 +60,7 @@ class RelayTrial:
     def _stages(self, match: RouteMatch, message: Message, send: bool) -> None:
         match.expect_call(self.request.method)
         self.relayed = receive_relayed(match, message, now_ns=self.now_ns, call_id=uuid4().hex, replays=Forgetful())
-        self.signed = sign_call(self.route.target, self.relayed.draft, Fresh(self.now_ns, os.urandom(16)))
+        self.signed = sign_call(self.route.target, self.relayed.request, Fresh(self.now_ns, os.urandom(16)))
         if send:
             asyncio.run(self._exchange(self.signed.request))
 
@@ -79,7 +79,7 @@ class RelayTrial:
 
     def show(self, send: bool) -> None:
         if self.relayed is not None:
-            show_sender(self.relayed.who)
+            show_sender(self.relayed.caller)
         if self.signed is not None:
             show_call(self.signed, self.route.secrets, "call")
             if not send:
@@ -95,7 +95,7 @@ class RelayTrial:
             print_response(self.answer, self.route.secrets)
 
     def as_json(self, send: bool) -> dict[str, Any]:
-        who, secrets = self.relayed.who if self.relayed else None, self.route.secrets
+        who, secrets = self.relayed.caller if self.relayed else None, self.route.secrets
         call = call_json(self.signed, secrets) if self.signed else None
         if call is not None and self.answer is not None:
             call["answer"] = {**response_json(self.answer, secrets), "body": None, "bytes": self.size}

@@ -29,8 +29,9 @@ from gateway.commands.output.printing import count as counted
 from gateway.commands.output.printing import line, outcome_json, print_json
 from gateway.commands.roles.reporter import outcomes, reporter_route
 from gateway.core.http.json import read_json
-from gateway.core.http.request import DataPoint, PublicUrl
+from gateway.core.http.request import PublicUrl
 from gateway.core.points.decode import Item, read_point
+from gateway.core.points.point import DataPoint
 from gateway.core.vendor.route import Route
 from gateway.tls import BadPem, client_context
 

@@ -13,7 +13,7 @@ from gateway.commands.output.printing import print_diagnostics, print_facts, pri
 from gateway.commands.output.route_facts import facts_of_route
 from gateway.core.http.request import Secret
 from gateway.core.outcome.masking import mask_secrets
-from gateway.core.suggest import did_you_mean
+from gateway.core.text import did_you_mean
 from gateway.specs.environment import UNSET
 from gateway.specs.load import Specs
 from gateway.specs.yaml.diagnostic import Diagnostics

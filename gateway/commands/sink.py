@@ -21,7 +21,7 @@ from gateway.commands.roles.listening import check_address, run_or_fail, tls_pai
 from gateway.commands.roles.vendor import play_vendor, vendor_route
 from gateway.core.outcome.outcome import CODE_OF, Code, Outcome, Reason
 from gateway.core.points.rules import Rule
-from gateway.core.suggest import did_you_mean
+from gateway.core.text import did_you_mean
 from gateway.core.vendor.provider import Provider
 from gateway.logs import configure
 from gateway.specs.load import Specs

@@ -35,8 +35,9 @@ from gateway.commands.relay_trial import RelayTrial
 from gateway.core.http.received import Message
 from gateway.core.http.request import Request, Response, Secret
 from gateway.core.http.unsigned import UnsignedRequest
-from gateway.core.outcome.combine import combine_outcomes, mask_outcome
+from gateway.core.outcome.combine import combine_outcomes
 from gateway.core.outcome.errors import GatewayError
+from gateway.core.outcome.masking import mask_outcome
 from gateway.core.outcome.outcome import Code, Outcome
 from gateway.core.outcome.reply import build_reply
 from gateway.core.pipeline import AcceptedReport, receive_report, reply_names
@@ -173,8 +174,8 @@ class _Trial:
         encoded = encode_calls(target, accepted.items, encoder)
         for call, declaring in calls_with_declarations(target, encoded.calls, encoder):
             for each in declaring:
-                self.witness.sent("declare", self._signed(each.draft), None)
-            self.witness.sent("call", self._signed(call.draft), None)
+                self.witness.sent("declare", self._signed(each.request), None)
+            self.witness.sent("call", self._signed(call.request), None)
         return combine_outcomes(accepted, [], encoded.rejected)
 
     def _signed(self, draft: UnsignedRequest) -> Signed:
@@ -198,7 +199,7 @@ class _Trial:
             print_response(self.response, self.secrets)
 
     def _show_accepted(self, accepted: AcceptedReport) -> None:
-        show_sender(accepted.who)
+        show_sender(accepted.caller)
         points = count(len(accepted.items), "data point")
         heading(f"{points}, {len(accepted.rejected)} rejected, {accepted.dropped} dropped")
         for item in accepted.items:
@@ -213,8 +214,8 @@ class _Trial:
         accepted = self.accepted
         return {
             "route": self.route.name,
-            "recipe": accepted.who.recipe if accepted else None,
-            "key": accepted.who.key if accepted else None,
+            "recipe": accepted.caller.recipe if accepted else None,
+            "key": accepted.caller.key if accepted else None,
             "points": [point_json(item.point) for item in accepted.items] if accepted else [],
             "dropped": accepted.dropped if accepted else 0,
             "calls": [self._call_json(sent, send) for sent in self.witness.calls],

@@ -7,7 +7,6 @@ from typing import Any
 
 from gateway.core.expression import EvaluationError
 from gateway.core.http.received import Message, as_map
-from gateway.core.http.request import DataPoint
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason, RejectedItem
 from gateway.core.points.decode import (
@@ -18,6 +17,7 @@ from gateway.core.points.decode import (
     decode_steps,
     rejection_of_report,
 )
+from gateway.core.points.point import DataPoint
 from gateway.core.points.rules import Dropped, Rule, Violation, apply_rules
 from gateway.core.points.statistics import spread_statistics
 from gateway.core.recipe.verify import ReplayMemory, VerificationFailed, Verified, Verifier, verify
@@ -38,7 +38,7 @@ class AcceptedReport:
     `ignored` counts the members that no mapping reads. `peer` is the sender's IP address.
     """
 
-    who: Verified
+    caller: Verified
     items: tuple[Item, ...]
     rejected: tuple[RejectedItem, ...] = ()
     dropped: int = 0
@@ -50,7 +50,7 @@ class AcceptedReport:
     @property
     def sender(self) -> Hashable:
         """The recipe, key id and peer address of the report."""
-        return self.who.recipe, self.who.key, self.peer
+        return self.caller.recipe, self.caller.key, self.peer
 
 
 def receive_report(

@@ -12,8 +12,8 @@ from functools import partial
 from gateway.core.http.request import Response, Secret
 from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.classify import Classified, classify
-from gateway.core.outcome.combine import mask_outcome
 from gateway.core.outcome.errors import GatewayError, UpstreamError
+from gateway.core.outcome.masking import mask_outcome
 from gateway.core.outcome.outcome import Code, Outcome, Reason
 from gateway.core.outcome.rejections import map_rejections
 from gateway.core.recipe.model import Recipe
@@ -61,7 +61,7 @@ class _Question:
     """One call of a conversation, not yet signed, and how its answer is judged."""
 
     what: What
-    draft: UnsignedRequest
+    request: UnsignedRequest
     recipe: Recipe | None
     judge: Callable[[Response], Classified]
 
@@ -108,7 +108,7 @@ class Exchange:
         rules = declare.outcome
 
         async def send(declaring: DeclaringCall) -> Outcome:
-            judged = await self._settle(errand, "declare", declaring.call_id, declaring.draft, rules)
+            judged = await self._settle(errand, "declare", declaring.call_id, declaring.request, rules)
             # Others who wait for it are told the same, and know nothing of this session.
             return errand.masked(judged.outcome)
 
@@ -117,7 +117,7 @@ class Exchange:
 
     async def _send(self, errand: _Errand, call: Call) -> Outcome:
         rules = errand.target.send.outcome
-        return map_rejections(call, await self._settle(errand, "call", call.call_id, call.draft, rules))
+        return map_rejections(call, await self._settle(errand, "call", call.call_id, call.request, rules))
 
     async def _settle(
         self, errand: _Errand, what: What, call_id: str, draft: UnsignedRequest, rules: Sequence[OutcomeRule]
@@ -158,7 +158,7 @@ class Exchange:
 
     async def _ask_once(self, errand: _Errand, question: _Question, session: Secret | None) -> Classified:
         errand.sessions.extend([session] if session else [])
-        draft = question.draft.with_header("X-Request-Id", errand.request_id)
+        draft = question.request.with_header("X-Request-Id", errand.request_id)
         signed = sign_by(question.recipe, errand.target, draft, fresh(), session)
         errand.signed.append(signed)
         return question.judge(await self._courier.send(question.what, errand.target, signed, errand.deadline))

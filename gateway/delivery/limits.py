@@ -166,7 +166,7 @@ class Passage:
             return  # a fault of our own says nothing of the target
         gate, now = self._gate, time.monotonic()
         gate.next_attempt = None
-        failed = settlement_of(outcome) == "postpone"
+        failed = settlement_of(outcome) == "retry"
         gate.attempts, gate.error = (gate.attempts + 1, outcome) if failed else (0, None)
         before = gate.breaker
         if not self._patient:

@@ -62,7 +62,7 @@ class Relays:
     def _sent(
         self, target: Target, relayed: RelayedRequest, request_id: str, deadline: Deadline, session: Secret | None
     ) -> AbstractAsyncContextManager[Answer]:
-        draft = relayed.draft.with_header("X-Request-Id", request_id)
+        draft = relayed.request.with_header("X-Request-Id", request_id)
         signed = sign_call(target, draft, fresh(), session)
         timeouts = Timeouts(connect_s=target.connect_timeout_s, total_s=deadline.left_s(), more_s=target.timeout_s)
         return self._client.stream(signed.request, timeouts=timeouts, tls=target.tls)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from gateway.core.suggest import did_you_mean
+from gateway.core.text import did_you_mean
 from gateway.specs.yaml.diagnostic import Diagnostics
 from gateway.specs.yaml.document import Document
 from gateway.specs.yaml.nodes import MapNode, Node, Scalar

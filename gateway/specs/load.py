@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from gateway.core.recipe.model import Recipe
-from gateway.core.suggest import did_you_mean
+from gateway.core.text import did_you_mean
 from gateway.core.vendor.provider import Provider
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import Snapshot, indistinguishable_call, make_snapshot

@@ -13,8 +13,8 @@ import structlog
 
 from gateway.core.http.received import Message
 from gateway.core.http.request import Headers, Request, Response
-from gateway.core.outcome.combine import mask_outcome
 from gateway.core.outcome.errors import CallerError, GatewayError, UpstreamError
+from gateway.core.outcome.masking import mask_outcome
 from gateway.core.outcome.outcome import Code, Outcome, Reason, failure
 from gateway.core.outcome.reply import build_reply
 from gateway.core.pipeline import AcceptedReport, receive_report_steps, reply_names

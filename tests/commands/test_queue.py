@@ -12,8 +12,9 @@ import structlog
 from rich.console import Console
 
 from gateway.commands.output.bars import progress
-from gateway.core.http.request import DataPoint, Secret
+from gateway.core.http.request import Secret
 from gateway.core.outcome.outcome import Reason
+from gateway.core.points.point import DataPoint
 from gateway.delivery.queue import Destination, NewPoint, Store
 from tests.support.gateway import TAKEN, Running, running
 from tests.support.processes import command

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from gateway.commands.roles.reporter import outcomes
-from gateway.core.http.request import DataPoint
 from gateway.core.http.text import read_raw, write_raw
 from gateway.core.outcome.outcome import Code
 from gateway.core.points.decode import Item
+from gateway.core.points.point import DataPoint
 from gateway.specs.load import load
 from tests.support.caller import Reply, exchange
 from tests.support.processes import ROOT, Command, command

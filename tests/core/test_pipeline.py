@@ -6,10 +6,11 @@ import pytest
 from gateway.core.expression import Compiler
 from gateway.core.http.json import write_json
 from gateway.core.http.received import Message
-from gateway.core.http.request import DataPoint, Request
+from gateway.core.http.request import Request
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
 from gateway.core.pipeline import ANONYMOUS, AcceptedReport, change_point, receive_report, reply_names
+from gateway.core.points.point import DataPoint
 from gateway.core.points.rules import Rule, Violation
 from gateway.core.recipe.verify import VerificationFailed
 from gateway.core.vendor.route import PointChanges, Route
@@ -62,7 +63,7 @@ def accepted(*items: Any, route: Route | None = None, **more: Any) -> AcceptedRe
 def test_report_becomes_points_of_a_verified_reporter():
     result = accepted({"m": "cpu", "v": 1}, {"m": "mem", "v": 2, "ns": "n"})
 
-    assert (result.who.recipe, result.who.key, result.who.slots) == ("session", None, {})
+    assert (result.caller.recipe, result.caller.key, result.caller.slots) == ("session", None, {})
     assert [item.point for item in result.items] == [
         DataPoint("cpu", NOW, "p1", 1),
         DataPoint("mem", NOW, "n", 2),
@@ -87,7 +88,7 @@ def test_route_without_checks_takes_reports_of_anyone():
     open_route = replace(route, source=replace(route.source, checks=None))
     match, message = matched(open_route, Request("GET", "/metrics?m=cpu&v=1"))
 
-    assert receive_report(match, message, now_ns=NOW, replays=Unseen()).who == ANONYMOUS
+    assert receive_report(match, message, now_ns=NOW, replays=Unseen()).caller == ANONYMOUS
 
 
 def test_route_whose_checks_fit_no_credential_takes_reports_of_nobody():

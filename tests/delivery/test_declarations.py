@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from gateway.core.http.request import DataPoint
 from gateway.core.outcome.outcome import Code, Outcome, Reason
 from gateway.core.points.decode import Item
+from gateway.core.points.point import DataPoint
 from gateway.core.sending.declare import DeclaringCall, declaration_keys
 from gateway.delivery.deadline import Deadline
 from gateway.delivery.declarations import Declarations
@@ -258,7 +258,7 @@ class Told:
         return await self.declarations.declare(self.target, needed, self._send, Deadline.after(1))
 
     async def _send(self, declaring: DeclaringCall) -> Outcome:
-        self.sent += declaring.draft.body
+        self.sent += declaring.request.body
         return Outcome(Code.OK)
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from gateway.core.http.json import write_json
-from gateway.core.http.request import DataPoint
 from gateway.core.points.decode import Item
+from gateway.core.points.point import DataPoint
 from gateway.core.sending.encode import Encoded, encode_calls
 from gateway.core.sending.split import EncodeContext
 from gateway.proof.cases.run import Case, run_case
@@ -227,7 +227,7 @@ def test_51_points_are_two_calls():
     calls = encoded(*(point(f"m{at}", h="1") for at in range(51))).calls
 
     assert [len(call.items) for call in calls] == [50, 1]
-    assert [each["metric"] for call in calls for each in call.draft.body["metricDataList"]] == [
+    assert [each["metric"] for call in calls for each in call.request.body["metricDataList"]] == [
         f"m{at}" for at in range(51)
     ]
 
@@ -236,7 +236,7 @@ def test_300_kib_are_split_by_bytes():
     calls = encoded(*(point(f"m{at}", h="v" * 6144) for at in range(50))).calls
 
     assert [len(call.items) for call in calls] == [25, 25]
-    assert max(len(call.draft.render().body) for call in calls) <= 262_144
+    assert max(len(call.request.render().body) for call in calls) <= 262_144
 
 
 def test_point_of_more_than_256_kib_fits_no_call():

@@ -19,11 +19,12 @@ import yaml
 from gateway.app import Gateway, Settings
 from gateway.commands.roles.reporter import outcomes, reporter_route
 from gateway.commands.roles.vendor import play_vendor, vendor_route
-from gateway.core.http.request import DataPoint, Number, PublicUrl, Response, Secret
+from gateway.core.http.request import PublicUrl, Response, Secret
 from gateway.core.moments import NS
 from gateway.core.outcome.outcome import Outcome
 from gateway.core.pipeline import change_point
 from gateway.core.points.decode import Item
+from gateway.core.points.point import DataPoint, Number
 from gateway.core.points.rules import Rule, Violation
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.model import KeySlot, Recipe, SecretSlot

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from gateway.core.http.request import DataPoint
+from gateway.core.points.point import DataPoint
 from gateway.delivery.queue import Destination, NewPoint, Store
 
 HERE, THERE = Destination("a-to-b", "send"), Destination("a-to-b", "mirror")

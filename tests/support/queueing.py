@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from gateway.core.http.request import DataPoint
 from gateway.core.outcome.outcome import Outcome
 from gateway.core.pipeline import ANONYMOUS, AcceptedReport
 from gateway.core.points.decode import Item
+from gateway.core.points.point import DataPoint
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import Snapshot, make_snapshot
 from gateway.delivery.queue import Limits, State, Store, StoredPoint

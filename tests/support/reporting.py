@@ -5,10 +5,10 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
-from gateway.core.http.request import DataPoint
 from gateway.core.outcome.outcome import Outcome
 from gateway.core.pipeline import ANONYMOUS, AcceptedReport
 from gateway.core.points.decode import Item
+from gateway.core.points.point import DataPoint
 from gateway.core.vendor.route import Route
 from gateway.delivery.call import Exchange
 from gateway.delivery.client import Client

@@ -6,7 +6,7 @@ from pathlib import Path
 from gateway.commands.arguments.options import fail, misuse, system_text
 from gateway.commands.output.printing import count, print_diagnostics
 from gateway.core.recipe.model import GivenSlot, Recipe
-from gateway.core.suggest import did_you_mean
+from gateway.core.text import did_you_mean
 from gateway.core.vendor.provider import Provider
 from gateway.specs.files import SUFFIXES
 from gateway.specs.load import Specs, load

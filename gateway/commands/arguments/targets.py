@@ -6,7 +6,7 @@ from dataclasses import replace
 from gateway.commands.arguments.options import fail, misuse
 from gateway.core.http.request import PublicUrl
 from gateway.core.http.url import split_url
-from gateway.core.suggest import did_you_mean
+from gateway.core.text import did_you_mean
 from gateway.core.vendor.route import Route
 
 

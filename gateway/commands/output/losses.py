@@ -4,8 +4,8 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from gateway.core.http.request import STATISTICS
 from gateway.core.points.decode import FIELD_READERS
+from gateway.core.points.point import STATISTICS
 from gateway.core.vendor.provider import Provider
 from gateway.proof.loss.capabilities import Holding, hold
 from gateway.proof.loss.loss import IDENTITY, Loss, Lost, Stated, find_loss, stated_by

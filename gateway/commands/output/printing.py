@@ -10,10 +10,11 @@ from rich.text import Text
 
 from gateway.commands.output.facts import Fact, Facts
 from gateway.core.http.json import write_json
-from gateway.core.http.request import DataPoint, Request, Response, Secret
+from gateway.core.http.request import Request, Response, Secret
 from gateway.core.http.text import write_raw
 from gateway.core.outcome.masking import mask_secrets
 from gateway.core.outcome.outcome import Outcome
+from gateway.core.points.point import DataPoint
 from gateway.specs.yaml.diagnostic import Diagnostics, Severity
 
 INDENT = 13

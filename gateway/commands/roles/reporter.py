@@ -8,8 +8,8 @@ from gateway.commands.arguments.credentials import serving
 from gateway.commands.arguments.loading import check_given
 from gateway.commands.arguments.options import fail, misuse
 from gateway.core.http.request import PublicUrl
-from gateway.core.outcome.combine import mask_outcome
 from gateway.core.outcome.errors import GatewayError
+from gateway.core.outcome.masking import mask_outcome
 from gateway.core.outcome.outcome import Outcome
 from gateway.core.pipeline import ANONYMOUS, AcceptedReport
 from gateway.core.points.decode import Item

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from gateway.core.expression import lint
 from gateway.core.expression.interpreter import EvaluationError, Expression, interpret
 from gateway.core.http.json import write_number
-from gateway.core.suggest import did_you_mean
+from gateway.core.text import did_you_mean
 
 KeyPath = tuple[str | int, ...]
 Text = Callable[[Mapping[str, Any]], str | None]

@@ -1,18 +1,14 @@
 """One outcome for a report, from what became of each of its calls."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
-from gateway.core.http.request import Secret
 from gateway.core.outcome.classify import as_seen_by_reporter
-from gateway.core.outcome.masking import mask_secrets
 from gateway.core.outcome.outcome import CODE_OF, Code, Outcome, Reason, RejectedItem
 from gateway.core.pipeline import AcceptedReport
 from gateway.core.points.decode import Item
 
 RETRYABLE = frozenset({Code.RESOURCE_EXHAUSTED, Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.INTERNAL})
-# So few characters of a secret tell nothing, and any message may end in them.
-MIN_SHOWN_CHARS = 3
 
 
 Result = tuple[Sequence[Item], Outcome]
@@ -46,27 +42,6 @@ def combine_outcomes(
         message = f"{len(rejected)} of {total} items were not taken; the first is item {first.index}: {first.message}"
         winner = replace(winner, reason=Reason.PARTIAL, message=message)
     return replace(winner, accepted=taken, rejected=tuple(rejected))
-
-
-def mask_outcome(outcome: Outcome, secrets: Iterable[Secret]) -> Outcome:
-    """Replace each secret in the outcome's messages: an upstream may quote what we sent it."""
-    if not outcome.message and not outcome.rejected:
-        return outcome
-    secrets = list(secrets)
-    rejected = tuple(replace(each, message=_masked(each.message, secrets)) for each in outcome.rejected)
-    return replace(outcome, message=_masked(outcome.message, secrets), rejected=rejected)
-
-
-def _masked(message: str, secrets: Iterable[Secret]) -> str:
-    message = mask_secrets(message, secrets)
-    for secret in secrets:
-        # What the upstream said was cut, and the cut may have gone through a secret.
-        text = secret.reveal()
-        for size in range(min(len(text), len(message)), MIN_SHOWN_CHARS, -1):
-            if message.endswith(text[:size]):
-                message = message[:-size] + "***"
-                break
-    return message
 
 
 def _holds(items: Sequence[Item], rejected: RejectedItem) -> bool:

@@ -4,7 +4,7 @@ from typing import Literal
 
 from gateway.core.outcome.outcome import Code, Outcome, Reason
 
-Settlement = Literal["ack", "dead_letter", "postpone"]
+Settlement = Literal["ack", "dead_letter", "retry"]
 
 
 def settlement_of(outcome: Outcome) -> Settlement:
@@ -15,6 +15,6 @@ def settlement_of(outcome: Outcome) -> Settlement:
     if outcome.ok:
         return "ack"
     if outcome.on_failure is not None:
-        return "dead_letter" if outcome.on_failure == "dead_letter" else "postpone"
+        return "dead_letter" if outcome.on_failure == "dead_letter" else "retry"
     is_at_fault = outcome.code is Code.INVALID_ARGUMENT or outcome.reason is Reason.INTERNAL
-    return "dead_letter" if is_at_fault else "postpone"
+    return "dead_letter" if is_at_fault else "retry"

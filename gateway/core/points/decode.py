@@ -8,9 +8,9 @@ from typing import Any
 
 from gateway.core.expression import EvaluationError
 from gateway.core.http.json import read_number, write_number
-from gateway.core.http.request import DataPoint, Number
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Outcome, Reason, RejectedItem, failure
+from gateway.core.points.point import DataPoint, Number
 from gateway.core.steps import Steps, finish
 from gateway.core.vendor.provider import Level, PointField, Receive, RejectRule
 

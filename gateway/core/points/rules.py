@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from gateway.core.expression import EvaluationError, Expression
 from gateway.core.http.json import write_number
-from gateway.core.http.request import DataPoint, Number
 from gateway.core.outcome.outcome import Reason
+from gateway.core.points.point import DataPoint, Number
 
 NS = 1_000_000_000
 

@@ -3,8 +3,8 @@
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from gateway.core.http.request import DataPoint, Number
 from gateway.core.outcome.outcome import Reason
+from gateway.core.points.point import DataPoint, Number
 from gateway.core.points.rules import Violation
 
 

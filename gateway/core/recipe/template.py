@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.core.recipe.filters import FILTERS, Filter, Kind, to_bytes
-from gateway.core.suggest import did_you_mean
+from gateway.core.text import did_you_mean
 
 Value = str | bytes
 

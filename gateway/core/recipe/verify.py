@@ -28,8 +28,8 @@ from gateway.core.recipe.model import (
     TimeSlot,
 )
 from gateway.core.recipe.rsa import DECOY_PEM, rsa_verifies
+from gateway.core.recipe.session_tokens import Accounts, account_of_token, revocation_key
 from gateway.core.recipe.times import part_of, read_times
-from gateway.core.vendor.session_tokens import Accounts, account_of_token, revocation_key
 
 REMEMBER_LONGER_S = 60
 

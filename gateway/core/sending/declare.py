@@ -27,7 +27,7 @@ class DeclaringCall:
     """One declaring call, not yet signed, and the keys of the combinations that it declares."""
 
     call_id: str
-    draft: UnsignedRequest
+    request: UnsignedRequest
     keys: tuple[bytes, ...]
 
 

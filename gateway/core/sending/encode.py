@@ -41,7 +41,7 @@ class Call:
     """
 
     call_id: str
-    draft: UnsignedRequest
+    request: UnsignedRequest
     items: tuple[Item, ...]
     forms: tuple[Any, ...]
 

@@ -9,11 +9,11 @@ from gateway.core.outcome.outcome import Reason
 from gateway.core.outcome.reply import build_local_reply
 from gateway.core.pipeline import identify_caller, request_names
 from gateway.core.recipe.keyring import Credential
+from gateway.core.recipe.session_tokens import account_of_token, issue_token, revocation_key, token_expiry_ns
 from gateway.core.recipe.verify import ReplayMemory, Verified
 from gateway.core.vendor.provider import LocalCall
 from gateway.core.vendor.route import Source
 from gateway.core.vendor.routing import RouteMatch
-from gateway.core.vendor.session_tokens import account_of_token, issue_token, revocation_key, token_expiry_ns
 
 _ANYBODY = Credential(Secret(""))
 

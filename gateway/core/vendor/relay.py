@@ -31,9 +31,9 @@ class RelayedRequest:
     `names` are what expressions about the request see.
     """
 
-    who: Verified
+    caller: Verified
     names: Mapping[str, Any]
-    draft: UnsignedRequest
+    request: UnsignedRequest
 
 
 def receive_relayed(

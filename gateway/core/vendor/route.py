@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from gateway.core.expression import Expression
 from gateway.core.http.received import DEFAULT_CAPS, Caps
-from gateway.core.http.request import STATISTICS, PublicUrl, Secret
+from gateway.core.http.request import PublicUrl, Secret
+from gateway.core.points.point import STATISTICS
 from gateway.core.points.rules import Rule
 from gateway.core.recipe.keyring import Credential, digest_of
 from gateway.core.recipe.model import Recipe

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.model import Recipe
+from gateway.core.recipe.session_tokens import make_accounts
 from gateway.core.recipe.verify import Verifier
 from gateway.core.vendor.provider import Receive
-from gateway.core.vendor.session_tokens import make_accounts
 
 
 def make_verifiers(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from gateway.core.http.json import read_json, write_json
-from gateway.core.http.request import DataPoint
+from gateway.core.points.point import DataPoint
 from gateway.core.queue_view import Destination
 
 # What a row and its entries in the indexes take beside its texts, near enough.

@@ -165,7 +165,7 @@ class Worker:
         rest = [item for item in items if not refused or item.index in refused]
         taken = [lot.points[item.index] for item in items if refused and item.index not in refused]
         verdict = settlement_of(outcome)
-        lot.answered = lot.answered or bool(taken) or verdict != "postpone"
+        lot.answered = lot.answered or bool(taken) or verdict != "retry"
         if verdict == "ack":
             taken += [lot.points[item.index] for item in rest]
             self._last_delivery = time.monotonic()

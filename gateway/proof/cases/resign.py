@@ -11,11 +11,11 @@ from gateway.core.outcome.errors import CallerError
 from gateway.core.pipeline import identify_caller
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.model import Recipe
+from gateway.core.recipe.session_tokens import issue_token
 from gateway.core.recipe.sign import Fresh, sign, to_draft
 from gateway.core.recipe.verify import Forgetful, Verified, Verifier
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import RouteMatch, make_snapshot
-from gateway.core.vendor.session_tokens import issue_token
 
 DAY_S = 86_400
 # A whole number that may be a time since 2001: seconds, milliseconds, microseconds or nanoseconds.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.core.http.received import Message
-from gateway.core.http.request import DataPoint, Request, Response, Secret
+from gateway.core.http.request import Request, Response, Secret
 from gateway.core.http.text import read_raw
 from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.classify import Classified, classify
@@ -17,7 +17,9 @@ from gateway.core.outcome.rejections import map_rejections
 from gateway.core.outcome.reply import build_reply
 from gateway.core.pipeline import ANONYMOUS, AcceptedReport, receive_report, reply_names
 from gateway.core.points.decode import Item, read_point
+from gateway.core.points.point import DataPoint
 from gateway.core.recipe.keyring import Credential
+from gateway.core.recipe.session_tokens import issue_token
 from gateway.core.recipe.sign import Fresh, sign
 from gateway.core.recipe.verify import Forgetful, Verifier
 from gateway.core.sending.declare import calls_with_declarations
@@ -29,7 +31,6 @@ from gateway.core.vendor.provider import RequestMatch
 from gateway.core.vendor.relay import RelayedRequest, outcome_of_relayed, passed_headers, receive_relayed
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import RouteMatch, make_snapshot
-from gateway.core.vendor.session_tokens import issue_token
 from gateway.proof.cases.differences import differences
 from gateway.proof.cases.parts import (
     Mismatch,
@@ -239,7 +240,7 @@ class _Run:
     def _declares(self, expected: list[dict[str, Any]]) -> Iterator[str]:
         calls = calls_with_declarations(self.route.target, self._encode(), self._encoder)
         try:
-            made = [draft_parts(declaring.draft) for _, before in calls for declaring in before]
+            made = [draft_parts(declaring.request) for _, before in calls for declaring in before]
         except GatewayError as error:
             raise Mismatch(f"declares: {error.outcome.message}") from error
         yield from differences(expected, made, "declares")
@@ -250,9 +251,9 @@ class _Run:
 
     def _drafts(self) -> list[UnsignedRequest]:
         if self.relayed is not None:
-            return [self.relayed.draft]
+            return [self.relayed.request]
         self.calls = self._encode()
-        return [call.draft for call in self.calls]
+        return [call.request for call in self.calls]
 
     @property
     def _encoder(self) -> EncodeContext:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from gateway.core.http.request import STATISTICS, DataPoint, Number
+from gateway.core.points.point import STATISTICS, DataPoint, Number
 from gateway.core.vendor.provider import Provider
 from gateway.core.vendor.route import Target
 from gateway.proof.loss.probe import NAME, PROBE, UNITS, NotHeld, fitted, round_trip

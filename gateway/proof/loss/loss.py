@@ -4,9 +4,9 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gateway.core.http.request import STATISTICS, DataPoint, Number
 from gateway.core.outcome.outcome import Reason
 from gateway.core.pipeline import change_point
+from gateway.core.points.point import STATISTICS, DataPoint, Number
 from gateway.core.points.rules import Dropped, Rule, Violation, apply_rules
 from gateway.core.vendor.provider import Provider
 from gateway.core.vendor.route import PointChanges, Route, Target

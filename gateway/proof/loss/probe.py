@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from gateway.core.http.received import Message
-from gateway.core.http.request import DataPoint
 from gateway.core.outcome.errors import GatewayError
 from gateway.core.pipeline import request_names
 from gateway.core.points.decode import Item, apply_reject_rules, decode
+from gateway.core.points.point import DataPoint
 from gateway.core.points.rules import Dropped, Rule, Violation, apply_rules
 from gateway.core.recipe.verify import Verified
 from gateway.core.sending.encode import Call, encode_calls
@@ -89,7 +89,7 @@ def round_trip(target: Target, point: DataPoint) -> DataPoint:
 
 def _read(target: Target, receive: Receive, call: Call) -> DataPoint:
     source = Source(provider=target.provider, receive=receive, checks=None, given=target.given, rules=())
-    request = call.draft.render()
+    request = call.request.render()
     match = make_snapshot([Route(name="probe", source=source, target=target)]).match(request)
     if match is None or match.form is None or match.form.local_call is not None:
         raise NotHeld(f"no request of `receive` is {request.method} {request.path}")

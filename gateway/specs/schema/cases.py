@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from gateway.core.http.request import Secret
 from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.model import KeySlot, Recipe, SecretSlot
+from gateway.core.recipe.session_tokens import make_accounts
 from gateway.core.recipe.verify import Verifier
 from gateway.core.vendor.provider import CallForm, Provider, Receive, RequestMatch, Send
 from gateway.core.vendor.route import Route, Source, Target
-from gateway.core.vendor.session_tokens import make_accounts
 from gateway.proof.cases.run import Case
 from gateway.specs.schema.models import CaseSpec
 from gateway.specs.yaml.diagnostic import Mark

@@ -6,7 +6,7 @@ from gateway.core.expression import Compiler
 from gateway.core.expression.compiler import KeyPath
 from gateway.core.recipe.model import GivenSlot, Recipe
 from gateway.core.sending.encode import path_segment
-from gateway.core.suggest import did_you_mean
+from gateway.core.text import did_you_mean
 from gateway.core.vendor.provider import Provider
 from gateway.specs.check.roles import check_roles
 from gateway.specs.schema.limits import build_limits

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from gateway.core.expression.compiler import KeyPath, unescaped_names
 from gateway.core.outcome.outcome import Code, Reason
-from gateway.core.suggest import did_you_mean
+from gateway.core.text import did_you_mean
 from gateway.core.vendor.matching import RequestMatcher
 from gateway.core.vendor.provider import (
     ErrorRow,

@@ -23,7 +23,7 @@ from gateway.core.recipe.model import (
     TimeSlot,
 )
 from gateway.core.recipe.template import REQUEST_NAMES, Template
-from gateway.core.suggest import did_you_mean
+from gateway.core.text import did_you_mean
 from gateway.proof.vectors import Vector
 from gateway.specs.check.recipe import check_bindings, check_recipe
 from gateway.specs.schema.carriers import build_carrier

@@ -11,7 +11,7 @@ from gateway.core.http.url import split_url
 from gateway.core.points.rules import Rule
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.model import GivenSlot, KeySlot, Recipe
-from gateway.core.suggest import did_you_mean
+from gateway.core.text import did_you_mean
 from gateway.core.vendor.provider import Provider
 from gateway.specs.schema.models import CredentialSpec, RuleSpec
 from gateway.specs.schema.receive import captures

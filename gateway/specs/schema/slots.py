@@ -18,7 +18,7 @@ from gateway.core.recipe.model import (
     TimeSlot,
 )
 from gateway.core.recipe.times import EPOCHS, HTTP_CHARS, PATTERN_CHARS
-from gateway.core.suggest import did_you_mean
+from gateway.core.text import did_you_mean
 from gateway.specs.schema.recipe_models import (
     ChooseSpec,
     ChosenSlotSpec,

@@ -8,7 +8,7 @@ from gateway.core.http.received import DEFAULT_CAPS, Caps
 from gateway.core.recipe.keyring import MAX_SECRETS_PER_KEY
 from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.verify import Verifier
-from gateway.core.suggest import did_you_mean
+from gateway.core.text import did_you_mean
 from gateway.core.vendor.provider import Receive
 from gateway.core.vendor.route import Network, Source
 from gateway.core.vendor.verifiers import make_verifiers

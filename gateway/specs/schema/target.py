@@ -10,7 +10,7 @@ from gateway.core.expression.compiler import KeyPath
 from gateway.core.http.request import PublicUrl
 from gateway.core.recipe.model import Recipe
 from gateway.core.sending.sign import login_url
-from gateway.core.suggest import did_you_mean
+from gateway.core.text import did_you_mean
 from gateway.core.vendor.provider import CallForm, Login, Poll, Provider, Send
 from gateway.core.vendor.route import Target
 from gateway.proof.loss.capabilities import held_stats

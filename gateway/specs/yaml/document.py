@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from gateway.core.expression import Problem
 from gateway.core.expression.compiler import KeyPath
-from gateway.core.suggest import did_you_mean
+from gateway.core.text import did_you_mean
 from gateway.specs.yaml.diagnostic import Diagnostics, Mark
 from gateway.specs.yaml.errors import QUOTE
 from gateway.specs.yaml.nodes import ListNode, MapNode, Node, Path, Scalar, find, format_path, key_mark, mark_of

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import yaml
 
-from gateway.core.suggest import did_you_mean
+from gateway.core.text import did_you_mean
 from gateway.specs.yaml.core_schema import KINDS, TAG, resolve, resolve_tagged
 from gateway.specs.yaml.diagnostic import Diagnostics, Mark
 from gateway.specs.yaml.errors import QUOTE, Stopped, explain, to_mark

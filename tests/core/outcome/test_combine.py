@@ -3,11 +3,13 @@ from typing import Any
 
 import pytest
 
-from gateway.core.http.request import DataPoint, Secret
-from gateway.core.outcome.combine import combine_outcomes, mask_outcome
+from gateway.core.http.request import Secret
+from gateway.core.outcome.combine import combine_outcomes
+from gateway.core.outcome.masking import mask_outcome
 from gateway.core.outcome.outcome import Code, Outcome, Reason, RejectedItem
 from gateway.core.pipeline import ANONYMOUS, AcceptedReport
 from gateway.core.points.decode import Item
+from gateway.core.points.point import DataPoint
 
 OK = Outcome(Code.OK)
 REFUSED = Outcome(Code.INVALID_ARGUMENT, Reason.UPSTREAM_REJECTED, "no")

@@ -2,12 +2,12 @@ from typing import Any
 
 import pytest
 
-from gateway.core.http.request import DataPoint
 from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.classify import Classified, RejectedEntry
 from gateway.core.outcome.outcome import Code, Outcome, Reason, failure
 from gateway.core.outcome.rejections import map_rejections
 from gateway.core.points.decode import Item
+from gateway.core.points.point import DataPoint
 from gateway.core.sending.encode import Call
 
 FORMS: tuple[Any, ...] = (

@@ -2,7 +2,6 @@ from typing import Any
 
 import pytest
 
-from gateway.core.http.request import DataPoint
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Code, Reason, RejectedItem
 from gateway.core.points.decode import (
@@ -16,6 +15,7 @@ from gateway.core.points.decode import (
     read_value,
     rejection_of_report,
 )
+from gateway.core.points.point import DataPoint
 from gateway.core.vendor.provider import Receive
 from tests.support.specs import provider
 

@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from gateway.core.http.request import DataPoint
 from gateway.core.outcome.outcome import Reason
+from gateway.core.points.point import DataPoint
 from gateway.core.points.rules import Dropped, Violation, apply_rules
 from tests.support.specs import provider
 

@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from gateway.core.http.request import DataPoint
 from gateway.core.outcome.outcome import Reason
+from gateway.core.points.point import DataPoint
 from gateway.core.points.rules import Violation
 from gateway.core.points.statistics import spread_statistics
 

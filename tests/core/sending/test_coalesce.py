@@ -2,9 +2,9 @@ from math import log2
 
 import pytest
 
-from gateway.core.http.request import DataPoint
 from gateway.core.outcome.outcome import Code, Outcome, Reason, RejectedItem, failure
 from gateway.core.points.decode import Item
+from gateway.core.points.point import DataPoint
 from gateway.core.sending.coalesce import BatchMember, is_rejected_as_whole, max_bisect_calls, merge, outcome_of_part
 from gateway.core.sending.encode import Group
 

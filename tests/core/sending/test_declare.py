@@ -3,10 +3,10 @@ from typing import Any
 
 import pytest
 
-from gateway.core.http.request import DataPoint
 from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import CallerError, SpecError
 from gateway.core.points.decode import Item
+from gateway.core.points.point import DataPoint
 from gateway.core.sending.declare import calls_with_declarations, declaration_keys, declaring_calls
 from gateway.core.sending.encode import encode_calls
 from gateway.core.sending.split import EncodeContext
@@ -48,7 +48,7 @@ def declared(to: Target, items: list[Item]) -> list[UnsignedRequest]:
     new = declaration_keys(to, items)
     made = declaring_calls(to, new, EncodeContext(NOW, lambda: f"id{next(ids)}", size_of))
     assert [key for each in made for key in each.keys] == list(new)
-    return [each.draft for each in made]
+    return [each.request for each in made]
 
 
 def test_each_combination_is_declared_by_the_first_point_that_has_it():
@@ -122,7 +122,7 @@ def test_upstream_that_was_told_nothing_is_told_of_each_combination_before_the_f
     calls = encode_calls(to, points("cpu", "cpu", "mem"), encoder).calls
 
     before = [
-        [each.draft.body["all"] for each in declaring] for _, declaring in calls_with_declarations(to, calls, encoder)
+        [each.request.body["all"] for each in declaring] for _, declaring in calls_with_declarations(to, calls, encoder)
     ]
 
     assert before == [[["cpu"]], [], [["mem"]]]

@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 
-from gateway.core.http.request import DataPoint, Request
+from gateway.core.http.request import Request
 from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import SpecError
 from gateway.core.outcome.outcome import Reason
 from gateway.core.points.decode import Item
+from gateway.core.points.point import DataPoint
 from gateway.core.sending.encode import Encoded, encode_calls
 from gateway.core.sending.split import EncodeContext
 from tests.support.specs import stand_in
@@ -33,7 +34,7 @@ def encoded(send: str, *points: DataPoint, limits: str = "{}", given: Any = None
 
 
 def bodies(result: Encoded) -> list[Any]:
-    return [call.draft.body for call in result.calls]
+    return [call.request.body for call in result.calls]
 
 
 def test_items_are_grouped_in_the_order_in_which_each_combination_first_appears():
@@ -61,9 +62,9 @@ def test_items_and_calls_see_the_names_of_their_group():
 
     (call,) = encoded(send, point("x", namespace="n", value=7)).calls
 
-    assert call.draft.method == "PUT"
-    assert call.draft.path == "/n/none"
-    assert call.draft.body == {"ns": "n", "items": [{"m": "x", "ns": "n", "zone": "a", "at": NOW}], "values": [7]}
+    assert call.request.method == "PUT"
+    assert call.request.path == "/n/none"
+    assert call.request.body == {"ns": "n", "items": [{"m": "x", "ns": "n", "zone": "a", "at": NOW}], "values": [7]}
 
 
 @pytest.mark.parametrize(
@@ -144,7 +145,7 @@ def test_one_point_over_the_bytes_is_too_large_and_harms_no_other():
 def test_call_is_rendered_byte_for_byte(call: str, request_: Request):
     result = encoded(f"item: metric\n  request: {{method: POST, {call}}}", point("cpu/x"))
 
-    assert result.calls[0].draft.render() == request_
+    assert result.calls[0].request.render() == request_
 
 
 def test_what_is_filled_into_a_path_stays_one_segment():
@@ -152,7 +153,7 @@ def test_what_is_filled_into_a_path_stays_one_segment():
 
     (call,) = encoded(send, point("x", namespace="a/../b?c#ä"), base_path="/base").calls
 
-    assert call.draft.path == "/base/v1/a%2F..%2Fb%3Fc%23%C3%A4/data"
+    assert call.request.path == "/base/v1/a%2F..%2Fb%3Fc%23%C3%A4/data"
 
 
 @pytest.mark.parametrize(
@@ -191,6 +192,6 @@ def test_a_value_that_would_lead_to_another_path_is_rejected_and_harms_no_other(
 
     result = encoded(send, point("x", namespace="a"), point("y", namespace=namespace), point("z", namespace="b"))
 
-    assert [call.draft.path for call in result.calls] == ["/m/a/put", "/m/b/put"]
+    assert [call.request.path for call in result.calls] == ["/m/a/put", "/m/b/put"]
     assert [(each.index, each.reason) for each in result.rejected] == [(1, Reason.BAD_FIELD)]
     assert result.rejected[0].message == f"{namespace!r} cannot be a segment of the path"

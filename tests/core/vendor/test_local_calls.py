@@ -11,11 +11,11 @@ from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
 from gateway.core.pipeline import identify_caller
 from gateway.core.recipe.keyring import Credential, make_keyring
+from gateway.core.recipe.session_tokens import make_accounts
 from gateway.core.recipe.verify import Verifier
 from gateway.core.vendor.local_calls import RequestContext, answer_local_call
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import make_snapshot
-from gateway.core.vendor.session_tokens import make_accounts
 from tests.support.specs import recipe, stand_in
 
 NS = 1_000_000_000

@@ -49,7 +49,7 @@ def with_given(**given: str) -> Route:
 
 
 def test_call_is_built_of_what_was_received():
-    call = relayed({"call": {"names": ["a", "b"]}}, KNOWN, ("X-Kept", "k"), target="/old/cellar?q=%26").draft
+    call = relayed({"call": {"names": ["a", "b"]}}, KNOWN, ("X-Kept", "k"), target="/old/cellar?q=%26").request
 
     assert (call.method, call.scheme, call.host, call.path) == ("POST", "http", "target.example", "/new/cellar")
     assert call.query == (("q", "&"), ("at", str(NOW)), ("id", "c0"))
@@ -58,7 +58,7 @@ def test_call_is_built_of_what_was_received():
 
 
 def test_what_the_sending_side_states_counts_before_what_the_path_captured():
-    call = relayed({"call": {}}, route=with_given(room="attic", version="v2")).draft
+    call = relayed({"call": {}}, route=with_given(room="attic", version="v2")).request
 
     assert (call.path, call.headers) == ("/new/attic", (("x-version", "v2"),))
 
@@ -67,13 +67,13 @@ def test_what_the_path_captured_counts_before_what_the_provider_gives_or_needs()
     needing = stand_in(IMAGE.replace("relay: true", "relay: true\nneeds: [room]"))
     giving = stand_in(IMAGE.replace("given: {version: v1}", "given: {version: v1, room: attic}"))
 
-    assert [relayed({"call": {}}, route=route).draft.path for route in (needing, giving)] == ["/new/cellar"] * 2
+    assert [relayed({"call": {}}, route=route).request.path for route in (needing, giving)] == ["/new/cellar"] * 2
 
 
 def test_who_sent_it_and_what_it_said_is_kept_for_replies():
     result = relayed({"call": {"names": ["a"]}})
 
-    assert result.who.recipe == "session"
+    assert result.caller.recipe == "session"
     assert (result.names["recipe"], result.names["body"]) == ("session", {"names": ["a"]})
     assert result.names["given"]["room"] == "cellar"
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.http.request import DataPoint
+from gateway.core.points.point import DataPoint
 from gateway.delivery.queue.records import read_point, write_point
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.core.http.request import DataPoint
 from gateway.core.outcome.errors import CallerError, GatewayError, UpstreamError
 from gateway.core.outcome.outcome import Reason
+from gateway.core.points.point import DataPoint
 from gateway.delivery.queue import Depth, Limits, State, Store
 from gateway.delivery.queue.database import connect
 from gateway.delivery.queue.ledger import Ledger

@@ -11,11 +11,11 @@ from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
 from gateway.core.pipeline import identify_caller
 from gateway.core.recipe.keyring import Credential, make_keyring
+from gateway.core.recipe.session_tokens import issue_token, make_accounts
 from gateway.core.recipe.sign import Fresh, sign
 from gateway.core.recipe.verify import Forgetful, Verifier
 from gateway.core.vendor.matching import RequestMatcher
 from gateway.core.vendor.route import Route
-from gateway.core.vendor.session_tokens import issue_token, make_accounts
 from gateway.proof.cases.resign import make_anew
 from tests.support.specs import recipe, stand_in
 

@@ -1,6 +1,6 @@
 import pytest
 
-from gateway.core.http.request import STATISTICS
+from gateway.core.points.point import STATISTICS
 from gateway.proof.loss.capabilities import Holding, hold, resolution
 from gateway.proof.loss.probe import own_targets
 from tests.support.kinds import COUNTS, FIXED, NARROW, WHOLE

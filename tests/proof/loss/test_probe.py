@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.http.request import DataPoint
+from gateway.core.points.point import DataPoint
 from gateway.core.points.rules import Rule
 from gateway.proof.loss.probe import PROBE, NotHeld, fitted, own_targets, round_trip
 from tests.support.kinds import COUNTS, FIXED, WHOLE, without

@@ -5,7 +5,7 @@ import pytest
 
 from gateway.core.http.request import Secret
 from gateway.core.recipe.keyring import Credential
-from gateway.core.vendor.session_tokens import (
+from gateway.core.recipe.session_tokens import (
     account_of_token,
     issue_token,
     make_accounts,

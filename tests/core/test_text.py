@@ -1,6 +1,6 @@
 import pytest
 
-from gateway.core.suggest import did_you_mean
+from gateway.core.text import did_you_mean
 
 
 @pytest.mark.parametrize(

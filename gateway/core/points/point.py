@@ -1,0 +1,37 @@
+"""A data point: one measurement in terms that no vendor owns."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Number = int | float
+STATISTICS = ("count", "sum", "min", "max", "avg", "last")
+
+
+@dataclass(frozen=True, slots=True)
+class DataPoint:
+    """One measurement, in no vendor's words.
+
+    Either `value` or `stats` (some of count, sum, min, max, avg, last) is present. `time_ns` is nanoseconds since the
+    epoch, `attributes` is text to text.
+    """
+
+    metric: str
+    time_ns: int
+    namespace: str | None = None
+    value: Number | None = None
+    stats: Mapping[str, Number] | None = None
+    unit: str | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+    def as_mapping(self) -> dict[str, Any]:
+        """Return the names that an expression about a data point sees."""
+        return {
+            "namespace": self.namespace,
+            "metric": self.metric,
+            "value": self.value,
+            "stats": self.stats,
+            "unit": self.unit,
+            "time_ns": self.time_ns,
+            "attributes": self.attributes,
+        }
