@@ -85,6 +85,9 @@ class Telemetry:
         self.bodies = Gauge(
             "gateway_unverified_bodies", "Bodies that are read and not verified yet.", registry=self.registry
         )
+        self.verified_bodies = Gauge(
+            "gateway_verified_bodies", "Bodies being read of requests verified by their head.", registry=self.registry
+        )
         self._reloads = Counter("gateway_reloads", "Reloads by result.", ["result"], registry=self.registry)
         self._reload_success = Gauge(
             "gateway_reload_success", "Whether the last load of the routes was good.", registry=self.registry

@@ -16,7 +16,7 @@ from gateway.specs.load import load
 from gateway.tls import Pair
 from tests.support.caller import Reply
 from tests.support.certificates import Authority
-from tests.support.gateway import datum, raw_report, running
+from tests.support.gateway import datum, raw_report, reloading, running
 from tests.support.upstream import Behaviour, Upstream, answers, in_turn
 
 PASSWORD = "a password"
@@ -119,6 +119,27 @@ async def test_a_session_survives_a_restart_and_no_other_secret_makes_one(tmp_pa
 
     assert reported.status == 200
     assert forged.status == 503
+
+
+async def test_the_gateway_serves_while_a_reload_derives_the_keys_of_new_accounts(tmp_path: Path) -> None:
+    accounts = ", ".join(f"{{key: account-{number}, secret: a password of many}}" for number in range(10))
+    async with Upstream(answers()) as upstream:
+        text = RECEIVES.replace("${UPSTREAM}", upstream.url)
+        folder = routes(tmp_path, text)
+        async with reloading(folder, upstream) as gateway:
+            token = token_of(await gateway.send(login()))
+            (folder / "route.yaml").write_text(text.replace("[{key", f"[{accounts}, {{key"))
+            ticks = 0
+            async with asyncio.TaskGroup() as group:
+                reload = group.create_task(gateway.reload())
+                while not reload.done():
+                    await asyncio.sleep(0.01)
+                    ticks += 1
+            reported = await gateway.send(raw_report(datum(), session=f"OAuth {token}"))
+
+    assert reload.result().json["ok"]
+    assert ticks > 10
+    assert "ID.1001" not in reported.text
 
 
 class LoggingIn:

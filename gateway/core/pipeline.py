@@ -61,17 +61,24 @@ def receive_report(
 
 
 def receive_report_steps(
-    match: RouteMatch, message: Message, *, now_ns: int, replays: ReplayMemory, peer: str | None = None
+    match: RouteMatch,
+    message: Message,
+    *,
+    now_ns: int,
+    replays: ReplayMemory,
+    peer: str | None = None,
+    caller: Verified | None = None,
 ) -> Steps[AcceptedReport]:
     """Verify a report, decode it, and hold it to the rules of both sides; a step for each item of the latter two.
 
-    `peer` is the address that it came from; None leaves the route's networks unchecked. Raises CallerError or
-    SpecError.
+    `peer` is the address that it came from; None leaves the route's networks unchecked. `caller` is the result of
+    `verify_head`. Raises CallerError or SpecError.
     """
     source, receive = match.route.source, match.route.source.receive
-    who = identify_caller(source, source.checks, message, now_ns=now_ns, replays=replays, peer=peer)
+    if caller is None:
+        caller = identify_caller(source, source.checks, message, now_ns=now_ns, replays=replays, peer=peer)
     yield len(message.request.body) > LARGE_BODY_BYTES or message.request.header("content-encoding") is not None
-    names = request_names(match, message, who)
+    names = request_names(match, message, caller)
     apply_reject_rules(receive.reject_report, names)
     decoded, rejected = yield from decode_steps(receive, names, now_ns=now_ns)
     raw = [item.item for item in decoded] + [each.item for each in rejected]
@@ -81,21 +88,40 @@ def receive_report_steps(
     if rejected and (receive.on_bad_item == "reject_report" or (not items and not dropped)):
         raise CallerError(rejection_of_report(rejected))
     mirrored = (yield from _mirrored(match.route, decoded, refused, now_ns)) if match.route.mirrors else {}
-    return AcceptedReport(who, tuple(items), tuple(rejected), dropped, names, ignored, mirrored, peer)
+    return AcceptedReport(caller, tuple(items), tuple(rejected), dropped, names, ignored, mirrored, peer)
 
 
 def admit(
-    match: RouteMatch, message: Message, *, now_ns: int, replays: ReplayMemory, peer: str | None = None
+    match: RouteMatch,
+    message: Message,
+    *,
+    now_ns: int,
+    replays: ReplayMemory,
+    peer: str | None = None,
+    caller: Verified | None = None,
 ) -> tuple[Verified, dict[str, Any]]:
     """Verify a request, read it, and hold it to what the provider refuses. Raises CallerError.
 
-    Returns who sent it, and the names that expressions about it see.
+    `caller` is the result of `verify_head`. Returns who sent it, and the names that expressions about it see.
     """
     source = match.route.source
-    who = identify_caller(source, source.checks, message, now_ns=now_ns, replays=replays, peer=peer)
-    names = request_names(match, message, who)
+    if caller is None:
+        caller = identify_caller(source, source.checks, message, now_ns=now_ns, replays=replays, peer=peer)
+    names = request_names(match, message, caller)
     apply_reject_rules(source.receive.reject_report, names)
-    return who, names
+    return caller, names
+
+
+def verify_head(match: RouteMatch, head: Message, *, now_ns: int, replays: ReplayMemory, peer: str) -> Verified | None:
+    """Verify a request before its body is read.
+
+    Returns None for a call that the gateway answers itself, and for a route without credentials. Raises CallerError,
+    and BodyNeeded if the recipe reads the body.
+    """
+    source = match.route.source
+    if match.form is None or match.form.local_call is not None or source.checks is None:
+        return None
+    return identify_caller(source, source.checks, head, now_ns=now_ns, replays=replays, peer=peer)
 
 
 def identify_caller(
@@ -119,9 +145,9 @@ def identify_caller(
     return verify(seen, checks, now_ns=now_ns, replays=replays)
 
 
-def request_names(match: RouteMatch, message: Message, who: Verified) -> dict[str, Any]:
+def request_names(match: RouteMatch, message: Message, caller: Verified) -> dict[str, Any]:
     """Return the names that expressions about a received request see. Raises CallerError when it cannot be read."""
-    names = _outer_names(match, message, who) | {"body": message.body}
+    names = _outer_names(match, message, caller) | {"body": message.body}
     if match.form is None or match.form.input is None:
         return names
     try:
@@ -136,20 +162,20 @@ def reply_names(match: RouteMatch, message: Message, error: Exception | None = N
     Nothing is read for the reply alone: the sender may be anyone, and the body be made to cost.
     """
     claimed = error if isinstance(error, VerificationFailed) else None
-    who = Verified(claimed.recipe, claimed.key, {}) if claimed else ANONYMOUS
+    caller = Verified(claimed.recipe, claimed.key, {}) if claimed else ANONYMOUS
     given = {**match.route.source.given, **match.captured}
     query = as_map(message.query) if "query" in vars(message) else {}
     body = vars(message).get("body")
-    return {"body": body, "query": query, "headers": message.headers, "given": given, **_about(match, who)}
+    return {"body": body, "query": query, "headers": message.headers, "given": given, **_about(match, caller)}
 
 
-def _outer_names(match: RouteMatch, message: Message, who: Verified) -> dict[str, Any]:
-    given = {**match.route.source.given, **match.captured, **who.slots}
-    return {"query": as_map(message.query), "headers": message.headers, "given": given, **_about(match, who)}
+def _outer_names(match: RouteMatch, message: Message, caller: Verified) -> dict[str, Any]:
+    given = {**match.route.source.given, **match.captured, **caller.slots}
+    return {"query": as_map(message.query), "headers": message.headers, "given": given, **_about(match, caller)}
 
 
-def _about(match: RouteMatch, who: Verified) -> dict[str, Any]:
-    return {"request": match.form.name if match.form else None, "recipe": who.recipe, "key": who.key}
+def _about(match: RouteMatch, caller: Verified) -> dict[str, Any]:
+    return {"request": match.form.name if match.form else None, "recipe": caller.recipe, "key": caller.key}
 
 
 def _mirrored(

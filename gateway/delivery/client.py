@@ -23,6 +23,7 @@ from aiohttp.typedefs import LooseHeaders
 from yarl import URL
 
 from gateway.core.http.request import Headers, Request, Response
+from gateway.core.http.url import address_of
 from gateway.core.outcome.errors import GatewayError, SpecError, UpstreamError
 from gateway.core.outcome.outcome import Reason
 from gateway.tls import client_context, reason_of
@@ -279,15 +280,7 @@ def _without(headers: Headers, *names: str) -> Headers:
 
 
 def _failure(request: Request, reason: Reason, what: str) -> UpstreamError:
-    return UpstreamError.of(reason, f"{_place(request)}: {what}")
-
-
-def _place(request: Request) -> str:
-    """Return host:port, for people."""
-    host = request.host
-    if host.rpartition(":")[2].isdigit():
-        return host
-    return f"{host}:{443 if request.scheme == 'https' else 80}"
+    return UpstreamError.of(reason, f"{address_of(request.scheme, request.host)}: {what}")
 
 
 def _translated(error: Exception, request: Request, timeouts: Timeouts) -> GatewayError:
@@ -313,7 +306,7 @@ def _translated(error: Exception, request: Request, timeouts: Timeouts) -> Gatew
             reason, what = Reason.UPSTREAM_GARBLED, "the answer's compressed data is damaged"
         case ValueError():
             what = "the request cannot be sent: its address, method or a header is malformed"
-            return SpecError.of(Reason.INTERNAL, f"{_place(request)}: {what}")
+            return SpecError.of(Reason.INTERNAL, f"{address_of(request.scheme, request.host)}: {what}")
         case _:
             reason, what = Reason.UPSTREAM_DOWN, "the connection failed"
     return _failure(request, reason, what)

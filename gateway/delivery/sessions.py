@@ -8,6 +8,7 @@ from uuid import uuid4
 from cachetools import LRUCache
 
 from gateway.core.http.request import Secret
+from gateway.core.http.url import address_of
 from gateway.core.outcome.errors import UpstreamError
 from gateway.core.outcome.outcome import Outcome, Reason
 from gateway.core.sending.sign import login_request, login_token, sign_by
@@ -82,7 +83,7 @@ class Sessions:
         answer = await self._courier.send("login", target, signed, deadline)
         token = login_token(login, answer)
         if token is None:
-            where = signed.request.host
+            where = address_of(signed.request.scheme, signed.request.host)
             raise UpstreamError.of(Reason.UPSTREAM_AUTH, f"logging in to {where} failed (status {answer.status})")
         self._courier.watcher.learned(Secret(token))
         return Secret(token)

@@ -1,7 +1,7 @@
 """Reads one request body from aiohttp: never more than allowed, never longer than allowed, never decompressed."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 
 from aiohttp import StreamReader, web
@@ -17,38 +17,38 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Room:
-    """Limits the memory of unverified bodies, in total and per address.
+    """Limits the memory of bodies, in total and per owner: an address, or for verified requests a route and key.
 
-    `bodies` bounds how many are read at a time, `size` their bytes. One address may have half of each: behind a proxy,
-    all reporters have the same.
+    `bodies` bounds how many are read at a time, `size` their bytes. One owner may have half of each: behind a proxy,
+    all reporters have the same address.
     """
 
     def __init__(self, bodies: int = MAX_BODIES, size: int = MAX_BYTES) -> None:
         self._bodies = bodies
         self._size = size
-        self._held: dict[str, list[int]] = {}
+        self._held: dict[Hashable, list[int]] = {}
         self._total = [0, 0]
 
     @contextmanager
-    def hold(self, peer: str) -> Iterator["Hold"]:
-        """Reserve room for a body from that address. Raises CallerError (OVERLOADED) if the limit is reached."""
-        hold = Hold(self, peer)
+    def hold(self, owner: Hashable) -> Iterator["Hold"]:
+        """Reserve room for a body of that owner. Raises CallerError (OVERLOADED) if the limit is reached."""
+        hold = Hold(self, owner)
         try:
             hold.add(bodies=1)
             yield hold
         finally:
             hold.release()
 
-    def change(self, peer: str, bodies: int, size: int) -> None:
-        held = self._held.setdefault(peer, [0, 0])
+    def change(self, owner: Hashable, bodies: int, size: int) -> None:
+        held = self._held.setdefault(owner, [0, 0])
         for counts in (held, self._total):
             counts[0] += bodies
             counts[1] += size
         if held == [0, 0]:
-            del self._held[peer]
+            del self._held[owner]
 
-    def is_over(self, peer: str) -> bool:
-        bodies, size = self._held.get(peer, (0, 0))
+    def is_over(self, owner: Hashable) -> bool:
+        bodies, size = self._held.get(owner, (0, 0))
         too_many = self._total[0] > self._bodies or bodies > self._bodies // 2
         return too_many or self._total[1] > self._size or size > self._size // 2
 
@@ -56,21 +56,21 @@ class Room:
 class Hold:
     """The memory reserved for one body."""
 
-    def __init__(self, room: Room, peer: str) -> None:
+    def __init__(self, room: Room, owner: Hashable) -> None:
         self._room = room
-        self._peer = peer
+        self._owner = owner
         self._bodies = self._size = 0
 
     def add(self, *, bodies: int = 0, size: int = 0) -> None:
         """Reserve more room. Raises CallerError (OVERLOADED) if the limit is reached."""
         self._bodies += bodies
         self._size += size
-        self._room.change(self._peer, bodies, size)
-        if self._room.is_over(self._peer):
+        self._room.change(self._owner, bodies, size)
+        if self._room.is_over(self._owner):
             raise CallerError.of(Reason.OVERLOADED, "too many reports are being read", retry_after_s=1)
 
     def release(self) -> None:
-        self._room.change(self._peer, -self._bodies, -self._size)
+        self._room.change(self._owner, -self._bodies, -self._size)
         self._bodies = self._size = 0
 
 
@@ -120,6 +120,12 @@ async def _read_rest(request: web.BaseRequest, content: StreamReader, max_bytes:
         # The exception of a broken body refers to this frame, and is referred to by the reader: without this the parts
         # would live until the garbage collector finds the cycle.
         parts.clear()
+
+
+def decline_body(request: web.BaseRequest) -> None:
+    """Leave the rest of the body unread. Unless it has arrived already, the connection closes after the reply."""
+    if not request.content.is_eof():
+        _give_up(request.content)
 
 
 def awaits_continue(request: web.BaseRequest) -> bool:

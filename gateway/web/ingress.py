@@ -4,21 +4,22 @@ import os
 import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Protocol
 from uuid import uuid4
 
 import structlog
 
-from gateway.core.http.received import Message
+from gateway.core.http.received import BodyNeeded, Message
 from gateway.core.http.request import Headers, Request, Response
+from gateway.core.outcome.addresses import without_addresses
 from gateway.core.outcome.errors import CallerError, GatewayError, UpstreamError
 from gateway.core.outcome.masking import mask_outcome
 from gateway.core.outcome.outcome import Code, Outcome, Reason, failure
 from gateway.core.outcome.reply import build_reply
-from gateway.core.pipeline import AcceptedReport, receive_report_steps, reply_names
-from gateway.core.recipe.verify import ReplayMemory, VerificationFailed
+from gateway.core.pipeline import AcceptedReport, receive_report_steps, reply_names, verify_head
+from gateway.core.recipe.verify import ReplayMemory, VerificationFailed, Verified
 from gateway.core.vendor.local_calls import RequestContext, answer_local_call
 from gateway.core.vendor.relay import RelayedRequest, outcome_of_relayed, passed_headers, receive_relayed
 from gateway.core.vendor.route import Route
@@ -83,6 +84,7 @@ class Ingress:
         self._max_in_flight = max_in_flight
         self._in_flight: Counter[str] = Counter()
         self._room = room or Room()
+        self._verified_room = Room()
         self._ask_again_at = 0.0
         self._refused: deque[Mapping[str, Any]] = deque(maxlen=KEPT_REFUSALS)
 
@@ -112,17 +114,24 @@ class Ingress:
     ) -> tuple[RouteMatch, Outcome, Response | None, str | None]:
         """Return whose request it was, what became of it, the reply unless it was passed on, and the likely cause of a
         refused signature."""
-        message = _message(match, incoming, b"")
+        message = _head(match, incoming)
+        who: Verified | None = None
         error: Exception | None = None
         names: Mapping[str, Any] | None = None
         try:
             self._check(match, incoming)
+            with suppress(BodyNeeded):
+                if match.others:
+                    match = choose_by_key_id(match, message)
+                    message = _head(match, incoming)
+                who = self._verify_head(match, message, incoming)
             source = match.route.source
-            with self._reading(incoming.peer) as hold:
+            with self._reading(match.route, who, incoming.peer) as hold:
                 body = await incoming.read_body(
                     max_bytes=source.max_body_bytes, timeout_s=source.read_timeout_s, hold=hold
                 )
-                match = choose_by_key_id(match, _message(match, incoming, body))
+                if who is None:
+                    match = choose_by_key_id(match, _message(match, incoming, body))
                 message = _message(match, incoming, body)
                 if match.form is not None and match.form.local_call is not None:
                     moment = RequestContext(time.time_ns(), os.urandom(16), request_id)
@@ -131,11 +140,13 @@ class Ingress:
                     )
                     return match, Outcome(Code.OK, request_id=request_id), response, None
                 if match.route.is_relay:
-                    relayed = self._relay(match, message, incoming.peer)
+                    relayed = self._relay(match, message, incoming.peer, who)
                     names = relayed.names
                 else:
                     now_ns, peer = time.time_ns(), incoming.peer
-                    steps = receive_report_steps(match, message, now_ns=now_ns, replays=self._replays, peer=peer)
+                    steps = receive_report_steps(
+                        match, message, now_ns=now_ns, replays=self._replays, peer=peer, caller=who
+                    )
                     accepted = await self._turns.take(steps)
                     names = accepted.names
             with self._in_hand(match.route):
@@ -154,16 +165,26 @@ class Ingress:
             # What the caller's own words are in is not masked: they could be guesses at the secrets.
             outcome = mask_outcome(outcome, route.secrets)
         outcome = replace(outcome, request_id=request_id)
-        told = _hidden(route, outcome)
+        told = _hidden(route, outcome) if isinstance(error, CallerError) else without_addresses(outcome, route)
         names = names if names is not None else reply_names(match, message, error)
         response = build_reply(route.source.receive.replies, told, names)
         cause = self._cause(match, message, error)
         error = None  # it refers to this frame, and so to the body, which would wait for the garbage collector
         return match, outcome, response, cause
 
-    def _relay(self, match: RouteMatch, message: Message, peer: str) -> RelayedRequest:
+    def _verify_head(self, match: RouteMatch, head: Message, incoming: Incoming) -> Verified | None:
+        """Do what `verify_head` does; if the request is rejected, its body stays unread."""
+        try:
+            return verify_head(match, head, now_ns=time.time_ns(), replays=self._replays, peer=incoming.peer)
+        except CallerError:
+            incoming.decline_body()
+            raise
+
+    def _relay(self, match: RouteMatch, message: Message, peer: str, who: Verified | None) -> RelayedRequest:
         now_ns, call_id = time.time_ns(), uuid4().hex
-        return receive_relayed(match, message, now_ns=now_ns, call_id=call_id, replays=self._replays, peer=peer)
+        return receive_relayed(
+            match, message, now_ns=now_ns, call_id=call_id, replays=self._replays, peer=peer, caller=who
+        )
 
     async def _pass_on(self, route: Route, relayed: RelayedRequest, incoming: Incoming, request_id: str) -> Outcome:
         """Reply with the upstream's answer as it arrives, and return what it meant. Raises GatewayError without one."""
@@ -200,14 +221,14 @@ class Ingress:
         match.expect_call(incoming.method)
 
     @contextmanager
-    def _reading(self, peer: str) -> Iterator[Hold]:
-        """Reserve room for a body until it is verified. Raises CallerError if the limit is reached."""
-        self._telemetry.bodies.inc()
-        try:
-            with self._room.hold(peer) as hold:
-                yield hold
-        finally:
-            self._telemetry.bodies.dec()
+    def _reading(self, route: Route, who: Verified | None, peer: str) -> Iterator[Hold]:
+        """Reserve room for a body until it is verified and decoded. Raises CallerError if the limit is reached."""
+        if who is None:
+            gauge, held = self._telemetry.bodies, self._room.hold(peer)
+        else:
+            gauge, held = self._telemetry.verified_bodies, self._verified_room.hold((route.name, who.key))
+        with gauge.track_inprogress(), held as hold:
+            yield hold
 
     @contextmanager
     def _in_hand(self, route: Route) -> Iterator[None]:
@@ -225,6 +246,11 @@ class Ingress:
         self._telemetry.in_flight.labels(route.name).set(self._in_flight[route.name])
         if not self._in_flight[route.name]:
             del self._in_flight[route.name]  # reloads bring ever new names
+
+
+def _head(match: RouteMatch, incoming: Incoming) -> Message:
+    request = Request(incoming.method, incoming.target, incoming.headers, scheme=incoming.scheme)
+    return match.read(request, head_only=True)
 
 
 def _message(match: RouteMatch, incoming: Incoming, body: bytes) -> Message:

@@ -18,7 +18,7 @@ from yarl import URL
 
 from gateway.core.http.request import Headers, Response
 from gateway.core.outcome.outcome import Outcome, Reason, failure
-from gateway.web.body import Hold, read_body
+from gateway.web.body import Hold, decline_body, read_body
 from gateway.web.crowd import Crowd
 from gateway.web.protocol import ENDED, KEPT, Connection
 from gateway.web.streaming_reply import Outgoing
@@ -80,6 +80,10 @@ class Incoming:
         Raises CallerError: TOO_LARGE (without reading, where the length is declared), TOO_SLOW, NOT_PARSED, OVERLOADED.
         """
         return await read_body(self._request, max_bytes=max_bytes, timeout_s=timeout_s, hold=hold)
+
+    def decline_body(self) -> None:
+        """Leave the rest of the body unread. Unless it has arrived already, the connection closes after the reply."""
+        decline_body(self._request)
 
 
 # None says that `outgoing` has written the reply.

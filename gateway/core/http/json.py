@@ -39,7 +39,7 @@ def read_json(data: bytes | str) -> Any:
     if _LONG_INTEGER in raw.translate(_DIGITS):
         # orjson turns integers past 64 bits into doubles; the standard library keeps every digit. orjson comes first
         # all the same: it has already refused bad UTF-8, lone surrogates, 1e400 and deep nesting.
-        value = json.loads(raw)
+        value = _read_exactly(raw)
     if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and deeper_than(raw, MAX_DEPTH):
         raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
     return value
@@ -52,13 +52,23 @@ class TooManyParts(ValueError):
 def _read_with_infinity(raw: bytes) -> Any:
     """Parse what orjson refuses for a number past a double's range alone: it concerns one value, not the whole text."""
     try:
-        value = json.loads(raw, parse_constant=_no_constant)
+        value = _read_exactly(raw)
         write_json(value)  # refuses the lone surrogates that the standard library lets pass
     except RecursionError as error:
         raise ValueError("it cannot be read as JSON") from error
     if deeper_than(raw, MAX_DEPTH):
         raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
     return value
+
+
+def _read_exactly(raw: bytes) -> Any:
+    """Parse with the standard library. Raises ValueError."""
+    try:
+        return json.loads(raw, parse_constant=_no_constant)
+    except ValueError as error:
+        if "sys.set_int_max_str_digits" not in str(error):
+            raise
+        raise ValueError("an integer has too many digits") from error
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -29,17 +29,27 @@ DEFAULT_CAPS = Caps()
 NO_CAPS = Caps(2**62, 2**62)
 
 
-class Message:
-    """A request together with its parsed parts. `body_kind` says how its body is to be read."""
+class BodyNeeded(Exception):
+    """A decision about a request depends on its body, which has not been read yet."""
 
-    def __init__(self, request: Request, body_kind: BodyKind, caps: Caps = DEFAULT_CAPS) -> None:
+
+class Message:
+    """A request together with its parsed parts. `body_kind` says how its body is to be read.
+
+    `head_only` marks a request whose body has not been read yet.
+    """
+
+    def __init__(
+        self, request: Request, body_kind: BodyKind, caps: Caps = DEFAULT_CAPS, *, head_only: bool = False
+    ) -> None:
         self.request = request
         self.body_kind = body_kind
         self.caps = caps
+        self.head_only = head_only
 
     def as_sent_to(self, url: PublicUrl) -> "Message":
         """Return the message as its client sees it, behind whose back a proxy changed URL and Host."""
-        return Message(self.request.at(url), self.body_kind, self.caps)
+        return Message(self.request.at(url), self.body_kind, self.caps, head_only=self.head_only)
 
     @cached_property
     def content(self) -> bytes:

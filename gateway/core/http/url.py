@@ -8,6 +8,13 @@ from gateway.core.http.request import PublicUrl
 _PRINTABLE = re.compile("[!-~]+")  # what goes out in a request line without being encoded first
 
 
+def address_of(scheme: str, host: str) -> str:
+    """Return `host:port`, with the default port of the scheme if the host has none."""
+    if host.rpartition(":")[2].isdigit():
+        return host
+    return f"{host}:{443 if scheme == 'https' else 80}"
+
+
 def split_url(url: str) -> PublicUrl:
     """Split `http[s]://HOST[:PORT][/PREFIX]`. Raises ValueError, in words for a person, for anything else."""
     try:

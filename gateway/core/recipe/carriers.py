@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gateway.core.http.received import Message
+from gateway.core.http.received import BodyNeeded, Message
 from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
@@ -19,10 +19,12 @@ def read_slots(recipe: Recipe, message: Message) -> dict[str, str]:
     """Return the text of each slot that the request carries.
 
     Raises CallerError: MISSING_CREDENTIALS when something is absent, BAD_CREDENTIALS when it stands twice, cannot be
-    parsed, or two places disagree.
+    parsed, or two places disagree. Raises BodyNeeded if only the head was read and does not decide.
     """
     slots: dict[str, str] = {}
     for carrier in recipe.carriers:
+        if message.head_only and carrier.may_be_in_body:
+            raise BodyNeeded
         text = read_text(carrier, message)
         if text is None:
             if carrier.optional:
@@ -37,6 +39,8 @@ def read_slots(recipe: Recipe, message: Message) -> dict[str, str]:
         for name, value in read.items():
             if slots.setdefault(name, value) != value:
                 raise CallerError.of(Reason.BAD_CREDENTIALS, f"{place_in_words(carrier)} contradicts another place")
+    if message.head_only and recipe.reads_body:
+        raise BodyNeeded
     return slots
 
 

@@ -53,6 +53,22 @@ def read_by_signature(slots: Mapping[str, Slot], steps: Mapping[str, Step]) -> f
     return reach_of(signature.of, slots, steps) | key
 
 
+def reads_body(
+    slots: Mapping[str, Slot],
+    carriers: Iterable[Carrier],
+    steps: Mapping[str, Step],
+    accept: Iterable[Mapping[str, Template]],
+) -> bool:
+    """Tell whether verification needs the body, for its bytes or for the parameters in it."""
+    if any(carrier.may_be_in_body for carrier in carriers):
+        return True
+    templates = [slot.of for slot in slots.values() if isinstance(slot, DerivedSlot)]
+    templates += [template for bindings in accept for template in bindings.values()]
+    names = read_by_signature(slots, steps).union(*(reach_of(template, slots, steps) for template in templates))
+    sources = {source for name in names if isinstance(step := steps.get(name), Pairs) for source in step.sources}
+    return "body" in names or not sources.isdisjoint({"form", "json"})
+
+
 def reach_of(template: Template, slots: Mapping[str, Slot], steps: Mapping[str, Step]) -> frozenset[str]:
     """Return every name that a template reads, those of steps on the way included."""
     names: set[str] = set()

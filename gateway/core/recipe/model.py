@@ -156,6 +156,10 @@ class Carrier:
     def slots(self) -> frozenset[str]:
         return self.form.slots
 
+    @property
+    def may_be_in_body(self) -> bool:
+        return self.place in ("form", "json", "param")
+
 
 @dataclass(frozen=True, slots=True)
 class Text:
@@ -199,7 +203,8 @@ class Recipe:
     `accept` lists other bindings of `host`, `path` or steps that a verifier may try. `replay` names the slots whose
     values may occur together only once. `masked` are the slots and steps that a secret flows into. `signed` are the
     parts of a request that the signature covers whatever the client chooses: `query`, `path`, `host`, `method`,
-    `scheme`, `header.NAME`, the bytes of a `body`, and the members of a body that is a `form` or `json`.
+    `scheme`, `header.NAME`, the bytes of a `body`, and the members of a body that is a `form` or `json`. `reads_body`
+    is false where the head of a request suffices to verify it.
     """
 
     name: str
@@ -210,6 +215,7 @@ class Recipe:
     replay: tuple[str, ...]
     masked: frozenset[str]
     signed: frozenset[str]
+    reads_body: bool
 
     @property
     def signature(self) -> SignatureSlot | None:

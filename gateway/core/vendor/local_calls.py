@@ -9,13 +9,13 @@ from gateway.core.outcome.outcome import Reason
 from gateway.core.outcome.reply import build_local_reply
 from gateway.core.pipeline import identify_caller, request_names
 from gateway.core.recipe.keyring import Credential
-from gateway.core.recipe.session_tokens import account_of_token, issue_token, revocation_key, token_expiry_ns
+from gateway.core.recipe.session_tokens import Account, account_of_token, issue_token, revocation_key, token_expiry_ns
 from gateway.core.recipe.verify import ReplayMemory, Verified
 from gateway.core.vendor.provider import LocalCall
 from gateway.core.vendor.route import Source
 from gateway.core.vendor.routing import RouteMatch
 
-_ANYBODY = Credential(Secret(""))
+_ANYBODY = Account(Credential(Secret("")), 0, b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,8 @@ def answer_local_call(
     return build_local_reply(call.reply, names, moment.request_id)
 
 
-def _account(source: Source, recipe: str, who: Verified) -> Credential:
-    """Return the credential of whoever logged in. Raises CallerError where the account may not log in here.
+def _account(source: Source, recipe: str, who: Verified) -> Account:
+    """Return the account that logged in. Raises CallerError where the account may not log in here.
 
     Where whoever reports is believed, anyone may log in: no session is asked for afterwards.
     """
@@ -60,10 +60,9 @@ def _account(source: Source, recipe: str, who: Verified) -> Credential:
         return _ANYBODY
     for check in source.checks:
         if check.recipe.name == recipe:
-            for credentials in check.accounts.values():
-                for credential in credentials:
-                    if credential.key == who.key and who.secret in (None, credential.secret):
-                        return credential
+            for account in (account for accounts in check.accounts.values() for account in accounts):
+                if account.credential.key == who.key and who.secret in (None, account.credential.secret):
+                    return account
     raise CallerError.of(Reason.NOT_ALLOWED, "nobody can log in here")
 
 

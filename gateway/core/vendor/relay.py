@@ -37,14 +37,21 @@ class RelayedRequest:
 
 
 def receive_relayed(
-    match: RouteMatch, message: Message, *, now_ns: int, call_id: str, replays: ReplayMemory, peer: str | None = None
+    match: RouteMatch,
+    message: Message,
+    *,
+    now_ns: int,
+    call_id: str,
+    replays: ReplayMemory,
+    peer: str | None = None,
+    caller: Verified | None = None,
 ) -> RelayedRequest:
     """Verify a request and build the call that takes its place. Raises CallerError or SpecError.
 
     In the call, `given` are those that the route states for its target, then what the path captured, then the defaults
-    of the target's provider.
+    of the target's provider. `caller` is the result of `verify_head`.
     """
-    who, names = admit(match, message, now_ns=now_ns, replays=replays, peer=peer)
+    caller, names = admit(match, message, now_ns=now_ns, replays=replays, peer=peer, caller=caller)
     target = match.route.target
     captured = {name: value for name, value in match.captured.items() if name not in target.stated}
     own = {"given": {**target.given, **captured}, "now_ns": now_ns, "call_id": call_id}
@@ -55,7 +62,7 @@ def receive_relayed(
         raise CallerError.of(Reason.BAD_FIELD, f"the request cannot be passed on: {error.cause}") from error
     except ValueError as error:
         raise SpecError.of(Reason.INTERNAL, f"{target.provider.name}: {error}") from error
-    return RelayedRequest(who, names, draft)
+    return RelayedRequest(caller, names, draft)
 
 
 def outcome_of_relayed(target: Target, status: int, headers: Headers) -> Outcome:

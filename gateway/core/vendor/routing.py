@@ -34,12 +34,13 @@ class RouteMatch:
     others: "tuple[RouteMatch, ...]" = ()
     unmet: str = ""
 
-    def read(self, request: Request) -> Message:
+    def read(self, request: Request, *, head_only: bool = False) -> Message:
         """Return the request as this call reads it."""
         source = self.route.source
         if self.form is None:
-            return Message(request, "none")
-        return Message(request, self.form.body, Caps(source.max_body_bytes) if self.form.local_call else source.caps)
+            return Message(request, "none", head_only=head_only)
+        caps = Caps(source.max_body_bytes) if self.form.local_call else source.caps
+        return Message(request, self.form.body, caps, head_only=head_only)
 
     def expect_call(self, method: str) -> RequestMatch:
         """Return the form of call. Raises CallerError: WRONG_METHOD or UNKNOWN_CALL."""
@@ -119,7 +120,10 @@ def _unfit(method: str, unfit: Sequence[tuple[str, RouteMatch]]) -> RouteMatch |
 
 
 def choose_by_key_id(match: RouteMatch, message: Message) -> RouteMatch:
-    """Choose among matches that the key tells apart; where no route has the key that is claimed, the first stays."""
+    """Choose among matches that the key tells apart; where no route has the key that is claimed, the first stays.
+
+    Raises BodyNeeded if only the head was read and the key may be in the body.
+    """
     for each in (match, *match.others) if match.others else ():
         patterns = each.route.source.match.tests.get(KEY)
         if patterns is None or any(

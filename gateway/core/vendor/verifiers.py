@@ -6,7 +6,7 @@ from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.session_tokens import make_accounts
 from gateway.core.recipe.verify import Verifier
-from gateway.core.vendor.provider import Receive
+from gateway.core.vendor.provider import LocalCall, Receive
 
 
 def make_verifiers(
@@ -16,14 +16,16 @@ def make_verifiers(
     checks = []
     for recipe in recipes:
         fitting = [each for each in credentials if each.serves(recipe)]
-        logins = _logins(receive, recipe)
-        accounts = [each for each in credentials if any(each.serves(login) for login in logins)]
+        calls = logins(receive, recipe)
+        verifying = [login for call in calls for login in call.verify]
+        accounts = [each for each in credentials if any(each.serves(login) for login in verifying)]
         if fitting or accounts:
-            checks.append(Verifier(recipe, make_keyring(fitting), pins, make_accounts(accounts)))
+            lifetime_s = max((call.lifetime_s for call in calls), default=0)
+            checks.append(Verifier(recipe, make_keyring(fitting), pins, make_accounts(accounts, lifetime_s)))
     return tuple(checks)
 
 
-def _logins(receive: Receive, recipe: Recipe) -> list[Recipe]:
-    """Return what verifies the calls that give out the secret of this recipe."""
+def logins(receive: Receive, recipe: Recipe) -> list[LocalCall]:
+    """Return the calls that issue a session for this recipe."""
     calls = [form.local_call for form in receive.requests if form.local_call is not None]
-    return [login for call in calls if call.issues == recipe.name for login in call.verify]
+    return [call for call in calls if call.issues == recipe.name]

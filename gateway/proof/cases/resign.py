@@ -78,8 +78,9 @@ def _credential(check: Verifier, who: Verified, fresh: Fresh) -> Credential | No
     if check.recipe.signature is not None:
         return Credential(who.secret, who.key)
     for account in (account for accounts in check.accounts.values() for account in accounts):
-        if (account.key, account.secret) == (who.key, who.secret):
-            token, _ = issue_token(account, now_ns=fresh.now_ns, lifetime_s=SESSION_S, entropy=fresh.entropy)
+        if (account.credential.key, account.credential.secret) == (who.key, who.secret):
+            lifetime_s = min(SESSION_S, account.lifetime_s)
+            token, _ = issue_token(account, now_ns=fresh.now_ns, lifetime_s=lifetime_s, entropy=fresh.entropy)
             return Credential(Secret(token))
     return None
 

@@ -43,7 +43,6 @@ from gateway.proof.cases.parts import (
 )
 
 _ENTROPY = bytes(range(16))
-_SESSION_S = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +138,8 @@ def _credential(check: Verifier, now_ns: int) -> Credential:
     own += [Credential(secret) for secret in check.keyring.by_digest.values()]
     if not own:
         accounts = [account for accounts in check.accounts.values() for account in accounts]
-        tokens = [issue_token(each, now_ns=now_ns, lifetime_s=_SESSION_S, entropy=_ENTROPY)[0] for each in accounts]
-        return Credential(Secret(tokens[0]))
+        token, _ = issue_token(accounts[0], now_ns=now_ns, lifetime_s=accounts[0].lifetime_s, entropy=_ENTROPY)
+        return Credential(Secret(token))
     for slot in own[0].misfits(check.recipe):
         what = f"{check.recipe.name} takes only {slot.chars} for its slot {slot.name!r}"
         raise Mismatch(f"request: {what}, which excludes the credential of this case")

@@ -1,15 +1,16 @@
 """From the `cases` of a document to cases, and the route that a provider's own cases run through."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from gateway.core.http.request import Secret
 from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.model import KeySlot, Recipe, SecretSlot
 from gateway.core.recipe.session_tokens import make_accounts
 from gateway.core.recipe.verify import Verifier
-from gateway.core.vendor.provider import CallForm, Provider, Receive, RequestMatch, Send
+from gateway.core.vendor.provider import CallForm, LocalCall, Provider, Receive, RequestMatch, Send
 from gateway.core.vendor.route import Route, Source, Target
+from gateway.core.vendor.verifiers import logins
 from gateway.proof.cases.run import Case
 from gateway.specs.schema.models import CaseSpec
 from gateway.specs.yaml.diagnostic import Mark
@@ -55,7 +56,7 @@ def stand_in_route(provider: Provider) -> Route:
     source = Source(
         provider=provider,
         receive=receive,
-        checks=tuple(_check(recipe, _logins(receive, recipe)) for recipe in receive.verify),
+        checks=tuple(_check(recipe, logins(receive, recipe)) for recipe in receive.verify),
         given=dict(provider.given),
         rules=rules,
         local_checks={
@@ -98,17 +99,11 @@ def _first(texts: Sequence[str], patterns: Sequence[str]) -> str:
     return next(fitting, texts[0])
 
 
-def _check(recipe: Recipe, logins: Iterable[Recipe]) -> Verifier:
-    return Verifier(
-        recipe, make_keyring([_credential(recipe)]), {}, make_accounts(_credential(login) for login in logins)
-    )
-
-
-def _logins(receive: Receive, recipe: Recipe) -> Iterator[Recipe]:
-    """Yield the recipes of calls that issue a session for this recipe."""
-    for form in receive.requests:
-        if form.local_call is not None and form.local_call.issues == recipe.name:
-            yield from form.local_call.verify
+def _check(recipe: Recipe, calls: Sequence[LocalCall]) -> Verifier:
+    """Return a check with the credential for cases, and the accounts of the calls that issue a session for it."""
+    accounts = [_credential(login) for call in calls for login in call.verify]
+    lifetime_s = max((call.lifetime_s for call in calls), default=0)
+    return Verifier(recipe, make_keyring([_credential(recipe)]), {}, make_accounts(accounts, lifetime_s))
 
 
 # The other side of a provider that has only one.

@@ -6,7 +6,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from gateway.core.recipe.canonical import Chosen, Pairs
-from gateway.core.recipe.dataflow import masked_names, read_by_signature, signed_parts
+from gateway.core.recipe.dataflow import masked_names, read_by_signature, reads_body, signed_parts
 from gateway.core.recipe.filters import Kind
 from gateway.core.recipe.model import (
     Carrier,
@@ -73,6 +73,7 @@ def _build(parts: RecipeParts) -> Recipe:
         _replay(parts, slots, carriers, steps),
         masked_names(slots, steps),
         signed_parts(slots, carriers, steps),
+        reads_body(slots, carriers, steps, accept),
     )
 
 

@@ -42,6 +42,8 @@ def test_json_is_read_digit_for_digit(text: str, value: Any):
         pytest.param(b"[Infinity, 12345678901234567890]", "expected a JSON value", id="Infinity beside a long integer"),
         pytest.param(b'[1e400, "\\ud800"]', "surrogates", id="half a character beside 1e400"),
         pytest.param(b"[1e400, NaN]", "not JSON", id="NaN beside 1e400"),
+        pytest.param(b"9" * 4301, "^an integer has too many digits$", id="4301 digits"),
+        pytest.param(b"[1e400, " + b"9" * 4301 + b"]", "^an integer has too many", id="4301 digits beside 1e400"),
         pytest.param(b"01", "column", id="leading zero"),
         pytest.param(b"[" * 65 + b"]" * 65, "nested deeper than 64 levels", id="65 levels"),
         pytest.param(b"[" * 9999 + b"]" * 9999, "depth", id="9999 levels"),

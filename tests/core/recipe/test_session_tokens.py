@@ -6,8 +6,10 @@ import pytest
 from gateway.core.http.request import Secret
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.session_tokens import (
+    Account,
     account_of_token,
     issue_token,
+    make_account,
     make_accounts,
     revocation_key,
     token_expiry_ns,
@@ -16,12 +18,17 @@ from gateway.core.recipe.session_tokens import (
 NS = 1_000_000_000
 NOW = 1_700_000_000 * NS
 ENTROPY = bytes(range(16))
+LIFETIME_S = 60.5
 ADMIN = Credential(Secret("s"), "admin")
-ACCOUNTS = make_accounts([ADMIN, Credential(Secret("t"), "other")])
+ACCOUNTS = make_accounts([ADMIN, Credential(Secret("t"), "other")], LIFETIME_S)
+
+
+def account(credential: Credential = ADMIN) -> Account:
+    return make_account(credential, LIFETIME_S)
 
 
 def issued(credential: Credential = ADMIN, *, now_ns: int = NOW, lifetime_s: float = 60) -> str:
-    return issue_token(credential, now_ns=now_ns, lifetime_s=lifetime_s, entropy=ENTROPY)[0]
+    return issue_token(account(credential), now_ns=now_ns, lifetime_s=lifetime_s, entropy=ENTROPY)[0]
 
 
 def key_of(token: str, *, now_ns: int = NOW) -> str | None:
@@ -30,10 +37,11 @@ def key_of(token: str, *, now_ns: int = NOW) -> str | None:
 
 
 def test_token_holds_its_expiry_its_account_and_a_proof():
-    token, expires_ns = issue_token(ADMIN, now_ns=NOW + 5, lifetime_s=60.5, entropy=ENTROPY)
+    token, expires_ns = issue_token(account(), now_ns=NOW + 5, lifetime_s=LIFETIME_S, entropy=ENTROPY)
 
     signed = ENTROPY.hex() + f"{1_700_000_060:08x}" + hashlib.sha256(b"admin").hexdigest()[:8]
-    proof = hmac.new(b"s", b"gateway session " + signed.encode(), "sha256").hexdigest()
+    key = hashlib.scrypt(b"s", salt=b"gateway session admin", n=16384, r=8, p=1, dklen=32)
+    proof = hmac.new(key, signed.encode(), "sha256").hexdigest()
     assert (token, expires_ns) == (signed + proof[:32], NOW + 60 * NS)
     assert token_expiry_ns(token) == expires_ns
 
@@ -50,6 +58,28 @@ def test_token_is_its_accounts(credential: Credential, key: str):
 )
 def test_token_ends_when_its_lifetime_does(after_ns: int, key: str | None):
     assert key_of(issued(), now_ns=NOW + after_ns) == key
+
+
+@pytest.mark.parametrize(
+    ("lifetime_s", "key"),
+    [(60, "admin"), (61, None), (0xFFFFFFFF - NOW // NS, None)],
+    ids=["the lifetime", "a second more", "the year 2106"],
+)
+def test_token_that_is_valid_for_longer_than_the_lifetime_is_rejected(lifetime_s: float, key: str | None):
+    assert key_of(issued(lifetime_s=lifetime_s)) == key
+
+
+def test_key_of_an_account_is_derived_once():
+    one, again = (make_account(Credential(Secret("a password"), "a"), 60) for _ in range(2))
+    other = make_account(Credential(Secret("a password"), "b"), 60)
+
+    assert one.session_key is again.session_key
+    assert one.session_key != other.session_key
+
+
+def test_key_of_an_account_is_not_shown():
+    assert account().session_key.hex() not in repr(account())
+    assert repr(account().session_key) not in repr(account())
 
 
 def edited(position: int) -> str:
@@ -88,14 +118,14 @@ def test_token_of_another_account_or_secret_is_nobodys(credential: Credential):
 
 def test_token_of_either_secret_is_taken_while_one_replaces_the_other():
     new = Credential(Secret("new"), "admin")
-    accounts = make_accounts([ADMIN, new])
+    accounts = make_accounts([ADMIN, new], LIFETIME_S)
 
     assert account_of_token(issued(ADMIN), accounts, now_ns=NOW) == ADMIN
     assert account_of_token(issued(new), accounts, now_ns=NOW) == new
 
 
 def test_two_logins_make_two_tokens():
-    other, _ = issue_token(ADMIN, now_ns=NOW, lifetime_s=60, entropy=bytes(16))
+    other, _ = issue_token(account(), now_ns=NOW, lifetime_s=60, entropy=bytes(16))
 
     assert other != issued()
 

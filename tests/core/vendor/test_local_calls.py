@@ -72,7 +72,7 @@ def logging_in(*accounts: Credential) -> Route:
     session = route.source.checks[0].recipe
     source = replace(
         route.source,
-        checks=(Verifier(session, make_keyring([]), {}, make_accounts(accounts)),),
+        checks=(Verifier(session, make_keyring([]), {}, make_accounts(accounts, 60)),),
         local_checks={"login": (Verifier(LOGIN, make_keyring([ADMIN]), {}),), "logout": None, "ping": None},
     )
     return replace(route, source=source)

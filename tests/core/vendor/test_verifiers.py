@@ -23,5 +23,12 @@ def test_account_logs_in_for_the_recipe_whose_session_it_is_given():
     assert checked(ACCOUNT) == {"zstack-session": (False, True), "zstack-access-key": (True, False)}
 
 
+def test_account_has_the_lifetime_of_the_call_that_issues_its_sessions():
+    assert RECEIVE is not None
+    [check] = make_verifiers(RECEIVE, RECEIVE.verify[:1], [ACCOUNT], {})
+
+    assert [account.lifetime_s for accounts in check.accounts.values() for account in accounts] == [7200]
+
+
 def test_credential_of_another_recipe_is_accepted_by_none():
     assert checked(Credential(Secret("x"), "k", "another")) == {}

@@ -11,7 +11,7 @@ from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
 from gateway.core.pipeline import identify_caller
 from gateway.core.recipe.keyring import Credential, make_keyring
-from gateway.core.recipe.session_tokens import issue_token, make_accounts
+from gateway.core.recipe.session_tokens import issue_token, make_account, make_accounts
 from gateway.core.recipe.sign import Fresh, sign
 from gateway.core.recipe.verify import Forgetful, Verifier
 from gateway.core.vendor.matching import RequestMatcher
@@ -154,9 +154,9 @@ def test_iso_times_of_the_samples_day_are_moved_to_now(then: str, now: str):
 
 def test_session_of_an_account_is_issued_again():
     account = Credential(Secret("password"), "admin")
-    check = replace(ACME.source.checks[0], keyring=make_keyring([]), accounts=make_accounts([account]))
+    check = replace(ACME.source.checks[0], keyring=make_keyring([]), accounts=make_accounts([account], 60))
     on = replace(ACME, source=replace(ACME.source, checks=(check,)))
-    token, _ = issue_token(account, now_ns=THEN_S * NS, lifetime_s=60, entropy=bytes(16))
+    token, _ = issue_token(make_account(account, 60), now_ns=THEN_S * NS, lifetime_s=60, entropy=bytes(16))
     request = replace(ACME_UNSIGNED, headers=(("Host", "h"), ("Authorization", token)))
 
     made = anew(request, on)

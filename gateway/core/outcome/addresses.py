@@ -1,0 +1,35 @@
+"""Removes upstream addresses, which are internal, from messages to reporters."""
+
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+
+from gateway.core.expression import EvaluationError
+from gateway.core.http.url import address_of
+from gateway.core.outcome.outcome import Outcome
+from gateway.core.sending.sign import login_url
+from gateway.core.vendor.route import Route, Target
+
+
+def without_addresses(outcome: Outcome, route: Route) -> Outcome:
+    """Replace the addresses of the route's upstreams in the outcome's messages: they are internal."""
+    if outcome.ok or not outcome.message:
+        return outcome
+    addresses = sorted({address for target in route.targets for address in _addresses(target)}, key=len, reverse=True)
+    pattern = re.compile(rf"(?<![\w.-])(?:{'|'.join(map(re.escape, addresses))})(?![\w.-])")
+    rejected = tuple(replace(each, message=pattern.sub("the upstream", each.message)) for each in outcome.rejected)
+    return replace(outcome, message=pattern.sub("the upstream", outcome.message), rejected=rejected)
+
+
+def _addresses(target: Target) -> Iterator[str]:
+    """Yield what texts may call a target and the server that logs in to it. A name without dots may be a plain word."""
+    urls = [target.url]
+    with suppress(ValueError, EvaluationError):
+        urls += [login_url(target, target.login)] if target.login else []
+    for url in urls:
+        address = address_of(url.scheme, url.host)
+        yield address
+        name = address.rpartition(":")[0]
+        if "." in name or ":" in name:
+            yield name
