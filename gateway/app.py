@@ -177,8 +177,8 @@ class Gateway:
         running = Running(
             snapshot=lambda: self._snapshot,
             telemetry=self._telemetry,
-            refused=lambda: ingress.refused,
-            gates=outgoing.gates,
+            rejected=lambda: ingress.rejected,
+            targets=outgoing.gates,
             queue=QueueCalls(outgoing.store, outgoing.paused_s, outgoing.wake),
             reloads=self._reloader,
         )

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import structlog
 
@@ -15,7 +15,6 @@ from gateway.specs.watcher import look, settle, ticks
 from gateway.specs.yaml.diagnostic import Diagnostics, Mark, Severity
 from gateway.stamps import Files
 from gateway.telemetry import Telemetry
-from gateway.web.admin.answers import Finding, ReloadState
 
 # How many findings are told: in the log, and in an answer.
 LOGGED, ANSWERED = 5, 100
@@ -34,6 +33,25 @@ class Origin:
     load: Callable[[], Specs]
     first: Specs
     watch: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReloadState:
+    """The result of the last reload. If it is not `ok`, the routes of that `generation` stay in use.
+
+    `time` is in seconds since 1970. `generation` counts the snapshots that were in use, `routes` those in use now.
+    `diagnostics` are the first hundred, errors first.
+    """
+
+    ok: bool
+    cause: Cause
+    time: float
+    ms: float
+    generation: int
+    routes: int
+    errors: int
+    warnings: int
+    diagnostics: list[dict[str, Any]]
 
 
 class Reloader:
@@ -115,7 +133,7 @@ def _state(specs: Specs, cause: Cause, *, started: float, generation: int, route
         routes=routes,
         errors=severities.count(Severity.ERROR),
         warnings=severities.count(Severity.WARNING),
-        diagnostics=[Finding(**each.as_json(), text=str(each)) for each in found[:ANSWERED]],
+        diagnostics=[{**each.as_json(), "text": str(each)} for each in found[:ANSWERED]],
     )
 
 
@@ -127,7 +145,7 @@ def _log(state: ReloadState) -> None:
         "ms": state.ms,
         "errors": state.errors,
         "warnings": state.warnings,
-        "problems": [each.text for each in state.diagnostics if each.severity != "note"][:LOGGED],
+        "problems": [each["text"] for each in state.diagnostics if each["severity"] != "note"][:LOGGED],
     }
     if not state.ok:
         log.error("not reloaded; the old routes go on", **told)

@@ -24,7 +24,7 @@ REFERENCE = (ROOT / "docs/reference.md").read_text()
 README = (ROOT / "README.md").read_text()
 OPERATING = (ROOT / "docs/operating.md").read_text()
 TABLE = endpoints(
-    Running(snapshot=Snapshot, telemetry=Telemetry(), refused=list, gates=Gates(), reloads=object())  # never asked
+    Running(snapshot=Snapshot, telemetry=Telemetry(), rejected=list, targets=Gates(), reloads=object())  # never asked
 )
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 

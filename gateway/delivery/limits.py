@@ -14,8 +14,9 @@ import structlog
 from gateway.core.outcome.errors import UpstreamError
 from gateway.core.outcome.outcome import Code, Outcome, Reason, failure
 from gateway.core.outcome.settlement import settlement_of
-from gateway.core.sending.breaker import DOUBTFUL, Breaker, State
+from gateway.core.sending.breaker import DOUBTFUL, Breaker
 from gateway.core.sending.rate_limit import Pacer
+from gateway.core.sending.target_state import TargetState
 from gateway.core.vendor.route import Target
 from gateway.delivery.deadline import Deadline
 
@@ -28,25 +29,6 @@ LONGEST_QUIET_S = 300.0
 MOST_UNDER_WAY = 128
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class GateState:
-    """What people are shown of a gate. `opens_in_s` is how long no call will go, `cause` why.
-
-    `attempts` counts the calls that failed since the last one that the target answered as it should, `error` is the
-    outcome of the last of them, and `next_attempt_in_s` the wait until the next; None where none is planned.
-    """
-
-    target: str
-    key: str | None
-    breaker: State
-    opens_in_s: float
-    cause: str
-    under_way: int
-    attempts: int
-    error: Outcome | None
-    next_attempt_in_s: float | None
 
 
 @dataclass(slots=True)
@@ -107,23 +89,24 @@ class Gates:
         gate = self._gates.get(target.account)
         return gate is not None and gate.breaker.state != "closed"
 
-    def states(self) -> Iterator[GateState]:
+    def states(self) -> Iterator[TargetState]:
         now = time.monotonic()
         for gate in self._gates.values():
             cause = gate.breaker.cause.message if gate.breaker.cause else ""
             opens_in_s = max(0.0, gate.breaker.until - now) if gate.breaker.state == "open" else 0.0
             planned = [gate.next_attempt] if gate.next_attempt is not None else []
             planned += [gate.breaker.until] if gate.breaker.state == "open" else []
-            yield GateState(
+            yield TargetState(
                 target=gate.name,
                 key=gate.key,
                 breaker=gate.breaker.state,
-                opens_in_s=opens_in_s,
+                opens_in_s=round(opens_in_s, 1),
                 cause=cause,
                 under_way=gate.under_way,
                 attempts=gate.attempts,
-                error=gate.error,
-                next_attempt_in_s=max(0.0, max(planned) - now) if planned else None,
+                reason=gate.error.reason if gate.error else None,
+                message=gate.error.message if gate.error else None,
+                next_attempt_in_s=round(max(0.0, max(planned) - now), 1) if planned else None,
             )
 
     def last_error(self, target: Target) -> Outcome | None:

@@ -55,7 +55,7 @@ PassOn = Callable[[Route, RelayedRequest, str], AbstractAsyncContextManager[Answ
 MAX_IN_FLIGHT = 512
 CAUSE_EVERY_S = 1.0
 MAX_CAUSE_BYTES = 16_384
-KEPT_REFUSALS = 100
+KEPT_REJECTED = 100
 log = structlog.get_logger()
 
 
@@ -86,12 +86,12 @@ class Ingress:
         self._room = room or Room()
         self._verified_room = Room()
         self._ask_again_at = 0.0
-        self._refused: deque[Mapping[str, Any]] = deque(maxlen=KEPT_REFUSALS)
+        self._rejected: deque[Mapping[str, Any]] = deque(maxlen=KEPT_REJECTED)
 
     @property
-    def refused(self) -> list[Mapping[str, Any]]:
-        """The lines of the last reports that were refused, the newest first, as the log has them."""
-        return list(reversed(self._refused))
+    def rejected(self) -> list[Mapping[str, Any]]:
+        """The log lines of the last rejected reports, the newest first."""
+        return list(reversed(self._rejected))
 
     async def __call__(self, incoming: Incoming) -> Response | None:
         started = time.monotonic()
@@ -106,7 +106,7 @@ class Ingress:
         self._telemetry.report(match.route.name, outcome, time.monotonic() - started)
         line = _log(incoming, match, outcome, started, cause)
         if not outcome.ok:
-            self._refused.append({"time": round(time.time(), 3), **line})
+            self._rejected.append({"time": round(time.time(), 3), **line})
         return response
 
     async def _answer(

@@ -299,7 +299,7 @@ async def test_the_token_is_that_of_the_environment(tmp_path: Path, token: str, 
         told = await ask(gateway, "show", GATEWAY_ADMIN_TOKEN=token)
 
     assert told.code == code
-    assert ("gateway: --admin: this needs the header Authorization" in told.errors) is bool(code)
+    assert ("gateway: --admin: the admin API requires the header Authorization" in told.errors) is bool(code)
 
 
 async def test_a_live_gateway_without_a_queue_says_so() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.web.ingress import KEPT_REFUSALS
+from gateway.web.ingress import KEPT_REJECTED
 from tests.support.gateway import running
 
 RECIPE = """
@@ -137,7 +137,7 @@ async def test_cause_is_told_at_most_once_a_second(tmp_path: Path) -> None:
 async def test_admin_port_lists_the_last_refused_reports_the_newest_first(tmp_path: Path) -> None:
     async with running(routes=routes(tmp_path)) as gateway:
         replies = [await gateway.send(each) for each in (report(body=""), report(), report("https://h/report"))]
-        listed = (await gateway.probe("/api/reports/rejected")).json["refused"]
+        listed = (await gateway.probe("/api/reports/rejected")).json["rejected"]
 
     assert [reply.status for reply in replies] == [401, 200, 401]
     assert [each["request_id"] for each in listed] == [
@@ -150,12 +150,12 @@ async def test_admin_port_lists_the_last_refused_reports_the_newest_first(tmp_pa
 
 async def test_admin_port_keeps_a_hundred_refused_reports(tmp_path: Path) -> None:
     async with running(routes=routes(tmp_path)) as gateway:
-        for _ in range(KEPT_REFUSALS + 1):
+        for _ in range(KEPT_REJECTED + 1):
             await gateway.send(report(body=""))
-        listed = (await gateway.probe("/api/reports/rejected")).json["refused"]
+        listed = (await gateway.probe("/api/reports/rejected")).json["rejected"]
 
-    assert len(listed) == KEPT_REFUSALS
-    assert all("cause" not in each for each in listed[: KEPT_REFUSALS // 2])
+    assert len(listed) == KEPT_REJECTED
+    assert all("cause" not in each for each in listed[: KEPT_REJECTED // 2])
 
 
 async def test_line_of_a_report_that_was_taken_has_no_cause(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The admin port: probes for whoever asks, and the admin API, whose paths are the lines of one table."""
+"""The admin port: the probes, and the admin API, whose paths are the rows of one table."""
 
 import json
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ from gateway.core.outcome.errors import CallerError, GatewayError
 from gateway.core.outcome.outcome import HTTP_STATUS_OF, Code
 from gateway.core.outcome.reply import JSON
 from gateway.web.admin.answers import Problem
+from gateway.web.admin.endpoint import ApiCall, ApiReply, Endpoint, adapter
 from gateway.web.admin.guard import Denied, Guard
-from gateway.web.admin.openapi import Answer, Asked, Endpoint, adapter, document
 from gateway.web.admin.probes import PATHS, Probes
 from gateway.web.server import Incoming
 
@@ -25,14 +25,14 @@ BODY_TIMEOUT_S = 10
 
 
 class Admin:
-    """Answers every request to the admin port."""
+    """Answers every request to the admin port. `GET /api` lists the endpoints."""
 
     def __init__(self, probes: Probes, guard: Guard, endpoints: Sequence[Endpoint]) -> None:
         self._probes = probes
         self._guard = guard
-        described = Endpoint("GET", API, self._describe, "This document.", {200: dict[str, Any]})
+        listing = Endpoint("GET", API, self._list, "This list.")
         self._endpoints: dict[tuple[str, str], Endpoint] = {
-            (each.path, each.method): each for each in (described, *endpoints)
+            (row.path, row.method): row for row in (listing, *endpoints)
         }
 
     async def __call__(self, incoming: Incoming) -> Response:
@@ -40,25 +40,25 @@ class Admin:
         if request.path in PATHS:
             return await self._probes.answer(request.method, request.path)
         try:
-            answer = await self._answer(incoming, request)
+            reply = await self._answer(incoming, request)
         except Denied as denied:
             return _json(denied.status, Problem(denied.code, denied.message), denied.headers)
         except GatewayError as error:
             outcome = error.outcome
             return _json(HTTP_STATUS_OF[outcome.code], Problem(outcome.code, outcome.message))
-        return _json(answer.status, answer.data)
+        return _json(reply.status, reply.data)
 
-    async def _answer(self, incoming: Incoming, request: Request) -> Answer:
+    async def _answer(self, incoming: Incoming, request: Request) -> ApiReply:
         if incoming.problem is not None:
             raise CallerError(incoming.problem)
         self._guard.admit(request)
         endpoint = self._endpoint(request)
         query = _query(request, endpoint)
         if not endpoint.changes:
-            return await endpoint.handle(Asked(query))
+            return await endpoint.handle(ApiCall(query))
         self._guard.admit_change(request)
         body = await incoming.read_body(max_bytes=MAX_BODY_BYTES, timeout_s=BODY_TIMEOUT_S)
-        return await endpoint.handle(Asked(query, _read(body, endpoint)))
+        return await endpoint.handle(ApiCall(query, _read(body, endpoint)))
 
     def _endpoint(self, request: Request) -> Endpoint:
         method = "GET" if request.method == "HEAD" else request.method
@@ -67,12 +67,14 @@ class Admin:
             return endpoint
         known = [method for path, method in self._endpoints if path == request.path]
         if not known:
-            raise Denied(404, Code.NOT_FOUND, f"known: {', '.join((*PATHS, API))}, which lists the others")
+            raise Denied(404, Code.NOT_FOUND, f"unknown path {request.path!r}; GET {API} lists the paths")
         allow = ", ".join(["GET, HEAD" if method == "GET" else method for method in known])
-        raise Denied(405, Code.UNIMPLEMENTED, f"{allow} is answered here", (("Allow", allow),))
+        raise Denied(405, Code.UNIMPLEMENTED, f"this path allows {allow}", (("Allow", allow),))
 
-    async def _describe(self, asked: Asked) -> Answer:
-        return Answer(document(list(self._endpoints.values())))
+    async def _list(self, call: ApiCall) -> ApiReply:
+        rows = self._endpoints.values()
+        listed = [{"method": row.method, "path": row.path, "summary": row.summary, "query": row.query} for row in rows]
+        return ApiReply({"endpoints": listed})
 
 
 def _query(request: Request, endpoint: Endpoint) -> dict[str, str]:
@@ -93,15 +95,12 @@ def _read(body: bytes, endpoint: Endpoint) -> Any:
         detail = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, detail["loc"]))
         what = f"{place}: {detail['msg']}" if place else detail["msg"]
-        raise Denied(400, Code.INVALID_ARGUMENT, f"the body does not fit: {what}") from None
+        raise Denied(400, Code.INVALID_ARGUMENT, f"invalid body: {what}") from None
 
 
 def _json(status: int, data: Any, headers: Headers = ()) -> Response:
-    return Response(status, (JSON, ("Cache-Control", "no-store"), *headers), _written(data))
-
-
-def _written(data: Any) -> bytes:
     try:
-        return orjson.dumps(data)
-    except TypeError:  # what is not UTF-8: the name of a file, or what somebody sent
-        return json.dumps(data, default=asdict).encode()
+        body = orjson.dumps(data)
+    except TypeError:  # text that is not UTF-8, such as a file name or a header of a report
+        body = json.dumps(data, default=asdict).encode()
+    return Response(status, (JSON, ("Cache-Control", "no-store"), *headers), body)

@@ -1,4 +1,4 @@
-"""Who may ask the admin API. A browser is everywhere, so that no page of another site may make it ask for anything."""
+"""Access to the admin API: the token, and protection against CSRF and DNS rebinding."""
 
 import hmac
 import re
@@ -8,13 +8,13 @@ from ipaddress import ip_address
 from gateway.core.http.request import Headers, Request, Secret
 from gateway.core.outcome.outcome import Code
 
-# No page of another site can set it without asking first, which is not answered (Fetch Standard, CORS-preflight).
-OURS = ("X-Gateway-Admin", "1")
+# A page of another site can set this header only after a CORS preflight, which the admin API does not answer.
+CSRF_HEADER = ("X-Gateway-Admin", "1")
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class Denied(Exception):
-    """A call that is not answered as it was meant to be."""
+    """A rejected call of the admin API."""
 
     def __init__(self, status: int, code: Code, message: str, headers: Headers = ()) -> None:
         super().__init__(message)
@@ -25,7 +25,7 @@ class Denied(Exception):
 
 
 def is_local(host: str) -> bool:
-    """Tell whether only this machine reaches what listens on that host."""
+    """True if only this machine can connect to that host."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -34,41 +34,41 @@ def is_local(host: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """`host` is where the admin port listens. Raises Denied for whoever may not ask."""
+    """Checks calls of the admin API and raises Denied. `host` is the address of the admin port."""
 
     host: str
     token: Secret | None = None
 
     def admit(self, request: Request) -> None:
-        """Hold a call to where it comes in, and to the token."""
+        """Check the Host header on loopback, and the token."""
         if is_local(self.host):
             self._expect_own_host(request)
         elif self.token is None:
-            what = "without --admin-token, only /healthz, /readyz and /metrics are answered off loopback"
-            raise Denied(403, Code.PERMISSION_DENIED, f"{what}; give serve one, as env:NAME or file:PATH")
+            what = "off loopback, the admin API requires a token: start serve with --admin-token env:NAME or file:PATH"
+            raise Denied(403, Code.PERMISSION_DENIED, what)
         if self.token is not None and not _bears(request, self.token):
-            what = "this needs the header Authorization: Bearer TOKEN, with the token of --admin-token"
+            what = "the admin API requires the header Authorization: Bearer TOKEN with the token of --admin-token"
             raise Denied(401, Code.UNAUTHENTICATED, what, (("WWW-Authenticate", "Bearer"),))
 
     def admit_change(self, request: Request) -> None:
-        """Hold a call that changes something to what no form and no script of another site can send."""
-        name, value = OURS
+        """Require what forms and scripts of other sites cannot send. Applies to calls that change something."""
+        name, value = CSRF_HEADER
         if request.header(name) != value:
-            raise Denied(403, Code.PERMISSION_DENIED, f"this needs the header {name}: {value}")
+            raise Denied(403, Code.PERMISSION_DENIED, f"calls that change something require the header {name}: {value}")
         kinds = [kind.partition(";")[0].strip().lower() for kind in request.header_values("content-type")]
         if kinds not in ([], ["application/json"]):
-            raise Denied(415, Code.INVALID_ARGUMENT, "a body is application/json here")
+            raise Denied(415, Code.INVALID_ARGUMENT, "the Content-Type of the body must be application/json")
 
     def _expect_own_host(self, request: Request) -> None:
-        """A name that leads here by a DNS of others makes their pages same-site with us (DNS rebinding)."""
+        """Reject other names that resolve to this address (DNS rebinding)."""
         hosts = request.header_values("host")
         if len(hosts) != 1 or _name(hosts[0]) not in _LOCAL | {self.host}:
-            what = f"the header Host names none of {', '.join(sorted(_LOCAL | {self.host}))}"
+            what = f"the header Host must be one of {', '.join(sorted(_LOCAL | {self.host}))}"
             raise Denied(403, Code.PERMISSION_DENIED, what)
 
 
 def _name(host: str) -> str:
-    """Return a Host without its port and brackets."""
+    """Return a Host header without port and brackets."""
     return re.sub(r":\d*$", "", host.strip()).lower().strip("[]")
 
 

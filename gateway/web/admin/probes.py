@@ -1,4 +1,4 @@
-"""The probes of the admin port, for whoever asks: is the process alive, may it get traffic, what has it counted."""
+"""The probes of the admin port, which require no credentials: liveness, readiness and metrics."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -12,10 +12,7 @@ PATHS = ("/healthz", "/readyz", "/metrics")
 
 
 class Probes:
-    """Answers the paths of `PATHS`; `is_ready` says whether this process wants traffic.
-
-    `measure` is awaited before metrics are told.
-    """
+    """Answers the paths of `PATHS`. `is_ready` tells whether the process accepts traffic; `measure` updates gauges."""
 
     def __init__(
         self, is_ready: Callable[[], bool], telemetry: Telemetry, measure: Callable[[], Awaitable[None]] | None = None
@@ -27,12 +24,12 @@ class Probes:
 
     async def answer(self, method: str, path: str) -> Response:
         if method not in ("GET", "HEAD"):
-            return Response(405, (_TEXT, ("Allow", "GET, HEAD")), b"only GET is answered here\n")
+            return Response(405, (_TEXT, ("Allow", "GET, HEAD")), b"use GET or HEAD\n")
         if path == "/metrics":
             if self._measure is not None:
                 await self._measure()
             async with self._one_at_a_time:
-                # Rendering hundreds of routes would block the loop for too long.
+                # In a thread: rendering the metrics of hundreds of routes would block the loop.
                 text = await asyncio.to_thread(self._telemetry.text)
             return Response(200, (("Content-Type", CONTENT_TYPE),), text)
         if path == "/readyz" and not self._is_ready():

@@ -13,8 +13,8 @@ from gateway.core.moments import NS
 from gateway.core.outcome.outcome import Code
 from gateway.core.queue_view import Depth, Destination, QueueStats, State, StoredPoint
 from gateway.web.admin.answers import Changed, QueueDepth, QueuedPoint, QueuedPoints, QueueState
+from gateway.web.admin.endpoint import ApiCall, ApiReply, Endpoint
 from gateway.web.admin.guard import Denied
-from gateway.web.admin.openapi import Answer, Asked, Endpoint
 
 PAGE = 100
 LARGEST_PAGE = 1000
@@ -62,13 +62,13 @@ class QueueCalls:
     paused_s: Callable[[Destination], float] = lambda destination: 0.0
     wake: Callable[[Destination], None] = lambda destination: None
 
-    async def state(self, asked: Asked) -> Answer:
+    async def state(self, call: ApiCall) -> ApiReply:
         stats, now_ns = await self._open.stats(), time.time_ns()
         depths = [self._depth(destination, depth, now_ns) for destination, depth in sorted(stats.depths.items())]
-        return Answer(QueueState(depths, stats.failure))
+        return ApiReply(QueueState(depths, stats.failure))
 
-    async def points(self, asked: Asked) -> Answer:
-        query = asked.query
+    async def points(self, call: ApiCall) -> ApiReply:
+        query = call.query
         found = await self._open.points(
             route=query.get("route"),
             target=query.get("target"),
@@ -76,23 +76,23 @@ class QueueCalls:
             after=_number(query, "after", 0),
             limit=max(1, min(_number(query, "limit", PAGE), LARGEST_PAGE)),
         )
-        return Answer(QueuedPoints([self._point(each) for each in found]))
+        return ApiReply(QueuedPoints([self._point(each) for each in found]))
 
-    async def point(self, asked: Asked) -> Answer:
-        number = _number(asked.query, "id")
+    async def point(self, call: ApiCall) -> ApiReply:
+        number = _number(call.query, "id")
         found = await self._open.point(number)
         if found is None:
             raise Denied(404, Code.NOT_FOUND, f"the queue holds no data point {number}")
-        return Answer(self._point(found))
+        return ApiReply(self._point(found))
 
-    async def retry(self, asked: Asked) -> Answer:
-        changed = await self._change(asked.body, self._open.retry)
+    async def retry(self, call: ApiCall) -> ApiReply:
+        changed = await self._change(call.body, self._open.retry)
         for destination in (await self._open.stats()).depths:
             self.wake(destination)
-        return Answer(Changed(changed))
+        return ApiReply(Changed(changed))
 
-    async def drop(self, asked: Asked) -> Answer:
-        return Answer(Changed(await self._change(asked.body, self._open.drop)))
+    async def drop(self, call: ApiCall) -> ApiReply:
+        return ApiReply(Changed(await self._change(call.body, self._open.drop)))
 
     def _depth(self, destination: Destination, depth: Depth, now_ns: int) -> QueueDepth:
         failing = depth.failing
@@ -159,11 +159,11 @@ class QueueCalls:
 
 def queue_endpoints(calls: QueueCalls) -> list[Endpoint]:
     points, filters = "/api/queue/points", FILTERS | PAGING
-    gives = {200: Changed}
+    gives = Changed
     return [
-        Endpoint("GET", "/api/queue", calls.state, "What is stored for each target.", {200: QueueState}),
-        Endpoint("GET", points, calls.points, "Stored data points.", {200: QueuedPoints}, query=filters),
-        Endpoint("GET", "/api/queue/point", calls.point, "One of them.", {200: QueuedPoint}, query={"id": "Its id."}),
+        Endpoint("GET", "/api/queue", calls.state, "What is stored for each target.", QueueState),
+        Endpoint("GET", points, calls.points, "Stored data points.", QueuedPoints, query=filters),
+        Endpoint("GET", "/api/queue/point", calls.point, "One of them.", QueuedPoint, query={"id": "Its id."}),
         Endpoint("POST", "/api/queue/retry", calls.retry, "Make dead letters and postponed points due.", gives, Which),
         Endpoint("POST", "/api/queue/drop", calls.drop, "Forget points for good.", gives, Which),
     ]

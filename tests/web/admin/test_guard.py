@@ -1,4 +1,4 @@
-"""Who may ask the admin API."""
+"""Access to the admin API."""
 
 import pytest
 
@@ -10,16 +10,16 @@ TOKEN = Secret("a token")
 BEARER = ("Authorization", "Bearer a token")
 
 
-def refused(guard: Guard, *headers: tuple[str, str]) -> int:
-    """Return the status with which a call is refused, or 0."""
+def status_of(guard: Guard, *headers: tuple[str, str]) -> int:
+    """Return the status of a rejected call, or 0."""
     try:
-        guard.admit(asking(*headers))
+        guard.admit(call(*headers))
     except Denied as denied:
         return denied.status
     return 0
 
 
-def asking(*headers: tuple[str, str]) -> Request:
+def call(*headers: tuple[str, str]) -> Request:
     named: Headers = headers if any(name == "Host" for name, _ in headers) else (*headers, ("Host", "localhost"))
     return Request("POST", "/api/x", named)
 
@@ -30,7 +30,7 @@ def test_loopback_is_local(host: str):
 
 
 @pytest.mark.parametrize("host", ["", "0.0.0.0", "::", "10.0.0.1", "gateway", "localhost.example", "127.0.0.1.example"])
-def test_all_else_is_not(host: str):
+def test_other_hosts_are_not_local(host: str):
     assert not is_local(host)
 
 
@@ -38,8 +38,8 @@ def test_all_else_is_not(host: str):
     "host",
     ["localhost", "localhost:9091", "127.0.0.1:1", "[::1]", "[::1]:9091", "LOCALHOST", "127.0.0.9:9091"],
 )
-def test_on_loopback_a_host_of_this_machine_may_ask(host: str):
-    assert refused(Guard("127.0.0.9"), ("Host", host)) == 0
+def test_on_loopback_the_host_must_be_this_machine(host: str):
+    assert status_of(Guard("127.0.0.9"), ("Host", host)) == 0
 
 
 @pytest.mark.parametrize(
@@ -48,23 +48,23 @@ def test_on_loopback_a_host_of_this_machine_may_ask(host: str):
     ids=" and ".join,
 )
 @pytest.mark.parametrize("token", [None, TOKEN], ids=["open", "token"])
-def test_on_loopback_a_name_of_others_may_not(hosts: list[str], token: Secret | None):
-    assert refused(Guard(LOCAL, token), BEARER, *(("Host", host) for host in hosts)) == 403
+def test_on_loopback_a_foreign_host_is_rejected(hosts: list[str], token: Secret | None):
+    assert status_of(Guard(LOCAL, token), BEARER, *(("Host", host) for host in hosts)) == 403
 
 
-def test_off_loopback_nobody_may_ask_without_a_token():
-    assert refused(Guard(ABROAD)) == 403
-    assert refused(Guard(ABROAD), BEARER) == 403
+def test_off_loopback_a_token_is_required():
+    assert status_of(Guard(ABROAD)) == 403
+    assert status_of(Guard(ABROAD), BEARER) == 403
 
 
 @pytest.mark.parametrize("host", [LOCAL, ABROAD])
-def test_who_has_the_token_may_ask(host: str):
-    assert refused(Guard(host, TOKEN), BEARER) == 0
-    assert refused(Guard(host, TOKEN), ("authorization", "bearer a token")) == 0
+def test_the_token_gives_access(host: str):
+    assert status_of(Guard(host, TOKEN), BEARER) == 0
+    assert status_of(Guard(host, TOKEN), ("authorization", "bearer a token")) == 0
 
 
-def test_off_loopback_the_token_stands_for_the_host():
-    assert refused(Guard(ABROAD, TOKEN), BEARER, ("Host", "admin.example")) == 0
+def test_off_loopback_any_host_is_accepted_with_the_token():
+    assert status_of(Guard(ABROAD, TOKEN), BEARER, ("Host", "admin.example")) == 0
 
 
 @pytest.mark.parametrize(
@@ -83,8 +83,8 @@ def test_off_loopback_the_token_stands_for_the_host():
     ids=str,
 )
 @pytest.mark.parametrize("host", [LOCAL, ABROAD])
-def test_who_has_not_is_refused(host: str, headers: list[tuple[str, str]]):
-    assert refused(Guard(host, TOKEN), *headers) == 401
+def test_a_wrong_token_is_rejected(host: str, headers: list[tuple[str, str]]):
+    assert status_of(Guard(host, TOKEN), *headers) == 401
 
 
 @pytest.mark.parametrize(
@@ -96,8 +96,8 @@ def test_who_has_not_is_refused(host: str, headers: list[tuple[str, str]]):
     ],
     ids=str,
 )
-def test_a_change_may_be_asked_for_by_a_header_that_no_form_has(headers: list[tuple[str, str]]):
-    Guard(LOCAL).admit_change(asking(*headers))
+def test_a_change_is_accepted_with_the_csrf_header(headers: list[tuple[str, str]]):
+    Guard(LOCAL).admit_change(call(*headers))
 
 
 @pytest.mark.parametrize(
@@ -113,8 +113,8 @@ def test_a_change_may_be_asked_for_by_a_header_that_no_form_has(headers: list[tu
     ],
     ids=str,
 )
-def test_what_a_page_of_another_site_can_send_changes_nothing(headers: list[tuple[str, str]], status: int):
+def test_a_change_without_the_csrf_header_is_rejected(headers: list[tuple[str, str]], status: int):
     with pytest.raises(Denied) as denied:
-        Guard(LOCAL).admit_change(asking(*headers))
+        Guard(LOCAL).admit_change(call(*headers))
 
     assert denied.value.status == status

@@ -24,7 +24,7 @@ async def test_a_running_gateway_is_healthy_and_ready(path: str, body: bytes) ->
     assert reply.header("server") is None
 
 
-async def test_what_has_not_started_or_is_stopping_is_healthy_and_not_ready() -> None:
+async def test_a_process_that_is_starting_or_stopping_is_healthy_and_not_ready() -> None:
     listener = await listen(Admin(Probes(lambda: False, Telemetry()), Guard("127.0.0.1"), []), "127.0.0.1:0")
     ready = await exchange(listener.address, b"GET /readyz HTTP/1.1\r\nHost: h\r\n\r\n")
     healthy = await exchange(listener.address, b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n")
@@ -34,7 +34,7 @@ async def test_what_has_not_started_or_is_stopping_is_healthy_and_not_ready() ->
     assert (healthy.status, healthy.body) == (200, b"ok\n")
 
 
-async def test_nobody_listens_before_the_start_and_after_the_end() -> None:
+async def test_a_stopped_gateway_closes_its_ports() -> None:
     async with running() as gateway:
         await gateway.gateway.stop()
 
@@ -70,7 +70,7 @@ async def test_label_values_come_from_specs_and_not_from_callers(gateway: Runnin
     assert "unheard-of" not in (await gateway.probe("/metrics")).text
 
 
-async def test_members_that_no_mapping_reads_are_counted(gateway: Running) -> None:
+async def test_unmapped_members_are_counted(gateway: Running) -> None:
     await gateway.send(raw_report(datum(colour="red", shape="round")))
 
     assert 'gateway_ignored_members_total{route="zstack-to-tencent"} 2.0' in (await gateway.probe("/metrics")).text
@@ -84,18 +84,18 @@ async def test_head_is_answered_without_a_body(gateway: Running, path: str) -> N
 
 
 @pytest.mark.parametrize("path", ["/", "/health", "/healthz/", TARGET])
-async def test_another_path_is_told_which_are_known(gateway: Running, path: str) -> None:
+async def test_an_unknown_path_gets_404(gateway: Running, path: str) -> None:
     reply = await gateway.probe(path)
 
     assert (reply.status, reply.header("content-type")) == (404, "application/json")
     assert reply.json == {
         "code": "NOT_FOUND",
-        "message": "known: /healthz, /readyz, /metrics, /api, which lists the others",
+        "message": f"unknown path {path!r}; GET /api lists the paths",
     }
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
-async def test_another_method_is_told_which_are_known(gateway: Running, method: str) -> None:
+async def test_an_unknown_method_gets_405_and_allow(gateway: Running, method: str) -> None:
     reply = await gateway.probe("/healthz", method)
 
     assert (reply.status, reply.header("allow")) == (405, "GET, HEAD")

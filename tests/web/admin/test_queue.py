@@ -15,7 +15,6 @@ from gateway.core.vendor.route import Route
 from tests.support.caller import Reply
 from tests.support.gateway import KEY, TAKEN, Running, datum, raw_report, running, says
 from tests.support.upstream import Behaviour, in_turn
-from tests.web.admin.test_app import fits
 
 ROUTE = "zstack-to-tencent"
 REFUSES = says(1009, "no such namespace")
@@ -206,23 +205,6 @@ async def test_a_gateway_without_a_queue_says_so(path: str) -> None:
 
     assert (reply.status, reply.json["code"]) == (404, "NOT_FOUND")
     assert "serve was started without --data DIR" in reply.json["message"]
-
-
-async def test_every_answer_is_as_the_document_says(tmp_path: Path) -> None:
-    async with queueing(tmp_path, REFUSES, "a") as gateway:
-        document = (await gateway.probe("/api")).json
-        replies = {
-            ("/api/queue", "get"): await gateway.probe("/api/queue"),
-            ("/api/queue/points", "get"): await gateway.probe("/api/queue/points"),
-            ("/api/queue/point", "get"): await gateway.probe("/api/queue/point?id=1"),
-            ("/api/queue/retry", "post"): await change(gateway, "retry", {"ids": []}),
-            ("/api/queue/drop", "post"): await change(gateway, "drop", {"ids": []}),
-        }
-
-    named = document["components"]["schemas"]
-    for (path, method), reply in replies.items():
-        content = document["paths"][path][method]["responses"]["200"]["content"]
-        assert fits(content["application/json"]["schema"], reply.json, named), path
 
 
 async def test_the_mode_of_a_route_and_its_mirrors_are_told(tmp_path: Path) -> None:
