@@ -597,7 +597,7 @@ async def test_the_address_of_an_upstream_that_is_down_is_logged_and_not_in_the_
     address = f"127.0.0.1:{free_port()}"
     async with running(environ=ENVIRON | {"TENCENT_URL": f"http://{address}"}) as gateway:
         reply = await gateway.send(raw_report())
-        [logged] = (await gateway.probe("/api/reports/rejected")).json["refused"]
+        [logged] = (await gateway.probe("/api/reports/rejected")).json["rejected"]
 
     check_refused(reply, "SYS.1015", "the upstream: connection refused", "HTTP error")
     assert logged["message"] == f"{address}: connection refused"
