@@ -17,7 +17,7 @@ import structlog
 from gateway.core.http.request import Secret
 from gateway.core.vendor.routing import Snapshot
 from gateway.delivery.queue import Limits as QueueLimits
-from gateway.delivery.service import Outgoing
+from gateway.delivery.service import DeliveryService
 from gateway.reload import Origin, Reloader
 from gateway.telemetry import Telemetry
 from gateway.tls import Pair
@@ -82,7 +82,7 @@ class Gateway:
         self._telemetry = Telemetry()
         self._ready = False
         self._turns: Turns | None = None
-        self._outgoing: Outgoing | None = None
+        self._delivery: DeliveryService | None = None
         self._listener: Listener | None = None
         self._admin: Listener | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -106,7 +106,7 @@ class Gateway:
         turns, replays = Turns(), Replays()
         self._turns = turns
         self._telemetry.remembered.set_function(lambda: len(replays))
-        self._outgoing = await Outgoing.open(
+        self._delivery = await DeliveryService.open(
             self._telemetry,
             lambda: self._snapshot,
             data=self._settings.data,
@@ -115,8 +115,8 @@ class Gateway:
         )
         ingress = Ingress(
             lambda: self._snapshot,
-            self._deliver or self._outgoing.deliver,
-            self._pass_on or self._outgoing.pass_on,
+            self._deliver or self._delivery.deliver,
+            self._pass_on or self._delivery.pass_on,
             replays,
             self._telemetry,
             max_in_flight=self._settings.max_in_flight,
@@ -124,7 +124,7 @@ class Gateway:
         )
         try:
             if self._settings.admin is not None:
-                handler = self._admin_handler(self._settings.admin, ingress, self._outgoing)
+                handler = self._admin_handler(self._settings.admin, ingress, self._delivery)
                 self._admin = await listen(handler, self._settings.admin)
             certificate = None if self._settings.tls is None else Certificate(self._settings.tls)
             self._listener = await listen(
@@ -166,23 +166,23 @@ class Gateway:
             await asyncio.wait(tasks)
         if self._listener is not None:
             await self._listener.close(grace_s)
-        if self._outgoing is not None:
-            await self._outgoing.close(end - time.monotonic())
+        if self._delivery is not None:
+            await self._delivery.close(end - time.monotonic())
         if self._admin is not None:
             await self._admin.close(0)
         if self._turns is not None:
             self._turns.close()
 
-    def _admin_handler(self, address: str, ingress: Ingress, outgoing: Outgoing) -> Admin:
+    def _admin_handler(self, address: str, ingress: Ingress, delivery: DeliveryService) -> Admin:
         running = Running(
             snapshot=lambda: self._snapshot,
             telemetry=self._telemetry,
             rejected=lambda: ingress.rejected,
-            targets=outgoing.gates,
-            queue=QueueCalls(outgoing.store, outgoing.paused_s, outgoing.wake),
+            targets=delivery.limiter,
+            queue=QueueCalls(delivery.store, delivery.paused_for_s, delivery.wake),
             reloads=self._reloader,
         )
-        probes = Probes(lambda: self._ready, self._telemetry, outgoing.measure)
+        probes = Probes(lambda: self._ready, self._telemetry, delivery.measure)
         guard = Guard(parse_address(address)[0], self._settings.admin_token)
         return Admin(probes, guard, endpoints(running))
 
@@ -190,8 +190,8 @@ class Gateway:
         """Take a snapshot into use. A report that has begun ends under the one that it has begun with."""
         self._snapshot = snapshot
         self._telemetry.keep_routes({route.name for route in snapshot.routes})
-        if self._outgoing is not None:
-            self._outgoing.gates.keep(target for route in snapshot.routes for target in route.targets)
+        if self._delivery is not None:
+            self._delivery.limiter.keep(target for route in snapshot.routes for target in route.targets)
 
     def _run(self, work: Coroutine[Any, Any, Any]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -14,7 +14,7 @@ from gateway.app import Gateway, Settings
 from gateway.core.http.text import write_raw
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import make_snapshot
-from gateway.delivery.courier import fresh
+from gateway.delivery.transport import fresh
 from gateway.proof.cases.resign import make_anew
 from gateway.proof.cases.run import case_request
 from gateway.specs.load import Trial, load

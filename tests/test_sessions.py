@@ -242,7 +242,7 @@ async def test_a_login_that_fails_is_told_as_an_outage_and_not_repeated_by_each_
         replies = await asyncio.gather(*(gateway.send(REPORT) for _ in range(10)))
 
     assert {reply.status for reply in replies} == {503}
-    assert all("logging in to" in reply.text and HASHED not in reply.text for reply in replies)
+    assert all("login to" in reply.text and HASHED not in reply.text for reply in replies)
     assert upstream.logins == 1
 
 

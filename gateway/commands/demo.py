@@ -29,7 +29,7 @@ from gateway.core.recipe.verify import Forgetful
 from gateway.core.text import did_you_mean
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import make_snapshot
-from gateway.delivery.courier import fresh
+from gateway.delivery.transport import fresh
 from gateway.logs import forwarding
 from gateway.proof.cases.differences import differences
 from gateway.proof.cases.parts import Mismatch

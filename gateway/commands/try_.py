@@ -49,12 +49,12 @@ from gateway.core.sending.sign import sign_call
 from gateway.core.sending.split import EncodeContext
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import RouteMatch
-from gateway.delivery.call import Exchange
+from gateway.delivery.call import CallSender
 from gateway.delivery.client import Client
-from gateway.delivery.courier import What
 from gateway.delivery.direct import Direct
 from gateway.delivery.dispatch import Dispatcher
-from gateway.delivery.limits import Gates
+from gateway.delivery.limits import Limiter
+from gateway.delivery.transport import Purpose
 from gateway.telemetry import Telemetry
 
 
@@ -106,7 +106,7 @@ def _new_id() -> str:
 class _Sent:
     """A call that went out, or would; `answer` is None where none came."""
 
-    what: What
+    purpose: Purpose
     signed: Signed
     answer: Response | None
 
@@ -118,10 +118,10 @@ class _Witness:
     calls: list[_Sent] = field(default_factory=list)
     secrets: list[Secret] = field(default_factory=list)
 
-    def sent(self, what: What, signed: Signed, answer: Response | None) -> None:
-        self.calls.append(_Sent(what, signed, answer))
+    def on_exchange(self, purpose: Purpose, signed: Signed, answer: Response | None) -> None:
+        self.calls.append(_Sent(purpose, signed, answer))
 
-    def learned(self, secret: Secret) -> None:
+    def on_secret(self, secret: Secret) -> None:
         self.secrets.append(secret)
 
 
@@ -162,7 +162,7 @@ class _Trial:
     async def _send(self, accepted: AcceptedReport, request_id: str) -> Outcome:
         client = Client()
         try:
-            dispatcher = Dispatcher(Exchange(client, Telemetry(), self.witness), Gates(patient=True))
+            dispatcher = Dispatcher(CallSender(client, Telemetry(), self.witness), Limiter(pausing=False))
             return await Direct(dispatcher).deliver(self.route.name, self.route.target, accepted, request_id)
         finally:
             await client.close()
@@ -174,8 +174,8 @@ class _Trial:
         encoded = encode_calls(target, accepted.items, encoder)
         for call, declaring in calls_with_declarations(target, encoded.calls, encoder):
             for each in declaring:
-                self.witness.sent("declare", self._signed(each.request), None)
-            self.witness.sent("call", self._signed(call.request), None)
+                self.witness.on_exchange("declare", self._signed(each.request), None)
+            self.witness.on_exchange("call", self._signed(call.request), None)
         return combine_outcomes(accepted, [], encoded.rejected)
 
     def _signed(self, draft: UnsignedRequest) -> Signed:
@@ -186,7 +186,7 @@ class _Trial:
             self._show_accepted(self.accepted)
         calls = self.witness.calls
         for number, sent in enumerate(calls, 1):
-            show_call(sent.signed, self.secrets, f"{sent.what} {number} of {len(calls)}")
+            show_call(sent.signed, self.secrets, f"{sent.purpose} {number} of {len(calls)}")
             if send:
                 self._show_answer(sent.answer)
         if calls and not send:
@@ -224,7 +224,7 @@ class _Trial:
         }
 
     def _call_json(self, sent: _Sent, send: bool) -> dict[str, Any]:
-        call = {"what": sent.what, **call_json(sent.signed, self.secrets)}
+        call = {"what": sent.purpose, **call_json(sent.signed, self.secrets)}
         if send:
             call["answer"] = response_json(sent.answer, self.secrets) if sent.answer else None
         return call

@@ -1,6 +1,6 @@
-"""One call's whole conversation with its upstream: log in, declare, sign, send, poll, judge, mask, count.
+"""Delivers one call: log in, declare, sign, send, poll, classify, mask.
 
-Which calls there are, and what becomes of the report, is not decided here.
+Grouping, batching and retries happen before and after this module: see `dispatch.py` and `queue/worker.py`.
 """
 
 import asyncio
@@ -25,26 +25,28 @@ from gateway.core.sending.sign import carries_session, sign_by
 from gateway.core.vendor.provider import OutcomeRule
 from gateway.core.vendor.route import Target
 from gateway.delivery.client import Sender
-from gateway.delivery.courier import Courier, Watcher, What, fresh
 from gateway.delivery.deadline import Deadline
 from gateway.delivery.declarations import Declarations
 from gateway.delivery.sessions import Sessions
+from gateway.delivery.transport import CallObserver, Purpose, Transport, fresh
 from gateway.telemetry import Telemetry
 
-# So answers who does not know any more what was declared, and who was sent what is wrong.
-FORGOTTEN = frozenset({Code.INVALID_ARGUMENT, Code.NOT_FOUND})
-# A question after a call changes nothing: it is asked again where it may not have arrived.
-ASKED_AGAIN = frozenset({Reason.UPSTREAM_DOWN, Reason.UPSTREAM_TIMEOUT})
+# Codes by which an upstream may mean "unknown metric". They also stand for invalid data.
+MAYBE_UNDECLARED = frozenset({Code.INVALID_ARGUMENT, Code.NOT_FOUND})
+# A poll changes nothing, so it is repeated if it may not have arrived.
+POLLED_AGAIN = frozenset({Reason.UPSTREAM_DOWN, Reason.UPSTREAM_TIMEOUT})
+
+Classify = Callable[[Response], Classified]
 
 
 @dataclass(frozen=True, slots=True)
-class _Errand:
-    """What stays the same through a conversation. `sessions` and `signed` collect what it used, to be masked."""
+class _Delivery:
+    """The constants of one call's delivery. `tokens` and `signed` collect the secrets to mask."""
 
     target: Target
     request_id: str
     deadline: Deadline
-    sessions: list[Secret] = field(default_factory=list)
+    tokens: list[Secret] = field(default_factory=list)
     signed: list[Signed] = field(default_factory=list)
 
     def masked(self, outcome: Outcome) -> Outcome:
@@ -52,113 +54,102 @@ class _Errand:
         if not outcome.message and not outcome.rejected:
             return outcome
         credential = self.target.credential
-        secrets = [*self.target.secrets, *self.sessions, *([credential.secret] if credential else [])]
+        secrets = [*self.target.secrets, *self.tokens, *([credential.secret] if credential else [])]
         return mask_outcome(outcome, [*secrets, *(text for signed in self.signed for text in secrets_written(signed))])
 
 
-@dataclass(frozen=True, slots=True)
-class _Question:
-    """One call of a conversation, not yet signed, and how its answer is judged."""
+class CallSender:
+    """Delivers calls. Sessions and declarations are shared by all calls and survive reloads."""
 
-    what: What
-    request: UnsignedRequest
-    recipe: Recipe | None
-    judge: Callable[[Response], Classified]
-
-
-class Exchange:
-    """Holds conversations with upstreams, and what they share: `sessions`, declarations. Lives across reloads."""
-
-    def __init__(self, sender: Sender, telemetry: Telemetry, watcher: Watcher | None = None) -> None:
-        self._courier = Courier(sender, watcher)
-        self.sessions = Sessions(self._courier)
+    def __init__(self, sender: Sender, telemetry: Telemetry, observer: CallObserver | None = None) -> None:
+        self._transport = Transport(sender, observer)
+        self.sessions = Sessions(self._transport)
         self._declarations = Declarations()
         self._telemetry = telemetry
 
-    async def run(self, route: str, target: Target, call: Call, request_id: str, deadline: Deadline) -> Outcome:
-        """Return what became of a call, in the upstream's own terms."""
+    async def deliver_call(
+        self, route: str, target: Target, call: Call, request_id: str, deadline: Deadline
+    ) -> Outcome:
+        """Deliver a call and return its outcome in the upstream's terms, secrets masked."""
         started = time.monotonic()
-        errand = _Errand(target, request_id, deadline)
+        delivery = _Delivery(target, request_id, deadline)
         try:
-            outcome = await self._report(errand, call)
+            declared = await self._declare(delivery, call)
+            outcome = await self._send(delivery, call)
+            if declared and outcome.code in MAYBE_UNDECLARED:
+                self._declarations.forget(target, declared)
+                if not outcome.rejected:  # else the accepted points would arrive twice
+                    await self._declare(delivery, call)
+                    outcome = await self._send(delivery, call)
         except GatewayError as error:
             outcome = error.outcome
         self._telemetry.upstream(route, outcome, time.monotonic() - started)
-        return errand.masked(outcome)
+        return delivery.masked(outcome)
 
-    async def _report(self, errand: _Errand, call: Call) -> Outcome:
-        """Declare what the call needs, and send it; both once more where it is refused: B may have forgotten.
-
-        What was declared just now, B cannot have forgotten.
-        """
-        declared = await self._declare(errand, call)
-        outcome = await self._send(errand, call)
-        if outcome.code not in FORGOTTEN or not declared:
-            return outcome
-        self._declarations.forget(errand.target, declared)
-        if outcome.rejected:
-            return outcome  # the other points were taken, and would be taken twice
-        await self._declare(errand, call)
-        return await self._send(errand, call)
-
-    async def _declare(self, errand: _Errand, call: Call) -> Mapping[bytes, int]:
-        declare = errand.target.send.declare
+    async def _declare(self, delivery: _Delivery, call: Call) -> Mapping[bytes, int]:
+        """Declare what the call needs; return the earlier declarations that it relies on."""
+        target, declare = delivery.target, delivery.target.send.declare
         if declare is None:
             return {}
-        rules = declare.outcome
 
         async def send(declaring: DeclaringCall) -> Outcome:
-            judged = await self._settle(errand, "declare", declaring.call_id, declaring.request, rules)
-            # Others who wait for it are told the same, and know nothing of this session.
-            return errand.masked(judged.outcome)
+            result = await self._complete(delivery, "declare", declaring.call_id, declaring.request, declare.outcome)
+            return delivery.masked(result.outcome)  # it is also the outcome of other calls, which have other secrets
 
-        needed = declaration_keys(errand.target, call.items)
-        return await self._declarations.declare(errand.target, needed, send, errand.deadline)
+        needed = declaration_keys(target, call.items)
+        return await self._declarations.declare(target, needed, send, delivery.deadline)
 
-    async def _send(self, errand: _Errand, call: Call) -> Outcome:
-        rules = errand.target.send.outcome
-        return map_rejections(call, await self._settle(errand, "call", call.call_id, call.request, rules))
+    async def _send(self, delivery: _Delivery, call: Call) -> Outcome:
+        rules = delivery.target.send.outcome
+        return map_rejections(call, await self._complete(delivery, "call", call.call_id, call.request, rules))
 
-    async def _settle(
-        self, errand: _Errand, what: What, call_id: str, draft: UnsignedRequest, rules: Sequence[OutcomeRule]
+    async def _complete(
+        self,
+        delivery: _Delivery,
+        purpose: Purpose,
+        call_id: str,
+        request: UnsignedRequest,
+        rules: Sequence[OutcomeRule],
     ) -> Classified:
-        """Send a call, and ask after it until an answer is the last word."""
-        verdict = partial(classify, rules, names={"call_id": call_id, "given": errand.target.given})
-        judged = await self._ask(errand, _Question(what, draft, errand.target.recipe, verdict))
-        while judged.poll is not None:
-            judged = await self._poll(errand, verdict, judged)
-        return judged
+        """Send a request and poll until its answer is final or the deadline is too close for another poll."""
+        target, poll = delivery.target, delivery.target.send.poll
+        classify_answer = partial(classify, rules, names={"call_id": call_id, "given": target.given})
+        result = await self._exchange(delivery, purpose, request, target.recipe, classify_answer)
+        while (path := result.poll) is not None:
+            if poll is None or delivery.deadline.comes_within(poll.every_s):
+                return replace(result, poll=None)
+            await asyncio.sleep(poll.every_s)
+            classify_poll = partial(classify_answer, polled=path)
+            try:
+                result = await self._exchange(
+                    delivery, "poll", poll_request(target, path), poll_recipe(target), classify_poll
+                )
+            except UpstreamError as error:
+                if error.outcome.reason not in POLLED_AGAIN:
+                    raise
+        return result
 
-    async def _poll(self, errand: _Errand, verdict: partial[Classified], judged: Classified) -> Classified:
-        """Ask once more after a pause; where the deadline would pass meanwhile, the outcome so far stands."""
-        target, path = errand.target, judged.poll
-        if path is None or target.send.poll is None or errand.deadline.comes_within(target.send.poll.every_s):
-            return replace(judged, poll=None)
-        await asyncio.sleep(target.send.poll.every_s)
-        question = _Question("poll", poll_request(target, path), poll_recipe(target), partial(verdict, polled=path))
-        try:
-            return await self._ask(errand, question)
-        except UpstreamError as error:
-            if error.outcome.reason not in ASKED_AGAIN:
-                raise
-            return judged
-
-    async def _ask(self, errand: _Errand, question: _Question) -> Classified:
-        """Send one call and judge its answer; where the session in it had ended, log in anew and send it once more."""
-        target, login = errand.target, errand.target.login
-        if login is None or not carries_session(target, question.recipe):
-            return await self._ask_once(errand, question, None)
-        token = await self.sessions.token_for(target, login, errand.deadline)
-        judged = await self._ask_once(errand, question, token)
-        if judged.outcome.code is Code.UNAUTHENTICATED:
+    async def _exchange(
+        self,
+        delivery: _Delivery,
+        purpose: Purpose,
+        request: UnsignedRequest,
+        recipe: Recipe | None,
+        classify_answer: Classify,
+    ) -> Classified:
+        """Log in if necessary, sign, send and classify. If the session has ended, log in and send once more."""
+        target, deadline = delivery.target, delivery.deadline
+        request = request.with_header("X-Request-Id", delivery.request_id)
+        login = target.login if carries_session(target, recipe) else None
+        renewed = False
+        while True:
+            token = None if login is None else await self.sessions.token_for(target, login, deadline)
+            signed = sign_by(recipe, target, request, fresh(), token)
+            delivery.signed.append(signed)
+            if token is not None:
+                delivery.tokens.append(token)
+            result = classify_answer(await self._transport.send(purpose, target, signed, deadline))
+            if login is None or token is None or renewed or result.outcome.code is not Code.UNAUTHENTICATED:
+                return result
             self.sessions.drop(target, login, token)
-            token = await self.sessions.token_for(target, login, errand.deadline)
-            judged = await self._ask_once(errand, question, token)
-        return judged
-
-    async def _ask_once(self, errand: _Errand, question: _Question, session: Secret | None) -> Classified:
-        errand.sessions.extend([session] if session else [])
-        draft = question.request.with_header("X-Request-Id", errand.request_id)
-        signed = sign_by(question.recipe, errand.target, draft, fresh(), session)
-        errand.signed.append(signed)
-        return question.judge(await self._courier.send(question.what, errand.target, signed, errand.deadline))
+            renewed = True

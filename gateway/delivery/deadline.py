@@ -1,4 +1,4 @@
-"""How long a delivery may take, whatever it consists of."""
+"""The deadline of a delivery, shared by all its stages."""
 
 import time
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from gateway.core.outcome.outcome import Reason
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """When a delivery has to be over, by the monotonic clock: `timeout_s` after it began."""
+    """A delivery must end at `end` (monotonic clock), `timeout_s` after it began."""
 
     end: float
     timeout_s: float
@@ -20,11 +20,11 @@ class Deadline:
         return cls(time.monotonic() + timeout_s, timeout_s)
 
     def left_s(self) -> float:
-        """Return the seconds that are left. Raises UpstreamError when there are none."""
-        if self.comes_within(0):
-            what = f"no time was left of the {self.timeout_s:g} s of this route"
-            raise UpstreamError.of(Reason.UPSTREAM_TIMEOUT, what)
-        return self.end - time.monotonic()
+        """Return the remaining seconds. Raises UpstreamError if there are none."""
+        left_s = self.end - time.monotonic()
+        if left_s <= 0:
+            raise UpstreamError.of(Reason.UPSTREAM_TIMEOUT, f"the route's {self.timeout_s:g} s were used up")
+        return left_s
 
     def comes_within(self, seconds: float) -> bool:
         return self.end - time.monotonic() <= seconds

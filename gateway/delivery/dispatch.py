@@ -1,6 +1,16 @@
-"""Brings items to their targets. What waits for the same target travels together; nothing waits while nothing runs.
+"""Sends items to their targets, coalescing reports that wait for the same target.
 
-It knows neither who waits for an outcome nor whether anybody does: see `direct.py` for reports whose reporter waits.
+A parcel holds the items of one report that may go into one call (equal `group_by` values). Parcels with the same target
+and group wait in one lane. A lane runs up to four batches at once (one if the target is `ordered`); an idle lane starts
+immediately, so coalescing adds no delay. When a batch ends, all parcels that wait by then form the next one.
+
+A batch becomes as few calls as the target's limits permit. If the upstream rejects a whole call and several reports
+share it, the call is bisected at report boundaries, in at most 4 log2(n) further calls. After that, each report with a
+deadline is sent separately; queued reports return to the queue as NOT_ISOLATED. Senders of rejected reports are not
+coalesced for a minute, so that their neighbours are not delayed again.
+
+Each item of a parcel gets exactly one outcome, through `Parcel.settle`. Tasks belong to the dispatcher: a reporter that
+disconnects does not cancel a delivery.
 """
 
 import asyncio
@@ -29,31 +39,31 @@ from gateway.core.sending.coalesce import (
 from gateway.core.sending.encode import Call, Group, encode_group_steps
 from gateway.core.steps import Steps
 from gateway.core.vendor.route import Target
-from gateway.delivery.call import Exchange
-from gateway.delivery.courier import encoder_for
+from gateway.delivery.call import CallSender
 from gateway.delivery.deadline import Deadline
-from gateway.delivery.limits import Gates
+from gateway.delivery.limits import Limiter
+from gateway.delivery.transport import encode_context
 from gateway.turns import Turns
 
-# A further call of a group starts at once while fewer than these are under way; what comes then, waits and is merged.
 MAX_CALLS_OF_A_GROUP = 4
 MAX_MERGED_POINTS = 1000
-# How long a sender is not coalesced after a rejected report, in seconds, and how many such senders are remembered.
+# How long a sender is not coalesced after a rejected report, and how many such senders are remembered.
 SUSPECTED_S = 60.0
 MAX_SUSPECTS = 10_000
-# With less time than this left, a call would only be broken off.
-WORTH_SENDING_S = 0.01
+# With less time left, a call would only be cut off.
+MIN_CALL_S = 0.01
 
 log = structlog.get_logger()
 
-Told = Callable[[Sequence[Item], Outcome], None]
+OnSettled = Callable[[Sequence[Item], Outcome], None]
+Planned = list[tuple[Call | Outcome, list[CallPart["Parcel"]]]]
 
 
 class Parcel:
-    """Items of one report for one target, alike in their `group_by` values. `settled` is set once all have an outcome.
+    """Items of one report for one target and group. `settled` is set once all items have an outcome.
 
-    Without a `deadline` each call has the whole time of its target. `told` hears of each outcome as it comes. A parcel
-    that is `alone` shares its call with no other.
+    Without a `deadline`, each call may take the target's whole timeout. `on_settled` receives each outcome. `sender`
+    identifies whose reports are coalesced; an `alone` parcel is not.
     """
 
     def __init__(
@@ -61,7 +71,7 @@ class Parcel:
         group: Group,
         request_id: str,
         deadline: Deadline | None,
-        told: Told | None = None,
+        on_settled: OnSettled | None = None,
         *,
         sender: Hashable = None,
     ) -> None:
@@ -72,19 +82,19 @@ class Parcel:
         self.deadline = deadline
         self.results: list[Result] = []
         self.settled = asyncio.Event()
-        self._told = told
-        # Not by their indices: several data points may have been one item of the report.
+        self._on_settled = on_settled
+        # By identity, not by index: one item of a report may have become several data points.
         self._left = {id(item): item for item in group.items}
 
     @property
     def left(self) -> list[Item]:
-        """The items that have no outcome yet."""
+        """The items without an outcome."""
         return list(self._left.values())
 
     def settle(self, items: Sequence[Item], outcome: Outcome) -> None:
         self.results.append((items, outcome))
-        if self._told is not None:
-            self._told(items, outcome)
+        if self._on_settled is not None:
+            self._on_settled(items, outcome)
         for item in items:
             self._left.pop(id(item), None)
         if not self._left:
@@ -93,42 +103,60 @@ class Parcel:
 
 @dataclass(slots=True)
 class _Lane:
-    """The parcels of one target that may travel together. `running` counts the batches under way."""
+    """Parcels of one target and group. `running` counts the batches under way."""
 
     route: str
     target: Target
-    most: int
+    max_running: int
     waiting: deque[Parcel] = field(default_factory=deque)
     running: int = 0
 
+    def next_batch(self) -> list[Parcel]:
+        """Remove and return parcels for one call, at least one if any still has time."""
+        max_points = self.target.limits.points or MAX_MERGED_POINTS
+        batch: list[Parcel] = []
+        points = 0
+        while self.waiting:
+            parcel = self.waiting[0]
+            if batch and (parcel.alone or batch[-1].alone or points + len(parcel.group.items) > max_points):
+                break
+            self.waiting.popleft()
+            if parcel.deadline is not None and parcel.deadline.comes_within(MIN_CALL_S):
+                late = failure(Reason.UPSTREAM_TIMEOUT, "earlier calls to this target took too long")
+                parcel.settle(parcel.left, late)
+                continue
+            batch.append(parcel)
+            points += len(parcel.group.items)
+        return batch
+
 
 class Dispatcher:
-    """Sends parcels through exchanges. It owns the tasks that do so, and outlives whoever waits for them."""
+    """Owns the lanes and the tasks that send their batches."""
 
-    def __init__(self, exchange: Exchange, gates: Gates | None = None, turns: Turns | None = None) -> None:
-        self.gates = gates or Gates()
+    def __init__(self, calls: CallSender, limiter: Limiter | None = None, turns: Turns | None = None) -> None:
+        self.limiter = limiter or Limiter()
         self.turns = turns or Turns()
-        self._exchange = exchange
+        self._calls = calls
         self._lanes: dict[Hashable, _Lane] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        # (route, sender) of recently rejected reports.
-        self._suspects: TTLCache[Hashable, bool] = TTLCache(MAX_SUSPECTS, SUSPECTED_S)
+        self._suspects: TTLCache[Hashable, bool] = TTLCache(MAX_SUSPECTS, SUSPECTED_S)  # (route, sender)
 
     def send(self, route: str, target: Target, parcels: Iterable[Parcel]) -> None:
-        """Take parcels on, which may travel together; what becomes of each, it is told."""
-        most = 1 if target.limits.ordered else MAX_CALLS_OF_A_GROUP
+        """Queue parcels in their lanes, and start as many batches as may run."""
         joined: dict[Hashable, _Lane] = {}
         for parcel in parcels:
             parcel.alone = not target.coalesce or (route, parcel.sender) in self._suspects
             apart = id(parcel) if parcel.alone and not target.limits.ordered else None
             key: Hashable = (id(target), parcel.group.key, apart)
-            lane = joined[key] = self._lanes.setdefault(key, _Lane(route, target, most))
+            if key not in self._lanes:
+                self._lanes[key] = _Lane(route, target, 1 if target.limits.ordered else MAX_CALLS_OF_A_GROUP)
+            lane = joined[key] = self._lanes[key]
             lane.waiting.append(parcel)
         for key, lane in joined.items():
-            self._pump(key, lane)
+            self._start_batches(key, lane)
 
     async def close(self, grace_s: float) -> None:
-        """Wait for what is under way, also for reporters that have hung up; what lasts longer is given up."""
+        """Wait for all deliveries; cancel those that exceed the grace period."""
         end = time.monotonic() + grace_s
         while self._tasks and (left_s := end - time.monotonic()) > 0:
             await asyncio.wait(self._tasks, timeout=left_s)
@@ -136,121 +164,93 @@ class Dispatcher:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _pump(self, key: Hashable, lane: _Lane) -> None:
-        while lane.running < lane.most and (batch := _take(lane)):
-            lane.running += 1
-            task = asyncio.create_task(self._run(lane, batch))  # noqa: TID251 - close() awaits it
-            self._tasks.add(task)
-            task.add_done_callback(self._ended(key, lane))
-        if not lane.running and not lane.waiting:
-            self._lanes.pop(key, None)
-
-    def _ended(self, key: Hashable, lane: _Lane) -> Callable[[asyncio.Task[None]], None]:
-        def ended(task: asyncio.Task[None]) -> None:
+    def _start_batches(self, key: Hashable, lane: _Lane) -> None:
+        def on_done(task: asyncio.Task[None]) -> None:
             self._tasks.discard(task)
             lane.running -= 1
             if not task.cancelled():
-                self._pump(key, lane)
+                self._start_batches(key, lane)
 
-        return ended
+        while lane.running < lane.max_running and (batch := lane.next_batch()):
+            lane.running += 1
+            task = asyncio.create_task(self._run(lane, batch))  # noqa: TID251 - close() awaits it
+            self._tasks.add(task)
+            task.add_done_callback(on_done)
+        if not lane.running and not lane.waiting:
+            self._lanes.pop(key, None)
 
     async def _run(self, lane: _Lane, batch: Sequence[Parcel]) -> None:
         try:
             await self._deliver(lane, [BatchMember(parcel, parcel.group) for parcel in batch])
+            return
         except GatewayError as error:
-            _settle_rest(batch, error.outcome)
+            outcome = error.outcome
         except Exception:
-            log.exception("bug", route=lane.route)
-            _settle_rest(batch, failure(Reason.INTERNAL, "an internal error"))
+            log.exception("internal_error", route=lane.route)
+            outcome = failure(Reason.INTERNAL, "an internal error")
+        for parcel in batch:
+            if parcel.left:
+                parcel.settle(parcel.left, outcome)
 
-    async def _deliver(self, lane: _Lane, shares: Sequence[BatchMember[Parcel]]) -> None:
-        """Send shares in as few calls as may be; a call that is refused as a whole is parted between its reports.
-
-        The call is split in half repeatedly. At the limit of further calls, each report that has a deadline is sent
-        separately. The halves of a call go before later calls, so that at least one rejected report is found.
-        """
-        further = max_bisect_calls(len(shares))
-        todo = await self.turns.take(_planned(lane.target, shares))
+    async def _deliver(self, lane: _Lane, members: Sequence[BatchMember[Parcel]]) -> None:
+        """Send the calls of a batch. The halves of a rejected call go before later calls."""
+        calls_left = max_bisect_calls(len(members))
+        todo = await self.turns.take(_plan(lane.target, members))
         while todo:
             call, parts = todo.pop(0)
-            outcome = call if isinstance(call, Outcome) else await self._sent(lane, call, parts)
-            if is_rejected_as_whole(outcome) and len(parts) > 1:
-                if pieces := _pieces([part.share for part in parts], further):
-                    further -= 2
-                    planned = [await self.turns.take(_planned(lane.target, piece)) for piece in pieces]
-                    todo = [*chain.from_iterable(planned), *todo]
-                    continue
-                outcome = NOT_ISOLATED
-            elif is_rejected_as_whole(outcome) and (sender := parts[0].share.owner.sender) is not None:
-                self._suspects[lane.route, sender] = True
+            outcome = call if isinstance(call, Outcome) else await self._send(lane, call, parts)
+            if is_rejected_as_whole(outcome):
+                if len(parts) > 1:
+                    if pieces := _bisect([part.share for part in parts], calls_left):
+                        calls_left -= 2
+                        planned = [await self.turns.take(_plan(lane.target, piece)) for piece in pieces]
+                        todo = [*chain.from_iterable(planned), *todo]
+                        continue
+                    outcome = NOT_ISOLATED
+                elif (sender := parts[0].share.owner.sender) is not None:
+                    self._suspects[lane.route, sender] = True
             for part in parts:
                 part.share.owner.settle(part.share.group.items, outcome_of_part(part, outcome))
 
-    async def _sent(self, lane: _Lane, call: Call, parts: Sequence[CallPart[Parcel]]) -> Outcome:
-        try:
-            return await self._send(lane, call, [part.share.owner for part in parts])
-        except GatewayError as error:
-            return error.outcome
-
-    async def _send(self, lane: _Lane, call: Call, parcels: Sequence[Parcel]) -> Outcome:
-        """Send one call. It has the time of whoever can wait longest; many reports share the call's own id."""
+    async def _send(self, lane: _Lane, call: Call, parts: Sequence[CallPart[Parcel]]) -> Outcome:
+        """Send one call with the latest deadline of its reports. Several reports share the call's own request id."""
+        parcels = [part.share.owner for part in parts]
         deadlines = [parcel.deadline for parcel in parcels if parcel.deadline is not None]
         deadline = Deadline.after(lane.target.timeout_s)
         if len(deadlines) == len(parcels):
             deadline = max(deadlines, key=lambda each: each.end)
         request_id = parcels[0].request_id if len(parcels) == 1 else call.call_id
-        async with self.gates.passing(lane.target, len(call.items), deadline) as passage:
-            outcome = await self._exchange.run(lane.route, lane.target, call, request_id, deadline)
-            passage.tell(outcome)
+        try:
+            async with self.limiter.permit(lane.target, len(call.items), deadline) as permit:
+                outcome = await self._calls.deliver_call(lane.route, lane.target, call, request_id, deadline)
+                permit.record(outcome)
+        except GatewayError as error:
+            return error.outcome
         return outcome
 
 
-def _take(lane: _Lane) -> list[Parcel]:
-    """Take from the lane what fits into one call, and at least one parcel; who waits no longer is left out."""
-    most = lane.target.limits.points or MAX_MERGED_POINTS
-    batch: list[Parcel] = []
-    points = 0
-    while lane.waiting:
-        parcel = lane.waiting[0]
-        if batch and (parcel.alone or batch[-1].alone or points + len(parcel.group.items) > most):
-            break
-        lane.waiting.popleft()
-        if parcel.deadline is not None and parcel.deadline.comes_within(WORTH_SENDING_S):
-            parcel.settle(parcel.left, failure(Reason.UPSTREAM_TIMEOUT, "other reports of this target took too long"))
-            continue
-        batch.append(parcel)
-        points += len(parcel.group.items)
-    return batch
+def _bisect(members: Sequence[BatchMember[Parcel]], calls_left: int) -> list[Sequence[BatchMember[Parcel]]]:
+    """Split the members of a rejected call. Empty if the limit is reached and a member has no deadline."""
+    if calls_left >= 2:
+        middle = len(members) // 2
+        return [members[:middle], members[middle:]]
+    if all(member.owner.deadline is not None for member in members):
+        return [[member] for member in members]
+    return []
 
 
-def _pieces(shares: Sequence[BatchMember[Parcel]], further: int) -> list[Sequence[BatchMember[Parcel]]]:
-    """Split the shares of a rejected call. Empty if the limit is reached and a share has no deadline."""
-    if further >= 2:
-        middle = len(shares) // 2
-        return [shares[:middle], shares[middle:]]
-    return [[share] for share in shares] if all(share.owner.deadline is not None for share in shares) else []
+def _plan(target: Target, members: Sequence[BatchMember[Parcel]]) -> Steps[Planned]:
+    """Encode the calls of these members. Parts that no call can carry have an outcome instead.
 
-
-def _planned(
-    target: Target, shares: Sequence[BatchMember[Parcel]]
-) -> Steps[list[tuple[Call | Outcome, list[CallPart[Parcel]]]]]:
-    """Return the calls that carry these shares, each with its parts, or what becomes of parts that no call carries.
-
-    It may run in a thread: nothing is settled here.
+    May run in a thread, so nothing is settled here.
     """
-    merged = merge(shares)
+    merged = merge(members)
     try:
-        encoded = yield from encode_group_steps(target, merged.group, encoder_for(target))
+        encoded = yield from encode_group_steps(target, merged.group, encode_context(target))
     except GatewayError as error:
         return [(error.outcome, merged.parts(merged.group.items))]
-    too_large: list[tuple[Call | Outcome, list[CallPart[Parcel]]]] = [
+    planned: Planned = [
         (failure(each.reason, each.message), merged.parts([merged.group.items[each.index]]))
         for each in encoded.rejected
     ]
-    return [*too_large, *((call, merged.parts(call.items)) for call in encoded.calls)]
-
-
-def _settle_rest(batch: Sequence[Parcel], outcome: Outcome) -> None:
-    for parcel in batch:
-        if parcel.left:
-            parcel.settle(parcel.left, outcome)
+    return [*planned, *((call, merged.parts(call.items)) for call in encoded.calls)]

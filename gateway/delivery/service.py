@@ -1,17 +1,21 @@
-"""The sending half of a running gateway: everything between an accepted report and its targets, and how it ends."""
+"""Delivery of a running gateway: from an accepted report to all targets of its route, and the orderly end of it."""
 
 import asyncio
 import time
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
-from gateway.core.outcome.errors import GatewayError
-from gateway.core.outcome.outcome import Reason
+import structlog
+
+from gateway.core.outcome.errors import GatewayError, SpecError
+from gateway.core.outcome.outcome import Outcome, Reason, failure
+from gateway.core.pipeline import AcceptedReport
+from gateway.core.vendor.route import Route, Target
 from gateway.core.vendor.routing import Snapshot
-from gateway.delivery.call import Exchange
+from gateway.delivery.call import CallSender
 from gateway.delivery.client import Client
-from gateway.delivery.deliveries import Deliveries
 from gateway.delivery.direct import Direct
 from gateway.delivery.dispatch import Dispatcher
 from gateway.delivery.queue import Destination, Limits, Store
@@ -21,11 +25,23 @@ from gateway.delivery.relays import Relays
 from gateway.telemetry import Telemetry
 from gateway.turns import Turns
 
-MEASURE_S = 2.0
+MAX_MIRRORED_REPORTS = 1000
+QUEUE_STATS_TIMEOUT_S = 2.0
+
+log = structlog.get_logger()
 
 
-class Outgoing:
-    """What sends, and what keeps until it can be sent. It outlives reloads; whoever opens it closes it."""
+class Mode(Protocol):
+    """A delivery mode; see `Direct` and `Queued`."""
+
+    async def deliver(self, route: str, target: Target, accepted: AcceptedReport, request_id: str) -> Outcome: ...
+
+
+class DeliveryService:
+    """Delivers reports in direct mode and, if there is a store, in queued mode. Survives reloads; its owner closes it.
+
+    Mirrors get a copy in the background: they never delay or fail the first target.
+    """
 
     def __init__(
         self,
@@ -36,52 +52,20 @@ class Outgoing:
         turns: Turns | None = None,
     ) -> None:
         turns = turns or Turns()
-        exchange = Exchange(client, telemetry)
-        dispatcher = Dispatcher(exchange, turns=turns)
-        workers = None if store is None else Workers(store, dispatcher, snapshot, telemetry)
-        queued = None if store is None or workers is None else Queued(store, workers.wake, turns)
+        calls = CallSender(client, telemetry)
+        self._dispatcher = Dispatcher(calls, turns=turns)
+        self._workers = None if store is None else Workers(store, self._dispatcher, snapshot, telemetry)
+        self._direct: Mode = Direct(self._dispatcher, turns)
+        self._queued: Mode | None = (
+            None if store is None or self._workers is None else Queued(store, self._workers.wake, turns)
+        )
         self.store = store
-        self.gates = dispatcher.gates
-        self.deliver = (deliveries := Deliveries(Direct(dispatcher, turns), queued, telemetry)).deliver
-        self.pass_on = Relays(client, exchange.sessions, telemetry).pass_on
+        self.limiter = self._dispatcher.limiter
+        self.pass_on = Relays(client, calls.sessions, telemetry).pass_on
         self._telemetry = telemetry
         self._snapshot = snapshot
         self._client = client
-        self._dispatcher = dispatcher
-        self._deliveries = deliveries
-        self._workers = workers
-
-    def wake(self, destination: Destination) -> None:
-        """Say that stored points of a destination are due."""
-        if self._workers is not None:
-            self._workers.wake(destination)
-
-    def paused_s(self, destination: Destination) -> float:
-        """Return for how long no call goes to a destination; 0 where its route is gone."""
-        route = self._snapshot().route_named(destination.route)
-        target = route.target_named(destination.target) if route else None
-        return 0.0 if target is None else self.gates.closed_s(target)
-
-    async def measure(self) -> None:
-        """Bring up to date what metrics tell of the targets and of the queue."""
-        routes = self._snapshot().routes
-        targets = {Destination(route.name, target.name): target for route in routes for target in route.targets}
-        self._telemetry.targets({each: self.gates.is_paused(target) for each, target in targets.items()})
-        if self.store is not None:
-            await self._measure_queue(self.store, targets)
-
-    async def _measure_queue(self, store: Store, served: Collection[Destination]) -> None:
-        """A disk that hangs is not waited for. What no route serves any more is told while something of it is left."""
-        try:
-            async with asyncio.timeout(MEASURE_S):
-                stats = await store.stats()
-        except (TimeoutError, GatewayError) as error:
-            is_closed = isinstance(error, GatewayError) and error.outcome.reason is Reason.SHUTTING_DOWN
-            self._telemetry.queue_failing(not is_closed)
-            return
-        depths = {each: depth for each, depth in stats.depths.items() if each in served or any(depth.points.values())}
-        self._telemetry.queue(depths, time.time_ns())
-        self._telemetry.queue_failing(stats.failure is not None)
+        self._mirroring: set[asyncio.Task[None]] = set()
 
     @classmethod
     async def open(
@@ -93,20 +77,105 @@ class Outgoing:
         limits: Limits | None = None,
         turns: Turns | None = None,
     ) -> Self:
-        """Open the store, if there is a folder for it, and go on with what it holds. Raises CannotOpen."""
+        """Open the store if there is a folder for it, and resume its deliveries. Raises CannotOpen."""
         store = None if data is None else await Store.open(data, limits)
-        outgoing = cls(Client(), telemetry, snapshot, store, turns)
-        if outgoing._workers is not None:
-            await outgoing._workers.start()
-        return outgoing
+        service = cls(Client(), telemetry, snapshot, store, turns)
+        if service._workers is not None:
+            await service._workers.start()
+        return service
+
+    async def deliver(self, route: Route, accepted: AcceptedReport, request_id: str) -> Outcome:
+        """Return the outcome of a report at the route's first target. Raises GatewayError."""
+        for mirror in route.mirrors:
+            self._start_mirror(route, mirror, accepted, request_id)
+        return await self._mode_of(route.target).deliver(route.name, route.target, accepted, request_id)
+
+    def wake(self, destination: Destination) -> None:
+        """Announce that stored points of a destination are due."""
+        if self._workers is not None:
+            self._workers.wake(destination)
+
+    def paused_for_s(self, destination: Destination) -> float:
+        """Return the remaining pause of a destination in seconds; 0 if its route is gone."""
+        route = self._snapshot().route_named(destination.route)
+        target = route.target_named(destination.target) if route else None
+        return 0.0 if target is None else self.limiter.paused_for_s(target)
+
+    async def measure(self) -> None:
+        """Update the metrics of the targets and of the queue."""
+        routes = self._snapshot().routes
+        targets = {Destination(route.name, target.name): target for route in routes for target in route.targets}
+        self._telemetry.targets({each: self.limiter.is_paused(target) for each, target in targets.items()})
+        if self.store is not None:
+            await self._measure_queue(self.store, targets)
 
     async def close(self, grace_s: float) -> None:
-        """End what is under way within the grace. What is stored and not delivered stays in the store."""
+        """Finish what is under way within the grace period. Undelivered points stay in the store."""
         end = time.monotonic() + grace_s
         if self._workers is not None:
             await self._workers.close(end - time.monotonic())
-        await self._deliveries.close(end - time.monotonic())
+        if self._mirroring:
+            await asyncio.wait(self._mirroring, timeout=max(0.0, end - time.monotonic()))
+        for task in self._mirroring:
+            task.cancel()
+        await asyncio.gather(*self._mirroring, return_exceptions=True)
         await self._dispatcher.close(end - time.monotonic())
         if self.store is not None:
             await self.store.close()
         await self._client.close()
+
+    async def _measure_queue(self, store: Store, served: Collection[Destination]) -> None:
+        """Do not wait for a hung disk. A destination without a route is shown while points of it are left."""
+        try:
+            async with asyncio.timeout(QUEUE_STATS_TIMEOUT_S):
+                stats = await store.stats()
+        except (TimeoutError, GatewayError) as error:
+            is_closed = isinstance(error, GatewayError) and error.outcome.reason is Reason.SHUTTING_DOWN
+            self._telemetry.queue_failing(not is_closed)
+            return
+        depths = {each: depth for each, depth in stats.depths.items() if each in served or any(depth.points.values())}
+        self._telemetry.queue(depths, time.time_ns())
+        self._telemetry.queue_failing(stats.failure is not None)
+
+    def _mode_of(self, target: Target) -> Mode:
+        if not target.queued:
+            return self._direct
+        if self._queued is None:
+            raise SpecError.of(Reason.INTERNAL, "the route is queued, but the gateway runs without a data folder")
+        return self._queued
+
+    def _start_mirror(self, route: Route, mirror: Target, accepted: AcceptedReport, request_id: str) -> None:
+        items = accepted.mirrored.get(mirror.name, ())
+        if not items:
+            return
+        if len(self._mirroring) >= MAX_MIRRORED_REPORTS:
+            outcome = failure(Reason.OVERLOADED, "too many reports wait for mirrors")
+            self._record_mirror(route, mirror, outcome, request_id)
+            return
+        copy = replace(accepted, items=items, rejected=(), dropped=0)
+        task = asyncio.create_task(self._mirror(route, mirror, copy, request_id))  # noqa: TID251 - close() awaits it
+        self._mirroring.add(task)
+        task.add_done_callback(self._mirroring.discard)
+
+    async def _mirror(self, route: Route, mirror: Target, accepted: AcceptedReport, request_id: str) -> None:
+        try:
+            outcome = await self._mode_of(mirror).deliver(route.name, mirror, accepted, request_id)
+        except GatewayError as error:
+            outcome = error.outcome
+        except Exception:
+            log.exception("internal_error", route=route.name, mirror=mirror.name)
+            outcome = failure(Reason.INTERNAL, "an internal error")
+        self._record_mirror(route, mirror, outcome, request_id)
+
+    def _record_mirror(self, route: Route, mirror: Target, outcome: Outcome, request_id: str) -> None:
+        self._telemetry.mirrored(route.name, mirror.name, outcome)
+        if not outcome.ok:
+            log.warning(
+                "mirror_failed",
+                route=route.name,
+                mirror=mirror.name,
+                request_id=request_id,
+                code=str(outcome.code),
+                reason=str(outcome.reason),
+                message=outcome.message,
+            )

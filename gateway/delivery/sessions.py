@@ -1,4 +1,4 @@
-"""Sessions that upstreams want: got by logging in, kept in memory, one login at a time for each credential."""
+"""Upstream sessions: obtained by login, kept in memory, with one login at a time per credential."""
 
 import asyncio
 import time
@@ -14,22 +14,19 @@ from gateway.core.outcome.outcome import Outcome, Reason
 from gateway.core.sending.sign import login_request, login_token, sign_by
 from gateway.core.vendor.provider import Login
 from gateway.core.vendor.route import Target
-from gateway.delivery.courier import Courier, fresh
 from gateway.delivery.deadline import Deadline
+from gateway.delivery.transport import Transport, fresh
 
 MAX_SESSIONS = 10_000
-# A session is renewed before its end: in between lie a clock that differs, and a call that takes its time.
+# Renewed before the end of its lifetime: clocks differ, and a call takes time.
 RENEW_AT = 0.8
-# After a login that failed, how long its failure is the answer to all who wait.
+# For this long, a failed login is the answer to all calls that waited for it.
 RETRY_AFTER_S = 1.0
 
 
 @dataclass(slots=True)
 class _Session:
-    """A token and when to renew it, by the monotonic clock; None while nobody has logged in.
-
-    `failure` is told to whoever waited for the same login, and tried again from `retry_at` on.
-    """
+    """A token with its renewal time, or the failure of the last login. Times are monotonic seconds."""
 
     lock: asyncio.Lock
     token: Secret | None = None
@@ -39,53 +36,52 @@ class _Session:
 
 
 class Sessions:
-    """Logs in where a target wants a session, and keeps what it got. Lives across reloads."""
+    """Logs in where a target requires it, and keeps the tokens. Survives reloads."""
 
-    def __init__(self, courier: Courier) -> None:
-        self._courier = courier
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
         self._sessions: LRUCache[tuple[str, ...], _Session] = LRUCache(MAX_SESSIONS)
 
     async def token_for(self, target: Target, login: Login, deadline: Deadline) -> Secret:
-        """Return a live token. However many wait for one, one logs in. Raises UpstreamError or SpecError."""
+        """Return a live token, logging in if there is none. Raises UpstreamError or SpecError."""
         session = self._sessions.setdefault(_identity(target, login), _Session(asyncio.Lock()))
         try:
             async with asyncio.timeout(deadline.left_s()), session.lock:
-                if session.token is None or time.monotonic() >= session.renew_at:
-                    await self._renew(session, target, login, deadline)
-                assert session.token is not None
-                return session.token
+                if session.token is not None and time.monotonic() < session.renew_at:
+                    return session.token
+                session.token = None
+                if session.failure is not None and time.monotonic() < session.retry_at:
+                    raise UpstreamError(session.failure)
+                try:
+                    token = await self._log_in(target, login, deadline)
+                except UpstreamError as error:
+                    session.failure, session.retry_at = error.outcome, time.monotonic() + RETRY_AFTER_S
+                    raise
+                session.token, session.failure = token, None
+                session.renew_at = time.monotonic() + RENEW_AT * login.lifetime_s
+                return token
         except TimeoutError:
-            raise UpstreamError.of(Reason.UPSTREAM_TIMEOUT, "logging in took too long") from None
-
-    async def _renew(self, session: _Session, target: Target, login: Login, deadline: Deadline) -> None:
-        session.token = None
-        if session.failure is not None and time.monotonic() < session.retry_at:
-            raise UpstreamError(session.failure)
-        try:
-            session.token = await self._log_in(target, login, deadline)
-        except UpstreamError as error:
-            session.failure, session.retry_at = error.outcome, time.monotonic() + RETRY_AFTER_S
-            raise
-        session.failure = None
-        session.renew_at = time.monotonic() + RENEW_AT * login.lifetime_s
+            raise UpstreamError.of(Reason.UPSTREAM_TIMEOUT, "the login took too long") from None
 
     def drop(self, target: Target, login: Login, token: Secret) -> None:
-        """Forget a token that the upstream no longer takes, unless another has come in its place."""
+        """Forget a token that the upstream rejects, unless it was replaced already."""
         session = self._sessions.get(_identity(target, login))
         if session is not None and session.token == token:
             session.token = None
 
     async def _log_in(self, target: Target, login: Login, deadline: Deadline) -> Secret:
-        draft = login_request(target, login, now_ns=time.time_ns(), call_id=uuid4().hex)
-        signed = sign_by(login.sign, target, draft, fresh())
-        # It may be a mere hash of the password, which is as good as the password.
-        self._courier.watcher.learned(Secret(signed.evaluation.signature))
-        answer = await self._courier.send("login", target, signed, deadline)
+        request = login_request(target, login, now_ns=time.time_ns(), call_id=uuid4().hex)
+        signed = sign_by(login.sign, target, request, fresh())
+        observer = self._transport.observer
+        if observer is not None:
+            observer.on_secret(Secret(signed.evaluation.signature))  # may be a hash of the password
+        answer = await self._transport.send("login", target, signed, deadline)
         token = login_token(login, answer)
         if token is None:
             where = address_of(signed.request.scheme, signed.request.host)
-            raise UpstreamError.of(Reason.UPSTREAM_AUTH, f"logging in to {where} failed (status {answer.status})")
-        self._courier.watcher.learned(Secret(token))
+            raise UpstreamError.of(Reason.UPSTREAM_AUTH, f"login to {where} failed (status {answer.status})")
+        if observer is not None:
+            observer.on_secret(Secret(token))
         return Secret(token)
 
 

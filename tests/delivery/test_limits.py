@@ -10,7 +10,7 @@ from gateway.core.outcome.outcome import Code, Outcome, Reason, failure
 from gateway.core.sending.breaker import FAILURES
 from gateway.delivery.deadline import Deadline
 from gateway.delivery.direct import MAX_GROUPS
-from gateway.delivery.limits import LONGEST_QUIET_S, MOST_UNDER_WAY, Gates
+from gateway.delivery.limits import DEFAULT_CONCURRENCY, LONGEST_QUIET_S, Limiter
 from tests.support.dispatching import ACME, acme, once, until_calls
 from tests.support.specs import stand_in
 from tests.support.upstream import answers, in_turn
@@ -54,7 +54,7 @@ async def test_a_call_waits_for_its_pace_no_longer_than_leaves_it_time_to_be_ans
     async with acme(slow, limits="requests_per_s: 10", timeout_s=1) as here:
         async with asyncio.TaskGroup() as tasks:
             reports = [tasks.create_task(here.report("m", namespace=f"n{number}")) for number in range(30)]
-        (state,) = here.gates.states()
+        (state,) = here.limiter.states()
 
     reasons = [report.result().reason for report in reports]
     assert set(reasons) == {None, Reason.THROTTLED}
@@ -90,11 +90,11 @@ async def test_where_there_is_no_room_in_time_the_report_is_throttled() -> None:
 async def test_a_report_of_many_groups_does_not_make_a_healthy_target_look_ill() -> None:
     async with acme(TAKES) as here:
         outcome = await here.report_groups(*[f"n{number}" for number in range(MAX_GROUPS)])
-        (state,) = here.gates.states()
+        (state,) = here.limiter.states()
 
     assert outcome.ok
     assert state.breaker == "closed"
-    assert here.upstream.connections <= MOST_UNDER_WAY
+    assert here.upstream.connections <= DEFAULT_CONCURRENCY
 
 
 async def test_a_report_that_would_take_thousands_of_calls_is_refused() -> None:
@@ -131,15 +131,15 @@ async def test_a_target_that_keeps_failing_is_left_alone_and_then_asked_once() -
     async with acme(behaviour) as here:
         failed = [await here.report(f"m{number}") for number in range(FAILURES)]
         refused = await here.report("at once")
-        (state,) = here.gates.states()
+        (state,) = here.limiter.states()
         await asyncio.sleep(1.05)
         taken = await here.report("probe")
-        (after,) = here.gates.states()
+        (after,) = here.limiter.states()
 
     assert {each.reason for each in failed} == {Reason.UPSTREAM_DOWN}
     assert (refused.reason, refused.message) == (
         Reason.UPSTREAM_DOWN,
-        "not called for 1 s, since it failed: ill",
+        "the target is paused for 1 s, because it failed: ill",
     )
     assert (state.breaker, state.cause) == ("open", "ill")
     assert taken.ok
@@ -172,13 +172,13 @@ async def test_bad_data_points_close_no_gate() -> None:
 
 
 async def test_a_fault_of_our_own_says_nothing_of_the_target() -> None:
-    gates, target = Gates(), stand_in(ACME.replace("LIMITS", "")).target
+    limiter, target = Limiter(), stand_in(ACME.replace("LIMITS", "")).target
     for outcome in (Outcome(Code.UNAUTHENTICATED, Reason.UPSTREAM_AUTH), failure(Reason.INTERNAL, "no such name")):
-        async with gates.passing(target, 1, Deadline.after(1)) as passage:
-            passage.tell(outcome)
-        await asyncio.sleep(gates.closed_s(target) + 0.01)
+        async with limiter.permit(target, 1, Deadline.after(1)) as permit:
+            permit.record(outcome)
+        await asyncio.sleep(limiter.paused_for_s(target) + 0.01)
 
-    (state,) = gates.states()
+    (state,) = limiter.states()
     assert state.breaker == "open"
 
 
@@ -188,11 +188,11 @@ async def test_targets_of_removed_routes_are_forgotten_once_they_have_no_calls()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(here.report("a"))
             await until_calls(here, 1)
-            here.gates.keep([])
-            under_way = [state.under_way for state in here.gates.states()]
+            here.limiter.keep([])
+            under_way = [state.under_way for state in here.limiter.states()]
             go.set()
-        here.gates.keep([here.route.target])
-        kept = len(list(here.gates.states()))
-        here.gates.keep([])
+        here.limiter.keep([here.route.target])
+        kept = len(list(here.limiter.states()))
+        here.limiter.keep([])
 
-        assert (under_way, kept, list(here.gates.states())) == ([1], 1, [])
+        assert (under_way, kept, list(here.limiter.states())) == ([1], 1, [])

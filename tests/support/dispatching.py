@@ -11,11 +11,11 @@ from gateway.core.pipeline import ANONYMOUS, AcceptedReport
 from gateway.core.points.decode import Item
 from gateway.core.points.point import DataPoint
 from gateway.core.vendor.route import Route
-from gateway.delivery.call import Exchange
+from gateway.delivery.call import CallSender
 from gateway.delivery.client import Client
 from gateway.delivery.direct import Direct
 from gateway.delivery.dispatch import Dispatcher
-from gateway.delivery.limits import Gates
+from gateway.delivery.limits import Limiter
 from gateway.telemetry import Telemetry
 from tests.support.specs import stand_in
 from tests.support.upstream import Behaviour, Upstream, answers
@@ -56,8 +56,8 @@ class Acme:
         return await self._report(points)
 
     @property
-    def gates(self) -> Gates:
-        return self._dispatcher.gates
+    def limiter(self) -> Limiter:
+        return self._dispatcher.limiter
 
     @property
     def calls(self) -> list[list[str]]:
@@ -70,7 +70,7 @@ async def acme(
     behaviour: Behaviour, *, limits: str = "", coalesce: bool = True, timeout_s: float = 5
 ) -> AsyncIterator[Acme]:
     client = Client()
-    dispatcher = Dispatcher(Exchange(client, Telemetry()))
+    dispatcher = Dispatcher(CallSender(client, Telemetry()))
     async with Upstream(behaviour) as upstream:
         route = stand_in(ACME.replace("LIMITS", limits))
         target = replace(route.target, host=upstream.host, coalesce=coalesce, timeout_s=timeout_s)

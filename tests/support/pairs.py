@@ -32,7 +32,7 @@ from gateway.core.recipe.sign import Signed
 from gateway.core.vendor.provider import Provider
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import make_snapshot
-from gateway.delivery.courier import What
+from gateway.delivery.transport import Purpose
 from gateway.proof.loss.capabilities import Holding, hold
 from gateway.proof.loss.loss import Stated, find_loss, route_loss, stated_by
 from gateway.proof.loss.probe import NAME, NOW_NS, PROBE, UNITS, NotHeld, own_targets, round_trip
@@ -40,7 +40,7 @@ from gateway.specs.load import load
 
 UPSTREAM = "upstream.invalid"
 TEXTS = ("5eed0123456789abcdef5eed01234567", "a-key", "someone")
-# What a route says of a field that its target requires and its reporters cannot state.
+# Purpose a route says of a field that its target requires and its reporters cannot state.
 SET = {"namespace": "'pair'", "metric": "'pair'", "unit": "'1'", "attributes": {"pair": "'pair'"}}
 UNIT_NS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "minute": 60 * 10**9}
 QUIET = Settings(listen="127.0.0.1:0", admin=None, grace_s=0)
@@ -134,7 +134,7 @@ def _credential(provider: Provider) -> dict[str, str]:
     return {"secret": credential.secret.reveal()} | ({"key": credential.key} if credential.key else {})
 
 
-# What a reporter says.
+# Purpose a reporter says.
 
 
 def statements(route: Route, values: Sequence[Sequence[Number]], namespaces: Sequence[str]) -> list[DataPoint]:
@@ -166,7 +166,7 @@ def _said(route: Route, point: DataPoint) -> DataPoint | None:
     return None
 
 
-# What of it arrives.
+# Purpose of it arrives.
 
 
 def expected(on: Way, said: DataPoint) -> dict[str, Any]:
@@ -203,11 +203,11 @@ class Watch:
 
     answers: list[Response] = field(default_factory=list)
 
-    def sent(self, what: What, signed: Signed, answer: Response | None) -> None:
-        if answer is not None and what == "call":
+    def on_exchange(self, purpose: Purpose, signed: Signed, answer: Response | None) -> None:
+        if answer is not None and purpose == "call":
             self.answers.append(answer)
 
-    def learned(self, secret: Secret) -> None:
+    def on_secret(self, secret: Secret) -> None:
         pass
 
 
@@ -230,7 +230,7 @@ class Pair:
         base = PublicUrl("http", self.address)
         reporter = reporter_route(provider, base, credential_of(provider), given_of(provider))
         items = [Item(index, None, point) for index, point in enumerate(points)]
-        (outcome,) = [outcome async for outcome in outcomes(reporter, items, watcher=self.watch)]
+        (outcome,) = [outcome async for outcome in outcomes(reporter, items, observer=self.watch)]
         return outcome
 
 

@@ -14,7 +14,7 @@ from gateway.core.points.point import DataPoint
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import Snapshot, make_snapshot
 from gateway.delivery.queue import Limits, State, Store, StoredPoint
-from gateway.delivery.service import Outgoing
+from gateway.delivery.service import DeliveryService
 from gateway.telemetry import Telemetry
 from tests.support.dispatching import ACME
 from tests.support.specs import stand_in
@@ -24,7 +24,7 @@ from tests.support.upstream import Upstream
 class Queueing:
     """Takes reports into a queue. `snapshot` may be replaced, as a reload does."""
 
-    def __init__(self, outgoing: Outgoing, snapshot: Snapshot) -> None:
+    def __init__(self, outgoing: DeliveryService, snapshot: Snapshot) -> None:
         self.outgoing = outgoing
         self.snapshot = snapshot
 
@@ -64,7 +64,7 @@ def queued_route(upstream: Upstream, text: str = ACME, limits: str = "") -> Rout
 async def queueing(folder: Path, route: Route, *, limits: Limits | None = None) -> AsyncIterator[Queueing]:
     here: list[Queueing] = []
     snapshot = make_snapshot([route])
-    outgoing = await Outgoing.open(
+    outgoing = await DeliveryService.open(
         Telemetry(), lambda: here[0].snapshot if here else snapshot, data=folder, limits=limits
     )
     here.append(Queueing(outgoing, snapshot))

@@ -10,7 +10,7 @@ from gateway.core.pipeline import ANONYMOUS, AcceptedReport
 from gateway.core.points.decode import Item
 from gateway.core.points.point import DataPoint
 from gateway.core.vendor.route import Route
-from gateway.delivery.call import Exchange
+from gateway.delivery.call import CallSender
 from gateway.delivery.client import Client
 from gateway.delivery.direct import Direct
 from gateway.delivery.dispatch import Dispatcher
@@ -25,7 +25,7 @@ class Reporting:
     def __init__(self, route: Route, upstream: Upstream, client: Client) -> None:
         self.upstream = upstream
         self._route = replace(route, target=replace(route.target, host=upstream.host))
-        self._direct = Direct(Dispatcher(Exchange(client, Telemetry())))
+        self._direct = Direct(Dispatcher(CallSender(client, Telemetry())))
 
     async def report(self, *metrics: str, timeout_s: float = 2, **target: Any) -> Outcome:
         """Report a data point of each metric; `target` changes fields of the target."""

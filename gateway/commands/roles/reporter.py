@@ -17,22 +17,22 @@ from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.model import Recipe
 from gateway.core.vendor.provider import CallForm, Login, Provider, Send
 from gateway.core.vendor.route import Route, Target
-from gateway.delivery.call import Exchange
+from gateway.delivery.call import CallSender
 from gateway.delivery.client import Client
-from gateway.delivery.courier import Watcher
 from gateway.delivery.direct import Direct
 from gateway.delivery.dispatch import Dispatcher
-from gateway.delivery.limits import Gates
+from gateway.delivery.limits import Limiter
+from gateway.delivery.transport import CallObserver
 from gateway.specs.schema.cases import stand_in_route
 from gateway.telemetry import Telemetry
 
 
 async def outcomes(
-    route: Route, items: Sequence[Item], count: int = 1, watcher: Watcher | None = None
+    route: Route, items: Sequence[Item], count: int = 1, observer: CallObserver | None = None
 ) -> AsyncGenerator[Outcome]:
     """Report so many times, one after the other, and yield what came of each."""
     client = Client()
-    direct = Direct(Dispatcher(Exchange(client, Telemetry(), watcher), Gates(patient=True)))
+    direct = Direct(Dispatcher(CallSender(client, Telemetry(), observer), Limiter(pausing=False)))
     try:
         for _ in range(count):
             try:

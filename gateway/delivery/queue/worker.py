@@ -86,7 +86,7 @@ class Worker:
 
     async def _deliver_some(self) -> None:
         target, now_ns = self._target(), time.time_ns()
-        closed_s = 0.0 if target is None else self._dispatcher.gates.closed_s(target)
+        closed_s = 0.0 if target is None else self._dispatcher.limiter.paused_for_s(target)
         if closed_s:
             await self._pause(closed_s)
             return
@@ -193,12 +193,12 @@ class Worker:
             return 0
         self._failures += 1
         wait_s = _wait_s(self._failures, lot.failed)
-        gates = self._dispatcher.gates
-        failed = gates.last_error(target)
+        limiter = self._dispatcher.limiter
+        failed = limiter.last_error(target)
         error = failed or lot.failed
-        next_s = max(wait_s, gates.closed_s(target))
+        next_s = max(wait_s, limiter.paused_for_s(target))
         if failed is not None or error.reason is not Reason.THROTTLED:  # else it was not called, to keep to its pace
-            gates.plan(target, next_s)
+            limiter.plan(target, next_s)
             self._failing.failed(error, self._failures, next_s)
         for points in [lot.late] if target.limits.ordered else lot.late_reports():
             # Each report for a time of its own: one at which the target always fails then does not for ever keep

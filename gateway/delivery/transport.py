@@ -1,0 +1,55 @@
+"""Sends signed requests to a target within the deadline of a delivery, and shows each exchange to an observer."""
+
+import os
+import time
+from typing import Literal, Protocol
+from uuid import uuid4
+
+from gateway.core.http.request import Response, Secret
+from gateway.core.recipe.sign import Fresh, Signed
+from gateway.core.sending.sign import sign_call
+from gateway.core.sending.split import EncodeContext
+from gateway.core.vendor.route import Target
+from gateway.delivery.client import Sender, Timeouts
+from gateway.delivery.deadline import Deadline
+
+Purpose = Literal["call", "declare", "login", "poll"]
+
+
+class CallObserver(Protocol):
+    """Sees each exchange, and each secret that a login brings and that must never be shown."""
+
+    def on_exchange(self, purpose: Purpose, signed: Signed, answer: Response | None) -> None: ...
+
+    def on_secret(self, secret: Secret) -> None: ...
+
+
+class Transport:
+    """Sends through `sender`; `observer` sees the exchanges."""
+
+    def __init__(self, sender: Sender, observer: CallObserver | None = None) -> None:
+        self.observer = observer
+        self._sender = sender
+
+    async def send(self, purpose: Purpose, target: Target, signed: Signed, deadline: Deadline) -> Response:
+        """Return the answer. Raises as `Sender.send`, and UpstreamError if the deadline has passed."""
+        timeouts = Timeouts(connect_s=target.connect_timeout_s, total_s=deadline.left_s())
+        answer: Response | None = None
+        try:
+            answer = await self._sender.send(signed.request, timeouts=timeouts, tls=target.tls)
+            return answer
+        finally:
+            if self.observer is not None:
+                self.observer.on_exchange(purpose, signed, answer)
+
+
+def encode_context(target: Target) -> EncodeContext:
+    """Return the time, ids and size function for encoding calls to a target now."""
+    return EncodeContext(
+        time.time_ns(), lambda: uuid4().hex, lambda request: len(sign_call(target, request, fresh()).request.body)
+    )
+
+
+def fresh() -> Fresh:
+    """Return the time and the random bytes of one signature."""
+    return Fresh(time.time_ns(), os.urandom(16))
