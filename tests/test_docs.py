@@ -12,7 +12,7 @@ from gateway.commands.matrix import matrix
 from gateway.core.expression.functions import FUNCTIONS
 from gateway.core.recipe.filters import FILTERS
 from gateway.core.vendor.routing import Snapshot
-from gateway.delivery.limits import Gates
+from gateway.delivery.limits import Limiter
 from gateway.proof.vectors import run_vector
 from gateway.specs.load import load
 from gateway.specs.schema import model_types, models, recipe_models
@@ -24,7 +24,7 @@ REFERENCE = (ROOT / "docs/reference.md").read_text()
 README = (ROOT / "README.md").read_text()
 OPERATING = (ROOT / "docs/operating.md").read_text()
 TABLE = endpoints(
-    Running(snapshot=Snapshot, telemetry=Telemetry(), rejected=list, targets=Gates(), reloads=object())  # never asked
+    Running(snapshot=Snapshot, telemetry=Telemetry(), rejected=list, targets=Limiter(), reloads=object())  # never asked
 )
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
