@@ -25,7 +25,7 @@ from gateway.commands.arguments.options import (
 from gateway.commands.arguments.targets import base_url
 from gateway.commands.output.explanation import MASK, Explanation, Value, explain_request, first_difference
 from gateway.commands.output.printing import heading, line, print_json
-from gateway.core.http.received import Message, guess_body_kind
+from gateway.core.http.received import ReceivedRequest, guess_body_kind
 from gateway.core.http.request import Secret
 from gateway.core.outcome.masking import mask_secrets
 from gateway.core.outcome.outcome import Reason
@@ -67,7 +67,9 @@ def explain(
         misuse(f"--expect: {recipe} signs nothing")
     explained = read_request(request)
     explained = explained if base is None else explained.at(base)
-    explanation = explain_request(chosen, Message(explained, guess_body_kind(explained)), credential, pins, clock)
+    explanation = explain_request(
+        chosen, ReceivedRequest(explained, guess_body_kind(explained)), credential, pins, clock
+    )
     explanation = _without(explanation, credential.secret)
     compared = None if expect is None else _compared(explanation, read_file(expect, "--expect"), credential.secret)
     if json:

@@ -15,17 +15,17 @@ from gateway.commands.output.printing import (
     response_json,
 )
 from gateway.commands.output.stages import call_json, matched, show_call, show_sender
-from gateway.core.http.received import Message
+from gateway.core.http.received import ReceivedRequest
 from gateway.core.http.request import Request, Response
 from gateway.core.outcome.errors import GatewayError
 from gateway.core.outcome.masking import mask_outcome
 from gateway.core.outcome.outcome import Code, Outcome
 from gateway.core.outcome.reply import build_reply
-from gateway.core.pipeline import reply_names
+from gateway.core.pipeline import receive_relayed, reply_names
 from gateway.core.recipe.sign import Fresh, Signed
 from gateway.core.recipe.verify import Forgetful
 from gateway.core.sending.sign import sign_call
-from gateway.core.vendor.relay import RelayedRequest, outcome_of_relayed, receive_relayed
+from gateway.core.vendor.relay import RelayedRequest, outcome_of_relayed
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import RouteMatch
 from gateway.delivery.client import Client, Timeouts
@@ -57,10 +57,12 @@ class RelayTrial:
             names = self.relayed.names if self.relayed else reply_names(match, message, error)
             self.refusal = build_reply(self.route.source.receive.replies, self.outcome, names)
 
-    def _stages(self, match: RouteMatch, message: Message, send: bool) -> None:
+    def _stages(self, match: RouteMatch, message: ReceivedRequest, send: bool) -> None:
         match.expect_call(self.request.method)
         self.relayed = receive_relayed(match, message, now_ns=self.now_ns, call_id=uuid4().hex, replays=Forgetful())
-        self.signed = sign_call(self.route.target, self.relayed.request, Fresh(self.now_ns, os.urandom(16)))
+        self.signed = sign_call(
+            self.route.target, self.route.target.recipe, self.relayed.request, Fresh(self.now_ns, os.urandom(16))
+        )
         if send:
             asyncio.run(self._exchange(self.signed.request))
 

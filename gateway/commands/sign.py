@@ -24,7 +24,7 @@ from gateway.commands.arguments.options import (
 )
 from gateway.commands.output.explanation import string_to_sign
 from gateway.commands.output.printing import print_json
-from gateway.core.http.received import Message, guess_body_kind
+from gateway.core.http.received import ReceivedRequest, guess_body_kind
 from gateway.core.http.text import write_raw
 from gateway.core.outcome.errors import GatewayError
 from gateway.core.recipe.model import GivenSlot, NonceSlot, Recipe
@@ -60,7 +60,7 @@ def sign_(
     fresh = Fresh(read_clock(at), os.urandom(16), _pinned(chosen, nonce))
     unsigned = read_request(request)
     try:
-        draft = to_draft(Message(unsigned, guess_body_kind(unsigned)), chosen)
+        draft = to_draft(ReceivedRequest(unsigned, guess_body_kind(unsigned)), chosen)
         signed = sign(draft, chosen, credential, stated, fresh)
     except GatewayError as error:
         fail(error.outcome.message)

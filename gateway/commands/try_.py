@@ -32,7 +32,7 @@ from gateway.commands.output.printing import (
 )
 from gateway.commands.output.stages import call_json, matched, show_call, show_sender
 from gateway.commands.relay_trial import RelayTrial
-from gateway.core.http.received import Message
+from gateway.core.http.received import ReceivedRequest
 from gateway.core.http.request import Request, Response, Secret
 from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.combine import combine_outcomes
@@ -40,11 +40,10 @@ from gateway.core.outcome.errors import GatewayError
 from gateway.core.outcome.masking import mask_outcome
 from gateway.core.outcome.outcome import Code, Outcome
 from gateway.core.outcome.reply import build_reply
-from gateway.core.pipeline import AcceptedReport, receive_report, reply_names
+from gateway.core.pipeline import plan_calls, plan_declarations, receive_report, reply_names
+from gateway.core.points.report import AcceptedReport
 from gateway.core.recipe.sign import Fresh, Signed
 from gateway.core.recipe.verify import Forgetful
-from gateway.core.sending.declare import calls_with_declarations
-from gateway.core.sending.encode import encode_calls
 from gateway.core.sending.sign import sign_call
 from gateway.core.sending.split import EncodeContext
 from gateway.core.vendor.route import Route
@@ -155,7 +154,7 @@ class _Trial:
     def secrets(self) -> list[Secret]:
         return [*self.route.secrets, *self.witness.secrets]
 
-    def _accept(self, match: RouteMatch, message: Message) -> AcceptedReport:
+    def _accept(self, match: RouteMatch, message: ReceivedRequest) -> AcceptedReport:
         match.expect_call(self.request.method)
         return receive_report(match, message, now_ns=self.now_ns, replays=Forgetful())
 
@@ -171,15 +170,15 @@ class _Trial:
         """Make the calls without sending them; the outcome is that of an upstream that takes everything."""
         target = self.route.target
         encoder = EncodeContext(self.now_ns, _new_id, lambda draft: len(self._signed(draft).request.body))
-        encoded = encode_calls(target, accepted.items, encoder)
-        for call, declaring in calls_with_declarations(target, encoded.calls, encoder):
+        encoded = plan_calls(target, accepted.items, encoder)
+        for call, declaring in plan_declarations(target, encoded.calls, encoder):
             for each in declaring:
                 self.witness.on_exchange("declare", self._signed(each.request), None)
             self.witness.on_exchange("call", self._signed(call.request), None)
         return combine_outcomes(accepted, [], encoded.rejected)
 
     def _signed(self, draft: UnsignedRequest) -> Signed:
-        return sign_call(self.route.target, draft, Fresh(self.now_ns, os.urandom(16)))
+        return sign_call(self.route.target, self.route.target.recipe, draft, Fresh(self.now_ns, os.urandom(16)))
 
     def show(self, send: bool) -> None:
         if self.accepted is not None:

@@ -20,8 +20,7 @@ from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.sign import Signed, secrets_written
 from gateway.core.sending.declare import DeclaringCall, declaration_keys
 from gateway.core.sending.encode import Call
-from gateway.core.sending.poll import poll_recipe, poll_request
-from gateway.core.sending.sign import carries_session, sign_by
+from gateway.core.sending.sign import carries_session, poll_recipe, poll_request, sign_call
 from gateway.core.vendor.provider import OutcomeRule
 from gateway.core.vendor.route import Target
 from gateway.delivery.client import Sender
@@ -144,7 +143,7 @@ class CallSender:
         renewed = False
         while True:
             token = None if login is None else await self.sessions.token_for(target, login, deadline)
-            signed = sign_by(recipe, target, request, fresh(), token)
+            signed = sign_call(target, recipe, request, fresh(), token)
             delivery.signed.append(signed)
             if token is not None:
                 delivery.tokens.append(token)

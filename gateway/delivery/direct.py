@@ -6,8 +6,8 @@ import time
 from gateway.core.outcome.combine import Result, combine_outcomes
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Outcome, Reason, failure
-from gateway.core.pipeline import AcceptedReport
-from gateway.core.sending.encode import group_items_steps
+from gateway.core.points.report import AcceptedReport
+from gateway.core.sending.encode import group_items
 from gateway.core.vendor.route import Target
 from gateway.delivery.deadline import Deadline
 from gateway.delivery.dispatch import Dispatcher, Parcel
@@ -32,7 +32,7 @@ class Direct:
         Raises SpecError if the provider's expressions fail, and CallerError if the report needs too many calls.
         """
         deadline = Deadline.after(target.timeout_s)
-        groups = await self._turns.take(group_items_steps(target, accepted.items, now_ns=time.time_ns()))
+        groups = await self._turns.take(group_items(target, accepted.items, now_ns=time.time_ns()))
         if len(groups) > MAX_GROUPS:
             what = f"the report needs {len(groups)} calls to the upstream; the limit is {MAX_GROUPS}"
             raise CallerError.of(Reason.TOO_LARGE, what)

@@ -36,7 +36,7 @@ from gateway.core.sending.coalesce import (
     merge,
     outcome_of_part,
 )
-from gateway.core.sending.encode import Call, Group, encode_group_steps
+from gateway.core.sending.encode import Call, Group, encode_group
 from gateway.core.steps import Steps
 from gateway.core.vendor.route import Target
 from gateway.delivery.call import CallSender
@@ -246,7 +246,7 @@ def _plan(target: Target, members: Sequence[BatchMember[Parcel]]) -> Steps[Plann
     """
     merged = merge(members)
     try:
-        encoded = yield from encode_group_steps(target, merged.group, encode_context(target))
+        encoded = yield from encode_group(target, merged.group, encode_context(target))
     except GatewayError as error:
         return [(error.outcome, merged.parts(merged.group.items))]
     planned: Planned = [

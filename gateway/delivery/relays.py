@@ -47,7 +47,7 @@ class Relays:
         login, renewed = target.login, False
         while True:
             token = None if login is None else await self._sessions.token_for(target, login, deadline)
-            signed = sign_call(target, request, fresh(), token)
+            signed = sign_call(target, target.recipe, request, fresh(), token)
             timeouts = Timeouts(connect_s=target.connect_timeout_s, total_s=deadline.left_s(), more_s=target.timeout_s)
             async with self._client.stream(signed.request, timeouts=timeouts, tls=target.tls) as answer:
                 if login is None or token is None or answer.status != 401 or renewed:

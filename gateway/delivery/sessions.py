@@ -11,7 +11,7 @@ from gateway.core.http.request import Secret
 from gateway.core.http.url import address_of
 from gateway.core.outcome.errors import UpstreamError
 from gateway.core.outcome.outcome import Outcome, Reason
-from gateway.core.sending.sign import login_request, login_token, sign_by
+from gateway.core.sending.sign import login_request, login_token, sign_call
 from gateway.core.vendor.provider import Login
 from gateway.core.vendor.route import Target
 from gateway.delivery.deadline import Deadline
@@ -71,7 +71,7 @@ class Sessions:
 
     async def _log_in(self, target: Target, login: Login, deadline: Deadline) -> Secret:
         request = login_request(target, login, now_ns=time.time_ns(), call_id=uuid4().hex)
-        signed = sign_by(login.sign, target, request, fresh())
+        signed = sign_call(target, login.sign, request, fresh())
         observer = self._transport.observer
         if observer is not None:
             observer.on_secret(Secret(signed.evaluation.signature))  # may be a hash of the password

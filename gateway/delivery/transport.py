@@ -46,7 +46,9 @@ class Transport:
 def encode_context(target: Target) -> EncodeContext:
     """Return the time, ids and size function for encoding calls to a target now."""
     return EncodeContext(
-        time.time_ns(), lambda: uuid4().hex, lambda request: len(sign_call(target, request, fresh()).request.body)
+        time.time_ns(),
+        lambda: uuid4().hex,
+        lambda request: len(sign_call(target, target.recipe, request, fresh()).request.body),
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gateway.core.http.received import BodyKind, Message
+from gateway.core.http.received import BodyKind, ReceivedRequest
 from gateway.core.http.request import Request, Secret
 from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import GatewayError, SpecError
@@ -97,7 +97,7 @@ def _with_header(request: Request, name: str, value: str) -> Request:
 
 def _accepts(check: Verifier, request: Request, kind: BodyKind) -> bool:
     try:
-        verify(Message(request, kind), [check], now_ns=NOW_NS, replays=Forgetful())
+        verify(ReceivedRequest(request, kind), [check], now_ns=NOW_NS, replays=Forgetful())
     except GatewayError:
         return False
     return True

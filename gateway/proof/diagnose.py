@@ -1,6 +1,6 @@
 """The likely cause of a refused signature, for whoever runs the gateway. The reporter is not told."""
 
-from gateway.core.http.received import Message
+from gateway.core.http.received import ReceivedRequest
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.carriers import read_slots
@@ -11,7 +11,7 @@ from gateway.proof.variations import cause_of_refusal
 _WORTH_ASKING = (Reason.BAD_SIGNATURE, Reason.STALE)
 
 
-def likely_cause(match: RouteMatch, message: Message, error: Exception | None, *, now_ns: int) -> str | None:
+def likely_cause(match: RouteMatch, message: ReceivedRequest, error: Exception | None, *, now_ns: int) -> str | None:
     """Say in one sentence why a report was refused; None where its reason says so itself.
 
     It costs up to a dozen verifications: not for every refusal.

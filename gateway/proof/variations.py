@@ -6,7 +6,7 @@ Each costs a verification, so that this is for people, and for a refusal now and
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from gateway.core.http.received import Message
+from gateway.core.http.received import ReceivedRequest
 from gateway.core.http.request import Request
 from gateway.core.outcome.errors import GatewayError
 from gateway.core.recipe.model import Recipe, TimeSlot
@@ -18,7 +18,7 @@ _HOURS = [*range(-12, 15)]
 
 
 def cause_of_refusal(
-    recipe: Recipe, message: Message, slots: Mapping[str, str], secrets: Iterable[str], *, now_ns: int
+    recipe: Recipe, message: ReceivedRequest, slots: Mapping[str, str], secrets: Iterable[str], *, now_ns: int
 ) -> str:
     """Say in one sentence why a request was refused whose carriers could be read; it names no secret."""
     if recipe.signature is None:
@@ -29,12 +29,12 @@ def cause_of_refusal(
         time = _cause_of_time(recipe, slots, now_ns)
         return time or claim or "the signature is right: another rule refuses the request"
     for sentence, request in _variations(message.request):
-        if _fits(recipe, Message(request, message.body_kind, message.caps), slots, secrets):
+        if _fits(recipe, ReceivedRequest(request, message.body_kind, message.caps), slots, secrets):
             return sentence
     return claim or UNKNOWN_CAUSE
 
 
-def _wrong_claim(recipe: Recipe, message: Message, slots: Mapping[str, str]) -> str | None:
+def _wrong_claim(recipe: Recipe, message: ReceivedRequest, slots: Mapping[str, str]) -> str | None:
     try:
         wrong = wrong_claim(recipe, message, slots)
     except GatewayError:
@@ -42,7 +42,7 @@ def _wrong_claim(recipe: Recipe, message: Message, slots: Mapping[str, str]) -> 
     return f"{wrong}: the body was changed after it was signed" if wrong and "the body" in wrong else wrong
 
 
-def _fits(recipe: Recipe, message: Message, slots: Mapping[str, str], secrets: list[str]) -> bool:
+def _fits(recipe: Recipe, message: ReceivedRequest, slots: Mapping[str, str], secrets: list[str]) -> bool:
     try:
         return any(matches_signature(recipe, message, slots, secret) for secret in secrets)
     except GatewayError:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from gateway.core.http.received import Message
+from gateway.core.http.received import ReceivedRequest
 from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import GatewayError
 from gateway.core.recipe.carriers import read_slots
@@ -21,7 +21,7 @@ class Vector:
 
     name: str
     source: str
-    message: Message
+    message: ReceivedRequest
     credential: Credential
     now_ns: int
     given: Mapping[str, str] = field(default_factory=dict)

@@ -11,17 +11,18 @@ from uuid import uuid4
 
 import structlog
 
-from gateway.core.http.received import BodyNeeded, Message
+from gateway.core.http.received import BodyNeeded, ReceivedRequest
 from gateway.core.http.request import Headers, Request, Response
 from gateway.core.outcome.addresses import without_addresses
 from gateway.core.outcome.errors import CallerError, GatewayError, UpstreamError
 from gateway.core.outcome.masking import mask_outcome
 from gateway.core.outcome.outcome import Code, Outcome, Reason, failure
 from gateway.core.outcome.reply import build_reply
-from gateway.core.pipeline import AcceptedReport, receive_report_steps, reply_names, verify_head
+from gateway.core.pipeline import answer_local_call, receive_relayed, receive_report_steps, reply_names, verify_head
+from gateway.core.points.report import AcceptedReport
 from gateway.core.recipe.verify import ReplayMemory, VerificationFailed, Verified
-from gateway.core.vendor.local_calls import RequestContext, answer_local_call
-from gateway.core.vendor.relay import RelayedRequest, outcome_of_relayed, passed_headers, receive_relayed
+from gateway.core.vendor.local_calls import RequestContext
+from gateway.core.vendor.relay import RelayedRequest, outcome_of_relayed, passed_headers
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import RouteMatch, Snapshot, choose_by_key_id
 from gateway.proof.diagnose import likely_cause
@@ -172,7 +173,7 @@ class Ingress:
         error = None  # it refers to this frame, and so to the body, which would wait for the garbage collector
         return match, outcome, response, cause
 
-    def _verify_head(self, match: RouteMatch, head: Message, incoming: Incoming) -> Verified | None:
+    def _verify_head(self, match: RouteMatch, head: ReceivedRequest, incoming: Incoming) -> Verified | None:
         """Do what `verify_head` does; if the request is rejected, its body stays unread."""
         try:
             return verify_head(match, head, now_ns=time.time_ns(), replays=self._replays, peer=incoming.peer)
@@ -180,7 +181,7 @@ class Ingress:
             incoming.decline_body()
             raise
 
-    def _relay(self, match: RouteMatch, message: Message, peer: str, who: Verified | None) -> RelayedRequest:
+    def _relay(self, match: RouteMatch, message: ReceivedRequest, peer: str, who: Verified | None) -> RelayedRequest:
         now_ns, call_id = time.time_ns(), uuid4().hex
         return receive_relayed(
             match, message, now_ns=now_ns, call_id=call_id, replays=self._replays, peer=peer, caller=who
@@ -204,7 +205,7 @@ class Ingress:
         except CallerGone:
             return replace(outcome or Outcome(Code.OK), message="the caller hung up before it had the whole answer")
 
-    def _cause(self, match: RouteMatch, message: Message, error: Exception | None) -> str | None:
+    def _cause(self, match: RouteMatch, message: ReceivedRequest, error: Exception | None) -> str | None:
         """Ask for the cause of a refusal at most once a second: whoever sends nonsense must not make it costly."""
         if not isinstance(error, VerificationFailed) or time.monotonic() < self._ask_again_at:
             return None
@@ -248,12 +249,12 @@ class Ingress:
             del self._in_flight[route.name]  # reloads bring ever new names
 
 
-def _head(match: RouteMatch, incoming: Incoming) -> Message:
+def _head(match: RouteMatch, incoming: Incoming) -> ReceivedRequest:
     request = Request(incoming.method, incoming.target, incoming.headers, scheme=incoming.scheme)
     return match.read(request, head_only=True)
 
 
-def _message(match: RouteMatch, incoming: Incoming, body: bytes) -> Message:
+def _message(match: RouteMatch, incoming: Incoming, body: bytes) -> ReceivedRequest:
     request = Request(incoming.method, incoming.target, incoming.headers, body, incoming.scheme)
     return match.read(request)
 

@@ -5,12 +5,14 @@ import pytest
 
 from gateway.core.expression import Compiler
 from gateway.core.http.json import write_json
-from gateway.core.http.received import Message
+from gateway.core.http.received import ReceivedRequest
 from gateway.core.http.request import Request
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
-from gateway.core.pipeline import ANONYMOUS, AcceptedReport, change_point, receive_report, reply_names
+from gateway.core.pipeline import ANONYMOUS, receive_report, reply_names
+from gateway.core.points.changes import change_point
 from gateway.core.points.point import DataPoint
+from gateway.core.points.report import AcceptedReport
 from gateway.core.points.rules import Rule, Violation
 from gateway.core.recipe.verify import VerificationFailed
 from gateway.core.vendor.route import PointChanges, Route
@@ -48,10 +50,10 @@ def changes(keep: str | None = None, **fields: str) -> PointChanges:
     )
 
 
-def matched(route: Route, request: Request) -> tuple[RouteMatch, Message]:
+def matched(route: Route, request: Request) -> tuple[RouteMatch, ReceivedRequest]:
     match = make_snapshot([route]).match(request)
     assert match is not None
-    return match, Message(request, match.form.body if match.form else "none")
+    return match, ReceivedRequest(request, match.form.body if match.form else "none")
 
 
 def accepted(*items: Any, route: Route | None = None, **more: Any) -> AcceptedReport:

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from gateway.core.http.json import read_json
-from gateway.core.http.received import Message
+from gateway.core.http.received import ReceivedRequest
 from gateway.core.http.request import Request, Response
 from gateway.core.outcome.classify import classify
 from gateway.core.outcome.errors import GatewayError
@@ -184,7 +184,7 @@ def verifier(data: bytes) -> None:
     except ValueError:
         return
     try:
-        accept_vector(recipe, replace(vector, message=Message(request, vector.message.body_kind)))
+        accept_vector(recipe, replace(vector, message=ReceivedRequest(request, vector.message.body_kind)))
     except GatewayError as error:
         assert error.outcome.message
 

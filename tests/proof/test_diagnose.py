@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.http.received import Message
+from gateway.core.http.received import ReceivedRequest
 from gateway.core.http.request import PublicUrl, Request, Secret
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
@@ -35,7 +35,7 @@ BAD = VerificationFailed(Reason.BAD_SIGNATURE, "m", "acme", "K")
 
 def signed_as(body: bytes, host: str = "h") -> Request:
     """Return a request with the signature of one that has another body, or was sent to another host."""
-    made = evaluate(SIGNED, Message(Request("POST", "/p", (("Host", host),), body), "json"), {"key": "K"}, "s")
+    made = evaluate(SIGNED, ReceivedRequest(Request("POST", "/p", (("Host", host),), body), "json"), {"key": "K"}, "s")
     return Request("POST", "/p", (("Host", "h"), ("X-Key", "K"), ("X-Signature", made.signature)), b"{}")
 
 
@@ -45,7 +45,7 @@ def cause(
     checks = {"local_checks": {"login": (CHECK,)}} if also else {"checks": (CHECK,)}
     source = replace(ROUTE.source, public_url=public_url, **checks)
     match = RouteMatch(replace(ROUTE, source=source), ROUTE.source.receive.requests[0], {})
-    return likely_cause(match, Message(request, "json"), error, now_ns=0)
+    return likely_cause(match, ReceivedRequest(request, "json"), error, now_ns=0)
 
 
 def test_cause_of_a_bad_signature_is_told():

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from gateway.core.http.json import write_json
+from gateway.core.pipeline import plan_calls
 from gateway.core.points.decode import Item
 from gateway.core.points.point import DataPoint
-from gateway.core.sending.encode import Encoded, encode_calls
+from gateway.core.sending.encode import Encoded
 from gateway.core.sending.split import EncodeContext
 from gateway.proof.cases.run import Case, run_case
 from gateway.specs.load import load
@@ -63,7 +64,7 @@ def encoded(*points: DataPoint) -> Encoded:
     ids = count()
     items = [Item(index, None, point) for index, point in enumerate(points)]
     encoder = EncodeContext(NOW_NS, lambda: str(next(ids)), lambda draft: len(draft.render().body))
-    return encode_calls(ROUTE.target, items, encoder)
+    return plan_calls(ROUTE.target, items, encoder)
 
 
 def point(metric: str, **attributes: str) -> DataPoint:

@@ -4,7 +4,7 @@ import time
 from types import TracebackType
 from typing import Self
 
-from gateway.core.http.received import Message, guess_body_kind
+from gateway.core.http.received import ReceivedRequest, guess_body_kind
 from gateway.core.http.request import Request, Response
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
@@ -50,7 +50,7 @@ class Vendor:
     async def _answer(self, incoming: Incoming) -> Response:
         body = await incoming.read_body(max_bytes=1_000_000, timeout_s=5)
         request = Request(incoming.method, incoming.target, incoming.headers, body, incoming.scheme)
-        message = Message(request, guess_body_kind(request))
+        message = ReceivedRequest(request, guess_body_kind(request))
         try:
             self.verified.append(verify(message, [self._check], now_ns=time.time_ns(), replays=self._replays))
         except CallerError as error:

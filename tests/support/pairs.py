@@ -22,7 +22,7 @@ from gateway.commands.roles.vendor import play_vendor, vendor_route
 from gateway.core.http.request import PublicUrl, Response, Secret
 from gateway.core.moments import NS
 from gateway.core.outcome.outcome import Outcome
-from gateway.core.pipeline import change_point
+from gateway.core.points.changes import change_point
 from gateway.core.points.decode import Item
 from gateway.core.points.point import DataPoint, Number
 from gateway.core.points.rules import Rule, Violation

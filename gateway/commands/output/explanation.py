@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from gateway.core.http.received import Message
+from gateway.core.http.received import ReceivedRequest
 from gateway.core.moments import NS
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
@@ -44,7 +44,7 @@ class Explanation:
 
 
 def explain_request(
-    recipe: Recipe, message: Message, credential: Credential, given: Mapping[str, str], now_ns: int
+    recipe: Recipe, message: ReceivedRequest, credential: Credential, given: Mapping[str, str], now_ns: int
 ) -> Explanation:
     """Evaluate and verify a request by a recipe. No value holds a secret, the signature excepted."""
     try:
@@ -75,7 +75,7 @@ def string_to_sign(recipe: Recipe, evaluation: Evaluation) -> str:
 
 
 def _fitting(
-    recipe: Recipe, message: Message, slots: Mapping[str, str], credential: Credential
+    recipe: Recipe, message: ReceivedRequest, slots: Mapping[str, str], credential: Credential
 ) -> tuple[Mapping[str, Template], Evaluation]:
     """Return the binding of request names under which the signature fits, else the plain one."""
     secret = credential.secret.reveal()
@@ -90,7 +90,7 @@ def _fitting(
 
 
 def _refusal(
-    check: Verifier, message: Message, credential: Credential, slots: Mapping[str, str], now_ns: int
+    check: Verifier, message: ReceivedRequest, credential: Credential, slots: Mapping[str, str], now_ns: int
 ) -> str | None:
     key = next((slots.get(name) for name, slot in check.recipe.slots.items() if isinstance(slot, KeySlot)), None)
     if key != credential.key:
@@ -104,7 +104,7 @@ def _refusal(
     return f"{_words(error)}; at its own time (--at {time_ns // NS}) it {then}"
 
 
-def _error(check: Verifier, message: Message, now_ns: int) -> CallerError | None:
+def _error(check: Verifier, message: ReceivedRequest, now_ns: int) -> CallerError | None:
     try:
         verify(message, [check], now_ns=now_ns, replays=Forgetful())
     except CallerError as error:

@@ -6,7 +6,7 @@ from typing import Any
 from gateway.commands.arguments.options import fail
 from gateway.commands.output.explanation import string_to_sign
 from gateway.commands.output.printing import heading, line, request_text
-from gateway.core.http.received import Message
+from gateway.core.http.received import ReceivedRequest
 from gateway.core.http.request import Request, Secret
 from gateway.core.outcome.masking import mask_secrets
 from gateway.core.pipeline import ANONYMOUS
@@ -16,7 +16,7 @@ from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import RouteMatch, make_snapshot
 
 
-def matched(route: Route, request: Request) -> tuple[RouteMatch, Message]:
+def matched(route: Route, request: Request) -> tuple[RouteMatch, ReceivedRequest]:
     """Find the route's call that a request is. Raises UserError where it is none."""
     match = make_snapshot([route]).match(request)
     if match is None:

@@ -11,8 +11,9 @@ from gateway.core.http.request import PublicUrl
 from gateway.core.outcome.errors import GatewayError
 from gateway.core.outcome.masking import mask_outcome
 from gateway.core.outcome.outcome import Outcome
-from gateway.core.pipeline import ANONYMOUS, AcceptedReport
+from gateway.core.pipeline import ANONYMOUS
 from gateway.core.points.decode import Item
+from gateway.core.points.report import AcceptedReport
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.model import Recipe
 from gateway.core.vendor.provider import CallForm, Login, Provider, Send

@@ -14,7 +14,7 @@ from gateway.commands.roles.file_answer import FileAnswer, Opened
 from gateway.core.outcome.combine import combine_outcomes
 from gateway.core.outcome.errors import GatewayError
 from gateway.core.outcome.outcome import Outcome
-from gateway.core.pipeline import AcceptedReport
+from gateway.core.points.report import AcceptedReport
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.verify import Verifier

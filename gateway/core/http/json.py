@@ -107,6 +107,15 @@ def write_number(value: int | float) -> str:
     return write_json(value).decode() if isinstance(value, float) else str(value)
 
 
+def write_scalar(value: Any) -> str | None:
+    """Return a string unchanged, and the JSON text of a number or boolean; None for any other value."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return write_number(value) if isinstance(value, int | float) else None
+
+
 def _shown(text: str) -> str:
     return repr(text if len(text) <= 40 else text[:40] + "…")
 

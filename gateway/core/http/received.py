@@ -33,7 +33,7 @@ class BodyNeeded(Exception):
     """A decision about a request depends on its body, which has not been read yet."""
 
 
-class Message:
+class ReceivedRequest:
     """A request together with its parsed parts. `body_kind` says how its body is to be read.
 
     `head_only` marks a request whose body has not been read yet.
@@ -47,9 +47,9 @@ class Message:
         self.caps = caps
         self.head_only = head_only
 
-    def as_sent_to(self, url: PublicUrl) -> "Message":
+    def as_sent_to(self, url: PublicUrl) -> "ReceivedRequest":
         """Return the message as its client sees it, behind whose back a proxy changed URL and Host."""
-        return Message(self.request.at(url), self.body_kind, self.caps, head_only=self.head_only)
+        return ReceivedRequest(self.request.at(url), self.body_kind, self.caps, head_only=self.head_only)
 
     @cached_property
     def content(self) -> bytes:

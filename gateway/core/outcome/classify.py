@@ -76,7 +76,7 @@ def classify(
 
     `polled` is the path that gave this answer; it is polled again where a rule says to poll and names no other.
     """
-    names = {**names, **_answer_names(answer)}
+    names = {**names, **answer_names(answer)}
     try:
         for rule in rules:
             if _holds(rule, answer.status, names):
@@ -93,7 +93,7 @@ def as_seen_by_reporter(outcome: Outcome) -> Outcome:
     return replace(outcome, code=_TOLD.get(outcome.code, outcome.code))
 
 
-def _answer_names(answer: Response) -> dict[str, Any]:
+def answer_names(answer: Response) -> dict[str, Any]:
     text = answer.body.decode("utf-8", "replace")
     try:
         body = read_json(answer.body) if answer.body else None

@@ -11,7 +11,7 @@ from gateway.core.http.json import read_number, write_number
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Outcome, Reason, RejectedItem, failure
 from gateway.core.points.point import DataPoint, Number
-from gateway.core.steps import Steps, finish
+from gateway.core.steps import Steps
 from gateway.core.vendor.provider import Level, PointField, Receive, RejectRule
 
 Names = Mapping[str, Any]
@@ -48,12 +48,7 @@ def apply_reject_rules(refusals: tuple[RejectRule, ...], names: Names) -> None:
         raise CallerError.of(broken.reason, broken.message)
 
 
-def decode(receive: Receive, names: Names, *, now_ns: int) -> tuple[list[Item], list[RejectedItem]]:
-    """Do what `decode_steps` does, at once."""
-    return finish(decode_steps(receive, names, now_ns=now_ns))
-
-
-def decode_steps(receive: Receive, names: Names, *, now_ns: int) -> Steps[tuple[list[Item], list[RejectedItem]]]:
+def decode_items(receive: Receive, names: Names, *, now_ns: int) -> Steps[tuple[list[Item], list[RejectedItem]]]:
     """Return the data points of a report, and the items that could not become one; a step for each item.
 
     A missing time becomes `now_ns`. Raises CallerError when the report as a whole has no readable list of items, or

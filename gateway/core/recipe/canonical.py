@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from gateway.core.http.json import write_number
-from gateway.core.http.received import Message
+from gateway.core.http.received import ReceivedRequest
 from gateway.core.http.request import Request
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
@@ -71,7 +71,7 @@ class Pairs:
     first_index: int
 
 
-def canonical(step: Pairs, message: Message, values: Values, headers: Sequence[str]) -> str:
+def canonical(step: Pairs, message: ReceivedRequest, values: Values, headers: Sequence[str]) -> str:
     """Return the canonical text of the pairs; the prefix stands only where there are any.
 
     `headers` are the names that the source `headers` yields.
@@ -97,7 +97,7 @@ def _shown(step: Pairs, parts: Sequence[str]) -> str:
 
 
 def _collect(
-    step: Pairs, message: Message, values: Values, headers: Sequence[str]
+    step: Pairs, message: ReceivedRequest, values: Values, headers: Sequence[str]
 ) -> Iterator[tuple[str, Sequence[str]]]:
     for source in step.sources:
         if source == "headers":
@@ -109,7 +109,7 @@ def _collect(
             yield name, [value]
 
 
-def _single(source: Source, step: Pairs, message: Message, values: Values) -> Iterable[tuple[str, str]]:
+def _single(source: Source, step: Pairs, message: ReceivedRequest, values: Values) -> Iterable[tuple[str, str]]:
     if source == "query":
         return message.bound_query if step.skip_bare else message.query
     if source == "form":
@@ -119,7 +119,7 @@ def _single(source: Source, step: Pairs, message: Message, values: Values) -> It
     return ((name, to_text(template.value(values))) for name, template in step.slots.items())
 
 
-def _leaves(step: Pairs, message: Message) -> Sequence[tuple[str, str]]:
+def _leaves(step: Pairs, message: ReceivedRequest) -> Sequence[tuple[str, str]]:
     """Return the members of a JSON body. A long name counts anew for each member below it."""
     leaves: list[tuple[str, str]] = []
     chars = 0

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gateway.core.http.received import BodyNeeded, Message
+from gateway.core.http.received import BodyNeeded, ReceivedRequest
 from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
@@ -15,7 +15,7 @@ MAX_SLOT_CHARS = 8192
 _DANGEROUS = frozenset("\0\r\n")
 
 
-def read_slots(recipe: Recipe, message: Message) -> dict[str, str]:
+def read_slots(recipe: Recipe, message: ReceivedRequest) -> dict[str, str]:
     """Return the text of each slot that the request carries.
 
     Raises CallerError: MISSING_CREDENTIALS when something is absent, BAD_CREDENTIALS when it stands twice, cannot be
@@ -64,7 +64,7 @@ def place_in_words(carrier: Carrier) -> str:
     return f"the parameter {carrier.name}"
 
 
-def read_text(carrier: Carrier, message: Message) -> str | None:
+def read_text(carrier: Carrier, message: ReceivedRequest) -> str | None:
     """Return what a request has where the carrier writes; None where it has nothing. Raises CallerError."""
     if carrier.place == "header":
         return _only(message.header_values(carrier.name), carrier)
@@ -94,7 +94,7 @@ def _member(body: Any, path: list[str], carrier: Carrier) -> str | None:
     raise CallerError.of(Reason.BAD_CREDENTIALS, f"{place_in_words(carrier)} is neither text nor an integer")
 
 
-def _cleaned(text: str, carrier: Carrier, recipe: Recipe, message: Message) -> str:
+def _cleaned(text: str, carrier: Carrier, recipe: Recipe, message: ReceivedRequest) -> str:
     """Take off the blanks around a header's value, which are none of it (RFC 9110, section 5.5).
 
     Around a signature elsewhere, a line's end is what many base64 encoders write. A blank in a signature of a query is

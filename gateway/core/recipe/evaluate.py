@@ -6,7 +6,7 @@ import hmac
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
-from gateway.core.http.received import Message
+from gateway.core.http.received import ReceivedRequest
 from gateway.core.http.request import Request
 from gateway.core.recipe.canonical import Pairs, canonical
 from gateway.core.recipe.filters import to_bytes, to_text
@@ -34,7 +34,7 @@ class Scope:
     def __init__(
         self,
         recipe: Recipe,
-        message: Message,
+        message: ReceivedRequest,
         slots: Mapping[str, str],
         secret: str,
         accepted: Mapping[str, Template] | None = None,
@@ -105,7 +105,7 @@ class Evaluation:
 
 def evaluate(
     recipe: Recipe,
-    message: Message,
+    message: ReceivedRequest,
     slots: Mapping[str, str],
     secret: str,
     accepted: Mapping[str, Template] | None = None,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
-from gateway.core.http.received import NO_CAPS, Message, guess_body_kind
+from gateway.core.http.received import NO_CAPS, ReceivedRequest, guess_body_kind
 from gateway.core.http.request import Request, Secret
 from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import CallerError, SpecError
@@ -83,7 +83,7 @@ def secrets_written(signed: Signed) -> list[Secret]:
         return []
     secret = {name for name, slot in recipe.slots.items() if isinstance(slot, SecretSlot | SignatureSlot)}
     hidden = secret | recipe.masked
-    message = Message(signed.request, guess_body_kind(signed.request), NO_CAPS)
+    message = ReceivedRequest(signed.request, guess_body_kind(signed.request), NO_CAPS)
     texts: list[str] = []
     try:
         for carrier in recipe.carriers:
@@ -95,7 +95,7 @@ def secrets_written(signed: Signed) -> list[Secret]:
     return [Secret(text) for text in dict.fromkeys(texts)]
 
 
-def to_draft(message: Message, recipe: Recipe) -> UnsignedRequest:
+def to_draft(message: ReceivedRequest, recipe: Recipe) -> UnsignedRequest:
     """Return a received request as a draft to be signed.
 
     Its body is read only where the recipe puts something into it; else its bytes stay as they are. Raises CallerError.
@@ -114,7 +114,7 @@ def _sign(
     secret = credential.secret.reveal()
     draft = _write(recipe, draft, slots)
     for kind in (DerivedSlot, ChosenSlot, SignatureSlot):
-        message = Message(draft.render(), draft.body_kind, NO_CAPS)
+        message = ReceivedRequest(draft.render(), draft.body_kind, NO_CAPS)
         scope = Scope(recipe, message, slots, secret)
         for name, slot in recipe.slots.items():
             if isinstance(slot, kind) and name not in slots:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn, Protocol
 
-from gateway.core.http.received import Message
+from gateway.core.http.received import ReceivedRequest
 from gateway.core.http.request import Secret
 from gateway.core.moments import NS
 from gateway.core.outcome.errors import CallerError
@@ -94,7 +94,7 @@ class VerificationFailed(CallerError):
         self.key = key
 
 
-def verify(message: Message, checks: Sequence[Verifier], *, now_ns: int, replays: ReplayMemory) -> Verified:
+def verify(message: ReceivedRequest, checks: Sequence[Verifier], *, now_ns: int, replays: ReplayMemory) -> Verified:
     """Verify a request by the first recipe whose carriers it has. Raises CallerError, see `Reason`."""
     check, slots = _told(message, checks)
     recipe = check.recipe
@@ -112,7 +112,7 @@ def verify(message: Message, checks: Sequence[Verifier], *, now_ns: int, replays
     return Verified(recipe.name, key, {name: slots[name] for name in shown}, secret)
 
 
-def _told(message: Message, checks: Sequence[Verifier]) -> tuple[Verifier, dict[str, str]]:
+def _told(message: ReceivedRequest, checks: Sequence[Verifier]) -> tuple[Verifier, dict[str, str]]:
     """Return the first check whose carriers parse. Of the refusals, the one that got furthest is raised."""
     furthest: CallerError | None = None
     for check in checks:
@@ -161,7 +161,7 @@ def _lifetimes_s(recipe: Recipe, slots: Mapping[str, str]) -> list[int]:
     return [int(slots[name]) for name, slot in recipe.slots.items() if isinstance(slot, LifetimeSlot) and name in slots]
 
 
-def _check_chosen(recipe: Recipe, message: Message, slots: Mapping[str, str]) -> None:
+def _check_chosen(recipe: Recipe, message: ReceivedRequest, slots: Mapping[str, str]) -> None:
     """Hold the client's list of signed headers to what must be signed: it must not decide what is covered."""
     pseudo = {name for step in recipe.steps.values() for name in getattr(step, "pseudo", ())}
     for slot in recipe.slots.values():
@@ -183,7 +183,12 @@ def _check_chosen(recipe: Recipe, message: Message, slots: Mapping[str, str]) ->
 
 
 def _check_secret(
-    check: Verifier, message: Message, slots: Mapping[str, str], key: str | None, now_ns: int, replays: ReplayMemory
+    check: Verifier,
+    message: ReceivedRequest,
+    slots: Mapping[str, str],
+    key: str | None,
+    now_ns: int,
+    replays: ReplayMemory,
 ) -> tuple[str | None, Secret | None]:
     """Return the key of whoever proved to know a secret, and that secret where the key has it."""
     if check.recipe.signature is None:
@@ -224,7 +229,7 @@ def _check_lone_secret(
     return key, Secret(text)
 
 
-def matches_signature(recipe: Recipe, message: Message, slots: Mapping[str, str], secret: str) -> bool:
+def matches_signature(recipe: Recipe, message: ReceivedRequest, slots: Mapping[str, str], secret: str) -> bool:
     """Tell whether the signature is the secret's, under the request's own names or one of `accept`."""
     slot = recipe.signature
     if slot is None:
@@ -234,7 +239,7 @@ def matches_signature(recipe: Recipe, message: Message, slots: Mapping[str, str]
     )
 
 
-def scopes_of(recipe: Recipe, message: Message, slots: Mapping[str, str]) -> list[Scope]:
+def scopes_of(recipe: Recipe, message: ReceivedRequest, slots: Mapping[str, str]) -> list[Scope]:
     """Return what is the same for every secret: under the request's own names, and under each of `accept`."""
     carried = _carried(recipe, slots)
     return [Scope(recipe, message, carried, "", accepted) for accepted in ({}, *recipe.accept)]
@@ -264,13 +269,13 @@ def _is_signature(scope: Scope, slot: SignatureSlot, claimed: str) -> bool:
         return False
 
 
-def _check_derived(recipe: Recipe, message: Message, slots: Mapping[str, str]) -> None:
+def _check_derived(recipe: Recipe, message: ReceivedRequest, slots: Mapping[str, str]) -> None:
     wrong = wrong_claim(recipe, message, slots)
     if wrong is not None:
         _refuse(Reason.BAD_SIGNATURE, wrong)
 
 
-def wrong_claim(recipe: Recipe, message: Message, slots: Mapping[str, str]) -> str | None:
+def wrong_claim(recipe: Recipe, message: ReceivedRequest, slots: Mapping[str, str]) -> str | None:
     """Recompute what the request announces of itself, such as a digest of its body; say what differs."""
     scope = Scope(recipe, message, _carried(recipe, slots), "")
     for name, slot in recipe.slots.items():

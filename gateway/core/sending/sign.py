@@ -1,40 +1,35 @@
-"""Signs a call for a target, by the recipe and with the credential that its route has. Builds the call that logs in."""
+"""Sign calls to a target, and build the calls that log in and poll."""
 
 from gateway.core.expression import EvaluationError
-from gateway.core.http.json import read_json
 from gateway.core.http.request import PublicUrl, Response, Secret
 from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.http.url import split_url
+from gateway.core.outcome.classify import answer_names
 from gateway.core.outcome.errors import SpecError
 from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.sign import Fresh, Signed, sign
-from gateway.core.sending.encode import build_request
+from gateway.core.sending.build import build_request
 from gateway.core.vendor.provider import Login
 from gateway.core.vendor.route import Target
 
-# Stands in for a session where only the size of a call is asked for, or what it would look like.
+# A placeholder for measuring or showing a call without a session.
 NO_SESSION = Secret("0" * 32)
 
 
-def sign_call(target: Target, draft: UnsignedRequest, fresh: Fresh, session: Secret | None = None) -> Signed:
-    """Sign a report by the target's own recipe. Raises SpecError."""
-    return sign_by(target.recipe, target, draft, fresh, session)
-
-
-def sign_by(
-    recipe: Recipe | None, target: Target, draft: UnsignedRequest, fresh: Fresh, session: Secret | None = None
+def sign_call(
+    target: Target, recipe: Recipe | None, request: UnsignedRequest, fresh: Fresh, session: Secret | None = None
 ) -> Signed:
-    """Sign any call to a target; without a recipe it goes as it is. Raises SpecError.
+    """Sign a call with the target's credential, or with `session` if the recipe carries one. Raises SpecError.
 
-    `session` is what logging in gave, for a recipe that carries one.
+    Without a recipe the call stays unsigned.
     """
     if recipe is None or target.credential is None:
-        return Signed.unsigned(draft)
+        return Signed.unsigned(request)
     credential = Credential(session or NO_SESSION) if carries_session(target, recipe) else target.credential
     given = {name: str(value) for name, value in target.given.items()}
-    return sign(draft, recipe, credential, given, fresh)
+    return sign(request, recipe, credential, given, fresh)
 
 
 def carries_session(target: Target, recipe: Recipe | None) -> bool:
@@ -42,7 +37,7 @@ def carries_session(target: Target, recipe: Recipe | None) -> bool:
 
 
 def login_request(target: Target, login: Login, *, now_ns: int, call_id: str) -> UnsignedRequest:
-    """Return the call that logs in to a target, not yet signed. Raises SpecError."""
+    """Build the call that logs in to a target. Raises SpecError."""
     names = {"given": target.given, "now_ns": now_ns, "call_id": call_id}
     try:
         return build_request(login.form, login_url(target, login), names)
@@ -51,19 +46,28 @@ def login_request(target: Target, login: Login, *, now_ns: int, call_id: str) ->
 
 
 def login_url(target: Target, login: Login) -> PublicUrl:
-    """Return the base URL of the call that logs in. Raises ValueError or EvaluationError."""
+    """Return the base URL of the login call. Raises ValueError or EvaluationError."""
     return target.url if login.url is None else split_url(login.url({"given": target.given}) or "")
 
 
 def login_token(login: Login, answer: Response) -> str | None:
-    """Return the token that an answer holds; None where logging in failed."""
+    """Return the session token of an answer, None if the login failed."""
+    names = answer_names(answer)
     try:
-        body = read_json(answer.body)
-    except ValueError:
-        body = None
-    headers = {name.lower().replace("-", "_"): value for name, value in answer.headers}
-    try:
-        token = login.token({"body": body, "headers": headers})
+        token = login.token({"body": names["body"], "headers": names["headers"]})
     except EvaluationError:
         return None
     return token if 200 <= answer.status <= 299 and isinstance(token, str) and token else None
+
+
+def poll_request(target: Target, path: str) -> UnsignedRequest:
+    """Build the request that polls an asynchronous call for its result. `path` may end in a query."""
+    return UnsignedRequest("GET", target.scheme, target.host, path)
+
+
+def poll_recipe(target: Target) -> Recipe | None:
+    """Return the recipe that signs a poll request."""
+    sign = target.send.poll.sign if target.send.poll else "none"
+    if isinstance(sign, Recipe):
+        return sign
+    return target.recipe if sign == "own" else None

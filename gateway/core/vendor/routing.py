@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from urllib.parse import unquote
 
-from gateway.core.http.received import Caps, Message
+from gateway.core.http.received import Caps, ReceivedRequest
 from gateway.core.http.request import Request
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason, failure
@@ -34,13 +34,13 @@ class RouteMatch:
     others: "tuple[RouteMatch, ...]" = ()
     unmet: str = ""
 
-    def read(self, request: Request, *, head_only: bool = False) -> Message:
+    def read(self, request: Request, *, head_only: bool = False) -> ReceivedRequest:
         """Return the request as this call reads it."""
         source = self.route.source
         if self.form is None:
-            return Message(request, "none", head_only=head_only)
+            return ReceivedRequest(request, "none", head_only=head_only)
         caps = Caps(source.max_body_bytes) if self.form.local_call else source.caps
-        return Message(request, self.form.body, caps, head_only=head_only)
+        return ReceivedRequest(request, self.form.body, caps, head_only=head_only)
 
     def expect_call(self, method: str) -> RequestMatch:
         """Return the form of call. Raises CallerError: WRONG_METHOD or UNKNOWN_CALL."""
@@ -119,7 +119,7 @@ def _unfit(method: str, unfit: Sequence[tuple[str, RouteMatch]]) -> RouteMatch |
     return replace(unfit[0][1], allow=tuple(sorted({known for known, _ in unfit})))
 
 
-def choose_by_key_id(match: RouteMatch, message: Message) -> RouteMatch:
+def choose_by_key_id(match: RouteMatch, message: ReceivedRequest) -> RouteMatch:
     """Choose among matches that the key tells apart; where no route has the key that is claimed, the first stays.
 
     Raises BodyNeeded if only the head was read and the key may be in the body.
@@ -133,7 +133,7 @@ def choose_by_key_id(match: RouteMatch, message: Message) -> RouteMatch:
     return match
 
 
-def _claimed(source: Source, message: Message) -> Iterator[str]:
+def _claimed(source: Source, message: ReceivedRequest) -> Iterator[str]:
     """Yield the key id that a request claims; whether rightly so is not known yet.
 
     It is read by the recipe that the request would be verified by, and by no other.

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 from gateway.core.outcome.combine import combine_outcomes
 from gateway.core.outcome.outcome import Outcome
-from gateway.core.pipeline import AcceptedReport
-from gateway.core.sending.encode import encode_calls_steps
+from gateway.core.pipeline import plan_calls_steps
+from gateway.core.points.report import AcceptedReport
 from gateway.core.vendor.route import Target
 from gateway.delivery.queue import Destination, NewPoint, Store
 from gateway.delivery.transport import encode_context
@@ -26,7 +26,7 @@ class Queued:
         now_ns = time.time_ns()
         destination = Destination(route, target.name)
         # Built once as a check: what could never be sent is refused while somebody waits to hear it.
-        encoded = await self._turns.take(encode_calls_steps(target, accepted.items, encode_context(target)))
+        encoded = await self._turns.take(plan_calls_steps(target, accepted.items, encode_context(target)))
         refused = encoded.rejected
         too_large = {each.index for each in refused}
         await self._store.append(

@@ -22,8 +22,8 @@ from gateway.core.points.decode import Item
 from gateway.core.points.rules import Dropped, Violation, apply_rules
 from gateway.core.sending.breaker import DOUBTFUL
 from gateway.core.sending.coalesce import NOT_ISOLATED
-from gateway.core.sending.encode import group_items, group_items_steps
-from gateway.core.steps import Steps
+from gateway.core.sending.encode import group_items
+from gateway.core.steps import Steps, finish
 from gateway.core.vendor.route import Target
 from gateway.delivery.dispatch import MAX_CALLS_OF_A_GROUP, Dispatcher, Parcel
 from gateway.delivery.limits import LONGEST_QUIET_S
@@ -145,7 +145,7 @@ class Worker:
             try:
                 point = apply_rules(target.rules, stored.point, now_ns=now_ns)
                 item = Item(at, None, point)
-                group_items(target, [item], now_ns=now_ns)
+                finish(group_items(target, [item], now_ns=now_ns))
             except (Violation, Dropped, GatewayError) as error:
                 self._dead_letter(lot, [stored], _outcome_of(error))
                 continue
@@ -153,7 +153,7 @@ class Worker:
         settle = partial(self._settle, lot)
         parcels = []
         for report_id, items in reports.items():
-            groups = yield from group_items_steps(target, items, now_ns=now_ns)
+            groups = yield from group_items(target, items, now_ns=now_ns)
             parcels += [Parcel(each, report_id, None, settle) for each in groups]
         return parcels
 

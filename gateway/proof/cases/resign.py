@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from gateway.core.http.received import Message
+from gateway.core.http.received import ReceivedRequest
 from gateway.core.http.request import PublicUrl, Request, Secret
 from gateway.core.moments import NS
 from gateway.core.outcome.errors import CallerError
@@ -112,11 +112,11 @@ def _moved(request: Request, then_s: int, now_s: int) -> Request:
     return replace(request, target=moved(request.target), body=body.encode("utf-8", "surrogateescape"))
 
 
-def _without_digests(message: Message, recipe: Recipe) -> Message:
+def _without_digests(message: ReceivedRequest, recipe: Recipe) -> ReceivedRequest:
     """Leave out what need not be there, as a digest of the body that was: what is given of it is written anew."""
     names = {carrier.name for carrier in recipe.carriers if carrier.optional and carrier.place == "header"}
     headers = tuple(header for header in message.request.headers if header[0].lower() not in names)
-    return Message(replace(message.request, headers=headers), message.body_kind)
+    return ReceivedRequest(replace(message.request, headers=headers), message.body_kind)
 
 
 def _behind(request: Request, url: PublicUrl, host: str) -> Request:

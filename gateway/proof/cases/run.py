@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gateway.core.http.received import Message
+from gateway.core.http.received import ReceivedRequest
 from gateway.core.http.request import Request, Response, Secret
 from gateway.core.http.text import read_raw
 from gateway.core.http.unsigned import UnsignedRequest
@@ -15,20 +15,28 @@ from gateway.core.outcome.errors import GatewayError
 from gateway.core.outcome.outcome import Code, Outcome
 from gateway.core.outcome.rejections import map_rejections
 from gateway.core.outcome.reply import build_reply
-from gateway.core.pipeline import ANONYMOUS, AcceptedReport, receive_report, reply_names
+from gateway.core.pipeline import (
+    ANONYMOUS,
+    answer_local_call,
+    plan_calls,
+    plan_declarations,
+    receive_relayed,
+    receive_report,
+    reply_names,
+)
 from gateway.core.points.decode import Item, read_point
 from gateway.core.points.point import DataPoint
+from gateway.core.points.report import AcceptedReport
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.session_tokens import issue_token
 from gateway.core.recipe.sign import Fresh, sign
 from gateway.core.recipe.verify import Forgetful, Verifier
-from gateway.core.sending.declare import calls_with_declarations
-from gateway.core.sending.encode import Call, encode_calls
+from gateway.core.sending.encode import Call
 from gateway.core.sending.sign import login_request, login_token
 from gateway.core.sending.split import EncodeContext
-from gateway.core.vendor.local_calls import RequestContext, answer_local_call
+from gateway.core.vendor.local_calls import RequestContext
 from gateway.core.vendor.provider import RequestMatch
-from gateway.core.vendor.relay import RelayedRequest, outcome_of_relayed, passed_headers, receive_relayed
+from gateway.core.vendor.relay import RelayedRequest, outcome_of_relayed, passed_headers
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import RouteMatch, make_snapshot
 from gateway.proof.cases.differences import differences
@@ -207,7 +215,7 @@ class _Run:
             self.outcome = error.outcome
             self._see(match, message, error)
 
-    def _see(self, match: RouteMatch, message: Message, error: Exception | None) -> None:
+    def _see(self, match: RouteMatch, message: ReceivedRequest, error: Exception | None) -> None:
         self.names |= reply_names(match, message, error)
 
     def _points(self, expected: list[dict[str, Any]]) -> Iterator[str]:
@@ -237,7 +245,7 @@ class _Run:
             yield from differences(expected["token"], token, "login.token")
 
     def _declares(self, expected: list[dict[str, Any]]) -> Iterator[str]:
-        calls = calls_with_declarations(self.route.target, self._encode(), self._encoder)
+        calls = plan_declarations(self.route.target, self._encode(), self._encoder)
         try:
             made = [draft_parts(declaring.request) for _, before in calls for declaring in before]
         except GatewayError as error:
@@ -260,7 +268,7 @@ class _Run:
 
     def _encode(self) -> tuple[Call, ...]:
         try:
-            return encode_calls(self.route.target, self._accepted().items, self._encoder).calls
+            return plan_calls(self.route.target, self._accepted().items, self._encoder).calls
         except GatewayError as error:
             raise Mismatch(f"sends: {error.outcome.message}") from error
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.core.outcome.outcome import Reason
-from gateway.core.pipeline import change_point
+from gateway.core.points.changes import change_point
 from gateway.core.points.point import STATISTICS, DataPoint, Number
 from gateway.core.points.rules import Dropped, Rule, Violation, apply_rules
 from gateway.core.vendor.provider import Provider

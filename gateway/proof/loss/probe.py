@@ -7,15 +7,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from gateway.core.http.received import Message
+from gateway.core.http.received import ReceivedRequest
 from gateway.core.outcome.errors import GatewayError
-from gateway.core.pipeline import request_names
-from gateway.core.points.decode import Item, apply_reject_rules, decode
+from gateway.core.pipeline import plan_calls, request_names
+from gateway.core.points.decode import Item, apply_reject_rules, decode_items
 from gateway.core.points.point import DataPoint
 from gateway.core.points.rules import Dropped, Rule, Violation, apply_rules
 from gateway.core.recipe.verify import Verified
-from gateway.core.sending.encode import Call, encode_calls
+from gateway.core.sending.encode import Call
 from gateway.core.sending.split import EncodeContext
+from gateway.core.steps import finish
 from gateway.core.vendor.provider import Provider, Receive
 from gateway.core.vendor.route import Route, Source, Target
 from gateway.core.vendor.routing import make_snapshot
@@ -75,9 +76,7 @@ def round_trip(target: Target, point: DataPoint) -> DataPoint:
         held = apply_rules(target.rules, point, now_ns=NOW_NS)
         needed = {name: name for name in target.provider.needs if not target.given.get(name)}
         here = replace(target, base_path="", given={**target.given, **needed})
-        calls = encode_calls(
-            here, [Item(0, None, held)], EncodeContext(NOW_NS, lambda: "0" * 32, lambda draft: 0)
-        ).calls
+        calls = plan_calls(here, [Item(0, None, held)], EncodeContext(NOW_NS, lambda: "0" * 32, lambda draft: 0)).calls
         return _read(target, receive, calls[0])
     except Dropped as error:
         raise NotHeld("a rule drops it") from error
@@ -94,9 +93,9 @@ def _read(target: Target, receive: Receive, call: Call) -> DataPoint:
     if match is None or match.form is None or match.form.local_call is not None:
         raise NotHeld(f"no request of `receive` is {request.method} {request.path}")
     who = Verified(target.recipe.name if target.recipe else "none", None, {})
-    names = request_names(match, Message(request, match.form.body), who)
+    names = request_names(match, ReceivedRequest(request, match.form.body), who)
     apply_reject_rules(receive.reject_report, names)
-    items, rejected = decode(receive, names, now_ns=NOW_NS)
+    items, rejected = finish(decode_items(receive, names, now_ns=NOW_NS))
     if rejected or not items:
         raise NotHeld(rejected[0].message if rejected else "nothing is read from it")
     return items[0].point

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from gateway.core.expression import Compiler
 from gateway.core.expression.compiler import KeyPath
 from gateway.core.recipe.model import GivenSlot, Recipe
-from gateway.core.sending.encode import path_segment
+from gateway.core.sending.build import path_segment
 from gateway.core.text import did_you_mean
 from gateway.core.vendor.provider import Provider
 from gateway.specs.check.roles import check_roles

@@ -5,7 +5,7 @@ from collections.abc import Collection
 
 from gateway.core.expression.compiler import KeyPath
 from gateway.core.http.url import split_url
-from gateway.core.sending.encode import path_segment
+from gateway.core.sending.build import path_segment
 from gateway.core.vendor.provider import CallForm, Declare, Login, Poll, Send
 from gateway.specs.schema.models import CallSpec, DeclareSpec, LoginSpec, OutcomeRuleSpec, SendSpec
 from gateway.specs.schema.outcome import build_outcome

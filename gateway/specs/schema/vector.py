@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from gateway.core.http.received import Message, guess_body_kind
+from gateway.core.http.received import ReceivedRequest, guess_body_kind
 from gateway.core.http.request import Secret
 from gateway.core.http.text import read_raw
 from gateway.core.http.url import split_url
@@ -25,7 +25,7 @@ def build_vector(parts: RecipeParts, index: int) -> Vector | None:
         parts.document.error([*path, key], str(error))
         return None
     request = request if url is None else replace(request, scheme=url.scheme)
-    message = Message(request, guess_body_kind(request))
+    message = ReceivedRequest(request, guess_body_kind(request))
     credential = Credential(Secret(spec.secret), spec.key)
     return Vector(
         spec.vector, spec.source, message, credential, int(spec.now * NS), spec.given, spec.string_to_sign or ""

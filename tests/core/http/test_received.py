@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.http.received import BodyKind, Caps, Message, inflate
+from gateway.core.http.received import BodyKind, Caps, ReceivedRequest, inflate
 from gateway.core.http.request import PublicUrl, Request
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
@@ -15,9 +15,9 @@ def bare_deflate(data: bytes) -> bytes:
     return compressor.compress(data) + compressor.flush()
 
 
-def received(body: bytes = b"", kind: BodyKind = "none", target: str = "/", **headers: str) -> Message:
+def received(body: bytes = b"", kind: BodyKind = "none", target: str = "/", **headers: str) -> ReceivedRequest:
     fields = tuple((name.replace("_", "-"), value) for name, value in headers.items())
-    return Message(Request("POST", target, fields, body), kind)
+    return ReceivedRequest(Request("POST", target, fields, body), kind)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,9 @@ def test_inflated_bytes_are_capped_over_all_members(size: int):
 
 
 def test_two_header_lines_are_two_encodings():
-    message = Message(Request("POST", "/", (("Content-Encoding", "gzip"), ("content-encoding", "gzip"))), "json")
+    message = ReceivedRequest(
+        Request("POST", "/", (("Content-Encoding", "gzip"), ("content-encoding", "gzip"))), "json"
+    )
 
     with pytest.raises(CallerError, match="more than one"):
         _ = message.body
@@ -119,7 +121,7 @@ def test_query_of_too_many_parameters_is_not_parsed(part: str):
 
 
 def test_proxied_message_has_the_same_caps():
-    message = Message(Request("POST", "/", (), b""), "none", Caps(inflated_bytes=7))
+    message = ReceivedRequest(Request("POST", "/", (), b""), "none", Caps(inflated_bytes=7))
 
     assert message.as_sent_to(PublicUrl("https", "h", "")).caps == Caps(inflated_bytes=7)
 
@@ -131,7 +133,7 @@ def test_query_keeps_repeats_blanks_and_order():
 
 
 def test_headers_have_plain_names_and_joined_repeats():
-    message = Message(Request("GET", "/", (("X-TC-Action", "a"), ("x-tc-action", "b"), ("Host", "h"))), "none")
+    message = ReceivedRequest(Request("GET", "/", (("X-TC-Action", "a"), ("x-tc-action", "b"), ("Host", "h"))), "none")
 
     assert message.headers == {"x_tc_action": "a, b", "host": "h"}
 

@@ -8,9 +8,10 @@ from gateway.core.outcome.addresses import without_addresses
 from gateway.core.outcome.combine import combine_outcomes
 from gateway.core.outcome.masking import mask_outcome
 from gateway.core.outcome.outcome import Code, Outcome, Reason, RejectedItem
-from gateway.core.pipeline import ANONYMOUS, AcceptedReport
+from gateway.core.pipeline import ANONYMOUS
 from gateway.core.points.decode import Item
 from gateway.core.points.point import DataPoint
+from gateway.core.points.report import AcceptedReport
 from gateway.core.vendor.route import Route
 from tests.support.specs import stand_in
 

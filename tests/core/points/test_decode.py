@@ -5,8 +5,9 @@ import pytest
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Code, Reason, RejectedItem
 from gateway.core.points.decode import (
+    Item,
     apply_reject_rules,
-    decode,
+    decode_items,
     read_attributes,
     read_point,
     read_stats,
@@ -16,11 +17,16 @@ from gateway.core.points.decode import (
     rejection_of_report,
 )
 from gateway.core.points.point import DataPoint
+from gateway.core.steps import finish
 from gateway.core.vendor.provider import Receive
 from tests.support.specs import provider
 
 NOW = 1_700_000_000_000_000_000
 NAMES: dict[str, Any] = dict.fromkeys(("query", "headers", "given", "request", "recipe", "key"))
+
+
+def decode(form: Receive, names: dict[str, Any], *, now_ns: int) -> tuple[list[Item], list[RejectedItem]]:
+    return finish(decode_items(form, names, now_ns=now_ns))
 
 
 def receive(

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from gateway.core.http.received import BodyKind, Message
+from gateway.core.http.received import BodyKind, ReceivedRequest
 from gateway.core.http.request import Request, Secret
 from gateway.core.http.text import read_raw, write_raw
 from gateway.core.http.unsigned import UnsignedRequest
@@ -68,8 +68,8 @@ class Call:
     now_ns: int = NOW_NS
 
     @property
-    def message(self) -> Message:
-        return Message(self.request, self.body_kind)
+    def message(self) -> ReceivedRequest:
+        return ReceivedRequest(self.request, self.body_kind)
 
     @property
     def slots(self) -> dict[str, str]:

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from gateway.core.http.json import write_json
-from gateway.core.http.received import BodyKind, Message
+from gateway.core.http.received import BodyKind, ReceivedRequest
 from gateway.core.http.request import Headers, Request
 from gateway.core.recipe.evaluate import evaluate
 from gateway.core.recipe.filters import to_text
@@ -33,7 +33,7 @@ def canonical(
     kind: BodyKind = "none",
     signed: str = "host",
 ) -> str:
-    message = Message(Request("POST", target, headers, body), kind)
+    message = ReceivedRequest(Request("POST", target, headers, body), kind)
     made = evaluate(recipe(RECIPE.format(options=options)), message, {"key": "K", "signed": signed}, "s")
     return to_text(made.steps["pairs"])
 

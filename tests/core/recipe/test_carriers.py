@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from gateway.core.http.json import write_json
-from gateway.core.http.received import BodyKind, Message
+from gateway.core.http.received import BodyKind, ReceivedRequest
 from gateway.core.http.request import Request
 from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import CallerError, SpecError
@@ -37,9 +37,9 @@ OWN = (("X-Own-Key", "K1"), ("X-Own-Signature", "ab12"))
 
 def posted(
     *headers: tuple[str, str], target: str = "/", body: Any = None, form: bytes = b"", kind: BodyKind = "json"
-) -> Message:
+) -> ReceivedRequest:
     data = write_json(body) if body is not None else form
-    return Message(Request("POST", target, headers, data), kind)
+    return ReceivedRequest(Request("POST", target, headers, data), kind)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_header_gives_its_slots(value: str):
         pytest.param(posted(*OWN, target="/?Signature=ab12%0A", kind="none"), id="query"),
     ],
 )
-def test_blanks_around_a_signature_are_none_of_it(message: Message):
+def test_blanks_around_a_signature_are_none_of_it(message: ReceivedRequest):
     assert read_slots(carrying('{param: Signature, value: "{signature}"}'), message)["signature"] == "ab12"
 
 
@@ -74,7 +74,7 @@ def test_blanks_around_a_signature_are_none_of_it(message: Message):
         pytest.param("param: Region", posted(*OWN, target="/?Region=sh", kind="none"), id="param of a query"),
     ],
 )
-def test_slot_is_read_where_its_carrier_sits(carrier: str, message: Message):
+def test_slot_is_read_where_its_carrier_sits(carrier: str, message: ReceivedRequest):
     assert read_slots(carrying(f'{{{carrier}, value: "{{region}}"}}'), message)["region"] == "sh"
 
 
@@ -174,7 +174,9 @@ TWICE = carrying('{query: Region, value: "{region}"}', '{header: x-region, value
         pytest.param(IN_JSON, posted(*OWN, form=b"{"), Reason.NOT_PARSED, "the body is not JSON", id="broken JSON"),
     ],
 )
-def test_credentials_that_cannot_be_read_are_refused(recipe_: Recipe, message: Message, reason: Reason, words: str):
+def test_credentials_that_cannot_be_read_are_refused(
+    recipe_: Recipe, message: ReceivedRequest, reason: Reason, words: str
+):
     with pytest.raises(CallerError) as caught:
         read_slots(recipe_, message)
 

@@ -1,6 +1,6 @@
 import pytest
 
-from gateway.core.http.received import Message
+from gateway.core.http.received import ReceivedRequest
 from gateway.core.http.request import Headers, Request, Secret
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
@@ -37,10 +37,10 @@ HEADERS: Headers = (("Host", "h"), ("Date", "today"), ("X-Acme-A", "1"), ("X-Twi
 def signed_text(recipe_: Recipe, listed: str, headers: Headers = HEADERS) -> str:
     """Return the signed text of a request that lists these headers as signed. Raises CallerError."""
     unsigned = Request("GET", "/p", (*headers, ("X-Key", "K"), ("X-Signed", listed)))
-    made = evaluate(recipe_, Message(unsigned, "none"), {"key": "K", "signed": listed}, "s")
+    made = evaluate(recipe_, ReceivedRequest(unsigned, "none"), {"key": "K", "signed": listed}, "s")
     request = Request("GET", "/p", (*unsigned.headers, ("X-Signature", made.signature)))
     check = Verifier(recipe_, make_keyring([Credential(Secret("s"), "K")]), {})
-    verify(Message(request, "none"), [check], now_ns=0, replays=Forgetful())
+    verify(ReceivedRequest(request, "none"), [check], now_ns=0, replays=Forgetful())
     return str(made.string_to_sign)
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.http.received import Message
+from gateway.core.http.received import ReceivedRequest
 from gateway.core.http.request import Headers, Request, Secret
 from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import CallerError
@@ -26,7 +26,7 @@ def refusal(recipe_: Recipe, request: Request, now_s: int = NOW_S) -> tuple[Reas
     """Return why a request is refused, None where it is taken."""
     check = Verifier(recipe_, make_keyring([KEY]), {})
     try:
-        verify(Message(request, "text"), [check], now_ns=now_s * NS, replays=Forgetful())
+        verify(ReceivedRequest(request, "text"), [check], now_ns=now_s * NS, replays=Forgetful())
     except CallerError as error:
         return error.outcome.reason, error.outcome.message
     return None

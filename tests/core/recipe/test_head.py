@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core.http.received import BodyNeeded, Message
+from gateway.core.http.received import BodyNeeded, ReceivedRequest
 from gateway.core.http.request import Secret
 from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import CallerError
@@ -54,7 +54,7 @@ DIGEST = 'digest: {kind: derived, text: "{body|sha256|hex}"}'
 
 def by_head(call: Call, *, known: Credential | None = None) -> Verified:
     check = Verifier(call.recipe, make_keyring([known or call.credential]), call.given)
-    head = Message(replace(call.request, body=b""), call.body_kind, head_only=True)
+    head = ReceivedRequest(replace(call.request, body=b""), call.body_kind, head_only=True)
     return verify(head, [check], now_ns=call.now_ns, replays=Memory())
 
 
@@ -165,7 +165,7 @@ def test_head_decides_where_a_scheme_that_reads_the_body_lacks_its_header():
     call = plain_call("bearer")
     both = [RECIPES["jdcloud3"], call.recipe]
     checks = [Verifier(each, make_keyring([call.credential]), {}) for each in both]
-    head = Message(call.request, call.body_kind, head_only=True)
+    head = ReceivedRequest(call.request, call.body_kind, head_only=True)
 
     assert verify(head, checks, now_ns=NOW_NS, replays=Memory()).recipe == "bearer"
 

@@ -1,6 +1,6 @@
 import pytest
 
-from gateway.core.http.received import BodyKind, Caps, Message
+from gateway.core.http.received import BodyKind, Caps, ReceivedRequest
 from gateway.core.http.request import Request
 from gateway.core.outcome.errors import CallerError
 from gateway.core.recipe.evaluate import evaluate
@@ -21,7 +21,7 @@ steps:
 
 
 def canonical(options: str, query: str = "", form: str = "", kind: BodyKind = "form") -> str:
-    message = Message(Request("POST", f"/?{query}", (), form.encode()), kind)
+    message = ReceivedRequest(Request("POST", f"/?{query}", (), form.encode()), kind)
     return to_text(evaluate(recipe(RECIPE.format(options=options)), message, {"key": "K"}, "s").steps["pairs"])
 
 
@@ -55,7 +55,7 @@ def test_names_are_sorted_after_they_are_encoded():
 
 
 def members(body: bytes, caps: Caps) -> str:
-    message = Message(Request("POST", "/", (), body), "json", caps)
+    message = ReceivedRequest(Request("POST", "/", (), body), "json", caps)
     return to_text(evaluate(recipe(RECIPE.format(options="from: json")), message, {"key": "K"}, "s").steps["pairs"])
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.http.received import Message
+from gateway.core.http.received import ReceivedRequest
 from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.recipe.carriers import read_slots
 from gateway.core.recipe.evaluate import Scope
@@ -107,7 +107,7 @@ def _jdcloud2() -> Iterator[Step]:
 def _links(signed: Signed, secret_key: str) -> Iterator[str]:
     """Yield the digest of each link of the chain of keys: that of a recipe whose chain ends there."""
     recipe = RECIPES["jdcloud2"]
-    message = Message(signed.request, "text")
+    message = ReceivedRequest(signed.request, "text")
     chain = recipe.steps["signing_key"]
     assert isinstance(chain, Chain)
     for end in range(1, len(chain.of) + 1):

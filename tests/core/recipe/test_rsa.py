@@ -4,7 +4,7 @@ from functools import cache
 
 import pytest
 
-from gateway.core.http.received import Message
+from gateway.core.http.received import ReceivedRequest
 from gateway.core.http.request import Request, Secret
 from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import CallerError, SpecError
@@ -64,7 +64,7 @@ def signed(pem: str, method: str = "POST", text: str = ACME) -> Request:
 def refusal(request: Request, pem: str, text: str = ACME, key: str = "K") -> Reason | None:
     check = Verifier(recipe(text), make_keyring([Credential(Secret(pem), key)]), {})
     try:
-        verify(Message(request, "none"), [check], now_ns=0, replays=Forgetful())
+        verify(ReceivedRequest(request, "none"), [check], now_ns=0, replays=Forgetful())
     except CallerError as error:
         return error.outcome.reason
     return None

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.http.received import Message
+from gateway.core.http.received import ReceivedRequest
 from gateway.core.http.request import Secret
 from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import SpecError
@@ -51,7 +51,7 @@ def signed(text: str = ACME, *, draft: UnsignedRequest | None = None, **given: s
 
 def verified(result: Signed, recipe_: Recipe, credential: Credential, draft: UnsignedRequest) -> Verified:
     checks = [Verifier(recipe_, make_keyring([credential]), {})]
-    return verify(Message(result.request, draft.body_kind), checks, now_ns=NOW, replays=NothingSeen())
+    return verify(ReceivedRequest(result.request, draft.body_kind), checks, now_ns=NOW, replays=NothingSeen())
 
 
 def test_signature_is_what_hmac_makes_of_the_steps():
@@ -162,11 +162,14 @@ def test_call_without_a_recipe_goes_as_it_is():
     target = stand_in("{provider: acme, send: {item: metric, request: {method: GET, path: /}}}").target
     draft = UnsignedRequest("GET", "http", "h", "/")
 
-    assert sign_call(target, draft, FRESH) == Signed.unsigned(draft)
+    assert sign_call(target, target.recipe, draft, FRESH) == Signed.unsigned(draft)
 
 
 def test_call_is_signed_with_the_credential_and_the_given_of_its_route():
     target = stand_in("{provider: acme, send: {item: metric, request: {method: GET, path: /}}}").target
     target = replace(target, recipe=recipe(ACME), credential=Credential(Secret("s"), "K"), given={"region": 7})
 
-    assert sign_call(target, UnsignedRequest("GET", "http", "h", "/"), FRESH).request.header("x-key") == "K/7"
+    assert (
+        sign_call(target, target.recipe, UnsignedRequest("GET", "http", "h", "/"), FRESH).request.header("x-key")
+        == "K/7"
+    )

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.http.received import Message
+from gateway.core.http.received import ReceivedRequest
 from gateway.core.http.request import Request
 from gateway.core.recipe.evaluate import evaluate
 from gateway.core.recipe.model import Recipe
@@ -50,8 +50,10 @@ def cause(
 ) -> str:
     """Return the cause that is found for a request whose client signed another one."""
     slots: Mapping[str, str] = {"key": "K", "time": time}
-    made = evaluate(recipe_, Message(signed, "text"), slots, "s").signature
-    return cause_of_refusal(recipe_, Message(received, "text"), {**slots, "signature": made}, secrets, now_ns=NOW)
+    made = evaluate(recipe_, ReceivedRequest(signed, "text"), slots, "s").signature
+    return cause_of_refusal(
+        recipe_, ReceivedRequest(received, "text"), {**slots, "signature": made}, secrets, now_ns=NOW
+    )
 
 
 @pytest.mark.parametrize(
@@ -134,7 +136,7 @@ def test_recipe_without_a_signature_has_no_cause():
         'recipe: acme\nslots: {token: {kind: secret}}\ncarry: [{header: authorization, value: "Bearer {token}"}]'
     )
 
-    assert cause_of_refusal(lone, Message(at(), "text"), {"token": "t"}, ["s"], now_ns=NOW) == UNKNOWN_CAUSE
+    assert cause_of_refusal(lone, ReceivedRequest(at(), "text"), {"token": "t"}, ["s"], now_ns=NOW) == UNKNOWN_CAUSE
 
 
 def test_right_signature_at_the_right_time_was_refused_for_something_else():
@@ -197,10 +199,10 @@ carry:
 )
 def test_body_that_was_changed_under_its_old_digest_is_named(digested: bytes, sentence: str):
     slots = {"key": "K", "digest": hashlib.sha256(digested).hexdigest()}
-    made = evaluate(DIGESTED, Message(at(body=b"b"), "text"), slots, "s").signature
+    made = evaluate(DIGESTED, ReceivedRequest(at(body=b"b"), "text"), slots, "s").signature
 
     found = cause_of_refusal(
-        DIGESTED, Message(at(body=b"changed"), "text"), {**slots, "signature": made}, ["s"], now_ns=NOW
+        DIGESTED, ReceivedRequest(at(body=b"changed"), "text"), {**slots, "signature": made}, ["s"], now_ns=NOW
     )
 
     assert found == sentence

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.http.received import Message
+from gateway.core.http.received import ReceivedRequest
 from gateway.core.http.request import Request, Secret
 from gateway.core.recipe.keyring import Credential
 from gateway.proof.vectors import Vector, run_vector
@@ -29,7 +29,7 @@ SIGNATURE = hmac.new(b"s", TEXT.encode(), "sha256").hexdigest()
 VECTOR = Vector(
     name="one",
     source="by hand",
-    message=Message(
+    message=ReceivedRequest(
         Request(
             "POST",
             "/p?q=1",
@@ -71,7 +71,7 @@ def test_vector_passes_that_is_accepted_and_signed_again(text: str):
             replace(VECTOR, string_to_sign="other"), [f"the string to sign is {TEXT!r}"], id="another string to sign"
         ),
         pytest.param(
-            replace(VECTOR, message=Message(Request("POST", "/p"), "none")),
+            replace(VECTOR, message=ReceivedRequest(Request("POST", "/p"), "none")),
             ["MISSING_CREDENTIALS: the header X-Key is missing"],
             id="no signature",
         ),
@@ -91,7 +91,7 @@ accept: [{path: /old}]
 
 def test_signature_that_is_accepted_and_not_made_again_is_named():
     old, new = (hmac.new(b"s", path, "sha256").hexdigest() for path in (b"/old", b"/p"))
-    message = Message(Request("POST", "/p", (("X-Key", "K"), ("X-Signature", old))), "none")
+    message = ReceivedRequest(Request("POST", "/p", (("X-Key", "K"), ("X-Signature", old))), "none")
 
     wrong = run_vector(OLD, replace(VECTOR, message=message, string_to_sign=""))
 
@@ -99,7 +99,7 @@ def test_signature_that_is_accepted_and_not_made_again_is_named():
 
 
 def test_lone_secret_has_nothing_to_sign_again():
-    message = Message(Request("POST", "/p", (("Authorization", "s"),)), "none")
+    message = ReceivedRequest(Request("POST", "/p", (("Authorization", "s"),)), "none")
     vector = replace(VECTOR, message=message, credential=Credential(Secret("s")), string_to_sign="")
 
     assert run_vector(recipe(SESSION), vector) == []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core.http.received import Message, guess_body_kind
+from gateway.core.http.received import ReceivedRequest, guess_body_kind
 from gateway.core.http.request import Request
 from gateway.core.http.text import read_raw
 from gateway.core.outcome.errors import CallerError
@@ -40,7 +40,7 @@ class Known:
         return read_slots(self.recipe, self.vector.message)
 
     def is_accepted(self, request: Request) -> bool:
-        message = Message(request, self.vector.message.body_kind)
+        message = ReceivedRequest(request, self.vector.message.body_kind)
         try:
             accept_vector(self.recipe, replace(self.vector, message=message))
         except CallerError:
@@ -51,7 +51,7 @@ class Known:
 def _known(
     name: str, recipe: Recipe, request: Request, credential: Credential, now: int, text: str = "", **given: str
 ) -> Known:
-    message = Message(request, guess_body_kind(request))
+    message = ReceivedRequest(request, guess_body_kind(request))
     return Known(recipe, Vector(name, "", message, credential, now * NS, given, text))
 
 

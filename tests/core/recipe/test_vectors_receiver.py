@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlencode
 
 import pytest
 
-from gateway.core.http.received import Message
+from gateway.core.http.received import ReceivedRequest
 from gateway.core.http.request import Request, Secret
 from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import CallerError
@@ -35,8 +35,8 @@ class NothingSeen:
         return True
 
 
-def message_of(request: Request) -> Message:
-    return Message(request, "json" if request.body else "none")
+def message_of(request: Request) -> ReceivedRequest:
+    return ReceivedRequest(request, "json" if request.body else "none")
 
 
 def credential_of(case: dict[str, Any]) -> Credential:

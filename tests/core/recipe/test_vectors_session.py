@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.http.received import Message
+from gateway.core.http.received import ReceivedRequest
 from gateway.core.http.request import Request, Secret
 from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import CallerError
@@ -31,7 +31,7 @@ class NothingSeen:
 def refusal(request: Request, session: str = SESSION) -> Reason | None:
     checks = [Verifier(RECIPE, make_keyring([Credential(Secret(session))]), {})]
     try:
-        verify(Message(request, "json"), checks, now_ns=NOW_NS, replays=NothingSeen())
+        verify(ReceivedRequest(request, "json"), checks, now_ns=NOW_NS, replays=NothingSeen())
     except CallerError as error:
         return error.outcome.reason
     return None

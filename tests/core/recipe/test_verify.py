@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.http.received import Message
+from gateway.core.http.received import ReceivedRequest
 from gateway.core.http.request import Request, Secret
 from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import CallerError
@@ -71,7 +71,7 @@ def signed(
 
 
 def signature_of(request: Request) -> str:
-    return read_slots(ACME, Message(request, "json"))["signature"]
+    return read_slots(ACME, ReceivedRequest(request, "json"))["signature"]
 
 
 def check(recipe_: Recipe = ACME, *credentials: tuple[str | None, str], pins: dict[str, str] | None = None) -> Verifier:
@@ -80,7 +80,7 @@ def check(recipe_: Recipe = ACME, *credentials: tuple[str | None, str], pins: di
 
 
 def verified(request: Request, *checks: Verifier, now_ns: int = NOW, memory: Memory | None = None) -> Verified:
-    return verify(Message(request, "json"), checks or (check(),), now_ns=now_ns, replays=memory or Memory())
+    return verify(ReceivedRequest(request, "json"), checks or (check(),), now_ns=now_ns, replays=memory or Memory())
 
 
 def refusal(request: Request, *checks: Verifier, now_ns: int = NOW, memory: Memory | None = None) -> CallerError:
@@ -341,7 +341,7 @@ def test_of_several_refusals_the_one_that_got_furthest_is_told(request_: Request
 
 def test_without_a_recipe_nothing_is_verified():
     with pytest.raises(CallerError, match="no recipe accepts this call"):
-        verify(Message(signed(), "json"), (), now_ns=NOW, replays=Memory())
+        verify(ReceivedRequest(signed(), "json"), (), now_ns=NOW, replays=Memory())
 
 
 TOKEN = recipe("""
@@ -363,7 +363,7 @@ carry:
 def test_what_a_route_pins_has_to_be_there_although_it_is_optional(
     token: tuple[tuple[str, str], ...], reason: Reason | None
 ):
-    message = Message(Request("POST", "/", (("X-Secret", "s"), *token)), "none")
+    message = ReceivedRequest(Request("POST", "/", (("X-Secret", "s"), *token)), "none")
     pinned = Verifier(TOKEN, make_keyring([Credential(Secret("s"))]), {"token": "a"})
 
     try:

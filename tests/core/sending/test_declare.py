@@ -5,10 +5,10 @@ import pytest
 
 from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import CallerError, SpecError
+from gateway.core.pipeline import plan_calls, plan_declarations
 from gateway.core.points.decode import Item
 from gateway.core.points.point import DataPoint
-from gateway.core.sending.declare import calls_with_declarations, declaration_keys, declaring_calls
-from gateway.core.sending.encode import encode_calls
+from gateway.core.sending.declare import declaration_keys, declaring_calls
 from gateway.core.sending.split import EncodeContext
 from gateway.core.vendor.route import Target
 from tests.support.specs import stand_in
@@ -119,10 +119,10 @@ def test_what_an_author_got_wrong_is_an_error_of_the_spec(wrong: dict[str, str])
 def test_upstream_that_was_told_nothing_is_told_of_each_combination_before_the_first_call_that_needs_it():
     to = target(limits="{points: 1}")
     encoder = EncodeContext(NOW, lambda: "id", size_of)
-    calls = encode_calls(to, points("cpu", "cpu", "mem"), encoder).calls
+    calls = plan_calls(to, points("cpu", "cpu", "mem"), encoder).calls
 
     before = [
-        [each.request.body["all"] for each in declaring] for _, declaring in calls_with_declarations(to, calls, encoder)
+        [each.request.body["all"] for each in declaring] for _, declaring in plan_declarations(to, calls, encoder)
     ]
 
     assert before == [[["cpu"]], [], [["mem"]]]

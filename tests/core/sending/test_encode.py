@@ -8,9 +8,10 @@ from gateway.core.http.request import Request
 from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import SpecError
 from gateway.core.outcome.outcome import Reason
+from gateway.core.pipeline import plan_calls
 from gateway.core.points.decode import Item
 from gateway.core.points.point import DataPoint
-from gateway.core.sending.encode import Encoded, encode_calls
+from gateway.core.sending.encode import Encoded
 from gateway.core.sending.split import EncodeContext
 from tests.support.specs import stand_in
 
@@ -28,7 +29,7 @@ def encoded(send: str, *points: DataPoint, limits: str = "{}", given: Any = None
     target = replace(target, base_path=base_path, given=given or target.given)
     items = [Item(index, None, each) for index, each in enumerate(points)]
     ids = count(1)
-    return encode_calls(
+    return plan_calls(
         target, items, EncodeContext(NOW, lambda: f"id{next(ids)}", lambda draft: len(draft.render().body))
     )
 

@@ -5,15 +5,15 @@ from ipaddress import ip_network
 
 import pytest
 
-from gateway.core.http.received import Caps, Message
+from gateway.core.http.received import Caps, ReceivedRequest
 from gateway.core.http.request import Request, Secret
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
-from gateway.core.pipeline import identify_caller
+from gateway.core.pipeline import answer_local_call, identify_caller
 from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.session_tokens import make_accounts
 from gateway.core.recipe.verify import Verifier
-from gateway.core.vendor.local_calls import RequestContext, answer_local_call
+from gateway.core.vendor.local_calls import RequestContext
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import make_snapshot
 from tests.support.specs import recipe, stand_in
@@ -94,7 +94,7 @@ def answered(
     request = Request(method, path, headers)
     match = make_snapshot([route]).match(request)
     assert match is not None and match.form is not None and match.form.local_call is not None
-    message = Message(request, match.form.body)
+    message = ReceivedRequest(request, match.form.body)
     moment = RequestContext(now_ns, bytes(16), "an-id")
     response = answer_local_call(match, match.form.local_call, message, moment, memory or Memory(), peer=peer)
     return response.status, response.body.decode()
@@ -111,7 +111,7 @@ def logged_in(route: Route = ROUTE) -> str:
 
 def who_reports(token: str, memory: Memory, *, now_ns: int = NOW) -> str | None:
     """Return the account that a session reports as. Raises CallerError."""
-    message = Message(Request("POST", "/report", (("Authorization", token),)), "none")
+    message = ReceivedRequest(Request("POST", "/report", (("Authorization", token),)), "none")
     checks = ROUTE.source.checks
     return identify_caller(ROUTE.source, checks, message, now_ns=now_ns, replays=memory, peer=None).key
 
@@ -159,7 +159,7 @@ def test_session_of_nobody_is_not_issued(accounts: tuple[Credential, ...]):
 
     assert (caught.value.outcome.reason, caught.value.outcome.message) == (
         Reason.NOT_ALLOWED,
-        "nobody can log in here",
+        "this account cannot log in here",
     )
 
 

@@ -4,12 +4,13 @@ from typing import Any
 import pytest
 
 from gateway.core.http.json import write_json
-from gateway.core.http.received import Message
+from gateway.core.http.received import ReceivedRequest
 from gateway.core.http.request import Headers, Request
 from gateway.core.outcome.errors import CallerError, SpecError
 from gateway.core.outcome.outcome import Code, Reason
+from gateway.core.pipeline import receive_relayed
 from gateway.core.recipe.verify import Forgetful
-from gateway.core.vendor.relay import RelayedRequest, outcome_of_relayed, passed_headers, receive_relayed
+from gateway.core.vendor.relay import RelayedRequest, outcome_of_relayed, passed_headers
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import make_snapshot
 from tests.support.specs import stand_in
@@ -40,7 +41,7 @@ def relayed(body: Any, *headers: tuple[str, str], target: str = "/old/cellar", r
     request = Request("POST", target, headers or (KNOWN,), write_json(body))
     match = make_snapshot([route]).match(request)
     assert match is not None
-    return receive_relayed(match, Message(request, "json"), now_ns=NOW, call_id="c0", replays=Forgetful())
+    return receive_relayed(match, ReceivedRequest(request, "json"), now_ns=NOW, call_id="c0", replays=Forgetful())
 
 
 def with_given(**given: str) -> Route:

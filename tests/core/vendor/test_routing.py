@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.http.received import Message
+from gateway.core.http.received import ReceivedRequest
 from gateway.core.http.request import Headers, Request, Secret
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
@@ -214,7 +214,7 @@ def test_routes_of_one_call_are_told_apart_by_key(key: str | None, route: str):
     match = make_snapshot(routes).match(request)
 
     assert match is not None
-    assert choose_by_key_id(match, Message(request, "json")).route.name == route
+    assert choose_by_key_id(match, ReceivedRequest(request, "json")).route.name == route
 
 
 def test_key_of_no_route_stays_with_the_first():
@@ -224,7 +224,7 @@ def test_key_of_no_route_stays_with_the_first():
     match = make_snapshot(routes).match(request)
 
     assert match is not None
-    assert choose_by_key_id(match, Message(request, "json")).route.name == "one"
+    assert choose_by_key_id(match, ReceivedRequest(request, "json")).route.name == "one"
 
 
 def test_route_is_told_by_the_key_that_is_verified_and_by_no_other_claim():
@@ -239,7 +239,7 @@ carry: [{header: x-other, value: "{id}:{password}"}]
     match = make_snapshot(routes).match(request)
 
     assert match is not None
-    assert choose_by_key_id(match, Message(request, "json")).route.name == "two"
+    assert choose_by_key_id(match, ReceivedRequest(request, "json")).route.name == "two"
 
 
 def test_route_below_a_prefix_has_its_calls_there():

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.http.received import Message
+from gateway.core.http.received import ReceivedRequest
 from gateway.core.http.request import PublicUrl, Request, Secret
 from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import CallerError
@@ -68,7 +68,7 @@ def refusal(request: Request, on: Route) -> Reason | None:
         identify_caller(
             on.source,
             on.source.checks,
-            Message(request, "json"),
+            ReceivedRequest(request, "json"),
             now_ns=NOW_S * NS,
             replays=Forgetful(),
             peer=None,

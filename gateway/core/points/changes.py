@@ -1,0 +1,73 @@
+"""Apply a route to data points: the source's rules, the route's own changes, then the target's rules."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from gateway.core.expression import EvaluationError
+from gateway.core.outcome.outcome import Reason, RejectedItem
+from gateway.core.points.decode import FIELD_READERS, Item
+from gateway.core.points.point import DataPoint
+from gateway.core.points.rules import Dropped, Violation, apply_rules
+from gateway.core.points.statistics import spread_statistics
+from gateway.core.steps import Steps
+from gateway.core.vendor.route import PointChanges, Route, Target
+
+
+def change_items(
+    route: Route, target: Target, items: Iterable[Item], now_ns: int
+) -> Steps[tuple[list[Item], list[RejectedItem], int]]:
+    """Return the items for a target, the rejected items, and the number of dropped items. One step per item.
+
+    An item becomes several data points if the target cannot hold its statistics together.
+    """
+    kept: list[Item] = []
+    rejected: list[RejectedItem] = []
+    dropped = 0
+    for item in items:
+        yield False
+        try:
+            points = list(_points_for(route, target, item.point, now_ns))
+        except Violation as error:
+            rejected.append(RejectedItem(item.index, error.reason, error.message, item.item))
+        else:
+            kept += [replace(item, point=point) for point in points]
+            dropped += not points
+    return kept, rejected, dropped
+
+
+def _points_for(route: Route, target: Target, point: DataPoint, now_ns: int) -> Iterator[DataPoint]:
+    """Yield the data points for the target. Raises Violation."""
+    try:
+        changed = change_point(route.points, apply_rules(route.source.rules, point, now_ns=now_ns))
+    except Dropped:
+        return
+    for part in spread_statistics(changed, route.points.stats, target.holds_stats) if changed else ():
+        try:
+            with suppress(Dropped):
+                yield apply_rules(target.rules, part, now_ns=now_ns)
+        except Violation as error:
+            # The reporter's vendor allows this value; the target's vendor does not.
+            reason = error.reason if error.reason is Reason.TOO_OLD else Reason.CANNOT_HOLD
+            raise Violation(reason, f"the target cannot hold it: {error.message}") from error
+
+
+def change_point(changes: PointChanges, point: DataPoint) -> DataPoint | None:
+    """Apply `keep` and `set`. Returns None for a point that `keep` drops. Raises Violation."""
+    try:
+        names = point.as_mapping()
+        if changes.keep is not None and not changes.keep(names):
+            return None
+        new: Mapping[str, Any] = {
+            name: FIELD_READERS[name](value) if (value := expression(names)) is not None else None
+            for name, expression in changes.set
+        }
+    except (EvaluationError, ValueError) as error:
+        raise Violation(Reason.BAD_FIELD, str(error)) from error
+    changed = replace(point, **new)
+    has_value = changed.value is not None or bool(changed.stats)
+    for name, present in (("metric", changed.metric), ("time_ns", changed.time_ns is not None), ("value", has_value)):
+        if not present:
+            raise Violation(Reason.MISSING_FIELD, f"{name} is missing")
+    return changed
