@@ -15,7 +15,7 @@ from gateway.core.http.text import write_raw
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import make_snapshot
 from gateway.delivery.transport import fresh
-from gateway.proof.cases.resign import make_anew
+from gateway.proof.cases.resign import refresh_sample
 from gateway.proof.cases.run import case_request
 from gateway.specs.load import Trial, load
 from tests.support.caller import exchange
@@ -101,7 +101,7 @@ async def everything_shown(route: Route, trial: Trial, data: Path) -> str:
         await gateway.start()
         try:
             sample = case_request(trial.case, trial.route)
-            again = make_anew(sample, route, then_ns=trial.case.now_ns, fresh=fresh(), address=gateway.address)
+            again = refresh_sample(sample, route, then_ns=trial.case.now_ns, fresh=fresh(), address=gateway.address)
             replies = [await exchange(gateway.address, write_raw(again.request))]
             if route.is_queued:
                 await until_it_failed(gateway)

@@ -12,7 +12,7 @@ from gateway.core.outcome.reply import build_reply, plain_reply
 from gateway.core.vendor.provider import Replies
 from gateway.core.vendor.route import Target
 from gateway.proof.cases.run import run_case
-from gateway.proof.loss.capabilities import hold
+from gateway.proof.loss.capabilities import probe_capabilities
 from gateway.proof.loss.probe import own_targets
 from gateway.specs.load import Trial, load
 from gateway.specs.yaml.diagnostic import Severity
@@ -60,7 +60,7 @@ def test_nothing_is_said_but_of_unset_variables():
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: f"{target.provider.name} {target.form.name}")
 def test_provider_reads_itself_what_it_sends(target: Target):
-    assert hold(target)
+    assert probe_capabilities(target)
 
 
 def test_every_function_is_used_by_a_shipped_spec():

@@ -25,7 +25,7 @@ from gateway.core.outcome.errors import GatewayError
 from gateway.core.outcome.outcome import Code
 from gateway.core.pipeline import receive_report
 from gateway.core.recipe.model import Recipe, TimeSlot
-from gateway.core.recipe.verify import Forgetful
+from gateway.core.recipe.verify import NoReplayCheck
 from gateway.core.text import did_you_mean
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import make_snapshot
@@ -33,7 +33,7 @@ from gateway.delivery.transport import fresh
 from gateway.logs import forwarding
 from gateway.proof.cases.differences import differences
 from gateway.proof.cases.parts import Mismatch
-from gateway.proof.cases.resign import Anew, make_anew
+from gateway.proof.cases.resign import RefreshedSample, refresh_sample
 from gateway.proof.cases.run import case_request
 from gateway.reload import Origin
 from gateway.specs.load import Specs, Trial, load
@@ -200,9 +200,9 @@ def _gateway(trial: Trial, routes: Path, port: int, stand_in: str, data: Path) -
     return Gateway(make_snapshot(list(specs.routes.values())), settings, origin=origin)
 
 
-def _again(trial: Trial, sample: Request, address: str) -> Anew:
+def _again(trial: Trial, sample: Request, address: str) -> RefreshedSample:
     try:
-        return make_anew(sample, trial.route, then_ns=trial.case.now_ns, fresh=fresh(), address=address)
+        return refresh_sample(sample, trial.route, then_ns=trial.case.now_ns, fresh=fresh(), address=address)
     except GatewayError as error:
         fail(error.outcome.message)
 
@@ -238,7 +238,7 @@ def _expected(trial: Trial, sample: Request) -> list[dict[str, Any]]:
     match = make_snapshot([trial.route]).match(sample)
     try:
         items = (
-            receive_report(match, match.read(sample), now_ns=trial.case.now_ns, replays=Forgetful()).items
+            receive_report(match, match.read(sample), now_ns=trial.case.now_ns, replays=NoReplayCheck()).items
             if match
             else ()
         )
@@ -259,7 +259,7 @@ async def _received(points: asyncio.Queue[Any], number: int, *, within_s: float)
     return received
 
 
-async def _show_all(again: Anew, address: str, output: _Output) -> int:
+async def _show_all(again: RefreshedSample, address: str, output: _Output) -> int:
     """Print what happens until the process is interrupted."""
     line(f"In another terminal{_in_time(again.recipe)}:\n")
     line(curl(again.request, address), "bold")

@@ -22,8 +22,8 @@ from gateway.core.outcome.masking import mask_outcome
 from gateway.core.outcome.outcome import Code, Outcome
 from gateway.core.outcome.reply import build_reply
 from gateway.core.pipeline import receive_relayed, reply_names
-from gateway.core.recipe.sign import Fresh, Signed
-from gateway.core.recipe.verify import Forgetful
+from gateway.core.recipe.sign import Signed, SigningContext
+from gateway.core.recipe.verify import NoReplayCheck
 from gateway.core.sending.sign import sign_call
 from gateway.core.vendor.relay import RelayedRequest, outcome_of_relayed
 from gateway.core.vendor.route import Route
@@ -59,9 +59,12 @@ class RelayTrial:
 
     def _stages(self, match: RouteMatch, message: ReceivedRequest, send: bool) -> None:
         match.expect_call(self.request.method)
-        self.relayed = receive_relayed(match, message, now_ns=self.now_ns, call_id=uuid4().hex, replays=Forgetful())
+        self.relayed = receive_relayed(match, message, now_ns=self.now_ns, call_id=uuid4().hex, replays=NoReplayCheck())
         self.signed = sign_call(
-            self.route.target, self.route.target.recipe, self.relayed.request, Fresh(self.now_ns, os.urandom(16))
+            self.route.target,
+            self.route.target.recipe,
+            self.relayed.request,
+            SigningContext(self.now_ns, os.urandom(16)),
         )
         if send:
             asyncio.run(self._exchange(self.signed.request))

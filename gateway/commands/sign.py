@@ -28,7 +28,7 @@ from gateway.core.http.received import ReceivedRequest, guess_body_kind
 from gateway.core.http.text import write_raw
 from gateway.core.outcome.errors import GatewayError
 from gateway.core.recipe.model import GivenSlot, NonceSlot, Recipe
-from gateway.core.recipe.sign import Fresh, sign, to_draft
+from gateway.core.recipe.sign import SigningContext, sign, to_draft
 
 
 def sign_(
@@ -57,7 +57,7 @@ def sign_(
     serving([chosen], credential, recipe)
     check_given(stated, [chosen])
     _check_needs(chosen, stated)
-    fresh = Fresh(read_clock(at), os.urandom(16), _pinned(chosen, nonce))
+    fresh = SigningContext(read_clock(at), os.urandom(16), _pinned(chosen, nonce))
     unsigned = read_request(request)
     try:
         draft = to_draft(ReceivedRequest(unsigned, guess_body_kind(unsigned)), chosen)
@@ -66,8 +66,8 @@ def sign_(
         fail(error.outcome.message)
     raw = write_raw(signed.request)
     if json:
-        signature = signed.evaluation.signature or None
-        signed_text = string_to_sign(chosen, signed.evaluation) or None
+        signature = signed.signature or None
+        signed_text = string_to_sign(signed.evaluation) or None
         text = raw.decode("utf-8", "surrogateescape")
         print_json({"request": text, "string_to_sign": signed_text, "signature": signature})
     else:

@@ -42,8 +42,8 @@ from gateway.core.outcome.outcome import Code, Outcome
 from gateway.core.outcome.reply import build_reply
 from gateway.core.pipeline import plan_calls, plan_declarations, receive_report, reply_names
 from gateway.core.points.report import AcceptedReport
-from gateway.core.recipe.sign import Fresh, Signed
-from gateway.core.recipe.verify import Forgetful
+from gateway.core.recipe.sign import Signed, SigningContext
+from gateway.core.recipe.verify import NoReplayCheck
 from gateway.core.sending.sign import sign_call
 from gateway.core.sending.split import EncodeContext
 from gateway.core.vendor.route import Route
@@ -156,7 +156,7 @@ class _Trial:
 
     def _accept(self, match: RouteMatch, message: ReceivedRequest) -> AcceptedReport:
         match.expect_call(self.request.method)
-        return receive_report(match, message, now_ns=self.now_ns, replays=Forgetful())
+        return receive_report(match, message, now_ns=self.now_ns, replays=NoReplayCheck())
 
     async def _send(self, accepted: AcceptedReport, request_id: str) -> Outcome:
         client = Client()
@@ -178,7 +178,9 @@ class _Trial:
         return combine_outcomes(accepted, [], encoded.rejected)
 
     def _signed(self, draft: UnsignedRequest) -> Signed:
-        return sign_call(self.route.target, self.route.target.recipe, draft, Fresh(self.now_ns, os.urandom(16)))
+        return sign_call(
+            self.route.target, self.route.target.recipe, draft, SigningContext(self.now_ns, os.urandom(16))
+        )
 
     def show(self, send: bool) -> None:
         if self.accepted is not None:

@@ -74,7 +74,7 @@ class Sessions:
         signed = sign_call(target, login.sign, request, fresh())
         observer = self._transport.observer
         if observer is not None:
-            observer.on_secret(Secret(signed.evaluation.signature))  # may be a hash of the password
+            observer.on_secret(Secret(signed.signature))  # may be a hash of the password
         answer = await self._transport.send("login", target, signed, deadline)
         token = login_token(login, answer)
         if token is None:

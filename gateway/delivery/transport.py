@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 from uuid import uuid4
 
 from gateway.core.http.request import Response, Secret
-from gateway.core.recipe.sign import Fresh, Signed
+from gateway.core.recipe.sign import Signed, SigningContext
 from gateway.core.sending.sign import sign_call
 from gateway.core.sending.split import EncodeContext
 from gateway.core.vendor.route import Target
@@ -52,6 +52,6 @@ def encode_context(target: Target) -> EncodeContext:
     )
 
 
-def fresh() -> Fresh:
+def fresh() -> SigningContext:
     """Return the time and the random bytes of one signature."""
-    return Fresh(time.time_ns(), os.urandom(16))
+    return SigningContext(time.time_ns(), os.urandom(16))

@@ -11,7 +11,7 @@ from gateway.core.http.request import Request
 from gateway.core.outcome.errors import GatewayError
 from gateway.core.recipe.model import Recipe, TimeSlot
 from gateway.core.recipe.times import read_times
-from gateway.core.recipe.verify import matches_signature, wrong_claim
+from gateway.core.recipe.verify import derived_mismatch, matches_signature
 
 UNKNOWN_CAUSE = "the secret or the signed text differs"
 _HOURS = [*range(-12, 15)]
@@ -36,7 +36,7 @@ def cause_of_refusal(
 
 def _wrong_claim(recipe: Recipe, message: ReceivedRequest, slots: Mapping[str, str]) -> str | None:
     try:
-        wrong = wrong_claim(recipe, message, slots)
+        wrong = derived_mismatch(recipe, message, slots)
     except GatewayError:
         return None
     return f"{wrong}: the body was changed after it was signed" if wrong and "the body" in wrong else wrong

@@ -100,7 +100,7 @@ async def test_the_curl_line_works_and_each_exchange_is_printed() -> None:
     assert (reply, refusal["error"]["code"]) == ({}, "ID.1001")
     assert printed[0].startswith("gateway   OK  ")
     assert json.loads(printed[1].removeprefix("stand-in  "))["metric"] == "UserDefinedName"
-    assert refused.startswith("gateway   UNAUTHENTICATED UNKNOWN_KEY what was presented is not known or has ended  ")
+    assert refused.startswith("gateway   UNAUTHENTICATED UNKNOWN_KEY the secret or session is unknown or has expired  ")
 
 
 async def test_a_data_point_longer_than_a_pipe_is_printed_whole() -> None:

@@ -120,7 +120,7 @@ def test_a_pinned_value_refuses_another() -> None:
     ended = explain(raw(POST), POST, "--given", "region=bj")
 
     assert ended.code == 1
-    assert "region 'sh' is not taken here" in ended.output
+    assert "this route does not accept the region 'sh'" in ended.output
 
 
 @pytest.mark.parametrize("name", ["Nonce", "SecretId", "Signature"])

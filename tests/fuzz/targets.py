@@ -18,7 +18,7 @@ from gateway.core.outcome.classify import classify
 from gateway.core.outcome.errors import GatewayError
 from gateway.core.pipeline import receive_report
 from gateway.core.recipe.model import Recipe
-from gateway.core.recipe.verify import Forgetful
+from gateway.core.recipe.verify import NoReplayCheck
 from gateway.core.vendor.routing import make_snapshot
 from gateway.proof.cases.run import Mismatch, case_request
 from gateway.proof.vectors import Vector, accept_vector
@@ -163,7 +163,7 @@ def body(data: bytes) -> None:
     if match is None or match.form is None or match.form.local_call is not None or route.is_relay:
         return
     try:
-        receive_report(match, match.read(request), now_ns=trial.case.now_ns, replays=Forgetful())
+        receive_report(match, match.read(request), now_ns=trial.case.now_ns, replays=NoReplayCheck())
     except GatewayError as error:
         assert error.outcome.message
 

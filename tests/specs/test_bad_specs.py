@@ -24,7 +24,7 @@ SOURCES = [
     *sorted(path for path in (GATEWAY / "specs/check").glob("*.py") if path.stem != "__init__"),
     *(GATEWAY / "specs" / f"{name}.py" for name in ("yaml/document", "files", "load", "environment", "tls")),
     *(GATEWAY / "core/http" / name for name in ("text.py", "url.py")),
-    *(GATEWAY / "core/recipe" / name for name in ("carriers.py", "forms.py", "template.py")),
+    *(GATEWAY / "core/recipe" / name for name in ("carriers.py", "syntax.py")),
     *(GATEWAY / "core/expression" / name for name in ("lint.py", "compiler.py")),
 ]
 SPOKEN_BY = {
@@ -48,7 +48,7 @@ ELSEWHERE = {
     "… signs with RSA, and the package for that is not installed": "test_load.py",
     "pip install 'metric-gateway[rsa]'": "test_load.py",
     "the expression is nested too deeply": "test_expression.py",
-    "a carrier holds slots, and … is none": "nowhere: names that are no slots are found before",
+    "a carrier takes only slots, and … is not a slot": "nowhere: names that are no slots are found before",
 }
 
 

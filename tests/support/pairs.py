@@ -33,7 +33,7 @@ from gateway.core.vendor.provider import Provider
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import make_snapshot
 from gateway.delivery.transport import Purpose
-from gateway.proof.loss.capabilities import Holding, hold
+from gateway.proof.loss.capabilities import Capabilities, probe_capabilities
 from gateway.proof.loss.loss import Stated, find_loss, route_loss, stated_by
 from gateway.proof.loss.probe import NAME, NOW_NS, PROBE, UNITS, NotHeld, own_targets, round_trip
 from gateway.specs.load import load
@@ -82,7 +82,7 @@ class Way:
 
     route: Route
     lost: frozenset[str]
-    held: Holding
+    held: Capabilities
     stated: Stated
 
     @property
@@ -102,7 +102,7 @@ def way(source: str, target: str) -> Way:
     assert [str(found) for found in specs.diagnostics] == []
     route = specs.routes["pair"]
     lost = frozenset(each.field for each in route_loss(route).lost)
-    return Way(route, lost, hold(route.target), stated)
+    return Way(route, lost, probe_capabilities(route.target), stated)
 
 
 def _document(source: Provider, target: Provider, stated: Stated) -> dict[str, Any]:

@@ -228,7 +228,7 @@ async def test_two_authorization_headers_are_refused(gateway: Running, second: s
 async def test_an_unknown_session_is_refused(gateway: Running, session: str) -> None:
     reply = await gateway.send(raw_report(session=f"OAuth {session}"))
 
-    check_refused(reply, "ID.1001", "what was presented is not known or has ended", "session expired")
+    check_refused(reply, "ID.1001", "the secret or session is unknown or has expired", "session expired")
     assert gateway.upstream.received == []
 
 

@@ -97,7 +97,7 @@ async def test_a_provider_without_replies_answers_plain_json_by_status(many: Pat
     assert refused.json == {
         "code": "UNAUTHENTICATED",
         "reason": "UNKNOWN_KEY",
-        "message": "what was presented is not known or has ended",
+        "message": "the secret or session is unknown or has expired",
         "request_id": refused.header("x-request-id"),
     }
     assert taken.json == {"code": "OK", "request_id": taken.header("x-request-id")}
@@ -194,7 +194,7 @@ async def test_a_signed_report_is_taken_once(signed: Path, method: str) -> None:
         other = await gateway.send(raw_post(parameters(nonce=8)))
 
     assert [told(first), told(second), told(other)] == [0, 1011, 0]
-    assert second.json["message"] == "this request was already received"
+    assert second.json["message"] == "this request was received before"
     assert len(gateway.upstream.received) == 2
 
 

@@ -8,13 +8,13 @@ from gateway.core.moments import NS
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.carriers import read_slots
-from gateway.core.recipe.evaluate import Evaluation, evaluate
+from gateway.core.recipe.evaluate import Evaluation
 from gateway.core.recipe.filters import to_text
 from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.model import KeySlot, Recipe, SecretSlot, TimeSlot
-from gateway.core.recipe.template import Template
+from gateway.core.recipe.syntax import Template
 from gateway.core.recipe.times import read_times
-from gateway.core.recipe.verify import Forgetful, Verifier, verify
+from gateway.core.recipe.verify import NoReplayCheck, Verifier, verify
 from gateway.proof.variations import cause_of_refusal
 
 MASK = "***"
@@ -58,19 +58,18 @@ def explain_request(
         refused += f": the request has {slots[recipe.signature.name]}, the recipe makes {evaluation.signature}"
         cause = cause_of_refusal(recipe, message, slots, [credential.secret.reveal()], now_ns=now_ns)
         refused += f"; {cause}"
-    return Explanation(_values(recipe, slots, evaluation), string_to_sign(recipe, evaluation), _sources(bound), refused)
+    return Explanation(_values(recipe, slots, evaluation), string_to_sign(evaluation), _sources(bound), refused)
 
 
 def _sources(bound: Mapping[str, Template]) -> dict[str, str] | None:
     return {name: template.source for name, template in bound.items()} or None
 
 
-def string_to_sign(recipe: Recipe, evaluation: Evaluation) -> str:
-    """Return the string to sign, masked where the secret is part of it."""
-    signature = recipe.signature
-    if signature is None or evaluation.signature == "":
+def string_to_sign(evaluation: Evaluation | None) -> str:
+    """Return the string to sign, masked if it contains the secret; empty for an unsigned call."""
+    if evaluation is None or evaluation.recipe.signature is None:
         return ""
-    hides = signature.of.names & {"secret", *recipe.masked}
+    hides = evaluation.recipe.signature.of.names & {"secret", *evaluation.recipe.masked}
     return MASK if hides else to_text(evaluation.string_to_sign)
 
 
@@ -79,11 +78,11 @@ def _fitting(
 ) -> tuple[Mapping[str, Template], Evaluation]:
     """Return the binding of request names under which the signature fits, else the plain one."""
     secret = credential.secret.reveal()
-    plain = evaluate(recipe, message, slots, secret)
+    plain = Evaluation(recipe, message, slots, secret)
     carried = slots.get(recipe.signature.name) if recipe.signature else None
     if carried != plain.signature:
         for bound in recipe.accept:
-            evaluation = evaluate(recipe, message, slots, secret, bound)
+            evaluation = Evaluation(recipe, message, slots, secret, bound)
             if carried == evaluation.signature:
                 return bound, evaluation
     return {}, plain
@@ -106,7 +105,7 @@ def _refusal(
 
 def _error(check: Verifier, message: ReceivedRequest, now_ns: int) -> CallerError | None:
     try:
-        verify(message, [check], now_ns=now_ns, replays=Forgetful())
+        verify(message, [check], now_ns=now_ns, replays=NoReplayCheck())
     except CallerError as error:
         return error
     return None
@@ -133,7 +132,7 @@ def _values(recipe: Recipe, slots: Mapping[str, str], evaluation: Evaluation) ->
             values.append(Value("step", name, to_text(value)))
     values = [replace(value, text=MASK) if value.name in hidden else value for value in values]
     if signature is not None:
-        values.append(Value("result", "string to sign", string_to_sign(recipe, evaluation)))
+        values.append(Value("result", "string to sign", string_to_sign(evaluation)))
         values.append(Value("result", "signature", evaluation.signature))
     return tuple(values)
 

@@ -7,7 +7,7 @@ from typing import Any
 from gateway.core.points.decode import FIELD_READERS
 from gateway.core.points.point import STATISTICS
 from gateway.core.vendor.provider import Provider
-from gateway.proof.loss.capabilities import Holding, hold
+from gateway.proof.loss.capabilities import Capabilities, probe_capabilities
 from gateway.proof.loss.loss import IDENTITY, Loss, Lost, Stated, find_loss, stated_by
 from gateway.proof.loss.probe import NotHeld, own_targets
 
@@ -47,12 +47,12 @@ def _pair(source: Provider, target: Provider) -> Pair:
 def held_by(provider: Provider) -> list[str]:
     """Return what the provider's first request holds, in words, field by field."""
     try:
-        return list(holding_words(hold(own_targets(provider)[0])).values())
+        return list(holding_words(probe_capabilities(own_targets(provider)[0])).values())
     except NotHeld:
         return [UNKNOWN] * len(FIELD_READERS)
 
 
-def holding_words(holding: Holding) -> dict[str, str]:
+def holding_words(holding: Capabilities) -> dict[str, str]:
     return {
         "namespace": "yes" if holding.namespace else "no",
         "metric": "yes" if holding.metric else "no",
@@ -78,7 +78,9 @@ def holding_json(provider: Provider) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for target in own_targets(provider):
         try:
-            found[target.form.name] = {name: _plain(value) for name, value in asdict(hold(target)).items()}
+            found[target.form.name] = {
+                name: _plain(value) for name, value in asdict(probe_capabilities(target)).items()
+            }
         except NotHeld as error:
             found[target.form.name] = {"unknown": str(error)}
     return found

@@ -49,4 +49,4 @@ def call_json(signed: Signed, secrets: Sequence[Secret]) -> dict[str, Any]:
 
 
 def _string_to_sign(signed: Signed, secrets: Sequence[Secret]) -> str:
-    return mask_secrets(string_to_sign(signed.recipe, signed.evaluation), secrets) if signed.recipe else ""
+    return mask_secrets(string_to_sign(signed.evaluation), secrets)

@@ -1,7 +1,8 @@
-"""JMESPath and what surrounds it: text or tree in, callable out.
+"""Expressions: JMESPath, trees of it, and text with {names}, compiled to callables.
 
-`Compiler` is the one door. Everything that evaluates an expression holds a callable from it, so that another
-implementation can take the interpreter's place without a change elsewhere.
+`Compiler` (`compiler`) is the only entry point. It finds mistakes before an expression runs (`lint`) and hands sound
+expressions to the `interpreter`. `functions` has the functions beyond JMESPath's own, `reshape` those that change the
+shape of data, `arguments` the checks of their arguments.
 """
 
 from gateway.core.expression.compiler import Compiler, Problem

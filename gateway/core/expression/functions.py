@@ -1,7 +1,7 @@
-"""The functions that expressions have beyond JMESPath's own. All of them are pure.
+"""The functions that expressions have in addition to JMESPath's own. All of them are pure.
 
-Each raises ValueError for what it cannot take; a null first argument never reaches it, see `Function.of_null`.
-A function stands here only while a shipped spec uses it.
+Each raises ValueError for arguments that it does not accept. A null first argument gives `Function.of_null` without a
+call. Every function is used by a shipped spec.
 """
 
 import re
@@ -9,21 +9,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from math import floor, isfinite
+from math import floor
 from typing import Any
 from urllib.parse import urlsplit
 
-from gateway.core.expression import reshape
-from gateway.core.expression.words import in_words
+from gateway.core.expression import arguments, reshape
 from gateway.core.http.json import read_json, read_number, write_json
 from gateway.core.moments import format_moment
 
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A function, how many arguments it takes, and what it gives for a null first argument.
+    """A function, the number of its arguments, and its result for a null first argument.
 
-    With `sees_null` it is called with that null as well.
+    With `sees_null` it is called for a null too.
     """
 
     call: Callable[..., Any]
@@ -34,108 +33,71 @@ class Function:
 
 
 def matches(text: Any, pattern: str) -> bool:
-    """Tell whether the whole text matches the pattern."""
-    return _pattern(pattern).fullmatch(_text(text)) is not None
+    """True if the whole text matches the pattern."""
+    return _pattern(pattern).fullmatch(arguments.text(text)) is not None
 
 
 def substitute(text: Any, pattern: str, by: str) -> str:
-    """Put `by`, as it is, in the place of each match of the pattern."""
-    by = _text(by)
-    return _pattern(pattern).sub(lambda match: by, _text(text))
+    """Replace each match of the pattern by the literal text `by`."""
+    by = arguments.text(by)
+    return _pattern(pattern).sub(lambda match: by, arguments.text(text))
 
 
 def upper(text: Any) -> str:
-    return _text(text).upper()
+    return arguments.text(text).upper()
 
 
 def if_(condition: Any, then: Any, otherwise: Any = None) -> Any:
-    """Return `on_failure` where the condition is true as JMESPath sees it: null, false and what is empty are not."""
+    """Return `then` if the condition is true in JMESPath: not null, not false and not empty."""
     return otherwise if condition is None or condition is False or condition in ("", [], {}) else then
 
 
 def is_integer(value: Any) -> bool:
-    """Tell whether the value is a number without a fraction in its text."""
+    """True if the value is a number that was written without a fraction."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def to_number(value: Any) -> int | float | None:
-    """Read a number by JSON's grammar; what is none gives null, as JMESPath has it."""
+    """Read a number by JSON's grammar. Anything else gives null, like JMESPath's own to_number()."""
     if isinstance(value, str):
         try:
             return read_number(value)
         except ValueError:
             return None
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    return value if arguments.is_number(value) else None
 
 
 def round_(value: Any) -> int:
-    """Return the nearest integer, halves to the even one; text is read by JSON's number grammar."""
-    return round(Fraction(_number(value, "number")))
+    """Return the did_you_mean integer, halves to the even one, of a number or its text."""
+    return round(Fraction(arguments.number(value, "number")))
 
 
 def from_json(text: Any) -> Any:
-    """Parse JSON; what is not text is given back as it is."""
+    """Parse JSON. A value that is not text is returned unchanged."""
     return read_json(text) if isinstance(text, str) else text
 
 
 def to_json(value: Any) -> str:
-    """Serialise without blanks."""
+    """Serialise without whitespace."""
     return write_json(value).decode()
 
 
 def path_of(url: Any) -> str:
-    """Return path and query of a URL, whatever its host: the host a server believes it has is not to be trusted."""
-    parts = urlsplit(_text(url))
+    """Return the path and query of a URL. The host is left out because the server may have it wrong."""
+    parts = urlsplit(arguments.text(url))
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
 def format_time(time_ns: Any, pattern: str) -> str:
     """Write a time in UTC by a strftime pattern, in English."""
-    if isinstance(time_ns, bool) or not isinstance(time_ns, int):
-        raise ValueError(f"{in_words(time_ns)} is not a time in nanoseconds")
-    return format_moment(time_ns, _text(pattern))
+    if not is_integer(time_ns):
+        raise ValueError(f"{arguments.shown(time_ns)} is not a time in nanoseconds")
+    return format_moment(time_ns, arguments.text(pattern))
 
 
-def from_s(value: Any) -> int:
-    """Turn epoch seconds, a number or its text, into nanoseconds."""
-    return _to_integer(value, 1_000_000_000)
-
-
-def from_ms(value: Any) -> int:
-    """Turn epoch milliseconds, a number or its text, into nanoseconds."""
-    return _to_integer(value, 1_000_000)
-
-
-def from_ns(value: Any) -> int:
-    """Turn epoch nanoseconds, a number or its text, into an integer."""
-    return _to_integer(value, 1)
-
-
-def to_s(time_ns: Any) -> int:
-    """Turn nanoseconds into whole epoch seconds, rounding down."""
-    return _to_integer(time_ns, Fraction(1, 1_000_000_000))
-
-
-def to_ms(time_ns: Any) -> int:
-    """Turn nanoseconds into whole epoch milliseconds, rounding down."""
-    return _to_integer(time_ns, Fraction(1, 1_000_000))
-
-
-def _to_integer(value: Any, factor: int | Fraction) -> int:
-    return floor(Fraction(_number(value, "time")) * factor)
-
-
-def _number(value: Any, what: str) -> int | float:
-    number = read_number(value) if isinstance(value, str) else value
-    if isinstance(number, bool) or not (isinstance(number, int) or (isinstance(number, float) and isfinite(number))):
-        raise ValueError(f"{in_words(value)} is not a {what}")
-    return number
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{in_words(value)} is not text")
-    return value
+def _scaled(factor: int | Fraction) -> Callable[[Any], int]:
+    """Return a function that converts a time, a number or its text, to another unit, rounding down."""
+    return lambda value: floor(Fraction(arguments.number(value, "time")) * factor)
 
 
 @lru_cache(maxsize=1024)
@@ -151,9 +113,9 @@ FUNCTIONS = {
     "format_time": Function(format_time, 2, 2),
     "from_items": Function(reshape.from_items, 1, 1),
     "from_json": Function(from_json, 1, 1),
-    "from_ms": Function(from_ms, 1, 1),
-    "from_ns": Function(from_ns, 1, 1),
-    "from_s": Function(from_s, 1, 1),
+    "from_ms": Function(_scaled(1_000_000), 1, 1),
+    "from_ns": Function(_scaled(1), 1, 1),
+    "from_s": Function(_scaled(1_000_000_000), 1, 1),
     "if": Function(if_, 2, 3, sees_null=True),
     "is_integer": Function(is_integer, 1, 1, of_null=False),
     "items": Function(reshape.items, 1, 1),
@@ -166,9 +128,9 @@ FUNCTIONS = {
     "round": Function(round_, 1, 1),
     "substitute": Function(substitute, 3, 3),
     "to_json": Function(to_json, 1, 1),
-    "to_ms": Function(to_ms, 1, 1),
+    "to_ms": Function(_scaled(Fraction(1, 1_000_000)), 1, 1),
     "to_number": Function(to_number, 1, 1),
-    "to_s": Function(to_s, 1, 1),
+    "to_s": Function(_scaled(Fraction(1, 1_000_000_000)), 1, 1),
     "unpivot": Function(reshape.unpivot, 2, 2, of_null=[]),
     "upper": Function(upper, 1, 1),
 }

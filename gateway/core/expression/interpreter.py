@@ -1,4 +1,4 @@
-"""Runs one JMESPath expression with jmespath.py. Slow, and the oracle for whatever takes its place."""
+"""Runs JMESPath expressions with jmespath.py."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -14,9 +14,9 @@ Expression = Callable[[Mapping[str, Any]], Any]
 
 
 class EvaluationError(Exception):
-    """An expression could not be evaluated on the data it met.
+    """An expression failed on its data.
 
-    The message names the expression, for whoever wrote it; `cause` does not, for whoever sent the data.
+    The message has the expression, for the author of the spec; `cause` does not, for the sender of the data.
     """
 
     def __init__(self, source: str, cause: str) -> None:
@@ -39,7 +39,7 @@ _OPTIONS = Options(custom_functions=_WithOurFunctions())
 
 
 def interpret(source: str) -> Expression:
-    """Compile an expression. Raises `jmespath.exceptions.JMESPathError` for what is not one."""
+    """Compile an expression. Raises `jmespath.exceptions.JMESPathError` for a syntax error."""
     parsed = jmespath.compile(source)
 
     def run(scope: Mapping[str, Any]) -> Any:

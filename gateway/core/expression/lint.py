@@ -1,4 +1,4 @@
-"""What can be known of an expression before it ever runs: the names it reads, and mistakes in its syntax tree."""
+"""Static checks of an expression: the names and functions it uses, and mistakes in its syntax tree."""
 
 import re
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ from jmespath.parser import Parser
 from gateway.core.expression.functions import FUNCTIONS
 
 _BUILTIN = {name: entry["signature"] for name, entry in Functions().FUNCTION_TABLE.items()}
+# Nodes whose children all start at the root of the scope.
 _ALL_INHERIT = {
     "and_expression",
     "comparator",
@@ -24,13 +25,12 @@ _ALL_INHERIT = {
 
 KNOWN_FUNCTIONS = frozenset(_BUILTIN) | frozenset(FUNCTIONS)
 
-
-_TEXT_HINT = "text is written in quotes within quotes: \"'text'\""
+_TEXT_HINT = "literal text needs quotes within quotes: \"'text'\""
 _ARITHMETIC_HINT = "JMESPath has no arithmetic; functions such as from_s() and to_ms() convert times"
 
 
 class BadExpression(ValueError):
-    """A text that is not JMESPath: what is wrong where, and what to do."""
+    """A syntax error: what is wrong where, and what to do."""
 
     def __init__(self, what: str, hint: str = "") -> None:
         super().__init__(what)
@@ -48,7 +48,7 @@ def parse(source: str) -> Any:
 
 
 def root_names(node: Any, at_root: bool = True) -> Iterator[tuple[str, ...]]:
-    """Yield each name that an expression reads from its scope, as the chain of members it starts: `given`, `region`."""
+    """Yield each name that an expression reads from its scope, as a chain of members: `given`, `region`."""
     kind, children = node["type"], _below(node)
     chain = _chain(node) if at_root else ()
     if chain:
@@ -59,17 +59,21 @@ def root_names(node: Any, at_root: bool = True) -> Iterator[tuple[str, ...]]:
         for child in children:
             yield from root_names(child, at_root)
     else:
-        # In paths, projections and pipes only the leftmost part starts at the root; what follows reads its result.
+        # In paths, projections and pipes only the leftmost part starts at the root; the rest reads its result.
         for position, child in enumerate(children):
             yield from root_names(child, at_root and position == 0 and kind != "expref")
 
 
 def mistakes(node: Any) -> Iterator[tuple[str, str]]:
-    """Yield (what is wrong, what to do) for each mistake that the grammar lets pass."""
+    """Yield (what is wrong, what to do) for each mistake that is valid syntax."""
     if node["type"] == "function_expression":
-        yield from _call_mistakes(node["value"], len(node["children"]))
+        name, given = node["value"], len(node["children"])
+        least, most = _arity(name)
+        if most and not least <= given <= most:
+            wanted = str(least) if least == most else f"{least} or more" if most > 99 else f"{least} to {most}"
+            yield f"{name}() takes {wanted} argument{'' if wanted == '1' else 's'}, not {given}", ""
     if node["type"] == "subexpression" and node["children"][0]["type"] in ("not_expression", "comparator"):
-        yield "a member of a truth value is always null", "write !(a.b): `!a.b` reads as (!a).b"
+        yield "a member of a boolean is always null", "write !(a.b): `!a.b` reads as (!a).b"
     for child in _below(node):
         yield from mistakes(child)
 
@@ -83,36 +87,25 @@ def functions_used(node: Any) -> Iterator[str]:
 
 
 def _below(node: Any) -> list[Any]:
-    """Return the nodes below one; those of a slice are its bounds, which are no nodes."""
+    """Return the child nodes. The children of a slice are its bounds, not nodes."""
     return [] if node["type"] == "slice" else node["children"]
 
 
 def _chain(node: Any) -> tuple[str, ...]:
+    """Return the names of a path up to the first part that is not a field; empty if it does not start with one."""
     if node["type"] == "field":
         return (node["value"],)
+    names: tuple[str, ...] = ()
     if node["type"] == "subexpression":
-        names: tuple[str, ...] = ()
         for position, child in enumerate(node["children"]):
-            if child["type"] == "field":
-                names += (child["value"],)
-            elif position == 0:
-                return _chain(child) if child["type"] == "subexpression" else ()
-            else:
-                break
-        return names
-    return ()
-
-
-def _call_mistakes(name: str, given: int) -> Iterator[tuple[str, str]]:
-    least, most = _arity(name)
-    if most == 0:
-        return
-    if given < least or given > most:
-        wanted = str(least) if least == most else f"{least} or more" if most > 99 else f"{least} to {most}"
-        yield f"{name}() takes {wanted} argument{'' if wanted == '1' else 's'}, not {given}", ""
+            if child["type"] != "field":
+                return _chain(child) if position == 0 and child["type"] == "subexpression" else names
+            names += (child["value"],)
+    return names
 
 
 def _arity(name: str) -> tuple[int, int]:
+    """Return how many arguments a function takes at least and at most; 0, 0 for an unknown function."""
     if name in FUNCTIONS:
         return FUNCTIONS[name].least, FUNCTIONS[name].most
     signature = _BUILTIN.get(name, ())
@@ -122,7 +115,7 @@ def _arity(name: str) -> tuple[int, int]:
 
 def _why(source: str, error: JMESPathError) -> str:
     if isinstance(error, EmptyExpressionError):
-        return "an empty text is not JMESPath"
+        return "an empty text is not a JMESPath expression"
     if isinstance(error, IncompleteExpressionError):
         return f"{source!r} is not JMESPath (it ends too early)"
     position = getattr(error, "lexer_position", getattr(error, "lex_position", None))

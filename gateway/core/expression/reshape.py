@@ -1,16 +1,16 @@
-"""The functions that change the shape of data: maps and lists of pairs, wide and long rows, flat and nested names.
+"""Expression functions that reshape data: maps and lists of pairs, wide and long rows, flat and nested names.
 
-Each raises ValueError for what it cannot take.
+Each raises ValueError for arguments that it does not accept.
 """
 
 import re
 from collections.abc import Iterator
 from typing import Any
 
-from gateway.core.expression.words import in_words
+from gateway.core.expression.arguments import is_number, mapping, sequence
 
 MAX_NESTING = 64
-# Names of maps within maps may add up to thousands of times what was read.
+# The flattened names of nested maps may be thousands of times longer than the input.
 MAX_NAMES_CHARS = 8_388_608
 
 _STYLE = re.compile(r"([^A-Za-z0-9])(?:([A-Za-z]+)\1)?([01])")
@@ -18,14 +18,14 @@ _INDEX = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
 
 
 def items(value: Any) -> list[list[Any]]:
-    """Turn a map into a list of [name, value]."""
-    return [[name, member] for name, member in _map(value).items()]
+    """Convert a map to a list of [name, value]."""
+    return [[name, member] for name, member in mapping(value).items()]
 
 
 def from_items(pairs: Any) -> dict[str, Any]:
-    """Turn a list of [name, value] into a map; where a name stands twice, the last counts."""
+    """Convert a list of [name, value] to a map. The last of duplicate names counts."""
     built = {}
-    for pair in _list(pairs):
+    for pair in sequence(pairs):
         if not isinstance(pair, list) or len(pair) != 2 or not isinstance(pair[0], str):
             raise ValueError("not a list of names and values")
         built[pair[0]] = pair[1]
@@ -33,35 +33,35 @@ def from_items(pairs: Any) -> dict[str, Any]:
 
 
 def lookup(table: Any, key: Any) -> Any:
-    """Return the member of that name; null for a name that is null or not there."""
-    return _map(table).get(key) if isinstance(key, str) else None
+    """Return the member with that name; null for a null or unknown name."""
+    return mapping(table).get(key) if isinstance(key, str) else None
 
 
 def omit(value: Any, names: Any) -> dict[str, Any]:
     """Return the map without these members."""
-    return {name: member for name, member in _map(value).items() if name not in _list(names)}
+    return {name: member for name, member in mapping(value).items() if name not in sequence(names)}
 
 
 def unpivot(value: Any, names: Any) -> list[dict[str, Any]]:
-    """Turn members into rows {name, value}: those of these names that are not null, or, without names, all numbers.
+    """Convert members to rows {name, value}: the named ones that are not null, or without names, all numbers.
 
-    What is asked for by name and is no number comes along, so that it is refused and not overlooked.
+    A named member that is not a number is included, so it is rejected later and not silently lost.
     """
-    members = _map(value)
+    members = mapping(value)
     if names is None:
-        return [{"name": name, "value": member} for name, member in members.items() if _is_number(member)]
-    return [{"name": name, "value": members[name]} for name in _list(names) if members.get(name) is not None]
+        return [{"name": name, "value": member} for name, member in members.items() if is_number(member)]
+    return [{"name": name, "value": members[name]} for name in sequence(names) if members.get(name) is not None]
 
 
 def pivot(rows: Any, name_member: str, value_member: str) -> list[dict[str, Any]]:
-    """Turn rows into wide ones: those alike in all other members become one, with a member for each of their names.
+    """Join rows that are equal in all other members into one wide row, with a member for each of their names.
 
-    A name that stands twice begins a further row, so that no value is lost.
+    A repeated name starts another row, so no value is lost.
     """
     wide: list[tuple[dict[str, Any], dict[str, Any]]] = []
     open_rows: dict[str, int] = {}
-    for row in _list(rows):
-        others = {name: member for name, member in _map(row).items() if name not in (name_member, value_member)}
+    for row in sequence(rows):
+        others = {name: member for name, member in mapping(row).items() if name not in (name_member, value_member)}
         name = row.get(name_member)
         if not isinstance(name, str):
             raise ValueError(f"{name_member} is not text")
@@ -75,25 +75,25 @@ def pivot(rows: Any, name_member: str, value_member: str) -> list[dict[str, Any]
 
 
 def flatten(value: Any, style: str) -> dict[str, Any]:
-    """Turn nested maps and lists into one map with names such as `A.0.B`; null members are left out.
+    """Convert nested maps and lists to one map with names such as `A.0.B`, without null members.
 
-    `style` is the separator, a word if one stands before each index, and the first index: `.0`, `.member.1`.
+    `style` is the separator, an optional word before each index, and the first index: `.0`, `.member.1`.
     """
     built: dict[str, Any] = {}
     chars = 0
-    for name, member in _flat("", _map(value), *_style(style)):
+    for name, member in _flat("", mapping(value), *_style(style)):
         chars += len(name)
         if chars > MAX_NAMES_CHARS:
-            raise ValueError(f"its names would take more than {MAX_NAMES_CHARS} characters")
+            raise ValueError(f"the flattened names have more than {MAX_NAMES_CHARS} characters")
         built[name] = member
     return built
 
 
 def nest(value: Any, style: str) -> dict[str, Any]:
-    """Turn names such as `A.0.B` back into nested maps and lists; gaps between indices are closed. See `flatten`."""
+    """Convert names such as `A.0.B` back to nested maps and lists, closing gaps between indices. See `flatten`."""
     separator, word, base = _style(style)
     root: dict[str, Any] = {}
-    for name, member in _map(value).items():
+    for name, member in mapping(value).items():
         *path, last = name.split(separator)
         if len(path) >= MAX_NESTING:
             raise ValueError(f"nested deeper than {MAX_NESTING} levels")
@@ -101,15 +101,15 @@ def nest(value: Any, style: str) -> dict[str, Any]:
         for step in path:
             here = here.setdefault(step, _Branch())
             if not isinstance(here, _Branch):
-                raise ValueError(f"{name!r} stands below a value")
+                raise ValueError(f"{name!r} is below a value")
         if last in here:
-            raise ValueError(f"{name!r} stands above others")
+            raise ValueError(f"{name!r} is above other names")
         here[last] = member
     return {name: _listed(member, word, base) for name, member in root.items()}
 
 
 class _Branch(dict[str, Any]):
-    """What was nested here, told apart from a value that is a map itself."""
+    """A map made by `nest`, distinct from a value that is a map."""
 
 
 def _listed(value: Any, word: str, base: int) -> Any:
@@ -144,19 +144,3 @@ def _style(style: Any) -> tuple[str, str, int]:
     if match is None:
         raise ValueError(f"{style!r} is not a style such as '.0' or '.member.1'")
     return match[1], match[2] or "", int(match[3])
-
-
-def _map(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ValueError(f"{in_words(value)} is not a map")
-    return value
-
-
-def _list(value: Any) -> list[Any]:
-    if not isinstance(value, list):
-        raise ValueError(f"{in_words(value)} is not a list")
-    return value
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,4 +1,4 @@
-"""Reads slots from a received request, and writes them into one that is being made."""
+"""Reads slots from a received request, and writes them into an unsigned one."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -7,19 +7,19 @@ from gateway.core.http.received import BodyNeeded, ReceivedRequest
 from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
-from gateway.core.recipe.model import Carrier, Recipe, SignatureSlot
+from gateway.core.recipe.model import Carrier, Recipe
 
 MAX_SLOT_CHARS = 8192
 
-# What no field of HTTP may hold (RFC 9110, section 5.5), wherever a slot sits.
-_DANGEROUS = frozenset("\0\r\n")
+# HTTP allows these in no field (RFC 9110, section 5.5); the other places follow the same rule.
+_FORBIDDEN = frozenset("\0\r\n")
 
 
 def read_slots(recipe: Recipe, message: ReceivedRequest) -> dict[str, str]:
     """Return the text of each slot that the request carries.
 
-    Raises CallerError: MISSING_CREDENTIALS when something is absent, BAD_CREDENTIALS when it stands twice, cannot be
-    parsed, or two places disagree. Raises BodyNeeded if only the head was read and does not decide.
+    Raises CallerError: MISSING_CREDENTIALS for an absent carrier; BAD_CREDENTIALS for one that is repeated, cannot be
+    read, or differs from another place. Raises BodyNeeded if only the head was read and does not decide.
     """
     slots: dict[str, str] = {}
     for carrier in recipe.carriers:
@@ -29,25 +29,24 @@ def read_slots(recipe: Recipe, message: ReceivedRequest) -> dict[str, str]:
         if text is None:
             if carrier.optional:
                 continue
-            raise CallerError.of(Reason.MISSING_CREDENTIALS, f"{place_in_words(carrier)} is missing")
-        text = _cleaned(text, carrier, recipe, message)
+            raise CallerError.of(Reason.MISSING_CREDENTIALS, f"{described(carrier)} is missing")
+        text = _stripped(text, carrier, recipe, message)
         read = None
-        if len(text) <= MAX_SLOT_CHARS and not _DANGEROUS & set(text):
-            read = carrier.form.read(text)
+        if len(text) <= MAX_SLOT_CHARS and not _FORBIDDEN & set(text):
+            read = carrier.syntax.read(text)
         if read is None:
-            raise CallerError.of(Reason.BAD_CREDENTIALS, f"{place_in_words(carrier)} cannot be read")
+            raise CallerError.of(Reason.BAD_CREDENTIALS, f"{described(carrier)} cannot be read")
         for name, value in read.items():
             if slots.setdefault(name, value) != value:
-                raise CallerError.of(Reason.BAD_CREDENTIALS, f"{place_in_words(carrier)} contradicts another place")
+                raise CallerError.of(Reason.BAD_CREDENTIALS, f"{described(carrier)} contradicts another place")
     if message.head_only and recipe.reads_body:
         raise BodyNeeded
     return slots
 
 
 def write_slots(carriers: Iterable[Carrier], draft: UnsignedRequest, slots: Mapping[str, str]) -> UnsignedRequest:
-    """Put slots where their carriers say."""
     for carrier in carriers:
-        text = carrier.form.write(slots)
+        text = carrier.syntax.write(slots)
         if carrier.place == "header":
             draft = draft.with_header(carrier.name, text)
         elif carrier.place == "query" or (carrier.place == "param" and draft.body_kind == "none"):
@@ -58,29 +57,25 @@ def write_slots(carriers: Iterable[Carrier], draft: UnsignedRequest, slots: Mapp
     return draft
 
 
-def place_in_words(carrier: Carrier) -> str:
-    if carrier.place == "header":
-        return f"the header {carrier.name.title()}"
-    return f"the parameter {carrier.name}"
+def described(carrier: Carrier) -> str:
+    """Name the carrier in an error message."""
+    return f"the header {carrier.name.title()}" if carrier.place == "header" else f"the parameter {carrier.name}"
 
 
 def read_text(carrier: Carrier, message: ReceivedRequest) -> str | None:
-    """Return what a request has where the carrier writes; None where it has nothing. Raises CallerError."""
+    """Return the carrier's value in a request, or None if it is absent. Raises CallerError."""
+    kind = message.body_kind
     if carrier.place == "header":
-        return _only(message.header_values(carrier.name), carrier)
-    if carrier.place == "json" or (carrier.place == "param" and message.body_kind == "json"):
+        values = message.header_values(carrier.name)
+    elif carrier.place == "json" or (carrier.place == "param" and kind == "json"):
         path = carrier.name.split(".") if carrier.place == "json" else [carrier.name]
-        return _member(message.body if message.body_kind == "json" else None, path, carrier)
-    in_form = carrier.place == "form" or (carrier.place == "param" and message.body_kind == "form")
-    if in_form and message.body_kind != "form":
-        return None
-    pairs = message.form if in_form else message.query
-    return _only([value for name, value in pairs if name == carrier.name], carrier)
-
-
-def _only(values: list[str], carrier: Carrier) -> str | None:
+        return _member(message.body if kind == "json" else None, path, carrier)
+    elif carrier.place == "form" or (carrier.place == "param" and kind == "form"):
+        values = [value for name, value in message.form if name == carrier.name] if kind == "form" else []
+    else:
+        values = [value for name, value in message.query if name == carrier.name]
     if len(values) > 1:
-        raise CallerError.of(Reason.BAD_CREDENTIALS, f"{place_in_words(carrier)} stands more than once")
+        raise CallerError.of(Reason.BAD_CREDENTIALS, f"{described(carrier)} is repeated")
     return values[0] if values else None
 
 
@@ -91,18 +86,17 @@ def _member(body: Any, path: list[str], carrier: Carrier) -> str | None:
         return body
     if isinstance(body, int) and not isinstance(body, bool):
         return str(body)
-    raise CallerError.of(Reason.BAD_CREDENTIALS, f"{place_in_words(carrier)} is neither text nor an integer")
+    raise CallerError.of(Reason.BAD_CREDENTIALS, f"{described(carrier)} is neither text nor an integer")
 
 
-def _cleaned(text: str, carrier: Carrier, recipe: Recipe, message: ReceivedRequest) -> str:
-    """Take off the blanks around a header's value, which are none of it (RFC 9110, section 5.5).
+def _stripped(text: str, carrier: Carrier, recipe: Recipe, message: ReceivedRequest) -> str:
+    """Strip whitespace around a header's value (RFC 9110, section 5.5), and clean up a signature elsewhere.
 
-    Around a signature elsewhere, a line's end is what many base64 encoders write. A blank in a signature of a query is
-    the `+` that a careless client did not encode.
+    Many base64 encoders append a line break. A space in a signature in a query is a `+` that was not encoded.
     """
     if carrier.place == "header":
         return text.strip(" \t")
-    if not any(isinstance(recipe.slots[name], SignatureSlot) for name in carrier.slots):
+    if recipe.signature is None or recipe.signature.name not in carrier.slots:
         return text
     if carrier.place == "query" or (carrier.place == "param" and message.body_kind == "none"):
         return text.strip("\r\n").replace(" ", "+")

@@ -1,17 +1,26 @@
-"""Evaluates a recipe's steps and signature for one request. Signing and verifying both come here."""
+"""Evaluates the steps and the signature of a recipe for one request. Signing and verifying share this code."""
 
 import base64
 import hashlib
 import hmac
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 
 from gateway.core.http.received import ReceivedRequest
 from gateway.core.http.request import Request
-from gateway.core.recipe.canonical import Pairs, canonical
+from gateway.core.recipe.canonical import PairsStep, canonical_text
 from gateway.core.recipe.filters import to_bytes, to_text
-from gateway.core.recipe.model import Chain, ChosenSlot, DerivedSlot, Encoding, Hmac, Lines, Recipe, Step, Text
-from gateway.core.recipe.template import Template, Value
+from gateway.core.recipe.model import (
+    ChainStep,
+    ChosenSlot,
+    DerivedSlot,
+    Encoding,
+    HmacStep,
+    LinesStep,
+    Recipe,
+    Step,
+    TextStep,
+)
+from gateway.core.recipe.syntax import Template, Value
 
 _OF_REQUEST: dict[str, Callable[[Request], Value]] = {
     "method": lambda request: request.method,
@@ -25,10 +34,10 @@ _OF_REQUEST: dict[str, Callable[[Request], Value]] = {
 }
 
 
-class Scope:
-    """The value of each name that templates read, computed when first asked for.
+class Evaluation:
+    """The value of each name that templates read, computed on first use.
 
-    `accepted` binds names anew; `slots` are texts as they stand on the wire.
+    `slots` are texts from the wire. `accepted` binds names to other templates, see `Recipe.accept`.
     """
 
     def __init__(
@@ -43,14 +52,35 @@ class Scope:
         self.message = message
         self._accepted = accepted or {}
         self._slots = slots
-        self._shared: Scope | None = None
+        self._shared: Evaluation | None = None
         self._values: dict[str, Value] = {**slots, "secret": secret}
 
-    def under(self, secret: str) -> "Scope":
-        """Return the scope under another secret, which shares whatever no secret flows into."""
-        scope = Scope(self.recipe, self.message, self._slots, secret, self._accepted)
-        scope._shared = self
-        return scope
+    def with_secret(self, secret: str) -> "Evaluation":
+        """Return the evaluation with another secret. It shares all values that do not depend on a secret."""
+        evaluation = Evaluation(self.recipe, self.message, self._slots, secret, self._accepted)
+        evaluation._shared = self
+        return evaluation
+
+    @property
+    def steps(self) -> dict[str, Value]:
+        return {name: self[name] for name in self.recipe.steps}
+
+    @property
+    def string_to_sign(self) -> Value:
+        """What is signed; empty without a signature slot."""
+        return self.recipe.signature.of.value(self) if self.recipe.signature else ""
+
+    @property
+    def signature(self) -> str:
+        """The HMAC or hash, encoded; empty without a signature slot and for RSA, which `sign.py` computes."""
+        slot = self.recipe.signature
+        if slot is None or slot.method == "rsa":
+            return ""
+        text = to_bytes(self.string_to_sign)
+        if slot.method == "hash":
+            return encode(hashlib.new(slot.hash, text, usedforsecurity=False).digest(), slot.encoding)
+        assert slot.key is not None
+        return encode(hmac.digest(to_bytes(slot.key.value(self)), text, slot.hash), slot.encoding)
 
     def __getitem__(self, name: str, /) -> Value:
         if name not in self._values:
@@ -69,69 +99,31 @@ class Scope:
         if name in self.recipe.steps:
             return self._step(self.recipe.steps[name])
         slot = self.recipe.slots[name]
-        # What the request does not carry and cannot be computed, such as an optional token, is empty.
+        # An absent optional slot, such as a token, is empty.
         return slot.of.value(self) if isinstance(slot, DerivedSlot) else ""
 
     def _step(self, step: Step) -> Value:
-        if isinstance(step, Text):
-            return step.of.value(self)
-        if isinstance(step, Lines):
-            return "\n".join(to_text(line.value(self)) for line in step.of)
-        if isinstance(step, Hmac):
-            return hmac.digest(to_bytes(step.key.value(self)), to_bytes(step.of.value(self)), step.hash)
-        if isinstance(step, Chain):
-            key = to_bytes(step.key.value(self))
-            for link in step.of:
-                key = hmac.digest(key, to_bytes(link.value(self)), step.hash)
-            return key
-        return canonical(step, self.message, self, self._headers(step))
+        match step:
+            case TextStep():
+                return step.of.value(self)
+            case LinesStep():
+                return "\n".join(to_text(line.value(self)) for line in step.of)
+            case HmacStep():
+                return hmac.digest(to_bytes(step.key.value(self)), to_bytes(step.of.value(self)), step.hash)
+            case ChainStep():
+                key = to_bytes(step.key.value(self))
+                for link in step.of:
+                    key = hmac.digest(key, to_bytes(link.value(self)), step.hash)
+                return key
+            case PairsStep():
+                return canonical_text(step, self.message, self, self._headers(step))
 
-    def _headers(self, step: Pairs) -> list[str]:
+    def _headers(self, step: PairsStep) -> list[str]:
         if step.header_list is None:
             return step.choose.choose(self.message.request, step.pseudo)
         slot = self.recipe.slots[step.header_list]
         assert isinstance(slot, ChosenSlot)
-        return listed(slot, to_text(self[slot.name]), self.message.request, step.pseudo)
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """Each step's value, the string to sign, and the signature; the latter two are empty without a signature slot."""
-
-    steps: Mapping[str, Value]
-    string_to_sign: Value = ""
-    signature: str = ""
-
-
-def evaluate(
-    recipe: Recipe,
-    message: ReceivedRequest,
-    slots: Mapping[str, str],
-    secret: str,
-    accepted: Mapping[str, Template] | None = None,
-) -> Evaluation:
-    """Evaluate everything, for people. RSA gives no signature: whoever verifies cannot make one."""
-    scope = Scope(recipe, message, slots, secret, accepted)
-    return evaluation_of(scope, signature_of(scope))
-
-
-def evaluation_of(scope: Scope, signature: str) -> Evaluation:
-    """Return every step's value, for people."""
-    slot = scope.recipe.signature
-    steps = {name: scope[name] for name in scope.recipe.steps}
-    return Evaluation(steps, slot.of.value(scope) if slot else "", signature)
-
-
-def signature_of(scope: Scope) -> str:
-    """Return the signature, printed as its slot says; empty for a recipe without one, and for RSA, see `sign.py`."""
-    slot = scope.recipe.signature
-    if slot is None or slot.method == "rsa":
-        return ""
-    text = to_bytes(slot.of.value(scope))
-    if slot.method == "hash":
-        return encode(hashlib.new(slot.hash, text, usedforsecurity=False).digest(), slot.encoding)
-    assert slot.key is not None
-    return encode(hmac.digest(to_bytes(slot.key.value(scope)), text, slot.hash), slot.encoding)
+        return signed_headers(slot, to_text(self[slot.name]), self.message.request, step.pseudo)
 
 
 def encode(digest: bytes, encoding: Encoding) -> str:
@@ -144,8 +136,8 @@ def encode(digest: bytes, encoding: Encoding) -> str:
     return (base64.b64encode if encoding == "base64" else base64.urlsafe_b64encode)(digest).decode()
 
 
-def listed(slot: ChosenSlot, text: str, request: Request, pseudo: Collection[str]) -> list[str]:
-    """Return the header names that a list on the wire names, in lower case."""
+def signed_headers(slot: ChosenSlot, text: str, request: Request, pseudo: Collection[str]) -> list[str]:
+    """Return the lower-case header names in a list of signed headers from the wire."""
     if not text and slot.empty_is_rule:
         return slot.rule.choose(request, pseudo)
     names = [name.strip().lower() for name in text.split(slot.sep)]

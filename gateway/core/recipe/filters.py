@@ -1,4 +1,4 @@
-"""The filters of recipe templates: a closed table of pure functions with the type each takes and gives."""
+"""The filters of recipe templates: a closed table of pure functions, each with the kinds it takes and gives."""
 
 import base64
 import hashlib
@@ -11,7 +11,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 
 class Kind(StrEnum):
-    """What a value is. Text and bytes join to bytes; a digest must be encoded before it joins anything."""
+    """The type of a value. Text and bytes join to bytes; a digest must be encoded first."""
 
     TEXT = "text"
     BYTES = "bytes"
@@ -20,20 +20,17 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A filter: the kinds it takes, the kind it gives, and its argument's default, None where it takes none.
-
-    `least_argument` is how many characters the argument has at least.
-    """
+    """A filter. `argument` is the default of its argument, or None if it takes none."""
 
     takes: frozenset[Kind]
     gives: Kind
     apply: Callable[..., Any]
     argument: str | None = None
-    least_argument: int = 0
+    min_argument_chars: int = 0
 
 
 def to_bytes(value: str | bytes) -> bytes:
-    """Return text as UTF-8; what was not UTF-8 on the wire becomes the wire's bytes again."""
+    """Return text as UTF-8; surrogates become the bytes of the wire that were not UTF-8."""
     return value if isinstance(value, bytes) else value.encode("utf-8", "surrogateescape")
 
 
@@ -42,12 +39,12 @@ def to_text(value: str | bytes) -> str:
 
 
 def percent(text: str, safe: str) -> str:
-    """Encode all but RFC 3986's unreserved characters and those in `safe`, with upper-case hex digits."""
+    """Percent-encode all but RFC 3986's unreserved characters and those in `safe`, in upper-case hex."""
     return quote(to_bytes(text), safe=safe)
 
 
 def unpercent(text: str, plus: str) -> str:
-    """Decode percent-encoding; with the argument `+`, a plus sign is a blank."""
+    """Decode percent-encoding; with the argument `+`, a plus sign is a space."""
     return to_text(unquote_to_bytes(to_bytes(text.replace("+", " ") if plus else text)))
 
 
@@ -63,75 +60,48 @@ def dots(path: str, _: str) -> str:
     return "/" + "/".join(kept) + ("/" if kept and ends_in_slash else "")
 
 
-def _no_port(host: str, _: str) -> str:
-    return re.sub(r":\d*$", "", host)
+def _hash(name: str) -> Filter:
+    def apply(value: str | bytes, _: str) -> bytes:
+        return hashlib.new(name, to_bytes(value), usedforsecurity=False).digest()
 
-
-def _no_default_port(host: str, _: str) -> str:
-    return re.sub(r":(80|443)$", "", host)
-
-
-def _slash_end(path: str, _: str) -> str:
-    return path if path.endswith("/") else path + "/"
-
-
-def _collapse(path: str, _: str) -> str:
-    return re.sub("/{2,}", "/", path)
-
-
-def _strip_prefix(text: str, prefix: str) -> str:
-    return text.removeprefix(prefix)
-
-
-def _swap(text: str, pair: str) -> str:
-    """Replace the argument's first character by the rest of it."""
-    return text.replace(pair[0], pair[1:])
-
-
-def _squeeze(text: str, _: str) -> str:
-    return re.sub(" +", " ", text.strip(" \t"))
-
-
-def _hash(name: str) -> Callable[[str | bytes, str], bytes]:
-    return lambda value, _: hashlib.new(name, to_bytes(value), usedforsecurity=False).digest()
+    return Filter(_TEXT_OR_BYTES, Kind.DIGEST, apply)
 
 
 _TEXT = frozenset({Kind.TEXT})
 _TEXT_OR_BYTES = frozenset({Kind.TEXT, Kind.BYTES})
-_ANY = frozenset(Kind)
 
 
-def _on_text(apply: Callable[[str, str], str], argument: str | None = None, least_argument: int = 0) -> Filter:
-    return Filter(_TEXT, Kind.TEXT, apply, argument, least_argument)
+def _on_text(apply: Callable[[str, str], str], argument: str | None = None, min_argument_chars: int = 0) -> Filter:
+    return Filter(_TEXT, Kind.TEXT, apply, argument, min_argument_chars)
 
 
-def _encodes(apply: Callable[[str | bytes, str], str]) -> Filter:
-    return Filter(_ANY, Kind.TEXT, apply)
+def _encoding(apply: Callable[[bytes], str]) -> Filter:
+    return Filter(frozenset(Kind), Kind.TEXT, lambda value, _: apply(to_bytes(value)))
 
 
 FILTERS = {
     "percent": _on_text(percent, ""),
     "unpercent": _on_text(unpercent, ""),
     "dots": _on_text(dots),
-    "collapse": _on_text(_collapse),
-    "slash_end": _on_text(_slash_end),
-    "strip_prefix": _on_text(_strip_prefix, "", 1),
-    "swap": _on_text(_swap, "", 2),
+    "collapse": _on_text(lambda path, _: re.sub("/{2,}", "/", path)),
+    "slash_end": _on_text(lambda path, _: path if path.endswith("/") else path + "/"),
+    "strip_prefix": _on_text(lambda text, prefix: text.removeprefix(prefix), "", 1),
+    "swap": _on_text(lambda text, pair: text.replace(pair[0], pair[1:]), "", 2),
     "lower": _on_text(lambda text, _: text.lower()),
     "upper": _on_text(lambda text, _: text.upper()),
     "trim": _on_text(lambda text, _: text.strip(" \t")),
-    "squeeze": _on_text(_squeeze),
-    "no_port": _on_text(_no_port),
-    "no_default_port": _on_text(_no_default_port),
+    "squeeze": _on_text(lambda text, _: re.sub(" +", " ", text.strip(" \t"))),
+    "no_port": _on_text(lambda host, _: re.sub(r":\d*$", "", host)),
+    "no_default_port": _on_text(lambda host, _: re.sub(r":(80|443)$", "", host)),
     "size": Filter(_TEXT_OR_BYTES, Kind.TEXT, lambda value, _: str(len(to_bytes(value)))),
-    "sha1": Filter(_TEXT_OR_BYTES, Kind.DIGEST, _hash("sha1")),
-    "sha256": Filter(_TEXT_OR_BYTES, Kind.DIGEST, _hash("sha256")),
-    "sha512": Filter(_TEXT_OR_BYTES, Kind.DIGEST, _hash("sha512")),
-    "sm3": Filter(_TEXT_OR_BYTES, Kind.DIGEST, _hash("sm3")),
-    "md5": Filter(_TEXT_OR_BYTES, Kind.DIGEST, _hash("md5")),
-    "hex": _encodes(lambda value, _: to_bytes(value).hex()),
-    "HEX": _encodes(lambda value, _: to_bytes(value).hex().upper()),
-    "base64": _encodes(lambda value, _: base64.b64encode(to_bytes(value)).decode()),
-    "base64url": _encodes(lambda value, _: base64.urlsafe_b64encode(to_bytes(value)).decode()),
+    "sha1": _hash("sha1"),
+    "sha256": _hash("sha256"),
+    "sha512": _hash("sha512"),
+    "sm3": _hash("sm3"),
+    "md5": _hash("md5"),
+    "hex": _encoding(lambda data: data.hex()),
+    "HEX": _encoding(lambda data: data.hex().upper()),
+    "base64": _encoding(lambda data: base64.b64encode(data).decode()),
+    "base64url": _encoding(lambda data: base64.urlsafe_b64encode(data).decode()),
     "unbase64": Filter(_TEXT, Kind.BYTES, lambda text, _: base64.b64decode(text)),
 }

@@ -1,4 +1,4 @@
-"""The credentials that one recipe may be verified against."""
+"""The credentials that one recipe is verified against."""
 
 import hashlib
 import re
@@ -10,52 +10,48 @@ from gateway.core.recipe.model import KeySlot, Recipe, SecretSlot
 
 MAX_SECRETS_PER_KEY = 4
 
-# Stands in for the secret of a key that is not known, so that such a request costs what a wrong signature costs.
-DECOY = Secret("a key that nobody has")
+# The secret of an unknown key: such a request costs the same as one with a wrong signature.
+DECOY = Secret("the decoy secret")
 
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A key id and its secret; `key` is None where a scheme has only a secret. `recipe` binds it to one recipe."""
+    """A key id and its secret; `key` is None if a scheme has only a secret. `recipe` restricts it to one recipe."""
 
     secret: Secret
     key: str | None = None
     recipe: str | None = None
 
     def serves(self, recipe: Recipe) -> bool:
-        """Tell whether it fills exactly the slots of the recipe."""
+        """True if it has a value for exactly the key and secret slots of the recipe."""
         return self.recipe in (None, recipe.name) and recipe.needs_key == (self.key is not None)
 
     def misfits(self, recipe: Recipe) -> Iterator[KeySlot | SecretSlot]:
-        """Yield each slot of the recipe whose `chars` do not allow what the credential has for it."""
-        for slot in recipe.slots.values():
-            if isinstance(slot, KeySlot) and self.key and not re.fullmatch(slot.chars, self.key):
-                yield slot
-            if isinstance(slot, SecretSlot) and not re.fullmatch(slot.chars, self.secret.reveal()):
-                yield slot
+        """Yield each slot of the recipe whose `chars` do not match the credential."""
+        if recipe.key and self.key and not re.fullmatch(recipe.key.chars, self.key):
+            yield recipe.key
+        if recipe.secret and not re.fullmatch(recipe.secret.chars, self.secret.reveal()):
+            yield recipe.secret
 
 
 @dataclass(frozen=True, slots=True)
 class Keyring:
-    """Secrets by key id, several of them while one replaces another, and lone secrets by their digest."""
+    """Secrets by key id, several during a key rotation, and secrets without a key by their digest."""
 
     by_key: Mapping[str, tuple[Secret, ...]]
     by_digest: Mapping[bytes, Secret]
 
-    def knows(self, key: str) -> bool:
-        return key in self.by_key
-
-    def to_try(self, key: str, decoy: Secret = DECOY) -> list[str]:
-        """Return the secrets to try for a key, as many for each key, known or not, so that time tells nothing."""
-        longest = max((len(secrets) for secrets in self.by_key.values()), default=1)
+    def secrets_to_try(self, key: str, decoy: Secret = DECOY) -> list[str]:
+        """Return equally many secrets for every key, known or not: the time of a check must not reveal a key."""
+        most = max((len(secrets) for secrets in self.by_key.values()), default=1)
         secrets = [secret.reveal() for secret in self.by_key.get(key, ())]
-        return secrets + [decoy.reveal()] * (longest - len(secrets))
+        return secrets + [decoy.reveal()] * (most - len(secrets))
 
     def secrets(self) -> list[Secret]:
         return [*self.by_digest.values(), *(secret for secrets in self.by_key.values() for secret in secrets)]
 
-    def holds(self, text: str) -> bool:
-        """Tell whether a text is one of the lone secrets; only digests are compared."""
+    def has_secret(self, text: str) -> bool:
+        """True if the text is one of the secrets without a key. Only digests are compared."""
         return digest_of(text) in self.by_digest
 
 
@@ -64,7 +60,6 @@ def digest_of(text: str) -> bytes:
 
 
 def make_keyring(credentials: Iterable[Credential]) -> Keyring:
-    """Sort credentials by how they are looked up."""
     by_key: dict[str, tuple[Secret, ...]] = {}
     by_digest: dict[bytes, Secret] = {}
     for credential in credentials:

@@ -1,12 +1,16 @@
-"""What a recipe is once it is loaded. `times.py` reads and writes moments, `forms.py` what carriers hold."""
+"""The parts of a recipe: slots, carriers and steps.
+
+The kind of a slot decides how signing fills it and how verifying checks it. A carrier says where slots are on the wire
+(`syntax.py` has the syntax of its value). A step is a named pure value, computed by `evaluate.py`.
+"""
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
+from typing import Literal, TypeVar
 
-from gateway.core.recipe.canonical import Chosen, Pairs
-from gateway.core.recipe.forms import Form
-from gateway.core.recipe.template import Template
+from gateway.core.recipe.canonical import HeaderRule, PairsStep
+from gateway.core.recipe.syntax import Syntax, Template
 
 Place = Literal["header", "query", "form", "json", "param"]
 Encoding = Literal["hex", "HEX", "base64", "base64url", "base64hex"]
@@ -14,7 +18,7 @@ Encoding = Literal["hex", "HEX", "base64", "base64url", "base64hex"]
 
 @dataclass(frozen=True, slots=True)
 class KeySlot:
-    """The credential's id: selects the credential when verifying."""
+    """The key id. Verifying selects the secret by it."""
 
     name: str
     chars: str
@@ -22,7 +26,7 @@ class KeySlot:
 
 @dataclass(frozen=True, slots=True)
 class SecretSlot:
-    """The secret itself travels; when verifying it is looked up among the secrets, in constant time."""
+    """The secret in plain text. Verifying looks it up in constant time."""
 
     name: str
     chars: str
@@ -30,7 +34,7 @@ class SecretSlot:
 
 @dataclass(frozen=True, slots=True)
 class GivenSlot:
-    """A value from configuration; when verifying it must equal what is configured, if anything is."""
+    """A configured value. Verifying compares it with the configuration, if a value is configured."""
 
     name: str
     chars: str
@@ -40,9 +44,9 @@ class GivenSlot:
 
 @dataclass(frozen=True, slots=True)
 class TimeSlot:
-    """The moment of signing, in `format`, `offset_s` east of UTC; when verifying it must lie within `window_s` of now.
+    """The time of signing, in `format` at `offset_s` east of UTC. Verifying requires it within `window_s` of now.
 
-    `read` lists how a wall clock is read whose zone cannot be trusted: `named` by `zones`, else by an offset in
+    `read` lists the ways to read a wall clock whose zone cannot be trusted: `named` by `zones`, else an offset in
     seconds. The first reading within the window counts.
     """
 
@@ -57,7 +61,7 @@ class TimeSlot:
 
 @dataclass(frozen=True, slots=True)
 class TimePartSlot:
-    """Another rendering of the moment that the slot `of` carries; when verifying it must match that one."""
+    """The time of the slot `of` in another format. Verifying requires the two to agree."""
 
     name: str
     chars: str
@@ -68,7 +72,7 @@ class TimePartSlot:
 
 @dataclass(frozen=True, slots=True)
 class LifetimeSlot:
-    """For how many seconds a signature is good; the window caps it."""
+    """The seconds for which a signature is valid, at most the time window."""
 
     name: str
     chars: str
@@ -77,7 +81,7 @@ class LifetimeSlot:
 
 @dataclass(frozen=True, slots=True)
 class NonceSlot:
-    """A number used once. `low` and `high` bound an integer; both None make it a UUID."""
+    """A number used once: an integer from `low` to `high`, or a UUID if both are None."""
 
     name: str
     chars: str
@@ -87,15 +91,15 @@ class NonceSlot:
 
 @dataclass(frozen=True, slots=True)
 class ChosenSlot:
-    """The list of signed headers: made by the rule, and when verifying read from the wire and held to `must`.
+    """The list of signed headers: `rule` makes it; verifying reads it from the wire and checks it against `must`.
 
-    `must` lists alternatives, one of which has to be signed whole. `empty_is_rule` lets an empty list stand for the
-    rule's own.
+    `must` lists alternatives; one of them must be signed completely. With `empty_is_rule`, an empty list means the
+    headers that the rule chooses.
     """
 
     name: str
     chars: str
-    rule: Chosen
+    rule: HeaderRule
     sep: str
     wrap: str
     must: tuple[frozenset[str], ...]
@@ -104,9 +108,9 @@ class ChosenSlot:
 
 @dataclass(frozen=True, slots=True)
 class DerivedSlot:
-    """A value computed from the request; when verifying it is recomputed and compared.
+    """A value computed from the request. Verifying recomputes and compares it.
 
-    `allow` lists literals that are taken in its place, such as UNSIGNED-PAYLOAD.
+    `allow` lists literals that are accepted instead, such as UNSIGNED-PAYLOAD.
     """
 
     name: str
@@ -117,7 +121,7 @@ class DerivedSlot:
 
 @dataclass(frozen=True, slots=True)
 class SignatureSlot:
-    """The signature of `of`: an HMAC under `key`, a plain hash, or RSA (PKCS #1 v1.5) with the secret as PEM key."""
+    """The signature of `of`: an HMAC with `key`, a plain hash, or RSA (PKCS #1 v1.5) with the secret as PEM key."""
 
     name: str
     chars: str
@@ -140,21 +144,22 @@ Slot = (
     | DerivedSlot
     | SignatureSlot
 )
+AnySlot = TypeVar("AnySlot", bound=Slot)
 
 
 @dataclass(frozen=True, slots=True)
 class Carrier:
-    """Where slots sit on the wire, and in what form."""
+    """The place of slots on the wire, and the syntax of the value there."""
 
     place: Place
     name: str
-    form: Form
+    syntax: Syntax
     type: Literal["text", "int"]
     optional: bool
 
     @property
     def slots(self) -> frozenset[str]:
-        return self.form.slots
+        return self.syntax.slots
 
     @property
     def may_be_in_body(self) -> bool:
@@ -162,22 +167,22 @@ class Carrier:
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
-    """A step: one template."""
+class TextStep:
+    """One template."""
 
     of: Template
 
 
 @dataclass(frozen=True, slots=True)
-class Lines:
-    """A step: templates joined by a line feed, with none at the end."""
+class LinesStep:
+    """Templates joined by line feeds, without one at the end."""
 
     of: tuple[Template, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Hmac:
-    """A step: the HMAC of `of` under `key`, a digest."""
+class HmacStep:
+    """The HMAC of `of` with `key`, a digest."""
 
     hash: str
     key: Template
@@ -185,26 +190,28 @@ class Hmac:
 
 
 @dataclass(frozen=True, slots=True)
-class Chain:
-    """A step: HMACs one after the other, each under the digest of the one before, the first under `key`."""
+class ChainStep:
+    """A chain of HMACs. The first one has `key`, each further one the digest of the one before."""
 
     hash: str
     key: Template
     of: tuple[Template, ...]
 
 
-Step = Text | Lines | Pairs | Hmac | Chain
+Step = TextStep | LinesStep | PairsStep | HmacStep | ChainStep
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Recipe:
-    """One signature scheme. `steps` stand in the order in which they can be evaluated.
+    """One signature scheme. `steps` are in evaluation order.
 
-    `accept` lists other bindings of `host`, `path` or steps that a verifier may try. `replay` names the slots whose
-    values may occur together only once. `masked` are the slots and steps that a secret flows into. `signed` are the
-    parts of a request that the signature covers whatever the client chooses: `query`, `path`, `host`, `method`,
-    `scheme`, `header.NAME`, the bytes of a `body`, and the members of a body that is a `form` or `json`. `reads_body`
-    is false where the head of a request suffices to verify it.
+    `accept` lists other bindings of `host`, `path` or steps that a verifier tries. A combination of values of the
+    `replay` slots is accepted once. `masked` are the slots and steps that depend on a secret. `signed` are the parts of
+    a request that are covered for every list of signed headers: `query`, `path`, `host`, `method`, `scheme`,
+    `header.NAME`, the bytes of a `body`, and the members of a `form` or `json` body. `reads_body` is false if the head
+    of a request is enough to verify it.
+
+    The slots by kind are looked up once per recipe.
     """
 
     name: str
@@ -217,25 +224,81 @@ class Recipe:
     signed: frozenset[str]
     reads_body: bool
 
-    @property
+    def slots_of(self, kind: type[AnySlot]) -> tuple[AnySlot, ...]:
+        return tuple(slot for slot in self.slots.values() if isinstance(slot, kind))
+
+    @cached_property
+    def key(self) -> KeySlot | None:
+        return next(iter(self.slots_of(KeySlot)), None)
+
+    @cached_property
+    def secret(self) -> SecretSlot | None:
+        return next(iter(self.slots_of(SecretSlot)), None)
+
+    @cached_property
+    def time(self) -> TimeSlot | None:
+        return next(iter(self.slots_of(TimeSlot)), None)
+
+    @cached_property
     def signature(self) -> SignatureSlot | None:
-        return next((slot for slot in self.slots.values() if isinstance(slot, SignatureSlot)), None)
+        return next(iter(self.slots_of(SignatureSlot)), None)
 
-    def leaves_unsigned(self, parts: Set[str]) -> Set[str]:
-        """Return those of the parts that the signature does not cover; a body is told by its kind."""
-        return parts - self.signed - ({"json", "form", "text"} if "body" in self.signed else set())
+    @cached_property
+    def chosen(self) -> tuple[ChosenSlot, ...]:
+        return self.slots_of(ChosenSlot)
 
-    @property
+    @cached_property
+    def derived(self) -> tuple[DerivedSlot, ...]:
+        return self.slots_of(DerivedSlot)
+
+    @cached_property
+    def pseudo_headers(self) -> frozenset[str]:
+        return frozenset(name for step in self.steps.values() if isinstance(step, PairsStep) for name in step.pseudo)
+
+    @cached_property
     def parses_body(self) -> bool:
-        """Tell whether a body has to be inflated and parsed before anything about it is verified."""
-        places = {carrier.place for carrier in self.carriers}
-        sources = {source for step in self.steps.values() if isinstance(step, Pairs) for source in step.sources}
-        return bool((places | sources) & {"json", "form", "param"})
+        """True if the body has to be inflated and parsed before anything about it is verified."""
+        sources = {source for step in self.steps.values() if isinstance(step, PairsStep) for source in step.sources}
+        return self.writes_body or bool(sources & {"json", "form"})
+
+    @cached_property
+    def writes_body(self) -> bool:
+        """True if a carrier may be in the body."""
+        return any(carrier.may_be_in_body for carrier in self.carriers)
+
+    @cached_property
+    def signing_phases(self) -> tuple[tuple[tuple[Slot, ...], tuple[Carrier, ...]], ...]:
+        """The slots to compute in each phase of signing, and the carriers to write after it; see `sign.py`.
+
+        A carrier is written in the first phase that has all its slots. The places on the wire are in the order of
+        `carriers`, those in the body first. A phase that would break this order writes all carriers again.
+        """
+        computed = (ChosenSlot, DerivedSlot, SignatureSlot)
+        known = {name for name, slot in self.slots.items() if not isinstance(slot, computed)}
+        phases: list[tuple[tuple[Slot, ...], tuple[Carrier, ...]]] = []
+        written: list[Carrier] = []
+        for slots in ((), self.derived, self.chosen, self.slots_of(SignatureSlot)):
+            known |= {slot.name for slot in slots}
+            ready = [carrier for carrier in self.carriers if carrier.slots <= known and self._is_written(carrier)]
+            ready.sort(key=lambda carrier: carrier.place == "header")
+            in_order = ready[: len(written)] == written
+            phases.append((slots, tuple(ready[len(written) :] if in_order else ready)))
+            written = ready
+        return tuple(phases)
+
+    def _is_written(self, carrier: Carrier) -> bool:
+        """True unless the carrier is optional and has a computed value, such as a digest that is not required."""
+        given = [isinstance(self.slots[name], GivenSlot) for name in carrier.slots]
+        return not carrier.optional or (bool(given) and all(given))
 
     @property
     def needs_key(self) -> bool:
-        return any(isinstance(slot, KeySlot) for slot in self.slots.values())
+        return self.key is not None
 
     @property
     def needs_rsa(self) -> bool:
         return self.signature is not None and self.signature.method == "rsa"
+
+    def leaves_unsigned(self, parts: Set[str]) -> Set[str]:
+        """Return those of the parts that the signature does not cover; the part of a body is its kind."""
+        return parts - self.signed - ({"json", "form", "text"} if "body" in self.signed else set())

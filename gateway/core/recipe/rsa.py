@@ -1,4 +1,4 @@
-"""RSA signatures (PKCS #1 v1.5), by the extra `rsa`; the package is imported when a recipe first needs it."""
+"""RSA signatures (PKCS #1 v1.5). They need the extra `rsa`, which is imported when a recipe first uses it."""
 
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 
-# The public half of a key whose private half nobody kept; see `keyring.DECOY`.
+# A public key whose private key was deleted; see `keyring.DECOY`.
 DECOY_PEM = """-----BEGIN PUBLIC KEY-----
 MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAufZvSS7dwT8cnNIWEzpz
 8BKR7OVwqr3GdD0y720E2H/8ZUQH6TebDQbqVmPdIkQ9aQl8+tLI4EEgVFsqXeYr
@@ -21,15 +21,15 @@ MAX_CACHED_KEYS = 256
 
 
 def rsa_sign(pem: str, data: bytes, hash_name: str) -> bytes:
-    """Sign with a private key. Raises ValueError for what is none."""
+    """Sign with a private key. Raises ValueError or TypeError if the PEM is not an unencrypted RSA private key."""
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import padding
 
     return _private_key(pem).sign(data, padding.PKCS1v15(), getattr(hashes, hash_name.upper())())
 
 
-def rsa_verifies(pem: str, data: bytes, signature: bytes, hash_name: str) -> bool:
-    """Check a signature against a public key, or that of a private key. Raises ValueError for what is neither."""
+def rsa_verify(pem: str, data: bytes, signature: bytes, hash_name: str) -> bool:
+    """Check a signature with a public key, or that of a private key. Raises ValueError or TypeError like `rsa_sign`."""
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import padding
@@ -41,7 +41,7 @@ def rsa_verifies(pem: str, data: bytes, signature: bytes, hash_name: str) -> boo
     return True
 
 
-# Reading a private key takes some 30 ms, a hundred times what a signature does, since all of it is checked.
+# Loading a private key validates it completely: 30 ms, a hundred times the cost of a signature.
 @lru_cache(MAX_CACHED_KEYS)
 def _private_key(pem: str) -> "RSAPrivateKey":
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey

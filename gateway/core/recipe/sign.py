@@ -1,8 +1,15 @@
-"""Signs an upstream call by a recipe. The same carriers and steps verify it on the other side."""
+"""Signs a call with a recipe. The same carriers and steps verify it on the other side.
+
+A value that was written may be the input of another one, so signing has four phases: slots that do not depend on the
+request; slots derived from it, such as a digest of the body; the list of signed headers; the signature. Each phase ends
+by writing the carriers whose slots have values. The body is written before the headers. The phases are planned once per
+recipe, see `Recipe.signing_phases`.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
+from uuid import UUID
 
 from gateway.core.http.received import NO_CAPS, ReceivedRequest, guess_body_kind
 from gateway.core.http.request import Request, Secret
@@ -10,11 +17,10 @@ from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import CallerError, SpecError
 from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.carriers import read_slots, read_text, write_slots
-from gateway.core.recipe.evaluate import Evaluation, Scope, encode, evaluation_of, signature_of
+from gateway.core.recipe.evaluate import Evaluation, encode
 from gateway.core.recipe.filters import to_bytes, to_text
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.model import (
-    Carrier,
     ChosenSlot,
     DerivedSlot,
     GivenSlot,
@@ -28,16 +34,15 @@ from gateway.core.recipe.model import (
     TimePartSlot,
     TimeSlot,
 )
-from gateway.core.recipe.nonce import make_nonce
 from gateway.core.recipe.rsa import rsa_sign
-from gateway.core.recipe.times import part_of, write_time
+from gateway.core.recipe.times import write_time
 
 
 @dataclass(frozen=True, slots=True)
-class Fresh:
-    """What makes one signature differ from the next: the clock, and 16 random bytes.
+class SigningContext:
+    """The clock and 16 random bytes for one signature.
 
-    `pinned` overrules what slots would hold: the nonce of a vector, a client's own list of headers.
+    `pinned` overrides the values of slots: the nonce of a vector, a client's own list of headers.
     """
 
     now_ns: int
@@ -47,159 +52,125 @@ class Fresh:
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """A request ready to be sent, and how its signature came about; `recipe` is None where it has none."""
+    """A request ready to be sent. `evaluation` explains its signature; it is None for an unsigned call."""
 
     request: Request
-    evaluation: Evaluation
-    recipe: Recipe | None = None
+    signature: str = ""
+    evaluation: Evaluation | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def unsigned(cls, draft: UnsignedRequest) -> Self:
-        return cls(draft.render(), Evaluation({}))
+        return cls(draft.render())
 
 
 def sign(
-    draft: UnsignedRequest, recipe: Recipe, credential: Credential, given: Mapping[str, str], fresh: Fresh
+    draft: UnsignedRequest, recipe: Recipe, credential: Credential, given: Mapping[str, str], context: SigningContext
 ) -> Signed:
-    """Sign a call. Raises SpecError when a slot has no value, the call no place for one, or the key is no key.
+    """Sign a call.
 
-    What is written feeds what follows: plain slots, then those derived from the request (a digest of the body that by
-    now holds the former), then the list of headers that are there to be signed, then the signature.
+    Raises SpecError for a slot without a value, a call without a place for one, and a secret that is not a key.
     """
-    try:
-        return _sign(draft, recipe, credential, given, fresh)
-    except ValueError as error:
-        what = f"{recipe.name}: the call cannot be signed: a value does not fit where it is to stand"
-        raise SpecError.of(Reason.INTERNAL, what) from error
-
-
-def secrets_written(signed: Signed) -> list[Secret]:
-    """Return what a signed request shows of its secret: the values of carriers and slots that the secret flows into.
-
-    An upstream that quotes the request would quote these: an encoded password, a session, a signature.
-    """
-    recipe = signed.recipe
-    if recipe is None:
-        return []
-    secret = {name for name, slot in recipe.slots.items() if isinstance(slot, SecretSlot | SignatureSlot)}
-    hidden = secret | recipe.masked
-    message = ReceivedRequest(signed.request, guess_body_kind(signed.request), NO_CAPS)
-    texts: list[str] = []
-    try:
-        for carrier in recipe.carriers:
-            if carrier.slots & hidden and (text := read_text(carrier, message)):
-                texts += [text, text.rpartition(" ")[2]]
-        texts += [text for name, text in read_slots(recipe, message).items() if name in hidden]
-    except CallerError:
-        pass  # a body that the call itself does not declare: what was read so far is all that can be known
-    return [Secret(text) for text in dict.fromkeys(texts)]
-
-
-def to_draft(message: ReceivedRequest, recipe: Recipe) -> UnsignedRequest:
-    """Return a received request as a draft to be signed.
-
-    Its body is read only where the recipe puts something into it; else its bytes stay as they are. Raises CallerError.
-    """
-    in_body = any(carrier.place in ("json", "form", "param") for carrier in recipe.carriers)
-    if in_body and message.body_kind in ("json", "form"):
-        body = message.body if message.body_kind == "json" else tuple(message.form)
-        return UnsignedRequest.of(message.request, message.body_kind, body, tuple(message.query))
-    return UnsignedRequest.of(message.request, message.body_kind, message.request.body, tuple(message.query))
-
-
-def _sign(
-    draft: UnsignedRequest, recipe: Recipe, credential: Credential, given: Mapping[str, str], fresh: Fresh
-) -> Signed:
-    slots = _bound(recipe, credential, given, fresh)
-    secret = credential.secret.reveal()
-    draft = _write(recipe, draft, slots)
-    for kind in (DerivedSlot, ChosenSlot, SignatureSlot):
-        message = ReceivedRequest(draft.render(), draft.body_kind, NO_CAPS)
-        scope = Scope(recipe, message, slots, secret)
-        for name, slot in recipe.slots.items():
-            if isinstance(slot, kind) and name not in slots:
-                slots[name] = fresh.pinned[name] if name in fresh.pinned else _computed(slot, scope)
-        draft = _write(recipe, draft, slots)
-    signature = slots.get(recipe.signature.name, "") if recipe.signature else ""
-    return Signed(draft.render(), evaluation_of(scope, signature), recipe)
-
-
-def _bound(recipe: Recipe, credential: Credential, given: Mapping[str, str], fresh: Fresh) -> dict[str, str]:
     slots: dict[str, str] = {}
-    for name, slot in recipe.slots.items():
-        if isinstance(slot, DerivedSlot | ChosenSlot | SignatureSlot):
-            continue
-        value = fresh.pinned[name] if name in fresh.pinned else _bind(slot, credential, given, fresh)
-        if value is not None:
-            slots[name] = value
-    return slots
+    try:
+        for name, slot in recipe.slots.items():
+            value = context.pinned[name] if name in context.pinned else _bound(slot, credential, given, context)
+            if value is not None and not isinstance(slot, DerivedSlot | ChosenSlot | SignatureSlot):
+                slots[name] = value
+        evaluation: Evaluation | None = None
+        for computed, carriers in recipe.signing_phases:
+            if computed or evaluation is None:
+                message = ReceivedRequest(draft.render(), draft.body_kind, NO_CAPS)
+                evaluation = Evaluation(recipe, message, slots, credential.secret.reveal())
+            for slot in computed:
+                pinned = context.pinned.get(slot.name)
+                slots[slot.name] = _computed(slot, evaluation) if pinned is None else pinned
+            draft = write_slots([carrier for carrier in carriers if carrier.slots <= slots.keys()], draft, slots)
+        request = draft.render()
+    except ValueError as error:
+        what = f"{recipe.name}: the call cannot be signed: a value does not fit its carrier"
+        raise SpecError.of(Reason.INTERNAL, what) from error
+    return Signed(request, slots[recipe.signature.name] if recipe.signature else "", evaluation)
 
 
-def _write(recipe: Recipe, draft: UnsignedRequest, slots: Mapping[str, str]) -> UnsignedRequest:
-    """Write each carrier whose slots all have a value; those in the body first, since headers may hold its digest.
-
-    An optional carrier is written only for what configuration gives: a token, but not a digest that nobody needs.
-    """
-    ready = [carrier for carrier in recipe.carriers if carrier.slots <= slots.keys() and _is_wanted(recipe, carrier)]
-    return write_slots(sorted(ready, key=lambda carrier: carrier.place == "header"), draft, slots)
-
-
-def _is_wanted(recipe: Recipe, carrier: Carrier) -> bool:
-    if not carrier.optional:
-        return True
-    return bool(carrier.slots) and all(isinstance(recipe.slots[name], GivenSlot) for name in carrier.slots)
-
-
-def _bind(slot: Slot, credential: Credential, given: Mapping[str, str], fresh: Fresh) -> str | None:
+def _bound(slot: Slot, credential: Credential, given: Mapping[str, str], context: SigningContext) -> str | None:
+    """Return the value of a slot that does not depend on the request; None if it is optional and not given."""
     match slot:
         case KeySlot():
             return credential.key
         case SecretSlot():
             return credential.secret.reveal()
-        case TimeSlot():
-            return write_time(fresh.now_ns, slot.format, slot.offset_s)
-        case TimePartSlot():
-            return part_of(fresh.now_ns, slot)
+        case TimeSlot() | TimePartSlot():
+            return write_time(context.now_ns, slot.format, slot.offset_s)
         case LifetimeSlot():
             return str(slot.default_s)
         case NonceSlot():
-            return make_nonce(slot, fresh.entropy)
+            return make_nonce(slot, context.entropy)
         case GivenSlot():
-            return _given(slot, given)
+            value = given.get(slot.name, slot.default)
+            if value is None and not slot.optional:
+                raise SpecError.of(Reason.INTERNAL, f"the signature needs a value for `given.{slot.name}`")
+            return None if value is None else str(value)
     return None
 
 
-def _given(slot: GivenSlot, given: Mapping[str, str]) -> str | None:
-    value = given.get(slot.name, slot.default)
-    if value is None and not slot.optional:
-        raise SpecError.of(Reason.INTERNAL, f"the signature needs `given.{slot.name}`")
-    return None if value is None else str(value)
+def make_nonce(slot: NonceSlot, entropy: bytes) -> str:
+    """Turn 16 random bytes into a nonce from the scheme's whole range."""
+    if slot.low is None or slot.high is None:
+        return str(UUID(bytes=entropy, version=4))
+    return str(slot.low + int.from_bytes(entropy) % (slot.high - slot.low + 1))
 
 
-def _computed(slot: Slot, scope: Scope) -> str:
+def _computed(slot: Slot, evaluation: Evaluation) -> str:
+    recipe = evaluation.recipe
     if isinstance(slot, DerivedSlot):
-        return to_text(slot.of.value(scope))
+        return to_text(slot.of.value(evaluation))
     if isinstance(slot, ChosenSlot):
-        names = slot.rule.choose(scope.message.request, _pseudo_names(scope.recipe))
+        names = slot.rule.choose(evaluation.message.request, recipe.pseudo_headers)
         if not any(must <= set(names) for must in slot.must):
             wanted = " or ".join(", ".join(sorted(must)) for must in slot.must)
-            raise SpecError.of(Reason.INTERNAL, f"{scope.recipe.name} signs {wanted}, and the call has not all of them")
+            raise SpecError.of(Reason.INTERNAL, f"{recipe.name} signs {wanted}, and the call does not have all of them")
         return slot.sep.join(f"{slot.wrap}{name}{slot.wrap}" for name in names)
     assert isinstance(slot, SignatureSlot)
     if slot.method != "rsa":
-        return signature_of(scope)
+        return evaluation.signature
     try:
-        signature = rsa_sign(to_text(scope["secret"]), to_bytes(slot.of.value(scope)), slot.hash)
-    except (ValueError, TypeError, ImportError) as error:
-        raise SpecError.of(Reason.INTERNAL, f"{scope.recipe.name}: the secret does not serve: {_why(error)}") from None
-    return encode(signature, slot.encoding)
+        digest = rsa_sign(to_text(evaluation["secret"]), to_bytes(evaluation.string_to_sign), slot.hash)
+    except ImportError:
+        what = "RSA needs the extra: pip install 'metric-gateway[rsa]'"
+        raise SpecError.of(Reason.INTERNAL, f"{recipe.name}: {what}") from None
+    except (ValueError, TypeError):
+        what = f"{recipe.name}: the secret is not an RSA private key in PEM form"
+        raise SpecError.of(Reason.INTERNAL, what) from None
+    return encode(digest, slot.encoding)
 
 
-def _why(error: Exception) -> str:
-    if isinstance(error, ImportError):
-        return "RSA needs the extra: pip install 'metric-gateway[rsa]'"
-    return "it is not an RSA private key in PEM form"
+def secrets_written(signed: Signed) -> list[Secret]:
+    """Return the texts in a signed request that depend on its secret: an encoded password, a session, a signature.
+
+    An upstream that quotes the request would quote these.
+    """
+    if signed.evaluation is None:
+        return []
+    recipe = signed.evaluation.recipe
+    secret = {slot.name for slot in (recipe.secret, recipe.signature) if slot is not None} | recipe.masked
+    message = ReceivedRequest(signed.request, guess_body_kind(signed.request), NO_CAPS)
+    texts: list[str] = []
+    try:
+        for carrier in recipe.carriers:
+            if carrier.slots & secret and (text := read_text(carrier, message)):
+                texts += [text, text.rpartition(" ")[2]]
+        texts += [text for name, text in read_slots(recipe, message).items() if name in secret]
+    except CallerError:
+        pass  # The body is not of the kind that it seems to be.
+    return [Secret(text) for text in dict.fromkeys(texts)]
 
 
-def _pseudo_names(recipe: Recipe) -> tuple[str, ...]:
-    return tuple(name for step in recipe.steps.values() for name in getattr(step, "pseudo", ()))
+def to_draft(message: ReceivedRequest, recipe: Recipe) -> UnsignedRequest:
+    """Turn a received request into a draft to be signed. Raises CallerError.
+
+    The body is parsed only if the recipe writes to it; otherwise its bytes are kept.
+    """
+    body: Any = message.request.body
+    if recipe.writes_body and message.body_kind in ("json", "form"):
+        body = message.body if message.body_kind == "json" else tuple(message.form)
+    return UnsignedRequest.of(message.request, message.body_kind, body, tuple(message.query))

@@ -1,13 +1,13 @@
-"""Moments of recipes: how they are written, and read back. Locale and system zones play no part."""
+"""Writes and reads the times of recipes, independent of the system's locale and time zone."""
 
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from gateway.core.moments import MONTHS, NS, format_moment
-from gateway.core.recipe.model import TimePartSlot, TimeSlot
+from gateway.core.recipe.model import TimeSlot
 
-# Format: nanoseconds in one unit of it, and what its text may look like.
+# The nanoseconds in one unit of each epoch format, and the pattern of its text.
 EPOCHS = {"epoch": (NS, "(?:0|[1-9][0-9]{0,11})"), "epoch_ms": (1_000_000, "(?:0|[1-9][0-9]{0,14})")}
 HTTP = "%a, %d %b %Y %H:%M:%S GMT"
 HTTP_CHARS = r"[A-Za-z]{3}, [0-9]{1,2} [A-Za-z]{3} [0-9]{4} [0-9:]{8} [A-Za-z0-9/_+-]+"
@@ -19,14 +19,14 @@ _UTC_NAMES = {"GMT", "UTC", "Z", "UT"}
 
 
 def write_time(time_ns: int, time_format: str, offset_s: int) -> str:
-    """Write a moment in a format: `epoch`, `epoch_ms`, `http` or a strftime pattern, in English."""
+    """Write a time as `epoch`, `epoch_ms`, `http` or by a strftime pattern, in English."""
     if time_format in EPOCHS:
         return str(time_ns // EPOCHS[time_format][0])
     return format_moment(time_ns, HTTP if time_format == "http" else time_format, offset_s)
 
 
 def read_times(text: str, slot: TimeSlot) -> list[int]:
-    """Return the moments, in nanoseconds, that the text may mean, the likeliest first; empty when it means none."""
+    """Return the possible readings in nanoseconds, the most likely first; empty if the text is not a time."""
     if slot.format in EPOCHS:
         return [int(text) * EPOCHS[slot.format][0]]
     if slot.format == "http" or slot.read:
@@ -36,10 +36,6 @@ def read_times(text: str, slot: TimeSlot) -> list[int]:
     except ValueError:
         return []
     return [_to_ns(moment, slot.offset_s)]
-
-
-def part_of(time_ns: int, slot: TimePartSlot) -> str:
-    return write_time(time_ns, slot.format, slot.offset_s)
 
 
 def _wall_clock_readings(text: str, slot: TimeSlot) -> Iterator[int]:
@@ -57,7 +53,7 @@ def _wall_clock_readings(text: str, slot: TimeSlot) -> Iterator[int]:
         if offset_s is not None:
             yield _to_ns(moment, offset_s)
         if reading == "named" and offset_s is not None:
-            # Each further reading would reopen the window hours earlier or later.
+            # Each further reading would open the window again, hours earlier or later.
             return
 
 

@@ -9,7 +9,7 @@ from gateway.core.outcome.errors import SpecError
 from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.model import Recipe
-from gateway.core.recipe.sign import Fresh, Signed, sign
+from gateway.core.recipe.sign import Signed, SigningContext, sign
 from gateway.core.sending.build import build_request
 from gateway.core.vendor.provider import Login
 from gateway.core.vendor.route import Target
@@ -19,7 +19,11 @@ NO_SESSION = Secret("0" * 32)
 
 
 def sign_call(
-    target: Target, recipe: Recipe | None, request: UnsignedRequest, fresh: Fresh, session: Secret | None = None
+    target: Target,
+    recipe: Recipe | None,
+    request: UnsignedRequest,
+    fresh: SigningContext,
+    session: Secret | None = None,
 ) -> Signed:
     """Sign a call with the target's credential, or with `session` if the recipe carries one. Raises SpecError.
 

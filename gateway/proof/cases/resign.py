@@ -12,8 +12,8 @@ from gateway.core.pipeline import identify_caller
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.session_tokens import issue_token
-from gateway.core.recipe.sign import Fresh, sign, to_draft
-from gateway.core.recipe.verify import Forgetful, Verified, Verifier
+from gateway.core.recipe.sign import SigningContext, sign, to_draft
+from gateway.core.recipe.verify import NoReplayCheck, Verified, Verifier
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import RouteMatch, make_snapshot
 
@@ -26,14 +26,16 @@ SESSION_S = 3600
 
 
 @dataclass(frozen=True, slots=True)
-class Anew:
+class RefreshedSample:
     """A request of this moment; `recipe` is None where nothing had to be signed again."""
 
     request: Request
     recipe: Recipe | None = None
 
 
-def make_anew(request: Request, route: Route, *, then_ns: int, fresh: Fresh, address: str) -> Anew:
+def refresh_sample(
+    request: Request, route: Route, *, then_ns: int, fresh: SigningContext, address: str
+) -> RefreshedSample:
     """Return the request as whoever could sign it at `then_ns` signs it now, for a gateway at this address.
 
     What the route refuses stays as refused as it was. Raises SpecError where it cannot be signed.
@@ -43,35 +45,35 @@ def make_anew(request: Request, route: Route, *, then_ns: int, fresh: Fresh, add
         moved = moved.at(PublicUrl("http", address))
     match = make_snapshot([route]).match(request)
     if match is None or match.form is None:
-        return Anew(moved)
+        return RefreshedSample(moved)
     try:
         who = identify_caller(
             route.source,
             route.source.checks,
             match.read(request),
             now_ns=then_ns,
-            replays=Forgetful(),
+            replays=NoReplayCheck(),
             peer=None,
         )
     except CallerError:
-        return Anew(moved)
+        return RefreshedSample(moved)
     return _signed_anew(moved, match, who, fresh)
 
 
-def _signed_anew(request: Request, match: RouteMatch, who: Verified, fresh: Fresh) -> Anew:
+def _signed_anew(request: Request, match: RouteMatch, who: Verified, fresh: SigningContext) -> RefreshedSample:
     source = match.route.source
     check = next((check for check in source.checks or () if check.recipe.name == who.recipe), None)
     credential = None if check is None else _credential(check, who, fresh)
     if check is None or credential is None:
-        return Anew(request)
+        return RefreshedSample(request)
     recipe, url = check.recipe, source.public_url
     seen = request if url is None else request.at(url)
     draft = to_draft(_without_digests(match.read(seen), recipe), recipe)
     signed = sign(draft, recipe, credential, who.slots, fresh).request
-    return Anew(signed if url is None else _behind(signed, url, request.host), recipe)
+    return RefreshedSample(signed if url is None else _behind(signed, url, request.host), recipe)
 
 
-def _credential(check: Verifier, who: Verified, fresh: Fresh) -> Credential | None:
+def _credential(check: Verifier, who: Verified, fresh: SigningContext) -> Credential | None:
     """Return what signs the request again: the key, or a new session of the account; None where nothing expires."""
     if who.secret is None:
         return None

@@ -29,8 +29,8 @@ from gateway.core.points.point import DataPoint
 from gateway.core.points.report import AcceptedReport
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.session_tokens import issue_token
-from gateway.core.recipe.sign import Fresh, sign
-from gateway.core.recipe.verify import Forgetful, Verifier
+from gateway.core.recipe.sign import SigningContext, sign
+from gateway.core.recipe.verify import NoReplayCheck, Verifier
 from gateway.core.sending.encode import Call
 from gateway.core.sending.sign import login_request, login_token
 from gateway.core.sending.split import EncodeContext
@@ -94,7 +94,7 @@ def case_request(case: Case, route: Route) -> Request:
         if check is None:
             return draft.render()
         credential = _credential(check, case.now_ns)
-        return sign(draft, check.recipe, credential, given, Fresh(case.now_ns, _ENTROPY)).request
+        return sign(draft, check.recipe, credential, given, SigningContext(case.now_ns, _ENTROPY)).request
     except GatewayError as error:
         raise Mismatch(f"request: {error.outcome.message}") from error
 
@@ -202,14 +202,14 @@ class _Run:
             call = match.expect_call(request.method).local_call
             if call is not None:
                 moment = RequestContext(self.case.now_ns, _ENTROPY, "0" * 32)
-                self.answered = answer_local_call(match, call, message, moment, Forgetful())
+                self.answered = answer_local_call(match, call, message, moment, NoReplayCheck())
                 self.outcome = Outcome(Code.OK)
                 return
             if self.route.is_relay:
                 now_ns, call_id = self.case.now_ns, _ENTROPY.hex()
-                self.relayed = receive_relayed(match, message, now_ns=now_ns, call_id=call_id, replays=Forgetful())
+                self.relayed = receive_relayed(match, message, now_ns=now_ns, call_id=call_id, replays=NoReplayCheck())
             else:
-                self.accepted = receive_report(match, message, now_ns=self.case.now_ns, replays=Forgetful())
+                self.accepted = receive_report(match, message, now_ns=self.case.now_ns, replays=NoReplayCheck())
             self._see(match, message, None)
         except GatewayError as error:
             self.outcome = error.outcome

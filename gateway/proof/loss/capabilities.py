@@ -21,7 +21,7 @@ _ALL_STATS: Mapping[str, Number] = {"count": 4, "sum": 12, "min": 1, "max": 6, "
 
 
 @dataclass(frozen=True, slots=True)
-class Holding:
+class Capabilities:
     """What arrives of a full data point.
 
     `value` is `doubles` where large integers lose digits. `unit` and `attributes` are the ones that arrive as stated,
@@ -37,12 +37,12 @@ class Holding:
     attributes: Some
 
 
-def hold(target: Target) -> Holding:
+def probe_capabilities(target: Target) -> Capabilities:
     """Find out what the target holds. Raises NotHeld where not even a plain data point goes round."""
     point = plain_point(target)
     arrived = round_trip(target, point)
     kept = [name for name, text in point.attributes.items() if arrived.attributes.get(name) == text]
-    return Holding(
+    return Capabilities(
         namespace=arrived.namespace == point.namespace,
         metric=arrived.metric == point.metric,
         value=held_value(target, point),

@@ -3,17 +3,16 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from gateway.core.recipe.canonical import Pairs
-from gateway.core.recipe.dataflow import reach_of, read_by_signature
+from gateway.core.recipe.canonical import PairsStep
+from gateway.core.recipe.dataflow import names_read_by, signed_names
 from gateway.core.recipe.filters import Kind
-from gateway.core.recipe.forms import ParamsForm
 from gateway.core.recipe.model import (
     Carrier,
     ChosenSlot,
     DerivedSlot,
     GivenSlot,
     KeySlot,
-    Lines,
+    LinesStep,
     NonceSlot,
     SecretSlot,
     SignatureSlot,
@@ -22,7 +21,7 @@ from gateway.core.recipe.model import (
     TimePartSlot,
     TimeSlot,
 )
-from gateway.core.recipe.template import Template
+from gateway.core.recipe.syntax import ParamsSyntax, Template
 from gateway.core.recipe.times import EPOCHS
 from gateway.specs.schema.recipe_parts import RecipeParts
 
@@ -46,7 +45,7 @@ def check_bindings(parts: RecipeParts, accept: Iterable[Mapping[str, Template]],
     """Report bindings of `accept` that would read what they bind."""
     for index, binding in enumerate(accept):
         for name, template in binding.items():
-            if name in reach_of(template, slots, steps):
+            if name in names_read_by(template, slots, steps):
                 parts.document.error(["accept", index, name], f"{name!r} would be made of itself")
 
 
@@ -74,7 +73,7 @@ def _check_carriers(parts: RecipeParts, slots: Slots, carriers: list[Carrier]) -
                 parts.document.error(["carry", index, "optional"], what)
         if carrier.type == "int" and not all(_is_number(slots[name]) for name in carrier.slots):
             parts.document.error(["carry", index, "type"], "only an epoch or an integer nonce is an int")
-        if isinstance(carrier.form, ParamsForm) and carrier.place != "header":
+        if isinstance(carrier.syntax, ParamsSyntax) and carrier.place != "header":
             parts.document.error(["carry", index], "`scheme` and `params` stand in a header")
 
 
@@ -100,11 +99,11 @@ def _check_encoded(parts: RecipeParts, steps: Steps) -> None:
     """Report digests that would be taken for text."""
     hint = "encode it: {…|hex} or {…|base64}"
     for name, step in steps.items():
-        if isinstance(step, Lines):
+        if isinstance(step, LinesStep):
             for index, line in enumerate(step.of):
                 if line.kind is Kind.DIGEST:
                     parts.document.error(["steps", name, "lines", index], "a digest is no line of text", hint)
-        elif isinstance(step, Pairs):
+        elif isinstance(step, PairsStep):
             for slot, template in step.slots.items():
                 if template.kind is Kind.DIGEST:
                     parts.document.error(["steps", name, "pairs", "slots", slot], "a digest is no value", hint)
@@ -117,9 +116,9 @@ def _check_secret(parts: RecipeParts, signature: SignatureSlot, slots: Slots, st
     """Report a signature that whoever reads the recipe could make."""
     if signature.method == "rsa":
         return
-    reached = reach_of(signature.of, slots, steps)
+    reached = names_read_by(signature.of, slots, steps)
     if signature.key is not None:
-        reached |= reach_of(signature.key, slots, steps)
+        reached |= names_read_by(signature.key, slots, steps)
     if "secret" not in reached:
         parts.document.error(
             ["slots", signature.name], "the signature does not depend on {secret}: anyone could make it"
@@ -130,7 +129,7 @@ def _check_no_circle(
     parts: RecipeParts, signature: SignatureSlot, slots: Slots, carriers: list[Carrier], steps: Steps
 ) -> None:
     """Report a signature that stands in what it signs."""
-    signed = read_by_signature(slots, steps)
+    signed = signed_names(slots, steps)
     if signature.name in signed:
         parts.document.error(["slots", signature.name], "the signature would have to sign itself")
     for index, carrier in enumerate(carriers):
@@ -147,7 +146,7 @@ def _check_no_circle(
 def _check_excepted(parts: RecipeParts, carrier: Carrier, signed: frozenset[str], steps: Steps) -> None:
     sources = {"query": {"query"}, "form": {"form"}, "json": {"json"}, "param": {"query", "form", "json"}}
     for name, step in steps.items():
-        if not isinstance(step, Pairs) or name not in signed or not sources[carrier.place] & set(step.sources):
+        if not isinstance(step, PairsStep) or name not in signed or not sources[carrier.place] & set(step.sources):
             continue
         if carrier.name not in step.except_names:
             what = f"the signature {carrier.name!r} would be among the pairs that it signs"

@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from typing import get_args
 
 from gateway.core.recipe.filters import Kind
-from gateway.core.recipe.forms import EncodedForm, Form, ParamsForm, ValueForm, value_form
 from gateway.core.recipe.model import Carrier, Place, Slot
-from gateway.core.recipe.template import RecipeError
+from gateway.core.recipe.syntax import Base64Syntax, ParamsSyntax, RecipeError, Syntax, TextSyntax, compile_syntax
 from gateway.specs.schema.recipe_models import CarrierSpec
 from gateway.specs.schema.recipe_parts import NONE, RecipeParts
 from gateway.specs.yaml.nodes import Path
@@ -22,25 +21,25 @@ def build_carrier(parts: RecipeParts, index: int, slots: Mapping[str, Slot]) -> 
         parts.document.error(path, f"a carrier sits in one of {', '.join(get_args(Place))}")
     place: Place = places[0] if places else "header"
     chars = {name: slot.chars for name, slot in slots.items()}
-    return Carrier(place, written[place] or "", _form(parts, spec, chars, path), spec.type, spec.optional)
+    return Carrier(place, written[place] or "", _syntax(parts, spec, chars, path), spec.type, spec.optional)
 
 
-def _form(parts: RecipeParts, spec: CarrierSpec, chars: Mapping[str, str], path: Path) -> Form:
+def _syntax(parts: RecipeParts, spec: CarrierSpec, chars: Mapping[str, str], path: Path) -> Syntax:
     if (spec.value is None) == (not spec.params):
         parts.document.error(path, "a carrier has either `value` or `params`")
     if (spec.scheme is None) != (spec.as_ is None and not spec.params):
         parts.document.error(path, "`scheme` goes with `params` or with `as: base64`")
     if spec.params:
         params = {name: _value(parts, text, chars, [*path, "params", name]) for name, text in spec.params.items()}
-        return ParamsForm(spec.scheme or "", params, spec.sep, spec.quote)
+        return ParamsSyntax(spec.scheme or "", params, spec.sep, spec.quote)
     value = _value(parts, spec.value or "", chars, [*path, "value"])
-    return value if spec.as_ is None else EncodedForm(spec.scheme or "", value)
+    return value if spec.as_ is None else Base64Syntax(spec.scheme or "", value)
 
 
-def _value(parts: RecipeParts, source: str, chars: Mapping[str, str], path: Path) -> ValueForm:
+def _value(parts: RecipeParts, source: str, chars: Mapping[str, str], path: Path) -> TextSyntax:
     template = parts.template(source, path, dict.fromkeys(chars, Kind.TEXT))
     try:
-        return value_form(template, chars)
+        return compile_syntax(template, chars)
     except RecipeError as error:
         parts.document.error(path, error.what, error.hint)
-        return ValueForm(NONE, re.compile(""))
+        return TextSyntax(NONE, re.compile(""))

@@ -5,24 +5,24 @@ from collections.abc import Mapping
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from gateway.core.recipe.canonical import Chosen, Pairs
-from gateway.core.recipe.dataflow import masked_names, read_by_signature, reads_body, signed_parts
+from gateway.core.recipe.canonical import HeaderRule, PairsStep
+from gateway.core.recipe.dataflow import masked_names, reads_body, signed_names, signed_parts
 from gateway.core.recipe.filters import Kind
 from gateway.core.recipe.model import (
     Carrier,
-    Chain,
-    Hmac,
+    ChainStep,
+    HmacStep,
     KeySlot,
-    Lines,
+    LinesStep,
     NonceSlot,
     Recipe,
     SignatureSlot,
     Slot,
     Step,
-    Text,
+    TextStep,
     TimeSlot,
 )
-from gateway.core.recipe.template import REQUEST_NAMES, Template
+from gateway.core.recipe.syntax import REQUEST_NAMES, Template
 from gateway.core.text import did_you_mean
 from gateway.proof.vectors import Vector
 from gateway.specs.check.recipe import check_bindings, check_recipe
@@ -103,20 +103,20 @@ def _step(parts: RecipeParts, spec: StepSpec, path: Path) -> Step:
     if len(present) != 1:
         parts.document.error(path, "a step is one of text, lines, pairs, hmac and chain")
     if spec.lines is not None:
-        return Lines(tuple(parts.template(line, [*path, "lines", at]) for at, line in enumerate(spec.lines)))
+        return LinesStep(tuple(parts.template(line, [*path, "lines", at]) for at, line in enumerate(spec.lines)))
     if spec.pairs is not None:
         return _pairs(parts, spec.pairs, [*path, "pairs"])
     if spec.hmac is not None:
         key = parts.template(spec.hmac.key, [*path, "hmac", "key"])
-        return Hmac(spec.hmac.hash, key, parts.template(spec.hmac.of, [*path, "hmac", "of"]))
+        return HmacStep(spec.hmac.hash, key, parts.template(spec.hmac.of, [*path, "hmac", "of"]))
     if spec.chain is not None:
         key = parts.template(spec.chain.key, [*path, "chain", "key"])
         links = [parts.template(link, [*path, "chain", "of", at]) for at, link in enumerate(spec.chain.of)]
-        return Chain(spec.chain.hash, key, tuple(links))
-    return Text(NONE if spec.text is None else parts.template(spec.text, [*path, "text"]))
+        return ChainStep(spec.chain.hash, key, tuple(links))
+    return TextStep(NONE if spec.text is None else parts.template(spec.text, [*path, "text"]))
 
 
-def _pairs(parts: RecipeParts, spec: PairsSpec, path: Path) -> Pairs:
+def _pairs(parts: RecipeParts, spec: PairsSpec, path: Path) -> PairsStep:
     sides = {"k": Kind.TEXT, "v": Kind.TEXT}
     if bool(spec.slots) != ("slots" in spec.from_):
         parts.document.error(path, "`from: slots` and `slots` belong together")
@@ -127,11 +127,11 @@ def _pairs(parts: RecipeParts, spec: PairsSpec, path: Path) -> Pairs:
         hint = did_you_mean(spec.list_, chosen)
         parts.document.error([*path, "list"], f"no slot of kind chosen is named {spec.list_!r}", hint)
     item_empty = spec.item_empty
-    return Pairs(
+    return PairsStep(
         sources=tuple(spec.from_),
         slots={name: parts.template(text, [*path, "slots", name]) for name, text in spec.slots.items()},
         header_list=spec.list_,
-        choose=Chosen() if spec.choose is None else chosen_rule(spec.choose),
+        choose=HeaderRule() if spec.choose is None else chosen_rule(spec.choose),
         pseudo={name: parts.template(text, [*path, "pseudo", name]) for name, text in spec.pseudo.items()},
         except_names=frozenset(spec.except_),
         key=parts.filters("k", spec.key, [*path, "key"]),
@@ -149,9 +149,9 @@ def _pairs(parts: RecipeParts, spec: PairsSpec, path: Path) -> Pairs:
 
 
 def _kind_of(step: Step) -> Kind:
-    if isinstance(step, Text):
+    if isinstance(step, TextStep):
         return step.of.kind
-    return Kind.DIGEST if isinstance(step, Hmac | Chain) else Kind.TEXT
+    return Kind.DIGEST if isinstance(step, HmacStep | ChainStep) else Kind.TEXT
 
 
 def _replay(
@@ -167,7 +167,7 @@ def _replay(
             if name not in slots:
                 parts.document.error(["replay", index], f"no slot is named {name!r}", did_you_mean(name, slots.keys()))
         return tuple(policy)
-    covered, read = signed_parts(slots, carriers, steps), read_by_signature(slots, steps)
+    covered, read = signed_parts(slots, carriers, steps), signed_names(slots, steps)
     left_out = {name for step in (steps.get(each) for each in read) for name in getattr(step, "except_names", ())}
     signed = read | {
         name

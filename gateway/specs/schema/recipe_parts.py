@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gateway.core.recipe.filters import Kind
-from gateway.core.recipe.template import REQUEST_NAMES, RecipeError, Reference, Template, compile_template
+from gateway.core.recipe.syntax import REQUEST_NAMES, RecipeError, Reference, Template, compile_template
 from gateway.specs.schema.recipe_models import RecipeSpec
 from gateway.specs.yaml.document import Document
 from gateway.specs.yaml.nodes import Path

@@ -3,7 +3,7 @@
 import re
 from typing import Any, Literal
 
-from gateway.core.recipe.canonical import Chosen
+from gateway.core.recipe.canonical import HeaderRule
 from gateway.core.recipe.model import (
     ChosenSlot,
     DerivedSlot,
@@ -78,8 +78,8 @@ def build_slot(parts: RecipeParts, name: str, spec: SlotSpec) -> Slot:
             return _signature(parts, name, chars, spec)
 
 
-def chosen_rule(spec: ChooseSpec) -> Chosen:
-    return Chosen(
+def chosen_rule(spec: ChooseSpec) -> HeaderRule:
+    return HeaderRule(
         names=tuple(name.lower() for name in spec.names),
         prefixes=tuple(prefix.lower() for prefix in spec.prefix),
         every=spec.all,

@@ -58,24 +58,20 @@ def test_expression_has_this_value(source: Any, value: Any):
 @pytest.mark.parametrize(
     ("source", "what", "hint"),
     [
-        pytest.param("bdy.a", "nothing here is named 'bdy'", "did you mean 'body'?", id="unknown name"),
-        pytest.param(
-            "Sum", "nothing here is named 'Sum'", """known: body, given, none; text is written "'Sum'\"""", id="text"
-        ),
+        pytest.param("bdy.a", "unknown name 'bdy'", "did you mean 'body'?", id="unknown name"),
+        pytest.param("Sum", "unknown name 'Sum'", """known: body, given, none; text is written "'Sum'\"""", id="text"),
         pytest.param("body.items[?qqqq == metric]", None, "", id="names within a filter are members"),
-        pytest.param("body.a == qqqq", "nothing here is named 'qqqq'", "known:", id="name beside a comparison"),
-        pytest.param("{x: qqqq}", "nothing here is named 'qqqq'", "known:", id="name in a hash"),
-        pytest.param("[qqqq]", "nothing here is named 'qqqq'", "known:", id="name in a list"),
-        pytest.param("not_null(body, qqqq)", "nothing here is named 'qqqq'", "known:", id="name in a call"),
-        pytest.param("!body.a", "'!body.a': a member of a truth value is always null", "write !(a.b)", id="negation"),
-        pytest.param("(body == given).a", "a member of a truth value is always null", "", id="member of a comparison"),
-        pytest.param(
-            "lokup(body, 'a')", "there is no function 'lokup'", "did you mean 'lookup'?", id="unknown function"
-        ),
+        pytest.param("body.a == qqqq", "unknown name 'qqqq'", "known:", id="name beside a comparison"),
+        pytest.param("{x: qqqq}", "unknown name 'qqqq'", "known:", id="name in a hash"),
+        pytest.param("[qqqq]", "unknown name 'qqqq'", "known:", id="name in a list"),
+        pytest.param("not_null(body, qqqq)", "unknown name 'qqqq'", "known:", id="name in a call"),
+        pytest.param("!body.a", "'!body.a': a member of a boolean is always null", "write !(a.b)", id="negation"),
+        pytest.param("(body == given).a", "a member of a boolean is always null", "", id="member of a comparison"),
+        pytest.param("lokup(body, 'a')", "unknown function 'lokup'", "did you mean 'lookup'?", id="unknown function"),
         pytest.param("matches(body.a)", "matches() takes 2 arguments, not 1", "", id="too few"),
         pytest.param("to_ms(body.a, body.b)", "to_ms() takes 1 argument, not 2", "", id="too many"),
         pytest.param("merge()", "merge() takes 1 or more arguments, not 0", "", id="too few of many"),
-        pytest.param("", "an empty text is not JMESPath", "text is written in quotes", id="empty"),
+        pytest.param("", "an empty text is not a JMESPath expression", "literal text needs quotes", id="empty"),
         pytest.param("body[", "'body[' is not JMESPath", "", id="open bracket"),
         pytest.param("a b", "'a b' is not JMESPath (unexpected 'b' at character 3)", "", id="two words"),
         pytest.param("!" * 5000 + "body", "the expression is nested too deeply", "", id="nested"),
@@ -165,7 +161,7 @@ def test_unknown_name_in_text_is_a_mistake():
     compiler = Compiler()
     compiler.text("{givn.region}", SCOPE, ())
 
-    assert compiler.problems[0][1:] == ("nothing here is named 'givn'", "did you mean 'given'?")
+    assert compiler.problems[0][1:] == ("unknown name 'givn'", "did you mean 'given'?")
 
 
 def test_list_in_text_is_an_error_of_evaluation():

@@ -47,7 +47,7 @@ def test_long_names_of_many_members_are_not_multiplied():
     for _ in range(50):
         tree = {"k" * 1000: tree}
 
-    with pytest.raises(ValueError, match="its names would take more than 8388608 characters"):
+    with pytest.raises(ValueError, match="the flattened names have more than 8388608 characters"):
         flatten(tree, ".0")
 
 
@@ -62,8 +62,8 @@ def test_name_that_holds_no_index_makes_a_map():
 @pytest.mark.parametrize(
     ("flat", "words"),
     [
-        pytest.param({"A": 1, "A.0": 2}, "'A.0' stands below a value", id="below a value"),
-        pytest.param({"A.0": 2, "A": 1}, "'A' stands above others", id="above others"),
+        pytest.param({"A": 1, "A.0": 2}, "'A.0' is below a value", id="below a value"),
+        pytest.param({"A.0": 2, "A": 1}, "'A' is above other names", id="above others"),
         pytest.param({"." * 70: 1}, "nested deeper than 64 levels", id="too deep"),
         pytest.param({"A.0": 1}, "the index 0 is below 1", id="index too low"),
     ],

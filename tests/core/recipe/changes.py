@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from hypothesis import strategies as st
 
-from gateway.core.recipe.canonical import Pairs
-from gateway.core.recipe.dataflow import reach_of, read_by_signature
+from gateway.core.recipe.canonical import PairsStep
+from gateway.core.recipe.dataflow import names_read_by, signed_names
 from gateway.core.recipe.model import ChosenSlot, DerivedSlot, Recipe
 from tests.core.recipe.samples import Call
 
@@ -69,10 +69,10 @@ def _covered_headers(call: Call) -> set[str]:
     lists = [slot for slot in call.recipe.slots.values() if isinstance(slot, ChosenSlot)]
     names = {name.strip().lower() for slot in lists for name in call.slots[slot.name].split(slot.sep)}
     for step in call.recipe.steps.values():
-        if isinstance(step, Pairs):
+        if isinstance(step, PairsStep):
             names |= set(step.choose.choose(call.request))
     names |= {part.removeprefix("header.") for part in call.recipe.signed if part.startswith("header.")}
-    flowing = read_by_signature(call.recipe.slots, call.recipe.steps)
+    flowing = signed_names(call.recipe.slots, call.recipe.steps)
     for carrier in call.recipe.carriers:
         computed = any(isinstance(call.recipe.slots[name], DerivedSlot) for name in carrier.slots)
         if carrier.place == "header" and (computed or not carrier.slots or carrier.slots & flowing):
@@ -85,12 +85,12 @@ def covers_bytes(recipe: Recipe) -> bool:
     digests = {
         name
         for name, slot in recipe.slots.items()
-        if isinstance(slot, DerivedSlot) and "body" in reach_of(slot.of, recipe.slots, recipe.steps)
+        if isinstance(slot, DerivedSlot) and "body" in names_read_by(slot.of, recipe.slots, recipe.steps)
     }
     in_signed_header = any(
         f"{carrier.place}.{carrier.name}" in recipe.signed and carrier.slots & digests for carrier in recipe.carriers
     )
-    return in_signed_header or "body" in read_by_signature(recipe.slots, recipe.steps)
+    return in_signed_header or "body" in signed_names(recipe.slots, recipe.steps)
 
 
 def _with_letter(text: str, at_least: int = 0) -> st.SearchStrategy[str]:

@@ -18,11 +18,11 @@ from gateway.core.http.text import read_raw, write_raw
 from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
-from gateway.core.recipe.canonical import Pairs
+from gateway.core.recipe.canonical import PairsStep
 from gateway.core.recipe.carriers import read_slots
 from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.model import ChosenSlot, GivenSlot, KeySlot, Recipe, SecretSlot
-from gateway.core.recipe.sign import Fresh, sign
+from gateway.core.recipe.sign import SigningContext, sign
 from gateway.core.recipe.verify import ReplayMemory, Verified, Verifier, verify
 from tests.core.recipe.vectors import RECIPES, secret
 
@@ -96,7 +96,7 @@ class Call:
         check = Verifier(self.recipe, make_keyring(known or [self.credential]), pinned)
         return verify(self.message, [check], now_ns=now_ns or self.now_ns, replays=memory or Memory())
 
-    def refusal(
+    def rejection(
         self, *known: Credential, now_ns: int | None = None, memory: ReplayMemory | None = None, **pins: str | None
     ) -> Reason | None:
         """Return why it is refused, None where it is accepted. What is no CallerError comes out as it is."""
@@ -116,7 +116,7 @@ def signed(
     **pinned: str,
 ) -> Call:
     """Sign a draft, write it as HTTP, and read that."""
-    made = sign(draft, recipe, credential, given, Fresh(now_ns, bytes(range(16)), pinned))
+    made = sign(draft, recipe, credential, given, SigningContext(now_ns, bytes(range(16)), pinned))
     request, odd = read_raw(write_raw(made.request))
     assert not odd or not request.body
     return Call(recipe, replace(request, scheme=draft.scheme), draft.body_kind, credential, given, now_ns)
@@ -159,7 +159,7 @@ def body_kinds(recipe: Recipe) -> list[BodyKind]:
         return ["json"]
     if "param" in places:
         # Where parameters are signed as a whole, they are those of a query or a form.
-        sources = {source for step in recipe.steps.values() if isinstance(step, Pairs) for source in step.sources}
+        sources = {source for step in recipe.steps.values() if isinstance(step, PairsStep) for source in step.sources}
         return ["form", "none"] if "form" in sources else ["json", "form", "none"]
     return ["json", "form", "text", "none"]
 

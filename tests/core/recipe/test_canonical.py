@@ -5,7 +5,7 @@ import pytest
 from gateway.core.http.json import write_json
 from gateway.core.http.received import BodyKind, ReceivedRequest
 from gateway.core.http.request import Headers, Request
-from gateway.core.recipe.evaluate import evaluate
+from gateway.core.recipe.evaluate import Evaluation
 from gateway.core.recipe.filters import to_text
 from tests.support.specs import recipe
 
@@ -34,7 +34,7 @@ def canonical(
     signed: str = "host",
 ) -> str:
     message = ReceivedRequest(Request("POST", target, headers, body), kind)
-    made = evaluate(recipe(RECIPE.format(options=options)), message, {"key": "K", "signed": signed}, "s")
+    made = Evaluation(recipe(RECIPE.format(options=options)), message, {"key": "K", "signed": signed}, "s")
     return to_text(made.steps["pairs"])
 
 

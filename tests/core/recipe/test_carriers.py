@@ -116,14 +116,14 @@ TWICE = carrying('{query: Region, value: "{region}"}', '{header: x-region, value
             carrying(ALL),
             posted(*[("Authorization", "ACME K1/sh, Signature=ab12")] * 2),
             Reason.BAD_CREDENTIALS,
-            "the header Authorization stands more than once",
+            "the header Authorization is repeated",
             id="doubled header",
         ),
         pytest.param(
             REGION,
             posted(*OWN, target="/?Region=r-a&Region=r-a"),
             Reason.BAD_CREDENTIALS,
-            "the parameter Region stands more than once",
+            "the parameter Region is repeated",
             id="doubled parameter",
         ),
         pytest.param(

@@ -36,8 +36,8 @@ def test_two_queries_have_one_signature(name: str, query: str, other: str) -> No
     collided = with_query(call, query, other)
 
     assert collided.message.query != call.message.query
-    assert collided.refusal() is None
-    assert with_query(call, query, f"{query}3").refusal() is Reason.BAD_SIGNATURE
+    assert collided.rejection() is None
+    assert with_query(call, query, f"{query}3").rejection() is Reason.BAD_SIGNATURE
 
 
 @pytest.mark.parametrize("name", SIGNED_AS_ONE)
@@ -49,14 +49,14 @@ def test_a_field_of_the_form_may_move_into_the_query(name: str) -> None:
     moved = call.changed(body=call.request.body.replace(b"m=cpu&", b""), target=f"{call.request.target}&m=cpu")
 
     assert moved.message.form != call.message.form
-    assert moved.refusal() is None
+    assert moved.rejection() is None
 
 
 @pytest.mark.parametrize("path", ["/v1/a/b", "/v1/a%2Fb", "/v1//a/b"])
 def test_jdcloud3_decodes_the_path_and_joins_its_slashes(path: str) -> None:
     call = plain_call("jdcloud3", path="/v1/a//b")
 
-    assert call.changed(target=call.request.target.replace("/v1/a//b", path)).refusal() is None
+    assert call.changed(target=call.request.target.replace("/v1/a//b", path)).rejection() is None
 
 
 @pytest.mark.parametrize("name", sorted({*QUERIES, *SIGNED_AS_ONE}))

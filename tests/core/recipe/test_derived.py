@@ -12,8 +12,8 @@ from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.model import Recipe
-from gateway.core.recipe.sign import Fresh, sign
-from gateway.core.recipe.verify import Forgetful, Verifier, verify
+from gateway.core.recipe.sign import SigningContext, sign
+from gateway.core.recipe.verify import NoReplayCheck, Verifier, verify
 from tests.support.specs import recipe
 
 NS = 1_000_000_000
@@ -22,11 +22,11 @@ BODY = b"cpu 1"
 KEY = Credential(Secret("s"), "K")
 
 
-def refusal(recipe_: Recipe, request: Request, now_s: int = NOW_S) -> tuple[Reason | None, str] | None:
+def rejection(recipe_: Recipe, request: Request, now_s: int = NOW_S) -> tuple[Reason | None, str] | None:
     """Return why a request is refused, None where it is taken."""
     check = Verifier(recipe_, make_keyring([KEY]), {})
     try:
-        verify(ReceivedRequest(request, "text"), [check], now_ns=now_s * NS, replays=Forgetful())
+        verify(ReceivedRequest(request, "text"), [check], now_ns=now_s * NS, replays=NoReplayCheck())
     except CallerError as error:
         return error.outcome.reason, error.outcome.message
     return None
@@ -72,7 +72,7 @@ OPTIONAL = signing(
     ],
 )
 def test_derived_slot_is_taken(request_: Request):
-    assert refusal(OPTIONAL, request_) is None
+    assert rejection(OPTIONAL, request_) is None
 
 
 OTHER = hashlib.sha256(b"other").hexdigest()
@@ -97,7 +97,7 @@ MISMATCH = (Reason.BAD_SIGNATURE, "the signature does not match")
     ],
 )
 def test_derived_slot_is_recomputed(request_: Request, why: tuple[Reason, str]):
-    assert refusal(OPTIONAL, request_) == why
+    assert rejection(OPTIONAL, request_) == why
 
 
 DAY = 'day: {kind: time_part, of: time, format: "%Y%m%d", tz: "+08:00"}'
@@ -105,13 +105,13 @@ DATED = signing(DAY, '{header: x-day, value: "{day}"}', "{day}")
 
 
 def test_part_of_the_time_is_of_the_same_moment_in_its_own_zone():
-    assert refusal(DATED, signed("20231115", ("X-Day", "20231115"))) is None
+    assert rejection(DATED, signed("20231115", ("X-Day", "20231115"))) is None
 
 
 def test_part_of_another_time_is_refused():
-    why = refusal(DATED, signed("20231114", ("X-Day", "20231114")))
+    why = rejection(DATED, signed("20231114", ("X-Day", "20231114")))
 
-    assert why == (Reason.BAD_CREDENTIALS, "day '20231114' is not of the time '1700000000'")
+    assert why == (Reason.BAD_CREDENTIALS, "day '20231114' differs from the time '1700000000'")
 
 
 LIVING = signing("life: {kind: lifetime, default: 30}", '{header: x-life, value: "{life}"}', "{life}")
@@ -132,7 +132,7 @@ LIVING = signing("life: {kind: lifetime, default: 30}", '{header: x-life, value:
     ],
 )
 def test_lifetime_caps_the_age(life: str, age_s: int, why: tuple[Reason, str] | None):
-    assert refusal(LIVING, signed(life, ("X-Life", life)), NOW_S + age_s) == why
+    assert rejection(LIVING, signed(life, ("X-Life", life)), NOW_S + age_s) == why
 
 
 def mac(key: bytes, text: bytes, name: str = "sha256") -> bytes:
@@ -196,11 +196,11 @@ steps: {{{steps}}}
 """)
 
     request = sign(
-        UnsignedRequest("POST", "http", "h", "/", body_kind="text", body=BODY), made, KEY, {}, Fresh(0, b"")
+        UnsignedRequest("POST", "http", "h", "/", body_kind="text", body=BODY), made, KEY, {}, SigningContext(0, b"")
     ).request
 
     assert request.header("X-Signature") == expected
-    assert refusal(made, request) is None
+    assert rejection(made, request) is None
 
 
 ACCEPTING = recipe("""
@@ -232,6 +232,6 @@ accept: [{host: old.example}, {path: /old}, {version: v1}, {version: v0, host: o
 def test_bindings_are_accepted_one_at_a_time(text: str, is_taken: bool):
     made = hmac.new(b"s", text.encode(), "sha256").hexdigest()
 
-    why = refusal(ACCEPTING, Request("POST", "/", (("Host", "h"), ("X-Key", "K"), ("X-Signature", made))))
+    why = rejection(ACCEPTING, Request("POST", "/", (("Host", "h"), ("X-Key", "K"), ("X-Signature", made))))
 
     assert why == (None if is_taken else MISMATCH)

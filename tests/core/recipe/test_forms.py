@@ -3,15 +3,21 @@ import base64
 import pytest
 
 from gateway.core.recipe.filters import Kind
-from gateway.core.recipe.forms import EncodedForm, ParamsForm, ValueForm, value_form
-from gateway.core.recipe.template import RecipeError, compile_template
+from gateway.core.recipe.syntax import (
+    Base64Syntax,
+    ParamsSyntax,
+    RecipeError,
+    TextSyntax,
+    compile_syntax,
+    compile_template,
+)
 
 CHARS = {"key": r"[^\s,/:;]+", "region": "[a-z]+", "signature": "[A-Za-z0-9+/=]+"}
 
 
-def value(source: str, **chars: str) -> ValueForm:
+def value(source: str, **chars: str) -> TextSyntax:
     known = CHARS | chars
-    return value_form(compile_template(source, dict.fromkeys([*known, "method"], Kind.TEXT)), known)
+    return compile_syntax(compile_template(source, dict.fromkeys([*known, "method"], Kind.TEXT)), known)
 
 
 @pytest.mark.parametrize(
@@ -46,10 +52,10 @@ def test_value_reads_what_it_wrote():
 @pytest.mark.parametrize(
     ("source", "what"),
     [
-        pytest.param("{region}{key}", "where {region} ends cannot be told", id="two slots side by side"),
-        pytest.param("{region}x{key}", "where {region} ends cannot be told", id="a divider that the slot may hold"),
-        pytest.param("{key|lower}", "a carrier holds bare slots, and {key} has a filter", id="a filter"),
-        pytest.param("{method}", "a carrier holds slots, and 'method' is none", id="no slot"),
+        pytest.param("{region}{key}", "the end of {region} is ambiguous", id="two slots side by side"),
+        pytest.param("{region}x{key}", "the end of {region} is ambiguous", id="a divider that the slot may hold"),
+        pytest.param("{key|lower}", "a carrier takes slots without filters, and {key} has a filter", id="a filter"),
+        pytest.param("{method}", "a carrier takes only slots, and 'method' is not a slot", id="no slot"),
     ],
 )
 def test_form_that_cannot_be_parsed_is_refused_at_once(source: str, what: str):
@@ -63,9 +69,9 @@ def test_chars_make_an_end_that_could_not_be_told():
     assert value("{key}x{region}", key="[0-9]+").read("17xsh") == {"key": "17", "region": "sh"}
 
 
-def params(*, sep: str = ", ", quote: bool = False) -> ParamsForm:
+def params(*, sep: str = ", ", quote: bool = False) -> ParamsSyntax:
     forms = {"Credential": value("{key}/{region}"), "Version": value("1"), "Signature": value("{signature}")}
-    return ParamsForm("ACME", forms, sep, quote)
+    return ParamsSyntax("ACME", forms, sep, quote)
 
 
 SLOTS = {"key": "K", "region": "sh", "signature": "ab="}
@@ -79,7 +85,7 @@ SLOTS = {"key": "K", "region": "sh", "signature": "ab="}
         pytest.param(params(sep="; "), "ACME Credential=K/sh; Version=1; Signature=ab=", id="another divider"),
     ],
 )
-def test_params_are_written_in_order_and_read_again(form: ParamsForm, text: str):
+def test_params_are_written_in_order_and_read_again(form: ParamsSyntax, text: str):
     assert form.write(SLOTS) == text
     assert form.read(text) == SLOTS
 
@@ -119,19 +125,19 @@ def test_params_that_do_not_fit_are_not_read(text: str):
 
 
 def test_divider_within_quotes_divides_nothing():
-    form = ParamsForm("ACME", {"keyId": value("{key}", key='[^"]+'), "s": value("{signature}")}, ",", True)
+    form = ParamsSyntax("ACME", {"keyId": value("{key}", key='[^"]+'), "s": value("{signature}")}, ",", True)
 
     assert form.read('ACME keyId="a,b",s="ab"') == {"key": "a,b", "signature": "ab"}
 
 
 def test_slot_in_two_parameters_has_one_text():
-    form = ParamsForm("ACME", {"a": value("{key}"), "b": value("{key}")}, ",", False)
+    form = ParamsSyntax("ACME", {"a": value("{key}"), "b": value("{key}")}, ",", False)
 
     assert form.read("ACME a=K,b=K") == {"key": "K"}
     assert form.read("ACME a=K,b=L") is None
 
 
-BASIC = EncodedForm("Basic", value("{key}:{secret}", secret=".*"))
+BASIC = Base64Syntax("Basic", value("{key}:{secret}", secret=".*"))
 
 
 def encoded(text: bytes) -> str:

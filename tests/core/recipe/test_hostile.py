@@ -7,7 +7,10 @@ import base64
 import hashlib
 import hmac
 import re
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -17,12 +20,11 @@ from hypothesis import strategies as st
 
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
-from gateway.core.recipe import evaluate
 from gateway.core.recipe.filters import to_bytes
-from gateway.core.recipe.forms import ParamsForm
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.model import NonceSlot, Recipe, TimePartSlot, TimeSlot
-from gateway.core.recipe.rsa import DECOY_PEM, rsa_verifies
+from gateway.core.recipe.rsa import DECOY_PEM, rsa_verify
+from gateway.core.recipe.syntax import ParamsSyntax
 from tests.core.recipe.changes import garbled
 from tests.core.recipe.samples import NOW_NS, NS, Call, Memory, few, plain_call, rsa_pem, uses_rsa
 from tests.core.recipe.vectors import RECIPES, altered, secret
@@ -37,7 +39,7 @@ LISTS = {
     "oci-cavage": "date",
 }
 LISTING = [*LISTS, "jdcloud3", "tencent-tc3"]
-SCHEMES = [name for name, recipe in RECIPES.items() if any(isinstance(c.form, ParamsForm) for c in recipe.carriers)]
+SCHEMES = [name for name, recipe in RECIPES.items() if any(isinstance(c.syntax, ParamsSyntax) for c in recipe.carriers)]
 TIMED = [name for name, recipe in RECIPES.items() if any(isinstance(s, TimeSlot) for s in recipe.slots.values())]
 DATED = [name for name, recipe in RECIPES.items() if any(isinstance(s, TimePartSlot) for s in recipe.slots.values())]
 KEYED = [name for name, recipe in RECIPES.items() if recipe.needs_key]
@@ -67,26 +69,34 @@ Refuse = Callable[..., Reason]
 
 
 class Hmacs:
-    """Counts the HMACs that verifying computes."""
+    """Counts the calls of `hmac.digest` with the interpreter's profiling hook; nothing is replaced."""
 
     def __init__(self) -> None:
         self.count = 0
 
-    def digest(self, key: bytes, text: bytes, name: str) -> bytes:
-        self.count += 1
-        return hmac.digest(key, text, name)
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        before = sys.getprofile()
+        sys.setprofile(self._observe)
+        try:
+            yield
+        finally:
+            sys.setprofile(before)
+
+    def _observe(self, frame: FrameType, event: str, argument: object) -> None:
+        self.count += event == "call" and frame.f_code is hmac.digest.__code__
 
     def of(self, call: Call, *known: Credential, **pins: str) -> int:
+        """Return how many HMACs it costs to verify the call."""
         before = self.count
-        call.refusal(*known, **pins)
+        with self.counted():
+            call.rejection(*known, **pins)
         return self.count - before
 
 
 @pytest.fixture
-def hmacs(monkeypatch: pytest.MonkeyPatch) -> Hmacs:
-    counting = Hmacs()
-    monkeypatch.setattr(evaluate, "hmac", counting)
-    return counting
+def hmacs() -> Hmacs:
+    return Hmacs()
 
 
 @pytest.fixture
@@ -95,10 +105,10 @@ def refuse(hmacs: Hmacs) -> Refuse:
 
     def reason(call: Call, *known: Credential, **options: Any) -> Reason:
         before = hmacs.count
-        with pytest.raises(CallerError) as refusal:
+        with pytest.raises(CallerError) as rejection, hmacs.counted():
             call.verify(*known, **options)
         assert hmacs.count - before <= costliest(hmacs, call.recipe.name)
-        outcome = refusal.value.outcome
+        outcome = rejection.value.outcome
         assert outcome.message and "the-secret" not in outcome.message
         assert outcome.reason is not None
         return outcome.reason
@@ -137,7 +147,7 @@ def rewritten(call: Call, old: str, new: str) -> Call:
 
 @every(RECIPES)
 def test_the_honest_call_is_accepted(name: str) -> None:
-    assert plain_call(name).refusal() is None
+    assert plain_call(name).rejection() is None
 
 
 @every(RECIPES)
@@ -225,7 +235,7 @@ def test_header_names_have_no_case(name: str) -> None:
     call = plain_call(name)
     headers = tuple((header.swapcase(), value) for header, value in call.request.headers)
 
-    assert call.changed(headers=headers).refusal() is None
+    assert call.changed(headers=headers).rejection() is None
 
 
 @every(LISTING)
@@ -281,7 +291,7 @@ def test_a_list_that_names_a_header_twice_is_refused(name: str, refuse: Refuse) 
 
 @every(SCHEMES)
 def test_another_algorithm_is_refused(name: str, refuse: Refuse) -> None:
-    scheme = next(c.form.scheme for c in RECIPES[name].carriers if isinstance(c.form, ParamsForm))
+    scheme = next(c.syntax.scheme for c in RECIPES[name].carriers if isinstance(c.syntax, ParamsSyntax))
 
     assert refuse(edited(plain_call(name), "authorization", scheme, f"{scheme[:-1]}9")) is BAD
 
@@ -329,8 +339,8 @@ def test_a_scope_of_another_day_than_the_date_is_refused(name: str, refuse: Refu
 def test_a_call_is_accepted_as_long_as_its_window_lasts(name: str) -> None:
     call = plain_call(name)
 
-    assert call.refusal(now_ns=NOW_NS + window_ns(name)) is None
-    assert call.refusal(now_ns=NOW_NS - window_ns(name)) is None
+    assert call.rejection(now_ns=NOW_NS + window_ns(name)) is None
+    assert call.rejection(now_ns=NOW_NS - window_ns(name)) is None
 
 
 @every(TIMED)
@@ -354,7 +364,7 @@ NONCED = [name for name, recipe in RECIPES.items() if any(isinstance(s, NonceSlo
 def test_a_replayed_call_is_refused(name: str, refuse: Refuse) -> None:
     memory = Memory()
 
-    assert plain_call(name).refusal(memory=memory) is None
+    assert plain_call(name).rejection(memory=memory) is None
     assert refuse(plain_call(name), memory=memory) is Reason.REPLAYED
 
 
@@ -363,15 +373,15 @@ def test_a_nonce_that_another_call_had_is_refused(name: str, refuse: Refuse) -> 
     memory = Memory()
     nonce = plain_call(name).slots["nonce"]
 
-    assert plain_call(name).refusal(memory=memory) is None
-    assert plain_call(name, nonce=nonce[:-1] + ("2" if nonce[-1] == "1" else "1")).refusal(memory=memory) is None
+    assert plain_call(name).rejection(memory=memory) is None
+    assert plain_call(name, nonce=nonce[:-1] + ("2" if nonce[-1] == "1" else "1")).rejection(memory=memory) is None
     assert refuse(plain_call(name, method="GET", nonce=nonce), memory=memory) is Reason.REPLAYED
 
 
 def test_a_signature_is_taken_once_where_the_nonce_is_not_signed(refuse: Refuse) -> None:
     call, memory = plain_call("jdcloud3"), Memory()
 
-    assert call.refusal(memory=memory) is None
+    assert call.rejection(memory=memory) is None
     assert refuse(call.with_header("x-jdcloud-nonce", "another"), memory=memory) is Reason.REPLAYED
 
 
@@ -380,7 +390,7 @@ def test_a_refused_call_does_not_use_up_its_nonce(name: str, refuse: Refuse) -> 
     call, memory = plain_call(name), Memory()
 
     assert refuse(call, secret("another-secret", "the-key"), memory=memory) is Reason.BAD_SIGNATURE
-    assert call.refusal(memory=memory) is None
+    assert call.rejection(memory=memory) is None
 
 
 @every(UNREMEMBERED)
@@ -388,8 +398,8 @@ def test_an_equal_call_is_taken_again_where_the_scheme_has_no_nonce(name: str) -
     """By their vendors' rules two equal reports within one second are two reports, and carry one signature."""
     memory = Memory()
 
-    assert plain_call(name).refusal(memory=memory) is None
-    assert plain_call(name).refusal(memory=memory) is None
+    assert plain_call(name).rejection(memory=memory) is None
+    assert plain_call(name).rejection(memory=memory) is None
 
 
 @every(name for name in RECIPES if "query" in RECIPES[name].signed)
@@ -434,7 +444,7 @@ def test_a_parameter_that_is_not_known_is_refused(name: str, refuse: Refuse) -> 
 def test_a_new_body_under_its_old_digest_is_refused(name: str, refuse: Refuse) -> None:
     call = with_digest(plain_call(name))
 
-    assert call.refusal() is None
+    assert call.rejection() is None
     assert refuse(call.changed(body=call.request.body[:-1] + b" }")) is Reason.BAD_SIGNATURE
 
 
@@ -461,7 +471,7 @@ def test_an_unsigned_payload_is_refused_unless_the_recipe_lists_it(name: str, re
     lenient = altered(name, slots={"digest": {"allow": ["UNSIGNED-PAYLOAD"]}})
 
     assert refuse(call) is Reason.BAD_SIGNATURE
-    assert Call(lenient, call.request, call.body_kind, call.credential, call.given).refusal() is None
+    assert Call(lenient, call.request, call.body_kind, call.credential, call.given).rejection() is None
 
 
 @every(name for name in RECIPES if RECIPES[name].signature)
@@ -472,10 +482,9 @@ def test_a_signature_of_another_alphabet_is_refused_before_it_is_compared(
     call = plain_call(name)
     signature = call.slots[call.recipe.signature.name]
     foreign = with_signature(call, letter * len(signature))
-    before = hmacs.count
 
-    assert foreign.refusal() is BAD
-    assert hmacs.count == before
+    assert foreign.rejection() is BAD
+    assert hmacs.of(foreign) == 0
 
 
 @every(name for name in RECIPES if RECIPES[name].signature and "64" not in RECIPES[name].signature.encoding)
@@ -509,7 +518,7 @@ def test_percent_encoding_in_the_other_case_is_taken_where_the_path_is_decoded_f
     """By the vendors' own signers, which decode the path and encode it anew."""
     call = plain_call(name, path="/v1/a%2Fb")
 
-    assert rewritten(call, "/v1/a%2Fb", "/v1/a%2fb").refusal() is None
+    assert rewritten(call, "/v1/a%2Fb", "/v1/a%2fb").rejection() is None
 
 
 @every(name for name in SIGNING if not uses_rsa(RECIPES[name]))
@@ -534,7 +543,7 @@ def test_an_unknown_key_costs_the_same_where_a_known_one_has_two_secrets(name: s
 
 
 def test_an_unknown_key_of_rsa_is_held_against_a_real_one() -> None:
-    assert not rsa_verifies(DECOY_PEM, b"text", b"signature", "sha256")
+    assert not rsa_verify(DECOY_PEM, b"text", b"signature", "sha256")
 
 
 @every(KEYED)
@@ -542,8 +551,8 @@ def test_either_of_two_live_secrets_is_taken(name: str) -> None:
     call = plain_call(name)
     other = secret(rsa_pem(1) if uses_rsa(call.recipe) else "another-secret", "the-key")
 
-    assert call.refusal(other, call.credential) is None
-    assert call.refusal(call.credential, other) is None
+    assert call.rejection(other, call.credential) is None
+    assert call.rejection(call.credential, other) is None
 
 
 @every(RECIPES)
@@ -551,9 +560,9 @@ def test_bytes_that_are_not_utf8_are_text_like_any_other(name: str) -> None:
     recipe = RECIPES[name]
     call = plain_call(name, path="/caf\udce9", query=())
 
-    assert call.refusal() is None
+    assert call.rejection() is None
     if "path" in recipe.signed:
-        assert rewritten(call, "\udce9", "\udce8").refusal() is Reason.BAD_SIGNATURE
+        assert rewritten(call, "\udce9", "\udce8").rejection() is Reason.BAD_SIGNATURE
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
@@ -565,4 +574,4 @@ def test_nothing_but_a_refusal_comes_of_a_garbled_call(recipe: Recipe, data: st.
     for _ in range(data.draw(st.integers(1, 3))):
         call = data.draw(garbled(call))
 
-    call.refusal()
+    call.rejection()

@@ -3,7 +3,7 @@ import pytest
 from gateway.core.http.received import BodyKind, Caps, ReceivedRequest
 from gateway.core.http.request import Request
 from gateway.core.outcome.errors import CallerError
-from gateway.core.recipe.evaluate import evaluate
+from gateway.core.recipe.evaluate import Evaluation
 from gateway.core.recipe.filters import to_text
 from tests.support.specs import recipe
 
@@ -22,7 +22,7 @@ steps:
 
 def canonical(options: str, query: str = "", form: str = "", kind: BodyKind = "form") -> str:
     message = ReceivedRequest(Request("POST", f"/?{query}", (), form.encode()), kind)
-    return to_text(evaluate(recipe(RECIPE.format(options=options)), message, {"key": "K"}, "s").steps["pairs"])
+    return to_text(Evaluation(recipe(RECIPE.format(options=options)), message, {"key": "K"}, "s").steps["pairs"])
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_names_are_sorted_after_they_are_encoded():
 
 def members(body: bytes, caps: Caps) -> str:
     message = ReceivedRequest(Request("POST", "/", (), body), "json", caps)
-    return to_text(evaluate(recipe(RECIPE.format(options="from: json")), message, {"key": "K"}, "s").steps["pairs"])
+    return to_text(Evaluation(recipe(RECIPE.format(options="from: json")), message, {"key": "K"}, "s").steps["pairs"])
 
 
 def test_json_within_its_caps_is_signed_member_by_member():

@@ -11,10 +11,10 @@ import pytest
 from gateway.core.http.received import ReceivedRequest
 from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.recipe.carriers import read_slots
-from gateway.core.recipe.evaluate import Scope
+from gateway.core.recipe.evaluate import Evaluation
 from gateway.core.recipe.filters import to_bytes, to_text
-from gateway.core.recipe.model import Chain, Recipe
-from gateway.core.recipe.sign import Fresh, Signed, sign
+from gateway.core.recipe.model import ChainStep, Recipe
+from gateway.core.recipe.sign import Signed, SigningContext, sign
 from tests.core.recipe.vectors import RECIPES, document, secret
 
 NS = 1_000_000_000
@@ -52,7 +52,7 @@ def _signed(
     pinned: Mapping[str, str] | None = None,
 ) -> Signed:
     given = {name: case[name] for name in ("region", "service") if name in case}
-    fresh = Fresh(now * NS, bytes(16), pinned or {})
+    fresh = SigningContext(now * NS, bytes(16), pinned or {})
     return sign(draft, RECIPES[name], secret(case["secret_key"], key), given, fresh)
 
 
@@ -71,7 +71,7 @@ def _tencent_tc3() -> Iterator[Step]:
 
     signed = _signed("tencent-tc3", case, draft, "AKID", case["timestamp"])
 
-    yield from _steps(case, {**_hashed(signed), "signature": signed.evaluation.signature})
+    yield from _steps(case, {**_hashed(signed), "signature": signed.signature})
 
 
 def _tencent_v1() -> Iterator[Step]:
@@ -85,7 +85,7 @@ def _tencent_v1() -> Iterator[Step]:
     )
 
     text = to_text(signed.evaluation.string_to_sign)
-    yield from _steps(case, {"string_to_sign": text, "signature": signed.evaluation.signature})
+    yield from _steps(case, {"string_to_sign": text, "signature": signed.signature})
 
 
 def _jdcloud2() -> Iterator[Step]:
@@ -101,7 +101,7 @@ def _jdcloud2() -> Iterator[Step]:
     signed = _signed("jdcloud2", case, draft, case["access_key"], now, pinned={"nonce": "testnonce", "signed": chosen})
 
     chain = dict(zip(("kdate", "kregion", "kservice", "ksigning"), _links(signed, case["secret_key"]), strict=True))
-    yield from _steps(case, {**_hashed(signed), **chain, "signature": signed.evaluation.signature})
+    yield from _steps(case, {**_hashed(signed), **chain, "signature": signed.signature})
 
 
 def _links(signed: Signed, secret_key: str) -> Iterator[str]:
@@ -109,19 +109,19 @@ def _links(signed: Signed, secret_key: str) -> Iterator[str]:
     recipe = RECIPES["jdcloud2"]
     message = ReceivedRequest(signed.request, "text")
     chain = recipe.steps["signing_key"]
-    assert isinstance(chain, Chain)
+    assert isinstance(chain, ChainStep)
     for end in range(1, len(chain.of) + 1):
         shorter = replace(recipe, steps={**recipe.steps, "signing_key": replace(chain, of=chain.of[:end])})
-        yield to_bytes(Scope(shorter, message, read_slots(recipe, message), secret_key)["signing_key"]).hex()
+        yield to_bytes(Evaluation(shorter, message, read_slots(recipe, message), secret_key)["signing_key"]).hex()
 
 
 def _zstack_password(recipe: Recipe) -> Iterator[Step]:
     case = PUBLISHED["zstack-doc-password"]
     draft = UnsignedRequest("PUT", "http", "localhost:8080", "/zstack/v1/accounts/login", body_kind="json", body={})
 
-    signed = sign(draft, recipe, secret(case["password"], "admin"), {}, Fresh(0, bytes(16)))
+    signed = sign(draft, recipe, secret(case["password"], "admin"), {}, SigningContext(0, bytes(16)))
 
-    yield Step(f"{case['id']}-{recipe.name}", "sha512_hex", case["sha512_hex"], signed.evaluation.signature)
+    yield Step(f"{case['id']}-{recipe.name}", "sha512_hex", case["sha512_hex"], signed.signature)
 
 
 STEPS = [

@@ -22,7 +22,7 @@ every_signing_recipe = pytest.mark.parametrize("recipe", SIGNING, ids=[recipe.na
 def test_what_it_signs_it_verifies(recipe: Recipe, data: st.DataObject) -> None:
     call = data.draw(calls(recipe))
 
-    assert call.refusal() is None
+    assert call.rejection() is None
 
 
 @every_signing_recipe
@@ -33,7 +33,7 @@ def test_a_change_of_what_is_covered_breaks_it(recipe: Recipe, data: st.DataObje
 
     changed = data.draw(changed_calls(call))
 
-    assert changed.refusal() is not None
+    assert changed.rejection() is not None
 
 
 @pytest.mark.parametrize("name", ["huawei-login", "basic"])
@@ -42,5 +42,5 @@ def test_blanks_around_a_password_are_part_of_it(name: str) -> None:
 
     call = signed(draft, RECIPES[name], secret(" pass word ", "user"), {})
 
-    assert call.refusal() is None
-    assert call.refusal(secret("pass word", "user")) is Reason.BAD_SIGNATURE
+    assert call.rejection() is None
+    assert call.rejection(secret("pass word", "user")) is Reason.BAD_SIGNATURE

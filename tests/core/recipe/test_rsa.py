@@ -11,8 +11,8 @@ from gateway.core.outcome.errors import CallerError, SpecError
 from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.rsa import DECOY_PEM
-from gateway.core.recipe.sign import Fresh, sign
-from gateway.core.recipe.verify import Forgetful, Verifier, verify
+from gateway.core.recipe.sign import SigningContext, sign
+from gateway.core.recipe.verify import NoReplayCheck, Verifier, verify
 from tests.support.specs import recipe
 
 pytest.importorskip("cryptography")
@@ -57,14 +57,18 @@ def elliptic_pem() -> str:
 
 def signed(pem: str, method: str = "POST", text: str = ACME) -> Request:
     return sign(
-        UnsignedRequest(method, "http", "h", "/p"), recipe(text), Credential(Secret(pem), "K"), {}, Fresh(0, b"")
+        UnsignedRequest(method, "http", "h", "/p"),
+        recipe(text),
+        Credential(Secret(pem), "K"),
+        {},
+        SigningContext(0, b""),
     ).request
 
 
-def refusal(request: Request, pem: str, text: str = ACME, key: str = "K") -> Reason | None:
+def rejection(request: Request, pem: str, text: str = ACME, key: str = "K") -> Reason | None:
     check = Verifier(recipe(text), make_keyring([Credential(Secret(pem), key)]), {})
     try:
-        verify(ReceivedRequest(request, "none"), [check], now_ns=0, replays=Forgetful())
+        verify(ReceivedRequest(request, "none"), [check], now_ns=0, replays=NoReplayCheck())
     except CallerError as error:
         return error.outcome.reason
     return None
@@ -72,7 +76,7 @@ def refusal(request: Request, pem: str, text: str = ACME, key: str = "K") -> Rea
 
 @pytest.mark.parametrize("pem", [private_pem, public_pem], ids=["the private key", "its public half"])
 def test_what_a_private_key_signed_is_verified_by(pem: Pem):
-    assert refusal(signed(private_pem()), pem()) is None
+    assert rejection(signed(private_pem()), pem()) is None
 
 
 @pytest.mark.parametrize(("name", "algorithm"), [("sha256", hashes.SHA256()), ("sha512", hashes.SHA512())])
@@ -83,7 +87,7 @@ def test_signature_is_the_one_of_pkcs1(name: str, algorithm: hashes.HashAlgorith
 
     expected = rsa_key(0).sign(b"POST /p", padding.PKCS1v15(), algorithm)
     assert request.header("X-Signature") == base64.b64encode(expected).decode()
-    assert refusal(request, public_pem(), text) is None
+    assert rejection(request, public_pem(), text) is None
 
 
 @pytest.mark.parametrize(
@@ -103,11 +107,11 @@ def test_signature_is_the_one_of_pkcs1(name: str, algorithm: hashes.HashAlgorith
     ],
 )
 def test_signature_that_is_not_the_keys_is_refused(request_: Callable[[], Request], pem: Pem):
-    assert refusal(request_(), pem()) is Reason.BAD_SIGNATURE
+    assert rejection(request_(), pem()) is Reason.BAD_SIGNATURE
 
 
 def test_key_id_that_is_not_known_is_told_as_such():
-    assert refusal(signed(private_pem()), public_pem(), key="other") is Reason.UNKNOWN_KEY
+    assert rejection(signed(private_pem()), public_pem(), key="other") is Reason.UNKNOWN_KEY
 
 
 @pytest.mark.parametrize(
@@ -122,5 +126,5 @@ def test_secret_that_cannot_sign_is_the_specs_fault_and_is_not_told(pem: Pem):
     outcome = caught.value.outcome
     assert (outcome.reason, outcome.message) == (
         Reason.INTERNAL,
-        "acme: the secret does not serve: it is not an RSA private key in PEM form",
+        "acme: the secret is not an RSA private key in PEM form",
     )

@@ -10,8 +10,7 @@ from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import SpecError
 from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.model import NonceSlot, Recipe, TimeSlot
-from gateway.core.recipe.nonce import make_nonce
-from gateway.core.recipe.sign import Fresh, Signed, sign
+from gateway.core.recipe.sign import Signed, SigningContext, make_nonce, sign
 from gateway.core.recipe.times import read_times, write_time
 from gateway.core.recipe.verify import Verified, Verifier, verify
 from gateway.core.sending.sign import sign_call
@@ -19,7 +18,7 @@ from gateway.specs.load import load
 from tests.support.specs import recipe, stand_in
 
 NOW = 1_700_000_000_123_456_789
-FRESH = Fresh(NOW, bytes(range(16)))
+FRESH = SigningContext(NOW, bytes(range(16)))
 SHIPPED = load(None, {}).recipes
 ACME = """
 recipe: acme
@@ -77,7 +76,7 @@ def test_optional_slot_travels_when_it_has_a_value():
 
 
 def test_given_without_a_value_is_an_error_of_the_spec():
-    with pytest.raises(SpecError, match=r"the signature needs `given\.region`"):
+    with pytest.raises(SpecError, match=r"the signature needs a value for `given\.region`"):
         signed(ACME.replace(", default: sh", ""))
 
 

@@ -3,7 +3,7 @@ import hashlib
 import pytest
 
 from gateway.core.recipe.filters import FILTERS, Kind
-from gateway.core.recipe.template import REQUEST_NAMES, RecipeError, Value, compile_template
+from gateway.core.recipe.syntax import REQUEST_NAMES, RecipeError, Value, compile_template
 
 KINDS = {**REQUEST_NAMES, "digest": Kind.DIGEST}
 VALUES: dict[str, Value] = {
@@ -84,19 +84,19 @@ def test_every_filter_has_an_example_above():
 @pytest.mark.parametrize(
     ("source", "what", "hint"),
     [
-        pytest.param("{boddy}", "nothing here is named 'boddy'", "did you mean 'body'?", id="unknown name"),
-        pytest.param("{body|sha265}", "there is no filter 'sha265'", "did you mean 'sha256'?", id="unknown filter"),
-        pytest.param("{body", "'{body' has a brace that belongs to no name", "", id="open brace"),
-        pytest.param("a}", "'a}' has a brace that belongs to no name", "", id="closing brace"),
-        pytest.param("{}", "nothing here is named ''", "", id="empty braces"),
+        pytest.param("{boddy}", "unknown name 'boddy'", "did you mean 'body'?", id="unknown name"),
+        pytest.param("{body|sha265}", "unknown filter 'sha265'", "did you mean 'sha256'?", id="unknown filter"),
+        pytest.param("{body", "'{body' has an unmatched brace", "", id="open brace"),
+        pytest.param("a}", "'a}' has an unmatched brace", "", id="closing brace"),
+        pytest.param("{}", "unknown name ''", "", id="empty braces"),
         pytest.param(
             "{body|lower}", "{body|lower}: 'lower' does not take bytes", "hash text", id="text filter of bytes"
         ),
         pytest.param("{digest|sha1}", "'sha1' does not take a digest", "encode a digest", id="hash of a digest"),
         pytest.param("{digest|size}", "'size' does not take a digest", "", id="size of a digest"),
         pytest.param("{body|hex:2}", "the filter 'hex' takes no argument", "", id="needless argument"),
-        pytest.param("a{digest}", "'a{digest}' puts a digest into text", "{…|hex} or {…|base64}", id="digest in text"),
-        pytest.param("{body}{digest}", "puts a digest into text", "", id="digest beside bytes"),
+        pytest.param("a{digest}", "'a{digest}' joins a digest to text", "{…|hex} or {…|base64}", id="digest in text"),
+        pytest.param("{body}{digest}", "joins a digest to text", "", id="digest beside bytes"),
     ],
 )
 def test_mistake_in_a_template_is_found_at_load(source: str, what: str, hint: str):

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.core.http.received import ReceivedRequest
 from gateway.core.http.request import Request
-from gateway.core.recipe.evaluate import evaluate
+from gateway.core.recipe.evaluate import Evaluation
 from gateway.core.recipe.model import Recipe
 from gateway.proof.variations import UNKNOWN_CAUSE, cause_of_refusal
 from tests.support.specs import recipe
@@ -50,7 +50,7 @@ def cause(
 ) -> str:
     """Return the cause that is found for a request whose client signed another one."""
     slots: Mapping[str, str] = {"key": "K", "time": time}
-    made = evaluate(recipe_, ReceivedRequest(signed, "text"), slots, "s").signature
+    made = Evaluation(recipe_, ReceivedRequest(signed, "text"), slots, "s").signature
     return cause_of_refusal(
         recipe_, ReceivedRequest(received, "text"), {**slots, "signature": made}, secrets, now_ns=NOW
     )
@@ -199,7 +199,7 @@ carry:
 )
 def test_body_that_was_changed_under_its_old_digest_is_named(digested: bytes, sentence: str):
     slots = {"key": "K", "digest": hashlib.sha256(digested).hexdigest()}
-    made = evaluate(DIGESTED, ReceivedRequest(at(body=b"b"), "text"), slots, "s").signature
+    made = Evaluation(DIGESTED, ReceivedRequest(at(body=b"b"), "text"), slots, "s").signature
 
     found = cause_of_refusal(
         DIGESTED, ReceivedRequest(at(body=b"changed"), "text"), {**slots, "signature": made}, ["s"], now_ns=NOW

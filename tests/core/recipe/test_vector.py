@@ -59,7 +59,7 @@ def test_vector_passes_that_is_accepted_and_signed_again(text: str):
         ),
         pytest.param(
             replace(VECTOR, credential=Credential(Secret("s"), "L")),
-            ["UNKNOWN_KEY: the key id is not known"],
+            ["UNKNOWN_KEY: the key id is unknown"],
             id="another key",
         ),
         pytest.param(

@@ -155,7 +155,7 @@ def test_it_is_accepted_at_its_clock(known: Known) -> None:
 def test_it_is_signed_again_to_the_same_signature(known: Known) -> None:
     signed = sign_again(known.recipe, known.vector)
 
-    assert signed.evaluation.signature == known.slots()[known.recipe.signature.name]
+    assert signed.signature == known.slots()[known.recipe.signature.name]
     assert known.vector.string_to_sign in ("", to_text(signed.evaluation.string_to_sign))
 
 

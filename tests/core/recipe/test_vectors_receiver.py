@@ -14,9 +14,9 @@ from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.carriers import read_slots
-from gateway.core.recipe.evaluate import evaluate
+from gateway.core.recipe.evaluate import Evaluation
 from gateway.core.recipe.keyring import Credential, make_keyring
-from gateway.core.recipe.sign import Fresh, sign
+from gateway.core.recipe.sign import SigningContext, sign
 from gateway.core.recipe.verify import Verified, Verifier, verify
 from gateway.specs.load import load
 from tests.support.vectors import read_vectors, request_of
@@ -48,7 +48,7 @@ def verified(case: dict[str, Any], request: Request, *, now_ns: int = NOW_NS) ->
     return verify(message_of(request), checks, now_ns=now_ns, replays=NothingSeen())
 
 
-def refusal(case: dict[str, Any], request: Request) -> Reason | None:
+def rejection(case: dict[str, Any], request: Request) -> Reason | None:
     try:
         verified(case, request)
     except CallerError as error:
@@ -86,7 +86,7 @@ def test_a_vector_is_accepted_at_its_clock(case: dict[str, Any]) -> None:
 def test_a_vector_gives_its_own_string_to_sign_and_signature(case: dict[str, Any]) -> None:
     message = message_of(request_of(case))
 
-    made = evaluate(RECIPE, message, read_slots(RECIPE, message), case["credentials"]["secret_key"])
+    made = Evaluation(RECIPE, message, read_slots(RECIPE, message), case["credentials"]["secret_key"])
 
     assert (made.string_to_sign, made.signature) == (case["string_to_sign"], case["signature"])
 
@@ -98,7 +98,7 @@ def test_a_vector_without_its_signature_is_signed_to_the_same_one(case: dict[str
     query = () if request.body else tuple(unsigned.items())
     draft = UnsignedRequest.of(request, "json" if request.body else "none", unsigned if request.body else None, query)
 
-    signed = sign(draft, RECIPE, credential_of(case), {"region": "sh"}, Fresh(NOW_NS, b"", NONCE))
+    signed = sign(draft, RECIPE, credential_of(case), {"region": "sh"}, SigningContext(NOW_NS, b"", NONCE))
 
     assert signed.evaluation.string_to_sign == case["string_to_sign"]
     assert parameters(signed.request) == parameters(request)
@@ -108,7 +108,7 @@ def test_a_vector_without_its_signature_is_signed_to_the_same_one(case: dict[str
 @each_vector
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "post", "get", "POS", "GE", "POSTT", ""])
 def test_a_vector_with_another_method_is_refused(case: dict[str, Any], method: str) -> None:
-    assert refusal(case, replace(request_of(case), method=method)) is Reason.BAD_SIGNATURE
+    assert rejection(case, replace(request_of(case), method=method)) is Reason.BAD_SIGNATURE
 
 
 @each_vector
@@ -116,7 +116,7 @@ def test_a_vector_with_the_method_of_the_other_is_refused(case: dict[str, Any]) 
     request = request_of(case)
     other = {"POST": "GET", "GET": "POST"}[request.method]
 
-    assert refusal(case, replace(request, method=other)) is Reason.BAD_SIGNATURE
+    assert rejection(case, replace(request, method=other)) is Reason.BAD_SIGNATURE
 
 
 @each_vector
@@ -124,7 +124,7 @@ def test_a_vector_with_any_character_of_its_path_changed_is_refused(case: dict[s
     request = request_of(case)
     query = request.target.removeprefix(request.path)
 
-    reasons = {path: refusal(case, replace(request, target=path + query)) for path in other_texts(request.path)}
+    reasons = {path: rejection(case, replace(request, target=path + query)) for path in other_texts(request.path)}
 
     assert len(reasons) >= 2 * len("/v2/index.php") - 1
     assert set(reasons.values()) == {Reason.BAD_SIGNATURE}
@@ -138,7 +138,9 @@ def test_a_vector_with_any_character_of_a_signed_parameter_changed_is_refused(ca
     kind = type(values[name])
 
     texts = [text for text in other_texts(str(values[name])) if kind is str or not text.startswith("0")]
-    accepted = [text for text in texts if refusal(case, with_parameters(request, values | {name: kind(text)})) is None]
+    accepted = [
+        text for text in texts if rejection(case, with_parameters(request, values | {name: kind(text)})) is None
+    ]
 
     assert len(texts) >= len(str(values[name]))
     assert accepted == []
@@ -151,7 +153,7 @@ def test_a_vector_with_a_blank_beside_a_signed_parameter_is_refused(case: dict[s
     values = parameters(request)
     padded = [f"{values[name]}{blank}" for blank in " \t\n\u00a0"] + [f" {values[name]}"]
 
-    accepted = [text for text in padded if refusal(case, with_parameters(request, values | {name: text})) is None]
+    accepted = [text for text in padded if rejection(case, with_parameters(request, values | {name: text})) is None]
 
     assert accepted == []
 
@@ -164,7 +166,7 @@ def test_a_vector_with_a_line_end_after_its_signature_is_taken(case: dict[str, A
 
     ended = with_parameters(request, values | {"Signature": f"{values['Signature']}\n"})
 
-    assert refusal(case, ended) is None
+    assert rejection(case, ended) is None
 
 
 @each_vector
@@ -173,7 +175,7 @@ def test_a_vector_without_a_signed_parameter_is_refused(case: dict[str, Any], na
     request = request_of(case)
     values = {other: value for other, value in parameters(request).items() if other != name}
 
-    assert refusal(case, with_parameters(request, values)) is Reason.MISSING_CREDENTIALS
+    assert rejection(case, with_parameters(request, values)) is Reason.MISSING_CREDENTIALS
 
 
 @each_vector
@@ -181,7 +183,7 @@ def test_a_vector_under_any_other_secret_is_refused(case: dict[str, Any]) -> Non
     secrets = [text for text in other_texts(case["credentials"]["secret_key"])]
 
     reasons = {
-        refusal(case | {"credentials": case["credentials"] | {"secret_key": secret}}, request_of(case))
+        rejection(case | {"credentials": case["credentials"] | {"secret_key": secret}}, request_of(case))
         for secret in secrets
     }
 
@@ -209,4 +211,4 @@ def test_what_is_not_signed_may_differ(case: dict[str, Any]) -> None:
     request = request_of(case)
     other = with_parameters(request, parameters(request) | {"Namespace": "other", "Action": "PutMonitorData"})
 
-    assert refusal(case, replace(other, headers=(("Host", "127.0.0.1:8080"),))) is None
+    assert rejection(case, replace(other, headers=(("Host", "127.0.0.1:8080"),))) is None

@@ -10,7 +10,7 @@ from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.keyring import Credential, make_keyring
-from gateway.core.recipe.sign import Fresh, sign
+from gateway.core.recipe.sign import SigningContext, sign
 from gateway.core.recipe.verify import Verifier, verify
 from gateway.specs.load import load
 from tests.support.vectors import read_vectors, request_of
@@ -28,7 +28,7 @@ class NothingSeen:
         return True
 
 
-def refusal(request: Request, session: str = SESSION) -> Reason | None:
+def rejection(request: Request, session: str = SESSION) -> Reason | None:
     checks = [Verifier(RECIPE, make_keyring([Credential(Secret(session))]), {})]
     try:
         verify(ReceivedRequest(request, "json"), checks, now_ns=NOW_NS, replays=NothingSeen())
@@ -43,13 +43,13 @@ def with_authorization(*values: str) -> Request:
 
 
 def test_the_sdks_request_is_accepted() -> None:
-    assert refusal(REQUEST) is None
+    assert rejection(REQUEST) is None
 
 
 def test_the_sdks_request_with_any_character_of_its_session_changed_is_refused() -> None:
     others = [SESSION[:at] + "x" + SESSION[at + 1 :] for at in range(len(SESSION))]
 
-    reasons = {refusal(with_authorization(f"OAuth {other}")) for other in others}
+    reasons = {rejection(with_authorization(f"OAuth {other}")) for other in others}
 
     assert reasons == {Reason.UNKNOWN_KEY}
 
@@ -71,18 +71,18 @@ def test_the_sdks_request_with_any_character_of_its_session_changed_is_refused()
     ids=["none", "empty", "bare word", "no session", "no word", "other word", "twice", "short", "long", "upper case"],
 )
 def test_another_authorization_is_refused(values: tuple[str, ...], reason: Reason) -> None:
-    assert refusal(with_authorization(*values)) is reason
+    assert rejection(with_authorization(*values)) is reason
 
 
 @pytest.mark.parametrize("name", [name for name in BY_ID if name != "post-oauth"])
 def test_the_sdks_access_key_requests_are_no_sessions(name: str) -> None:
-    assert refusal(request_of(BY_ID[name])) is Reason.BAD_CREDENTIALS
+    assert rejection(request_of(BY_ID[name])) is Reason.BAD_CREDENTIALS
 
 
 def test_the_request_without_its_session_is_signed_to_the_same_one() -> None:
     draft = UnsignedRequest.of(with_authorization(), "text", REQUEST.body, ())
 
-    signed = sign(draft, RECIPE, Credential(Secret(SESSION)), {}, Fresh(NOW_NS, b"")).request
+    signed = sign(draft, RECIPE, Credential(Secret(SESSION)), {}, SigningContext(NOW_NS, b"")).request
 
     def as_set(request: Request) -> set[tuple[str, str]]:
         return {(name.lower(), value) for name, value in request.headers}

@@ -11,8 +11,8 @@ from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.carriers import read_slots
 from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.model import Recipe
-from gateway.core.recipe.sign import Fresh, sign
-from gateway.core.recipe.verify import Forgetful, VerificationFailed, Verified, Verifier, verify
+from gateway.core.recipe.sign import SigningContext, sign
+from gateway.core.recipe.verify import NoReplayCheck, VerificationFailed, Verified, Verifier, verify
 from tests.support.specs import SESSION, recipe
 
 NS = 1_000_000_000
@@ -66,7 +66,11 @@ def signed(
 ) -> Request:
     draft = UnsignedRequest("POST", "http", host, "/p", (("a", "b c"),), body_kind="json", body={"x": [1]})
     return sign(
-        draft, ACME, Credential(Secret(secret), key), {"region": region}, Fresh(at_ns, bytes(16), {"nonce": nonce})
+        draft,
+        ACME,
+        Credential(Secret(secret), key),
+        {"region": region},
+        SigningContext(at_ns, bytes(16), {"nonce": nonce}),
     ).request
 
 
@@ -83,7 +87,7 @@ def verified(request: Request, *checks: Verifier, now_ns: int = NOW, memory: Mem
     return verify(ReceivedRequest(request, "json"), checks or (check(),), now_ns=now_ns, replays=memory or Memory())
 
 
-def refusal(request: Request, *checks: Verifier, now_ns: int = NOW, memory: Memory | None = None) -> CallerError:
+def rejection(request: Request, *checks: Verifier, now_ns: int = NOW, memory: Memory | None = None) -> CallerError:
     with pytest.raises(CallerError) as caught:
         verified(request, *checks, now_ns=now_ns, memory=memory)
     return caught.value
@@ -110,17 +114,17 @@ def test_what_was_signed_is_verified():
             replace(signed(), target=signed().target + "&Key=K1"),
             check(),
             Reason.BAD_CREDENTIALS,
-            "the parameter Key stands more than once",
+            "the parameter Key is repeated",
             id="doubled",
         ),
         pytest.param(
             signed(region="gz"),
             check(pins={"region": "sh"}),
             Reason.BAD_CREDENTIALS,
-            "region 'gz' is not taken here",
+            "this route does not accept the region 'gz'",
             id="another region than the pinned one",
         ),
-        pytest.param(signed(key="K2"), check(), Reason.UNKNOWN_KEY, "the key id is not known", id="unknown key"),
+        pytest.param(signed(key="K2"), check(), Reason.UNKNOWN_KEY, "the key id is unknown", id="unknown key"),
         pytest.param(signed(secret="s2"), check(), Reason.BAD_SIGNATURE, "the signature does not match", id="secret"),
         pytest.param(
             replace(signed(), body=signed().body + b" "),
@@ -167,7 +171,7 @@ def test_what_was_signed_is_verified():
     ],
 )
 def test_request_is_refused_with_its_reason(request_: Request, check_: Verifier, reason: Reason, message: str):
-    error = refusal(request_, check_)
+    error = rejection(request_, check_)
 
     assert (error.outcome.reason, error.outcome.message) == (reason, message)
 
@@ -178,7 +182,7 @@ def test_time_at_the_edge_of_the_window_is_taken(away_s: int):
 
 
 def test_refusal_tells_what_the_request_claimed():
-    error = refusal(signed(key="K2"))
+    error = rejection(signed(key="K2"))
 
     assert isinstance(error, VerificationFailed)
     assert (error.recipe, error.key) == ("acme", "K2")
@@ -205,7 +209,7 @@ def test_host_that_was_signed_is_the_one_on_the_wire_or_an_accepted_one(signed_h
     if is_taken:
         assert verified(moved).key == "K1"
     else:
-        assert refusal(moved).outcome.reason is Reason.BAD_SIGNATURE
+        assert rejection(moved).outcome.reason is Reason.BAD_SIGNATURE
 
 
 class Counting(Request):
@@ -234,7 +238,7 @@ accept: [{host: a}, {host: b}]
 def evaluations(key: str) -> int:
     before = Counting.evaluations
     request = Counting("GET", "/p", (("X-Key", key), ("X-Signature", "00")))
-    refusal(request, check(COUNTED, ("K1", "s1")))
+    rejection(request, check(COUNTED, ("K1", "s1")))
     return Counting.evaluations - before
 
 
@@ -246,7 +250,7 @@ def test_request_is_taken_once():
     memory = Memory()
 
     assert verified(signed(), memory=memory).key == "K1"
-    assert refusal(signed(), memory=memory).outcome.reason is Reason.REPLAYED
+    assert rejection(signed(), memory=memory).outcome.reason is Reason.REPLAYED
     assert memory.remembered == {("acme", "K1", "1700000000", "7"): NOW + 120 * NS}
 
 
@@ -258,7 +262,7 @@ def test_request_is_taken_once():
 def test_refused_request_is_not_remembered(request_: Request):
     memory = Memory()
 
-    refusal(request_, check(pins={"region": "sh"}), memory=memory)
+    rejection(request_, check(pins={"region": "sh"}), memory=memory)
 
     assert memory.remembered == {}
 
@@ -309,11 +313,11 @@ def test_lone_secret_is_looked_up(secret: str):
 
 
 def test_unknown_secret_is_an_unknown_key():
-    error = refusal(authorized("s3"), check(LONE, (None, "s1")))
+    error = rejection(authorized("s3"), check(LONE, (None, "s1")))
 
     assert (error.outcome.reason, error.outcome.message) == (
         Reason.UNKNOWN_KEY,
-        "what was presented is not known or has ended",
+        "the secret or session is unknown or has expired",
     )
 
 
@@ -334,7 +338,7 @@ def test_recipe_is_told_by_the_carriers_that_are_there():
     ids=["nothing", "the one that got furthest"],
 )
 def test_of_several_refusals_the_one_that_got_furthest_is_told(request_: Request, reason: Reason, words: str):
-    error = refusal(request_, *BOTH)
+    error = rejection(request_, *BOTH)
 
     assert (error.outcome.reason, error.outcome.message) == (reason, words)
 
@@ -367,7 +371,7 @@ def test_what_a_route_pins_has_to_be_there_although_it_is_optional(
     pinned = Verifier(TOKEN, make_keyring([Credential(Secret("s"))]), {"token": "a"})
 
     try:
-        verify(message, [pinned], now_ns=NOW, replays=Forgetful())
+        verify(message, [pinned], now_ns=NOW, replays=NoReplayCheck())
         refused = None
     except CallerError as error:
         refused = error.outcome.reason

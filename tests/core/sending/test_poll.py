@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.core.http.request import Request
-from gateway.core.recipe.sign import Fresh
+from gateway.core.recipe.sign import SigningContext
 from gateway.core.sending.sign import poll_recipe, poll_request, sign_call
 from gateway.core.vendor.route import Target
 from tests.support.specs import recipe, stand_in
@@ -32,7 +32,7 @@ def test_question_is_the_path_to_the_host_of_the_target_and_nothing_more():
 def test_signature_in_the_query_joins_the_query_of_the_path():
     by_query = recipe("recipe: q\nslots: {token: {kind: secret}}\ncarry: [{query: token, value: '{token}'}]")
 
-    signed = sign_call(target(""), by_query, poll_request(target(""), "/jobs?id=a%20b"), Fresh(0, b""))
+    signed = sign_call(target(""), by_query, poll_request(target(""), "/jobs?id=a%20b"), SigningContext(0, b""))
 
     assert signed.request.target == "/jobs?id=a%20b&token=case-secret"
 

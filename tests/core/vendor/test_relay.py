@@ -9,7 +9,7 @@ from gateway.core.http.request import Headers, Request
 from gateway.core.outcome.errors import CallerError, SpecError
 from gateway.core.outcome.outcome import Code, Reason
 from gateway.core.pipeline import receive_relayed
-from gateway.core.recipe.verify import Forgetful
+from gateway.core.recipe.verify import NoReplayCheck
 from gateway.core.vendor.relay import RelayedRequest, outcome_of_relayed, passed_headers
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import make_snapshot
@@ -41,7 +41,7 @@ def relayed(body: Any, *headers: tuple[str, str], target: str = "/old/cellar", r
     request = Request("POST", target, headers or (KNOWN,), write_json(body))
     match = make_snapshot([route]).match(request)
     assert match is not None
-    return receive_relayed(match, ReceivedRequest(request, "json"), now_ns=NOW, call_id="c0", replays=Forgetful())
+    return receive_relayed(match, ReceivedRequest(request, "json"), now_ns=NOW, call_id="c0", replays=NoReplayCheck())
 
 
 def with_given(**given: str) -> Route:

@@ -12,11 +12,11 @@ from gateway.core.outcome.outcome import Reason
 from gateway.core.pipeline import identify_caller
 from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.session_tokens import issue_token, make_account, make_accounts
-from gateway.core.recipe.sign import Fresh, sign
-from gateway.core.recipe.verify import Forgetful, Verifier
+from gateway.core.recipe.sign import SigningContext, sign
+from gateway.core.recipe.verify import NoReplayCheck, Verifier
 from gateway.core.vendor.matching import RequestMatcher
 from gateway.core.vendor.route import Route
-from gateway.proof.cases.resign import make_anew
+from gateway.proof.cases.resign import refresh_sample
 from tests.support.specs import recipe, stand_in
 
 NS = 1_000_000_000
@@ -55,11 +55,13 @@ def route(**changes: Any) -> Route:
 
 def sample(body: str = "{}", *, scheme: str = "http", host: str = "vendor.example", path: str = "/in") -> Request:
     draft = UnsignedRequest("POST", scheme, host, path, body_kind="json", body=body.encode())
-    return sign(draft, SIGNS, CREDENTIAL, {}, Fresh(THEN_S * NS, b"")).request
+    return sign(draft, SIGNS, CREDENTIAL, {}, SigningContext(THEN_S * NS, b"")).request
 
 
 def anew(request: Request, on: Route) -> Request:
-    return make_anew(request, on, then_ns=THEN_S * NS, fresh=Fresh(NOW_S * NS, bytes(16)), address=ADDRESS).request
+    return refresh_sample(
+        request, on, then_ns=THEN_S * NS, fresh=SigningContext(NOW_S * NS, bytes(16)), address=ADDRESS
+    ).request
 
 
 def refusal(request: Request, on: Route) -> Reason | None:
@@ -70,7 +72,7 @@ def refusal(request: Request, on: Route) -> Reason | None:
             on.source.checks,
             ReceivedRequest(request, "json"),
             now_ns=NOW_S * NS,
-            replays=Forgetful(),
+            replays=NoReplayCheck(),
             peer=None,
         )
     except CallerError as error:

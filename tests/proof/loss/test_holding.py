@@ -1,7 +1,7 @@
 import pytest
 
 from gateway.core.points.point import STATISTICS
-from gateway.proof.loss.capabilities import Holding, hold, resolution
+from gateway.proof.loss.capabilities import Capabilities, probe_capabilities, resolution
 from gateway.proof.loss.probe import own_targets
 from tests.support.kinds import COUNTS, FIXED, NARROW, WHOLE
 from tests.support.specs import provider
@@ -12,26 +12,26 @@ ALL = frozenset(STATISTICS)
 @pytest.mark.parametrize(
     ("text", "holding"),
     [
-        pytest.param(WHOLE, Holding(True, True, "any", ALL, "any", "ns", "any"), id="everything"),
+        pytest.param(WHOLE, Capabilities(True, True, "any", ALL, "any", "ns", "any"), id="everything"),
         pytest.param(
             FIXED,
-            Holding(True, False, "any", frozenset(), frozenset(), "none", frozenset({"host", "zone"})),
+            Capabilities(True, False, "any", frozenset(), frozenset(), "none", frozenset({"host", "zone"})),
             id="a fixed schema without time",
         ),
         pytest.param(
             COUNTS,
-            Holding(False, True, "integers", frozenset(), frozenset(), "s", frozenset({"host"})),
+            Capabilities(False, True, "integers", frozenset(), frozenset(), "s", frozenset({"host"})),
             id="integers, seconds",
         ),
         pytest.param(
             NARROW,
-            Holding(True, True, "any", frozenset({"min", "max"}), "mapped", "ms", "any"),
+            Capabilities(True, True, "any", frozenset({"min", "max"}), "mapped", "ms", "any"),
             id="narrow rules, units of its own",
         ),
     ],
 )
-def test_provider_holds(text: str, holding: Holding):
-    assert hold(own_targets(provider(text))[0]) == holding
+def test_provider_holds(text: str, holding: Capabilities):
+    assert probe_capabilities(own_targets(provider(text))[0]) == holding
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_provider_holds(text: str, holding: Holding):
 def test_what_a_provider_sends_otherwise_is_not_held(old: str, new: str, field: str, held: object):
     (target,) = own_targets(provider(WHOLE.replace(old, new)))
 
-    assert getattr(hold(target), field) == held
+    assert getattr(probe_capabilities(target), field) == held
 
 
 @pytest.mark.parametrize(
