@@ -85,7 +85,7 @@ def test_wrong_secret_is_refused_by_the_head(name: str):
     with pytest.raises(CallerError) as caught:
         by_head(call, known=wrong)
 
-    assert caught.value.outcome.reason == call.refusal(wrong)
+    assert caught.value.outcome.reason == call.rejection(wrong)
 
 
 @pytest.mark.parametrize("name", BODY_READING)
