@@ -6,7 +6,7 @@ from gateway.core.http.received import ReceivedRequest
 from gateway.core.http.request import PublicUrl, Request, Secret
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
-from gateway.core.recipe.evaluate import evaluate
+from gateway.core.recipe.evaluate import Evaluation
 from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.verify import VerificationFailed, Verifier
 from gateway.core.vendor.routing import RouteMatch
@@ -35,7 +35,9 @@ BAD = VerificationFailed(Reason.BAD_SIGNATURE, "m", "acme", "K")
 
 def signed_as(body: bytes, host: str = "h") -> Request:
     """Return a request with the signature of one that has another body, or was sent to another host."""
-    made = evaluate(SIGNED, ReceivedRequest(Request("POST", "/p", (("Host", host),), body), "json"), {"key": "K"}, "s")
+    made = Evaluation(
+        SIGNED, ReceivedRequest(Request("POST", "/p", (("Host", host),), body), "json"), {"key": "K"}, "s"
+    )
     return Request("POST", "/p", (("Host", "h"), ("X-Key", "K"), ("X-Signature", made.signature)), b"{}")
 
 
