@@ -11,7 +11,7 @@ import structlog
 
 from gateway.core.vendor.routing import Snapshot
 from gateway.specs.load import Specs
-from gateway.specs.watcher import look, settle, ticks
+from gateway.specs.watcher import changes, look, settle
 from gateway.specs.yaml.diagnostic import Diagnostics, Mark, Severity
 from gateway.stamps import Files
 from gateway.telemetry import Telemetry
@@ -87,9 +87,7 @@ class Reloader:
         folder = self._origin.folder
         if not self._origin.watch:
             return
-        async for _ in ticks(folder):
-            if await asyncio.to_thread(look, folder, self._seen) == self._seen:
-                continue
+        async for _ in changes(folder, lambda: self._seen):
             if await settle(folder, self._seen) != self._seen:
                 await self.reload("files")
 

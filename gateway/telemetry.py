@@ -71,6 +71,9 @@ class Telemetry:
         self._queue_failing = Gauge(
             "gateway_queue_failing", "Whether the disk of the queue fails.", registry=self.registry
         )
+        self.damaged_files = Gauge(
+            "gateway_queue_damaged_files", "Damaged files set aside in the data folder.", registry=self.registry
+        )
         self._paused = self._of_route(
             Gauge, "gateway_target_paused", "Whether a target is left alone, since it failed.", "target"
         )

@@ -198,6 +198,8 @@ def _print_state(queue: QueueState, json: bool) -> None:
         line("nothing was ever stored")
     if queue.failure is not None:
         warn(f"the disk of the queue fails: {queue.failure}")
+    for name in queue.damaged_files:
+        warn(f"{name} in the data folder is damaged; its data points are not sent until they are recovered")
 
 
 def _print_table(rows: Sequence[Sequence[str]]) -> None:

@@ -1,6 +1,6 @@
-"""What lies in the queue, as people and metrics look at it. How it gets there: `delivery/store`."""
+"""What lies in the queue, as people and metrics look at it. How it gets there: `delivery/queue`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -74,8 +74,12 @@ class Depth:
 
 @dataclass(frozen=True, slots=True)
 class QueueStats:
-    """The store at a glance. `failure` says why the disk takes nothing at the moment; `commits` counts transactions."""
+    """The store at a glance. `failure` says why the disk takes nothing at the moment; `commits` counts transactions.
+
+    `damaged_files` names files in the data folder that were damaged and set aside.
+    """
 
     depths: Mapping[Destination, Depth]
     commits: int
     failure: str | None
+    damaged_files: Sequence[str] = ()

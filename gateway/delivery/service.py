@@ -136,6 +136,7 @@ class DeliveryService:
         depths = {each: depth for each, depth in stats.depths.items() if each in served or any(depth.points.values())}
         self._telemetry.queue(depths, time.time_ns())
         self._telemetry.queue_failing(stats.failure is not None)
+        self._telemetry.damaged_files.set(len(stats.damaged_files))
 
     def _mode_of(self, target: Target) -> Mode:
         if not target.queued:

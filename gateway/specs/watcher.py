@@ -2,10 +2,12 @@
 
 What counts is how the files look, not what an event says of them: mounts of containers and networks report no events,
 nor does a folder that is no longer there, nor the target of a symlink. Events only make the next look come at once.
+Without events, a look at many files is rarer, so that it takes 1 % of a core.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import aclosing
 from pathlib import Path
 
@@ -17,6 +19,9 @@ from gateway.specs.files import spec_files
 from gateway.stamps import Files, stamp
 
 LOOK_EVERY_S = 1.0
+# Without events, the wait after a look is this many times what the look took, and at most LONGEST_WAIT_S.
+WAIT_PER_LOOK = 100
+LONGEST_WAIT_S = 60.0
 # A file that is still being written looks different after this long.
 QUIET_S = 0.1
 MAX_LOOKS = 20
@@ -43,24 +48,44 @@ async def settle(folder: Path, named: Iterable[Path]) -> Files:
     return seen
 
 
-async def ticks(folder: Path) -> AsyncIterator[None]:
-    """Yield when something happens in the folder, and once a second, for ever, whether the folder is there or not."""
+async def changes(
+    folder: Path, seen: Callable[[], Files], *, wait_per_look: float = WAIT_PER_LOOK
+) -> AsyncGenerator[None, None]:
+    """Yield each time that a look at the files differs from `seen`, for ever."""
+    due_s = 0.0
+    async for has_event in _ticks(folder):
+        started_s = time.monotonic()
+        if has_event or started_s >= due_s:
+            found = await asyncio.to_thread(look, folder, seen())
+            due_s = next_look_s(started_s, time.monotonic(), wait_per_look)
+            if found != seen():
+                yield
+
+
+def next_look_s(started_s: float, ended_s: float, wait_per_look: float) -> float:
+    """Return when to look next without an event."""
+    return ended_s + min(wait_per_look * (ended_s - started_s), LONGEST_WAIT_S)
+
+
+async def _ticks(folder: Path) -> AsyncIterator[bool]:
+    """Yield True when something happens in the folder and False once a second, whether the folder is there or not."""
     told = ""
     while True:
         watched = _identity(folder)
         try:
             async with aclosing(_events(folder)) as events:
-                async for _ in events:
-                    yield
-                    if _identity(folder) != watched:
+                async for happened in events:
+                    is_another = _identity(folder) != watched
+                    yield bool(happened) or is_another
+                    if is_another:
                         break
         except FileNotFoundError:
             pass
         except (OSError, RuntimeError) as error:  # RuntimeError: those of watchfiles' own
             if str(error) != told:
                 told = str(error)
-                log.warning("no events of the folder: it is looked at once a second", folder=str(folder), problem=told)
-        yield
+                log.warning("no events of the folder: it is looked at regularly", folder=str(folder), problem=told)
+        yield False
         await asyncio.sleep(LOOK_EVERY_S)
 
 

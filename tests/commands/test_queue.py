@@ -66,6 +66,15 @@ def listed(folder: Path, *options: object) -> Ended:
 # Of a stopped gateway.
 
 
+def test_show_warns_of_a_damaged_file(data: Path) -> None:
+    (data / "queue.damaged-T.db").touch()
+
+    ended = run("queue", "show", "--data", data)
+
+    assert ended.code == 0
+    assert "queue.damaged-T.db in the data folder is damaged" in ended.errors
+
+
 def test_list_is_a_table_with_a_line_for_each_point(data: Path) -> None:
     ended = run("queue", "list", "--data", data)
 

@@ -11,6 +11,7 @@ from tests.soak.queueing import data_of, deliver_the_rest, kept, serving, starti
 from tests.soak.reporters import Reporters
 from tests.soak.sink import Sink
 from tests.support.processes import Command
+from tests.support.recovery import recovered
 from tests.support.upstream import Upstream, hangs
 
 # Root may write every folder. Without its capabilities, the modes of files apply to it as to every user.
@@ -61,17 +62,27 @@ async def test_a_torn_end_of_the_log_costs_no_more_than_what_was_torn(tmp_path: 
     assert set(range(19)) <= sink.taken.keys() <= set(range(20))
 
 
-async def test_a_damaged_database_is_said_and_what_can_be_read_is_delivered(tmp_path: Path) -> None:
+@pytest.mark.needs("sqlite3")
+async def test_points_recovered_from_a_damaged_database_are_delivered(tmp_path: Path) -> None:
     sink = Sink()
     await fill(tmp_path, 200, signal.SIGTERM)
     database = data_of(tmp_path) / "queue.db"
     database.write_bytes(database.read_bytes()[:-4096] + b"?" * 4096)
     async with Upstream(sink.for_gateway(1), at_once=True) as upstream, serving(tmp_path, upstream) as gateway:
-        await until(lambda: len(sink.taken) > 100)
+        reporters = Reporters(gateway.address)
+        await reporters.report_each(range(200, 210))
+        await until(lambda: len(sink.taken) == 10)
+        metric = await gateway.metric("gateway_queue_damaged_files")
+    [aside] = database.parent.glob("queue.damaged-*.db")
+    folder = recovered(aside, "dump")
+    database.parent.rename(tmp_path / "damaged")
+    (tmp_path / "damaged" / folder.name).rename(database.parent)
     await deliver_the_rest(tmp_path, sink, 2)
 
-    assert any("damaged" in line for line in gateway.process.log)
-    assert sink.taken.keys() <= set(range(200))
+    assert any("queue_damaged" in line for line in gateway.process.log)
+    assert metric == 1
+    assert len(sink.taken) > 110
+    assert sink.taken.keys() <= set(range(210))
 
 
 async def fill(folder: Path, reports: int, last: int) -> None:

@@ -50,7 +50,8 @@ class Compiler:
 
     The `names` of each call are the root names that an expression may read; None leaves them unchecked. `on_value` is
     called with the key path of a member each time its value is not null, and of a condition each time it is true.
-    `watched` and `conditions` are the key paths of these members and conditions.
+    `watched` and `conditions` are the key paths of these members and conditions. `patterns` are the
+    constant regular expressions.
     """
 
     def __init__(self, on_value: Callable[[KeyPath], None] | None = None) -> None:
@@ -59,6 +60,7 @@ class Compiler:
         self.watched: set[KeyPath] = set()
         self.conditions: set[KeyPath] = set()
         self.functions: set[str] = set()
+        self.patterns: list[tuple[KeyPath, str]] = []
         self._on_value = on_value
 
     def expression(self, source: Any, names: Collection[str] | None, at: KeyPath) -> Expression:
@@ -162,6 +164,7 @@ class Compiler:
             tree = lint.parse(source)
             chains, functions = list(lint.root_names(tree)), list(lint.functions_used(tree))
             mistakes = list(lint.mistakes(tree))
+            self.patterns += [(at, pattern) for pattern in lint.patterns_used(tree)]
         except lint.BadExpression as error:
             self._problem(at, str(error), error.hint)
             return _null

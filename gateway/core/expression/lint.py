@@ -86,6 +86,15 @@ def functions_used(node: Any) -> Iterator[str]:
         yield from functions_used(child)
 
 
+def patterns_used(node: Any) -> Iterator[str]:
+    """Yield each pattern that an expression states as fixed text."""
+    if node["type"] == "function_expression" and node["value"] in ("matches", "substitute"):
+        texts = (each["value"] for each in node["children"][1:2] if each["type"] == "literal")
+        yield from (text for text in texts if isinstance(text, str))
+    for child in _below(node):
+        yield from patterns_used(child)
+
+
 def _below(node: Any) -> list[Any]:
     """Return the child nodes. The children of a slice are its bounds, not nodes."""
     return [] if node["type"] == "slice" else node["children"]

@@ -2,7 +2,7 @@
 
 `Store` is the one door, and the only part that the event loop touches. Below it, all of SQLite runs in one thread:
 `writer` gathers what waits into one transaction, `ledger` holds the tables, counters and leases, `database` and
-`schema` open the file, `salvage` mends it, `folder` names and locks what lies on disk.
+`schema` open the file, `damage` keeps what is damaged, `folder` names and locks what lies on disk.
 """
 
 from gateway.core.queue_view import Depth, Destination, QueueStats, State, StoredPoint

@@ -2,13 +2,14 @@
 
 import os
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
 import structlog
 
+from gateway.delivery.queue.damage import keep_damaged_log, set_aside
 from gateway.delivery.queue.folder import CannotOpen, Folder, is_empty, sync_folder, write_ahead_log
-from gateway.delivery.queue.salvage import finish_salvage, salvage
 from gateway.delivery.queue.schema import NewerVersion, migrate
 
 log = structlog.get_logger()
@@ -25,17 +26,21 @@ class Damaged(Exception):
 
 
 def open_database(folder: Folder, synchronous: Synchronous = "FULL") -> sqlite3.Connection:
-    """Open the queue's database, made anew where there is none, and mended where it is damaged. Raises CannotOpen."""
+    """Open the queue's database. A damaged one is set aside and replaced by an empty one. Raises CannotOpen."""
+    database = folder.database
     try:
-        finish_salvage(folder.database)
-        if folder.was_used and is_empty(folder.database) and is_empty(write_ahead_log(folder.database)):
-            log.error("the queue's file is missing or empty; the queue starts empty", file=str(folder.database))
+        if folder.was_used and is_empty(database) and is_empty(write_ahead_log(database)):
+            log.error("the queue's file is missing or empty; the queue starts empty", file=str(database))
+        log_was_damaged = not is_empty(database) and keep_damaged_log(database)
         try:
-            return connect(folder.database, synchronous)
+            connection = connect(database, synchronous)
         except Damaged as error:
-            log.error("the queue's file is damaged; saving what can be read", file=str(folder.database), why=str(error))
-            salvage(folder.database, lambda path: connect(path, synchronous))
-            return connect(folder.database, synchronous)
+            set_aside(database, str(error))
+            return connect(database, synchronous)
+        if log_was_damaged:  # or the frames that remain in it would be reported again
+            with suppress(sqlite3.OperationalError):
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return connection
     except NewerVersion as error:
         what = f"{folder.database}: was written by a newer gateway ({error})"
         raise CannotOpen(f"{what}; run that one, or use another folder") from error

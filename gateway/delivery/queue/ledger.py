@@ -75,6 +75,10 @@ class Ledger:
         self._numbers = {Destination(route, target): number for route, target, number in rows}
         for number, state, points, size in connection.execute(f"{COUNT} GROUP BY 1, 2"):
             self._tally.add((number, state), points, size)
+        for number in {number for number, _ in self._tally.points} - set(self._numbers.values()):
+            # Recovered from a damaged file without its destination. The name is taken so that no other route gets it.
+            self._numbers[Destination("lost", str(number))] = number
+            connection.execute("INSERT INTO destinations VALUES (?, 'lost', ?)", (number, str(number)))
 
     def close(self) -> None:
         self._connection.close()

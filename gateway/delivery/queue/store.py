@@ -14,6 +14,7 @@ from typing import Any, Self, TypeVar
 from gateway.core.outcome.errors import CallerError, UpstreamError
 from gateway.core.outcome.outcome import Reason
 from gateway.core.queue_view import Destination, QueueStats, State, StoredPoint
+from gateway.delivery.queue.damage import damaged_files
 from gateway.delivery.queue.database import Synchronous, open_database
 from gateway.delivery.queue.folder import CannotOpen, Folder, write_ahead_log
 from gateway.delivery.queue.free_space import FreeSpace
@@ -44,7 +45,7 @@ class Store:
 
     @classmethod
     async def open(cls, path: Path, limits: Limits | None = None, *, synchronous: Synchronous = "FULL") -> Self:
-        """Lock the folder, mend the file if need be, and read the counters. Raises CannotOpen.
+        """Lock the folder, set a damaged file aside, and read the counters. Raises CannotOpen.
 
         `synchronous` OFF loses what was acknowledged with the power; it is there to test the tests.
         """
@@ -155,7 +156,10 @@ class Store:
 
     async def stats(self) -> QueueStats:
         """Return what is in the store; it costs one look at an index for each destination."""
-        return await self._ask(lambda ledger: QueueStats(ledger.depths(), ledger.commits, self._writer.failure))
+        folder, writer = self._folder.path, self._writer
+        return await self._ask(
+            lambda ledger: QueueStats(ledger.depths(), ledger.commits, writer.failure, damaged_files(folder))
+        )
 
     async def _change_each(self, ids: Collection[int], change: Callable[..., int]) -> int:
         """Change points some at a time, so that reports come in between."""

@@ -224,7 +224,9 @@ class Health:
 
     def failed(self, error: Exception) -> None:
         if self.failure is None:
-            hint = {"hint": "a restart saves what can be read"} if _is_damage(error) else {}
+            hint = (
+                {"hint": "a restart sets the damaged file aside and starts an empty queue"} if _is_damage(error) else {}
+            )
             ours = not isinstance(error, sqlite3.Error)
             log.error(f"the queue cannot be {self._verb}", why=str(error), exc_info=ours, **hint)
         self.failure = str(error)

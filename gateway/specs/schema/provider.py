@@ -35,6 +35,7 @@ def build_provider(
     provider = _build(parts, spec)
     _check_given(parts, spec, provider)
     document.problems(parts.compiler.problems)
+    document.slow_patterns(parts.compiler.patterns)
     return (provider, parts.compiler) if not document.errors and not document.lacks else None
 
 

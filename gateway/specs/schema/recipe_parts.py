@@ -40,6 +40,7 @@ class RecipeParts:
         except re.error as error:
             self.document.error(path, f"{source!r} is not a pattern: {error}")
             return ".+"
+        self.document.slow_patterns([(path, source)])
         return source
 
 

@@ -43,6 +43,7 @@ def build_route(
     if source is not None and target is not None:
         check_sides(document, spec, source.provider, target.provider)
     document.problems(parts.compiler.problems)
+    document.slow_patterns(parts.compiler.patterns)
     if document.errors or source is None or target is None or None in mirrors:
         return None
     built = tuple(mirror for mirror in mirrors if mirror is not None)

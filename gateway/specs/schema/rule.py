@@ -45,9 +45,13 @@ def _fix(field: str, expression: Expression) -> Expression:
 
 
 def _pattern(source: str | None, document: Document, at: KeyPath) -> re.Pattern[str] | None:
+    if source is None:
+        return None
     try:
-        return None if source is None else re.compile(source)
+        pattern = re.compile(source)
     except re.error as error:
         detail = "" if document.has_variable(at) else f": {error}"
         document.error(at, f"{source!r} is not a pattern{detail}")
         return None
+    document.slow_patterns([(at, source)])
+    return pattern

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from gateway.core.expression import Problem
+from gateway.core.expression.backtracking import nested_repeat
 from gateway.core.expression.compiler import KeyPath
 from gateway.core.text import did_you_mean
 from gateway.specs.yaml.diagnostic import Diagnostics, Mark
@@ -106,6 +107,15 @@ class Document:
                 self.error(problem.path, what)
             else:
                 self.error(problem.path, problem.what, problem.hint)
+
+    def slow_patterns(self, patterns: Iterable[tuple[Path, str]]) -> None:
+        """Warn of each regular expression that some texts take very long to match."""
+        for path, pattern in patterns:
+            group = nested_repeat(pattern)
+            if group is not None:
+                shown = "the pattern" if self.has_variable(path) else repr(group)
+                what = f"matching may take exponential time: {shown} repeats what holds a repeat"
+                self.warning(path, what, "make the inner repeat possessive, such as [a-z]++, or bound it")
 
     def has_variable(self, path: Path) -> bool:
         """Tell whether variables were replaced in the value: what is found in it may then not be quoted in part."""

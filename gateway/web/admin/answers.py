@@ -38,10 +38,14 @@ class QueueDepth:
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """The queue by target. `failure` says why the disk takes nothing at the moment."""
+    """The queue by target. `failure` says why the disk takes nothing at the moment.
+
+    `damaged_files` names files in the data folder that were damaged and set aside; their data points are not sent.
+    """
 
     targets: list[QueueDepth]
     failure: str | None
+    damaged_files: list[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

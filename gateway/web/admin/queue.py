@@ -65,7 +65,7 @@ class QueueCalls:
     async def state(self, call: ApiCall) -> ApiReply:
         stats, now_ns = await self._open.stats(), time.time_ns()
         depths = [self._depth(destination, depth, now_ns) for destination, depth in sorted(stats.depths.items())]
-        return ApiReply(QueueState(depths, stats.failure))
+        return ApiReply(QueueState(depths, stats.failure, list(stats.damaged_files)))
 
     async def points(self, call: ApiCall) -> ApiReply:
         query = call.query

@@ -1,4 +1,4 @@
-"""Files as a crash, a bad disk or a bad copy leave them: what was committed and can be read is carried on."""
+"""Files as a crash, a bad disk or a bad copy leave them: what is damaged is kept, reported, and can be recovered."""
 
 import sqlite3
 from contextlib import closing
@@ -10,10 +10,13 @@ from structlog.testing import capture_logs
 
 from gateway.core.outcome.errors import UpstreamError
 from gateway.core.outcome.outcome import Reason
+from gateway.delivery.queue.damage import unread_frames
 from tests.support.points import HERE, NOW_NS, filled, leased, names_in, new_point, open_store
+from tests.support.recovery import can_recover, recovered
 
 COUNT = 3000
 PAGE = 4096
+WAL_HEADER, FRAME = 32, 24 + PAGE
 
 
 async def crashed(tmp_path: Path, commits: int, *, behind: int = 0) -> Path:
@@ -76,95 +79,158 @@ async def test_a_log_without_its_database_is_kept(tmp_path: Path, left: bytes | 
         (folder / "queue.db").write_bytes(left)
 
     assert await names_in(folder) == []
-    [aside] = folder.glob("queue.corrupt-*.db-wal")
+    [aside] = folder.glob("queue.damaged-*.db-wal")
     assert aside.read_bytes() == log
+
+
+def flip(file: Path, offset: int) -> None:
+    content = bytearray(file.read_bytes())
+    content[offset] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("offset", "readable"),
+    [
+        pytest.param(WAL_HEADER + 5 * FRAME + 2000, 5, id="a page"),
+        pytest.param(WAL_HEADER + 5 * FRAME + 9, 5, id="the salt of a frame"),
+        pytest.param(13, 0, id="the page size in the header"),
+        pytest.param(17, 0, id="the salt in the header"),
+    ],
+)
+async def test_a_damaged_log_is_reported_and_copied(tmp_path: Path, offset: int, readable: int) -> None:
+    folder = await crashed(tmp_path, 20)
+    log = folder / "queue.db-wal"
+    flip(log, offset)
+    as_it_was = log.read_bytes()
+    frames = (len(as_it_was) - WAL_HEADER) // FRAME
+
+    with capture_logs() as logs:
+        found = await names_in(folder)
+
+    [entry] = [entry for entry in logs if entry["event"] == "queue_log_damaged"]
+    assert len(found) < 20
+    assert (entry["log_level"], entry["readable_frames"], entry["unreadable_frames"]) == (
+        "error",
+        readable,
+        frames - readable,
+    )
+    assert Path(entry["copy"]).read_bytes() == as_it_was
+
+
+async def test_a_damaged_log_is_reported_once(tmp_path: Path) -> None:
+    folder = await crashed(tmp_path, 20)
+    flip(folder / "queue.db-wal", WAL_HEADER + 5 * FRAME + 2000)
+    async with open_store(folder) as store:
+        await store.append([new_point("new")])
+        again = tmp_path / "again"
+        again.mkdir()
+        for name in ("queue.db", "queue.db-wal"):
+            copyfile(folder / name, again / name)
+
+    assert unread_frames(again / "queue.db-wal") is None
+
+
+async def test_a_torn_last_transaction_is_no_damage(tmp_path: Path) -> None:
+    folder = await crashed(tmp_path, 20)
+    log = folder / "queue.db-wal"
+    frames = (log.stat().st_size - WAL_HEADER) // FRAME
+    flip(log, WAL_HEADER + (frames - 1) * FRAME + 2000)
+
+    assert unread_frames(log) is None
+    assert await names_in(folder) == [str(number) for number in range(19)]
 
 
 # The database.
 
 
 @pytest.mark.parametrize(
-    ("offset", "length", "lost_at_most"),
+    ("offset", "length"),
     [
-        pytest.param(40 * PAGE, PAGE, 40, id="a page in the middle"),
-        pytest.param(-PAGE, PAGE, 40, id="the last page"),
-        pytest.param(30 * PAGE, 10 * PAGE, 300, id="ten pages"),
-        pytest.param(0, 100, COUNT, id="the header"),
-        pytest.param(0, 1_000_000_000, COUNT, id="everything"),
+        pytest.param(40 * PAGE, PAGE, id="a page in the middle"),
+        pytest.param(-PAGE, PAGE, id="the last page"),
+        pytest.param(0, 100, id="the header"),
+        pytest.param(0, 1_000_000_000, id="everything"),
     ],
 )
-async def test_what_can_be_read_of_a_damaged_file_is_carried_on(
-    tmp_path: Path, offset: int, length: int, lost_at_most: int
-) -> None:
+async def test_a_damaged_file_is_set_aside_and_reported(tmp_path: Path, offset: int, length: int) -> None:
     folder = await damaged(tmp_path, offset, length)
     as_it_was = (folder / "queue.db").read_bytes()
     with capture_logs() as logs:
         async with open_store(folder) as store:
-            found = await leased(store, COUNT)
             await store.append([new_point("new")])
+            stats = await store.stats()
 
-    assert len(found) >= COUNT - lost_at_most
-    assert found == sorted(found, key=int)
-    [aside] = folder.glob("queue.corrupt-*.db")
+    [aside] = folder.glob("queue.damaged-*")
     assert aside.read_bytes() == as_it_was
-    assert (logs[-1]["saved"], logs[-1]["damaged_file"]) == (len(found), str(aside))
-    assert logs[-1]["lost"] in (COUNT - len(found), "unknown")
-    assert len(await names_in(folder)) == len(found) + 1
+    assert stats.damaged_files == [aside.name]
+    assert [(entry["event"], entry["log_level"], entry["damaged_file"]) for entry in logs] == [
+        ("queue_damaged", "error", str(aside))
+    ]
+    assert await names_in(folder) == ["new"]
 
 
-async def test_the_log_of_a_damaged_file_counts_too(tmp_path: Path) -> None:
+async def test_the_log_of_a_damaged_file_is_set_aside_with_it(tmp_path: Path) -> None:
     folder = await crashed(tmp_path, 20, behind=COUNT)
-    with (folder / "queue.db").open("r+b") as file:
-        file.seek(40 * PAGE)
-        file.write(b"\xa5" * PAGE)
-    found = await names_in(folder)
+    # SQLite empties the log when it closes a file that it can open.
+    (folder / "queue.db").write_bytes(b"\xa5" * PAGE)
+    log = (folder / "queue.db-wal").read_bytes()
 
-    assert len(list(folder.glob("queue.corrupt-*"))) == 2
-    assert found[-20:] == [str(number) for number in range(20)]
-    assert COUNT - 40 < len(found) - 20 < COUNT
-
-
-async def test_a_person_can_look_at_points_whose_route_is_lost(tmp_path: Path) -> None:
-    async with open_store(tmp_path) as store:
-        await store.append([new_point("a")])
-    with closing(sqlite3.connect(tmp_path / "queue.db")) as connection:
-        (root,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'destinations'").fetchone()
-    with (tmp_path / "queue.db").open("r+b") as file:
-        file.seek((root - 1) * PAGE)
-        file.write(b"\xa5" * PAGE)
-
-    async with open_store(tmp_path) as store:
-        [found] = await store.points()
-    assert (found.destination.route, found.id) == ("lost", 1)
+    assert await names_in(folder) == []
+    [database, aside] = sorted(folder.glob("queue.damaged-*"))
+    assert aside.name == f"{database.name}-wal"
+    assert aside.read_bytes() == log
 
 
 async def test_a_second_damage_leaves_the_first_file_alone(tmp_path: Path) -> None:
     for _ in range(2):
         await names_in(await damaged(tmp_path, 0, 100))
 
-    assert len(list(tmp_path.glob("queue.corrupt-*.db"))) == 2
+    assert len(list(tmp_path.glob("queue.damaged-*.db"))) == 2
 
 
-@pytest.mark.parametrize(
-    "moved", [(), ("queue.db",), ("queue.db", "queue.db-wal")], ids=["nothing", "database", "both"]
-)
-async def test_saving_that_was_interrupted_is_finished_by_the_next_start(
-    tmp_path: Path, moved: tuple[str, ...]
-) -> None:
-    folder = await crashed(tmp_path, 3)
-    async with open_store(tmp_path / "copy") as store:
-        await store.append([new_point("saved")])
-    (tmp_path / "copy" / "queue.db").rename(folder / "queue.saved-T.db")
-    for name in moved:
-        (folder / name).rename(folder / name.replace("queue", "queue.corrupt-T"))
+# Recovery with the program sqlite3, by the steps of docs/operating.md.
 
-    assert await names_in(folder) == ["saved"]
-    assert {path.name for path in folder.iterdir()} == {
-        "lock",
-        "queue.db",
-        "queue.corrupt-T.db",
-        "queue.corrupt-T.db-wal",
-    }
+
+COMMANDS = [
+    pytest.param("recover", marks=pytest.mark.skipif(not can_recover(), reason="this sqlite3 cannot .recover")),
+    "dump",
+]
+
+
+@pytest.mark.needs("sqlite3")
+@pytest.mark.parametrize("command", COMMANDS)
+async def test_points_of_a_file_cut_in_half_are_recovered(tmp_path: Path, command: str) -> None:
+    await filled(tmp_path, *(str(number) for number in range(2400)))
+    content = (tmp_path / "queue.db").read_bytes()
+    (tmp_path / "queue.db").write_bytes(content[: len(content) // 2])
+    await names_in(tmp_path)
+    [aside] = tmp_path.glob("queue.damaged-*.db")
+
+    found = await names_in(recovered(aside, command))
+
+    assert len(found) > 1000
+    assert found[:1000] == [str(number) for number in range(1000)]
+
+
+@pytest.mark.needs("sqlite3")
+@pytest.mark.parametrize("command", COMMANDS)
+async def test_recovered_points_whose_route_is_lost_can_be_listed_and_dropped(tmp_path: Path, command: str) -> None:
+    await filled(tmp_path, "a", "b")
+    with closing(sqlite3.connect(tmp_path / "queue.db")) as connection:
+        (root,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'destinations'").fetchone()
+    with (tmp_path / "queue.db").open("r+b") as file:
+        file.seek((root - 1) * PAGE)
+        file.write(b"\xa5" * PAGE)
+    folder = recovered(tmp_path / "queue.db", command)
+
+    async with open_store(folder) as store:
+        await store.append([new_point("new")])
+        lost = await store.points(route="lost")
+        dropped = await store.drop([point.id for point in lost])
+        rest = await leased(store)
+
+    assert (len(lost), dropped, rest) == (2, 2, ["new"])
 
 
 async def test_a_damage_that_shows_while_running_is_said_once_with_what_to_do(tmp_path: Path) -> None:
@@ -182,6 +248,7 @@ async def test_a_damage_that_shows_while_running_is_said_once_with_what_to_do(tm
 
     assert caught.value.outcome.reason is Reason.INTERNAL
     assert [(entry["event"], entry["hint"]) for entry in logs] == [
-        ("the queue cannot be read", "a restart saves what can be read")
+        ("the queue cannot be read", "a restart sets the damaged file aside and starts an empty queue")
     ]
-    assert len(await names_in(tmp_path)) > count / 2
+    assert await names_in(tmp_path) == []
+    assert len(list(tmp_path.glob("queue.damaged-*.db"))) == 1

@@ -232,6 +232,18 @@ async def test_metrics_tell_what_is_stored(tmp_path: Path) -> None:
     assert size > 0
 
 
+async def test_damaged_files_in_the_data_folder_are_named_and_counted(tmp_path: Path) -> None:
+    (tmp_path / "queue.db").write_bytes(b"?" * 5000)
+    async with running(change=queued, data=tmp_path) as gateway:
+        [name] = (await gateway.probe("/api/queue")).json["damaged_files"]
+        count = await gateway.counted("gateway_queue_damaged_files")
+        (tmp_path / name).unlink()
+        later = await gateway.counted("gateway_queue_damaged_files")
+
+    assert name.startswith("queue.damaged-")
+    assert (count, later) == (1, 0)
+
+
 async def test_metrics_tell_how_long_the_oldest_point_waits(tmp_path: Path) -> None:
     async with running(says(1011), change=queued, data=tmp_path) as gateway:
         await gateway.send(raw_report())

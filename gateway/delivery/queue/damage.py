@@ -1,0 +1,107 @@
+"""Keeps a damaged database or write-ahead log (WAL) as `queue.damaged-<time>.db`, `-wal`. Recovery: docs/operating.md.
+
+A crash between two renames leaves the database and its WAL under two different times.
+"""
+
+import os
+import shutil
+import struct
+import time
+from pathlib import Path
+
+import structlog
+
+from gateway.delivery.queue.folder import sync_folder, write_ahead_log
+
+log = structlog.get_logger()
+
+# Both of the WAL: salts and checksums are the last four numbers.
+_HEADER = struct.Struct(">8I")
+_FRAME = struct.Struct(">6I")
+_PAGE_BYTES = 4096
+_32_BITS = 0xFFFFFFFF
+Sum = tuple[int, int]
+
+
+def damaged_files(folder: Path) -> list[str]:
+    """Return the names of the files that were set aside and that are still there."""
+    return sorted(path.name for path in folder.glob("queue.damaged-*"))
+
+
+def set_aside(database: Path, why: str) -> None:
+    """Rename a damaged database and the files that belong to it."""
+    aside = _free_name(database)
+    for suffix in ("-wal", "-shm", ""):
+        if (part := database.with_name(database.name + suffix)).exists():
+            os.replace(part, aside.with_name(aside.name + suffix))
+    sync_folder(database.parent)
+    hint = f"sqlite3 {aside} .recover | sqlite3 recovered.db; then follow 'A damaged file' in docs/operating.md"
+    log.error("queue_damaged", why=why, damaged_file=str(aside), hint=hint)
+
+
+def keep_damaged_log(database: Path) -> bool:
+    """Copy the WAL if it is damaged, before SQLite discards the frames that it cannot read; return whether it was."""
+    wal = write_ahead_log(database)
+    found = unread_frames(wal)
+    if found is None:
+        return False
+    copy = write_ahead_log(_free_name(database))
+    try:
+        shutil.copy(wal, copy)
+    except OSError as error:  # a full disk is no reason not to start
+        log.error("queue_log_not_copied", why=error.strerror)
+    readable, unreadable = found
+    log.error("queue_log_damaged", readable_frames=readable, unreadable_frames=unreadable, copy=str(copy))
+    return True
+
+
+def unread_frames(wal: Path) -> tuple[int, int] | None:
+    """Return the numbers of frames before and after the first invalid one; None if the WAL is sound.
+
+    SQLite ignores all frames from the first invalid one on. A crash while the last transaction is written leaves such
+    frames as well. It was never acknowledged, so only frames that follow a later commit count as damage. Damage within
+    the last transaction is therefore not found. After two failed writes of different sizes, leftover frames may look
+    like damage. Format: https://www.sqlite.org/fileformat2.html#walformat
+    """
+    if not wal.exists():
+        return None
+    with wal.open("rb") as file:
+        head = file.read(_HEADER.size)
+        if len(head) < _HEADER.size:
+            return None
+        magic, _, page_bytes, _, *salts, first, second = _HEADER.unpack(head)
+        order = ">" if magic & 1 else "<"
+        running = _checksum(head[:24], (0, 0), order)
+        is_sound = running == (first, second)
+        size = _FRAME.size + (page_bytes if is_sound else _PAGE_BYTES)
+        valid = number = last = 0
+        commits = follows = False
+        while len(frame := file.read(size)) == size:
+            number += 1
+            _, pages_after_commit, *frame_salts, first, second = _FRAME.unpack_from(frame)
+            if number == 1 and not is_sound:
+                salts = frame_salts
+            if is_sound:
+                running = _checksum(frame[:8] + frame[24:], running, order)
+                is_sound = frame_salts == salts and running == (first, second)
+            if is_sound:
+                valid = number
+            elif frame_salts == salts:
+                follows, commits, last = follows or commits, commits or pages_after_commit > 0, number
+    return (valid, last - valid) if follows else None
+
+
+def _checksum(data: bytes, running: Sum, order: str) -> Sum:
+    first, second = running
+    words = iter(struct.unpack(f"{order}{len(data) // 4}I", data))
+    for one, other in zip(words, words, strict=True):
+        first = (first + one + second) & _32_BITS
+        second = (second + other + first) & _32_BITS
+    return first, second
+
+
+def _free_name(database: Path) -> Path:
+    moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    while list(database.parent.glob(f"queue.damaged-{moment}.db*")):
+        moment += "+"
+    return database.with_name(f"queue.damaged-{moment}.db")
