@@ -1,32 +1,47 @@
 """The documentation is complete, and what it shows works."""
 
+import ast
 import re
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+import yaml
 from pydantic import BaseModel
 
-from gateway.cli import COMMANDS, GROUPS
+from gateway.cli import COMMANDS, GROUPS, app
 from gateway.commands.coverage import coverage
 from gateway.commands.matrix import matrix
+from gateway.core.expression import Compiler
 from gateway.core.expression.functions import FUNCTIONS
+from gateway.core.outcome.outcome import CODE_OF, HTTP_STATUS_OF, Code, Reason
 from gateway.core.recipe.filters import FILTERS
 from gateway.core.vendor.routing import Snapshot
 from gateway.delivery.limits import Limiter
+from gateway.proof.cases.run import run_case
 from gateway.proof.vectors import run_vector
 from gateway.specs.load import load
 from gateway.specs.schema import model_types, models, recipe_models
 from gateway.telemetry import Telemetry
 from gateway.web.admin.endpoints import Running, endpoints
+from tests.support.processes import ROOT, command
 
-ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
 REFERENCE = (ROOT / "docs/reference.md").read_text()
-README = (ROOT / "README.md").read_text()
-OPERATING = (ROOT / "docs/operating.md").read_text()
-TABLE = endpoints(
-    Running(snapshot=Snapshot, telemetry=Telemetry(), rejected=list, targets=Limiter(), reloads=object())  # never asked
+OPERATIONS = (ROOT / "docs/operations.md").read_text()
+STARTED = (ROOT / "docs/getting-started.md").read_text()
+ENDPOINTS = endpoints(
+    Running(
+        snapshot=Snapshot, telemetry=Telemetry(), rejected=list, targets=Limiter(), reloads=object()
+    )  # never called
 )
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *DOCS]
+MAKE = r"(?:^|`)make ([a-z]+)"
+LEVELS = {"debug", "info", "warning", "error", "exception"}
 
 
 def spec_keys() -> list[str]:
@@ -39,43 +54,180 @@ def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.S)
 
 
-def yaml_blocks() -> list[tuple[str, str]]:
-    found = [(page.name, block) for page in PAGES for block in blocks(page, "yaml")]
-    return [(f"{name}-{number}", block) for number, (name, block) in enumerate(found)]
+def numbered(language: str, pages: list[Path] = PAGES) -> list[Any]:
+    return [
+        pytest.param(block, id=f"{page.name}-{number}")
+        for page in pages
+        for number, block in enumerate(blocks(page, language), 1)
+    ]
+
+
+def anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", page.read_text(), flags=re.S), re.M)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def log_events() -> Iterator[str]:
+    """Yield the name of each event that a module of the gateway logs; f-strings are left out."""
+    for file in (ROOT / "gateway").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+                continue
+            if node.func.attr in LEVELS and ast.unparse(node.func.value) in ("log", "structlog.get_logger()"):
+                event = node.args[0]
+                names = (event.body, event.orelse) if isinstance(event, ast.IfExp) else (event,)
+                yield from (name.value for name in names if isinstance(name, ast.Constant))
+
+
+def serve_options() -> list[str]:
+    group = typer.main.get_command(app)
+    options = [each for each in group.commands["serve"].params if each.name != "help"]
+    names = [name for option in options for name in (*option.opts, *option.secondary_opts)]
+    return names + [option.envvar for option in options if isinstance(option.envvar, str)]
+
+
+def command_lines() -> list[Any]:
+    """Return the arguments of each line of a shell block that runs the gateway."""
+    shown = [(page.name, block.replace("\\\n", " ")) for page in PAGES for block in blocks(page, "sh")]
+    lines = [(name, line) for name, block in shown for line in block.splitlines()]
+    found = [(name, match[1]) for name, line in lines if (match := re.fullmatch(r"(?:\.venv/bin/)?gateway (.*)", line))]
+    return [pytest.param(shlex.split(rest), id=f"{name}: {rest[:50]}") for name, rest in found]
 
 
 @pytest.mark.parametrize("key", spec_keys())
-def test_every_key_of_a_spec_stands_in_the_reference(key: str) -> None:
+def test_every_key_of_a_spec_is_in_the_reference(key: str) -> None:
     assert re.search(rf"`[^`]*\b{re.escape(key)}\b[^`]*`", REFERENCE)
 
 
 @pytest.mark.parametrize("word", sorted(FUNCTIONS) + sorted(FILTERS))
-def test_every_function_and_filter_stands_in_the_reference(word: str) -> None:
-    assert re.search(rf"\b{re.escape(word)}\b", REFERENCE)
+def test_every_function_and_filter_is_in_the_reference(word: str) -> None:
+    assert re.search(rf"\| [^|]*`[^`]*\b{re.escape(word)}\b[^|]* \| ", REFERENCE)
+
+
+@pytest.mark.parametrize("code", list(Code))
+def test_every_code_is_in_the_reference_with_its_http_status(code: Code) -> None:
+    assert f"| `{code}` | {HTTP_STATUS_OF[code]} | " in REFERENCE
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_every_reason_is_in_the_reference_with_its_code(reason: Reason) -> None:
+    assert re.search(rf"\| `{reason}` \| `{CODE_OF[reason]}`[^|]* \| \w", REFERENCE)
+
+
+@pytest.mark.parametrize("name", sorted([*COMMANDS, *GROUPS]))
+def test_every_command_is_in_the_reference(name: str) -> None:
+    assert f"| `gateway {name}" in REFERENCE
 
 
 @pytest.mark.parametrize("metric", [family.name for family in Telemetry().registry.collect()])
-def test_every_metric_stands_in_the_page_on_operating(metric: str) -> None:
-    assert re.search(rf"`{metric}(_total)?` \|", OPERATING)
+def test_every_metric_is_documented(metric: str) -> None:
+    assert re.search(rf"`{metric}(_total)?` \|", OPERATIONS)
 
 
-@pytest.mark.parametrize("path", ["GET /api", *(f"{each.method} {each.path}" for each in TABLE)])
-def test_every_path_of_the_admin_api_stands_in_the_page_on_operating(path: str) -> None:
-    assert f"`{path}` |" in OPERATING
+@pytest.mark.parametrize("path", ["GET /api", *(f"{each.method} {each.path}" for each in ENDPOINTS)])
+def test_every_path_of_the_admin_api_is_documented(path: str) -> None:
+    assert f"| `{path}` |" in OPERATIONS
 
 
-@pytest.mark.parametrize("command", sorted([*COMMANDS, *GROUPS]))
-def test_every_command_stands_in_the_readme(command: str) -> None:
-    assert f"`gateway {command}" in README
+@pytest.mark.parametrize("option", serve_options())
+def test_every_setting_is_documented(option: str) -> None:
+    assert re.search(rf"\|[^|]*`{option}[ `]", OPERATIONS)
 
 
-@pytest.mark.parametrize(("name", "block"), yaml_blocks(), ids=lambda value: value if len(value) < 40 else "")
-def test_every_yaml_block_of_the_documentation_loads(name: str, block: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("event", sorted(set(log_events())))
+def test_every_log_event_is_documented(event: str) -> None:
+    assert re.search(rf"^\|[^|]*`{re.escape(event)}`", OPERATIONS, re.M)
+
+
+def test_every_documented_log_event_and_metric_exists() -> None:
+    code = "".join(file.read_text() for file in (ROOT / "gateway").rglob("*.py"))
+    table = OPERATIONS[OPERATIONS.index("| event | level |") :].split("\n\n")[0]
+    events = re.findall(r"`([a-z_]+)`", "".join(re.findall(r"^\|([^|]*)\|", table, re.M)))
+    metrics = re.findall(r"^\| `(gateway_\w+?)(?:_total)?` \|", OPERATIONS, re.M)
+
+    assert events and metrics
+    assert [name for name in (*events, *metrics) if f'"{name}"' not in code] == []
+
+
+@pytest.mark.parametrize("block", numbered("yaml"))
+def test_every_yaml_block_loads(block: str, tmp_path: Path) -> None:
     (tmp_path / "block.yaml").write_text(block)
 
     specs = load(tmp_path, {}, strict_environment=False)
 
     assert [str(diagnostic) for diagnostic in specs.diagnostics if diagnostic.severity == "error"] == []
+
+
+@pytest.mark.parametrize("arguments", command_lines())
+def test_every_command_line_is_understood(arguments: list[str]) -> None:
+    name, here = "gateway", typer.main.get_command(app)
+    while hasattr(here, "commands"):
+        name, *arguments = arguments
+        here = here.commands[name]
+
+    here.make_context(name, arguments)
+
+
+@pytest.mark.parametrize(
+    "target", sorted({name for page in PAGES for name in re.findall(MAKE, page.read_text(), re.M)})
+)
+def test_every_make_target_exists(target: str) -> None:
+    assert f"\n{target}: " in (ROOT / "Makefile").read_text()
+
+
+def test_the_route_of_the_readme_is_the_shipped_one() -> None:
+    (shown,) = blocks(README, "yaml")
+    shipped = yaml.safe_load((ROOT / "routes.d/zstack-to-tencent.yaml").read_text())
+
+    assert yaml.safe_load(shown) == {key: value for key, value in shipped.items() if key != "cases"}
+
+
+def test_the_call_of_the_readme_is_that_of_the_shipped_case() -> None:
+    (shown,) = blocks(README, "json")
+    first = yaml.safe_load((ROOT / "routes.d/zstack-to-tencent.yaml").read_text())["cases"][0]
+
+    assert yaml.safe_load(shown) == first["sends"][0]["json"]
+
+
+async def test_the_request_of_the_readme_is_that_of_the_demonstration() -> None:
+    (shown,) = [block for block in blocks(README, "sh") if block.startswith("curl")]
+
+    async with command("demo", "--port", "0", "--once") as demo:
+        code, output = await demo.end()
+
+    (printed,) = [line for line in output.splitlines() if line.startswith("curl")]
+    assert code == 0
+    assert re.sub(r":\d+/", ":8080/", printed) == shown.rstrip("\n")
+
+
+@pytest.mark.parametrize("route", sorted(file.stem for file in (ROOT / "routes.d").glob("*.yaml")))
+def test_every_shipped_route_is_among_the_samples(route: str) -> None:
+    assert f"`make run ROUTE={route}`" in STARTED or route == "zstack-to-tencent"
+
+
+@pytest.mark.parametrize(
+    "block", [each for each in numbered("text", [ROOT / "docs/cookbook.md"]) if "\nresult:" in each.values[0]]
+)
+def test_every_expression_of_the_cookbook_has_its_result(block: str) -> None:
+    shown = yaml.safe_load(block)
+    compiler = Compiler()
+    compile_ = compiler.expression if "expression" in shown else compiler.text
+
+    evaluate = compile_(shown.get("expression", shown.get("text")), shown["data"], ())
+
+    assert compiler.problems == []
+    assert evaluate(shown["data"]) == shown["result"]
+
+
+@pytest.mark.parametrize("block", numbered("yaml", [ROOT / "docs/cookbook.md"]))
+def test_every_route_of_the_cookbook_passes_its_cases(block: str, tmp_path: Path) -> None:
+    (tmp_path / "route.yaml").write_text(block)
+
+    specs = load(tmp_path, {}, strict_environment=False, trials=True)
+
+    own = [trial for trial in specs.trials if trial.owner in specs.routes]
+    assert len(own) == block.count("- case:")
+    assert [run_case(trial.case, trial.route) for trial in own] == [[]] * len(own)
 
 
 def test_the_recipe_of_the_walk_through_is_short_and_passes_its_vectors(tmp_path: Path) -> None:
@@ -101,9 +253,12 @@ def test_the_parts_of_the_walk_through_are_those_of_its_recipe(step: str) -> Non
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_relative_link_leads_somewhere(page: Path) -> None:
-    links = re.findall(r"\]\((?!https?://)([^)#]+)", page.read_text())
+    links = re.findall(r"\]\((?!https?://)([^)#]*)#?([^)]*)\)", page.read_text())
+    targets = [((page.parent / file).resolve() if file else page, anchor) for file, anchor in links]
 
-    assert [link for link in links if not (page.parent / link).exists()] == []
+    broken = [(file.name, anchor) for file, anchor in targets if not file.exists()]
+    broken += [(file.name, anchor) for file, anchor in targets if anchor and anchor not in anchors(file)]
+    assert broken == []
 
 
 def test_the_page_on_coverage_is_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""docs/adding-a-provider.md, followed to the letter from an empty folder."""
+"""The walk-throughs of the documentation, followed literally."""
 
 import json
 import re
@@ -81,3 +81,33 @@ async def test_provider_plays_both_sides(tmp_path: Path) -> None:
     assert arrived.items() >= json.loads(text).items()
     assert abs(arrived["time_ns"] - time.time_ns()) < 60_000_000_000
     assert refused == (1, "UNAVAILABLE UPSTREAM_AUTH: the signature does not match\n")
+
+
+async def test_first_route_is_checked_and_served(tmp_path: Path) -> None:
+    page = (ROOT / "docs/getting-started.md").read_text()
+    (route,) = re.findall(r"```yaml\n(.*?)```", page, re.S)
+    exports = re.search(r"^export (.*)$", page, re.M)
+    environ = dict(word.split("=") for word in shlex.split(exports[1] if exports else ""))
+    (tmp_path / "my-routes").mkdir()
+    (tmp_path / "my-routes/route.yaml").write_text(route)
+
+    async with command("check", "my-routes", cwd=tmp_path, environ=environ) as check:
+        checked = await check.end()
+    ports = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
+    async with command("serve", "--routes", "my-routes", *ports, cwd=tmp_path, environ=environ) as serve:
+        routes = (await serve.event("listening"))["routes"]
+
+    assert checked[0] == 0 and checked[1].endswith(" 0 errors, 0 warnings\n")
+    assert routes == ["my-route"]
+
+
+async def test_route_of_the_readme_is_served() -> None:
+    page = (ROOT / "README.md").read_text()
+    exports = re.search(r"^export (.*)$", page, re.M)
+    environ = dict(word.split("=") for word in shlex.split(exports[1] if exports else ""))
+    ports = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
+
+    async with command("serve", "--only", "zstack-to-tencent", *ports, environ=environ) as serve:
+        routes = (await serve.event("listening"))["routes"]
+
+    assert routes == ["zstack-to-tencent"]
