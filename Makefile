@@ -27,7 +27,7 @@ FIND_PIP = \
   pip_install="$$pip install -qq --disable-pip-version-check --no-input"
 
 .DEFAULT_GOAL := help
-.PHONY: help install sdks run test soak fuzz check lock
+.PHONY: help install sdks run test soak fuzz check docs lock
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s%s\n", $$1, $$2 }' Makefile
@@ -61,6 +61,11 @@ check: $(STAMP)  ## format, lint, types, and every diagnostic and case of routes
 	$(IN_VENV)mypy --strict gateway
 	$(IN_VENV)gateway check routes.d
 
+docs: $(STAMP)  ## build the documentation as a site in site/, and check its links
+	@$(FIND_PYTHON); venv=.venv; $(FIND_PIP); $$pip_install -c constraints.txt -e '.[dev,docs]'
+	@$(IN_VENV)zensical build --strict --clean
+	@$(IN_VENV)python -m pytest -q tests/test_site.py
+
 # The stamp is written last and holds the folder, so that half an installation is finished, and one that was
 # moved here (its scripts name the old place) is made anew.
 ifneq "$(shell cat $(STAMP) 2>/dev/null)" "$(CURDIR)"
@@ -79,7 +84,7 @@ lock:  ## write constraints.txt anew: the newest of everything, from an empty en
 	@$(FIND_PYTHON); venv=$$(mktemp -d) && trap 'rm -rf "$$venv"' EXIT && \
 	"$$python" -m venv --without-pip "$$venv" || exit 1; \
 	$(FIND_PIP); \
-	$$pip_install -e '.[dev,sdk-tests,fuzz]' && \
+	$$pip_install -e '.[dev,sdk-tests,fuzz,docs]' && \
 	$$pip list --format=freeze --disable-pip-version-check --exclude metric-gateway --exclude pip \
 	  --exclude wheel > "$$venv/constraints.txt" && \
 	{ echo '# What the tests ran with, written by: make lock'; LC_ALL=C sort -f "$$venv/constraints.txt"; } \

@@ -1,9 +1,10 @@
-"""What every test may use: the marker `needs`, and processes that start fast."""
+"""What every test may use: the markers `needs` and `needs_package`, and processes that start fast."""
 
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 import pytest
 
@@ -21,9 +22,11 @@ def compiled_once() -> Iterator[None]:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip a test whose programs are missing; where all tests are required, as in CI, fail it."""
-    wanted = [tool for marker in item.iter_markers("needs") for tool in marker.args]
-    missing = [tool for tool in wanted if shutil.which(tool) is None]
+    """Skip a test whose programs or packages are missing. Where all tests are required, as in CI, fail it."""
+    tools = [tool for marker in item.iter_markers("needs") for tool in marker.args]
+    packages = [name for marker in item.iter_markers("needs_package") for name in marker.args]
+    missing = [tool for tool in tools if shutil.which(tool) is None]
+    missing += [f"the package {name}" for name in packages if find_spec(name) is None]
     if not missing:
         return
     reason = f"needs {', '.join(missing)}"
