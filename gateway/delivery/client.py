@@ -1,6 +1,6 @@
-"""HTTP out: one exchange with an upstream, byte for byte as it was signed, each way to fail told apart.
+"""HTTP client: sends a signed request byte for byte and translates every failure into an UpstreamError.
 
-What an answer means is not decided here (see `core/outcome`). Nothing is sent again that may have gone out.
+A request that may have reached the upstream is never sent again. `core/outcome` classifies the answers.
 """
 
 import asyncio
@@ -32,9 +32,9 @@ CONNECT_AGAIN_AFTER_S = (0.05, 0.2)
 # Common servers close idle connections after 5 s; a request sent into that moment would be lost.
 MAX_IDLE_S = 4
 ONE_WRITE_BYTES = 1_048_576
-# What aiohttp, the system and zlib raise; `_translated` has a word of ours for each.
+# Errors of aiohttp, the system and zlib; `_translated` maps each to one of ours.
 _FOREIGN = (aiohttp.ClientError, OSError, ValueError, zlib.error)
-# More 1xx answers than this to one request fail the call.
+# A call fails after this many 1xx answers to one request.
 MAX_INTERIM_ANSWERS = 16
 AUTO_HEADERS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
@@ -43,7 +43,7 @@ AUTO_HEADERS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 class Timeouts:
     """`connect_s` covers one attempt to connect, `total_s` everything up to the last byte of the answer.
 
-    Where the answer is streamed, `total_s` ends with its head, and `more_s` covers each wait for more of it.
+    For a streamed answer, `total_s` ends with its head, and `more_s` covers each wait for more of the body.
     """
 
     connect_s: float = 2
@@ -52,7 +52,7 @@ class Timeouts:
 
 
 class Sender(Protocol):
-    """Whatever sends one request and returns its answer; see `Client.send` for what it raises."""
+    """Sends one request and returns its answer; raises as `Client.send`."""
 
     async def send(self, request: Request, *, timeouts: Timeouts, tls: ssl.SSLContext | None = None) -> Response: ...
 
@@ -67,7 +67,7 @@ class Client:
         max_connections: int = 256,
         max_idle_s: float = MAX_IDLE_S,
     ) -> None:
-        """`max_connections` is per upstream: one that hangs must not take the connections of the others."""
+        """`max_connections` is per upstream, so that a hanging one cannot exhaust the connections of the others."""
         self._max_reply_bytes = max_reply_bytes
         connector = aiohttp.TCPConnector(limit=0, limit_per_host=max_connections, keepalive_timeout=max_idle_s)
         # aiohttp has no public way to choose the protocol of its connections.
@@ -76,36 +76,36 @@ class Client:
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
-            # aiohttp lets a gzip body pass that broke off, see `_inflated`.
+            # aiohttp accepts truncated gzip bodies; see `_inflated`.
             auto_decompress=False,
             skip_auto_headers=AUTO_HEADERS,
             request_class=_ExactRequest,
         )
-        # Where a kept-alive connection drops, aiohttp sends GET, PUT and DELETE once more, and has no public
-        # switch for that. The upstream may have acted on the first one.
+        # If a kept-alive connection breaks, aiohttp repeats GET, PUT and DELETE, which the upstream may already have
+        # processed. There is no public switch.
         self._session._retry_connection = False
 
     async def send(self, request: Request, *, timeouts: Timeouts, tls: ssl.SSLContext | None = None) -> Response:
         """Send the request to its own URL and return the whole answer, whatever its status.
 
-        Without `tls`, what the system trusts is trusted. Connections are shared where it is the same object.
-        Raises UpstreamError when there is none, and SpecError when the request cannot stand on the wire.
+        Without `tls`, the system's trust store applies. Requests with the same `tls` object share connections.
+        Raises UpstreamError without an answer, and SpecError if the request is not valid HTTP.
         """
         try:
             async with asyncio.timeout(timeouts.total_s) as deadline:
                 async with await self._connect_and_send(request, timeouts, tls, deadline) as answer:
                     return await self._whole(answer, request)
         except _FOREIGN as error:
-            # Not `from error`: aiohttp's texts hold the URL and the headers, and a traceback would show them.
+            # Not `from error`: aiohttp's messages contain the URL and headers, which a traceback would show.
             raise _translated(error, request, timeouts) from None
 
     @asynccontextmanager
     async def stream(
         self, request: Request, *, timeouts: Timeouts, tls: ssl.SSLContext | None = None
     ) -> AsyncIterator["Answer"]:
-        """Send the request to its own URL and give the head of the answer; its body is read as it arrives.
+        """Send the request to its own URL and yield the answer after its head; the caller reads the body.
 
-        What is left unread ends the exchange. Raises as `send`.
+        An unread rest closes the connection. Raises as `send`.
         """
         try:
             async with asyncio.timeout(timeouts.total_s) as deadline:
@@ -123,7 +123,7 @@ class Client:
     async def _connect_and_send(
         self, request: Request, timeouts: Timeouts, tls: ssl.SSLContext | None, deadline: asyncio.Timeout
     ) -> aiohttp.ClientResponse:
-        """Try again where no connection came about: ClientConnectorError comes before the first byte only."""
+        """Repeat failed connection attempts. ClientConnectorError is only raised before the first byte."""
         for pause_s in CONNECT_AGAIN_AFTER_S:
             try:
                 return await self._send(request, timeouts, tls)
@@ -170,8 +170,8 @@ class Client:
         return b"".join(chunks)
 
     def _inflated(self, body: bytes, encoding: str, request: Request) -> bytes:
-        """Inflate a body of one gzip member or one deflate stream, at most `max_reply_bytes` of it."""
-        # RFC 9110 section 8.4.1.2: some servers leave out the zlib header, whose first byte ends in 8.
+        """Inflate one gzip member or one deflate stream, up to `max_reply_bytes`."""
+        # Some servers omit the zlib header (RFC 9110 section 8.4.1.2), whose first byte ends in 8.
         bare = encoding == "deflate" and body[0] & 0x0F != 8
         stream = zlib.decompressobj(-zlib.MAX_WBITS if bare else 32 + zlib.MAX_WBITS)
         inflated = stream.decompress(body, self._max_reply_bytes + 1)
@@ -186,7 +186,7 @@ class Client:
 
 
 class Answer:
-    """The head of an answer, and what reads its body: as it comes, still compressed. `length` is None if not stated."""
+    """The head of a streamed answer. `read` returns its body, still compressed; `length` is None if not declared."""
 
     def __init__(self, answer: aiohttp.ClientResponse, request: Request, timeouts: Timeouts) -> None:
         self._content = answer.content
@@ -197,7 +197,7 @@ class Answer:
         self.length = None if "Transfer-Encoding" in answer.headers else answer.content_length
 
     async def read(self) -> bytes:
-        """Return what has arrived, or else what arrives next; nothing at the end. Raises UpstreamError."""
+        """Return the next part of the body, empty at the end. Raises UpstreamError."""
         try:
             async with asyncio.timeout(self._timeouts.more_s):
                 return await self._content.readany()
@@ -209,18 +209,18 @@ class Answer:
 
 
 class _TooManyAnswers(aiohttp.ClientError):
-    """The upstream sent more answers to one request than we read."""
+    """The upstream sent too many answers to one request."""
 
 
 class _Protocol(ResponseHandler):
-    """Bounds the answers to one request; aiohttp skips and buffers 1xx answers without a limit."""
+    """Limits the answers to one request: aiohttp skips and buffers any number of 1xx answers."""
 
     def set_response_params(self, **params: Any) -> None:
         self._answers_left = MAX_INTERIM_ANSWERS + 1
         super().set_response_params(**params)
 
     def feed_data(self, data: Any, size: int = 0) -> None:
-        """Take an answer's head from the parser, which may have found many more in the same segment."""
+        """Accept a parsed head; the parser may find many in one segment."""
         self._answers_left -= 1
         if self._answers_left >= 0:
             super().feed_data(data, size)
@@ -230,7 +230,7 @@ class _Protocol(ResponseHandler):
 
 
 class _ExactRequest(aiohttp.ClientRequest):
-    """Has the headers as they are given, where aiohttp moves Host to the front, and no answer but its own."""
+    """Sends the headers in the given order, which aiohttp changes, and discards unsolicited answers."""
 
     _used: ClassVar[WeakSet[ResponseHandler]] = WeakSet()
 
@@ -238,11 +238,11 @@ class _ExactRequest(aiohttp.ClientRequest):
         super().update_headers(None)
         self.headers.clear()
         self.headers.extend(headers or ())
-        # aiohttp would leave a lone surrogate out without a word, and so send what was not signed.
+        # aiohttp silently drops lone surrogates, which would change the signed request.
         "".join((self.url.raw_path, *self.headers.values())).encode()
 
     async def send(self, conn: Connection) -> aiohttp.ClientResponse:
-        # What an upstream wrote unasked on an idle connection would be read as the answer to this request.
+        # Bytes that the upstream wrote on the idle connection would be read as the answer to this request.
         protocol = conn.protocol
         if protocol is not None:
             if protocol in self._used and protocol.should_close:
@@ -252,13 +252,13 @@ class _ExactRequest(aiohttp.ClientRequest):
 
 
 def _url(request: Request) -> URL:
-    """Return a URL whose path is the whole target: parsed by yarl, it would lose a bare '?' and '#...'."""
+    """Return a URL whose path is the whole target, since yarl would drop a bare '?' and '#...'."""
     target = request.target if request.target.startswith("/") else "/" + request.target
     return URL.build(scheme=request.scheme, authority=request.host, path=target, encoded=True)
 
 
 def _payload(body: bytes) -> bytes | io.BytesIO | None:
-    """Return the body so that aiohttp does not warn of one large write; None where no body headers belong."""
+    """Wrap a large body, which aiohttp warns of; None omits the body headers."""
     return io.BytesIO(body) if len(body) > ONE_WRITE_BYTES else body or None
 
 
@@ -284,7 +284,7 @@ def _failure(request: Request, reason: Reason, what: str) -> UpstreamError:
 
 
 def _translated(error: Exception, request: Request, timeouts: Timeouts) -> GatewayError:
-    """Return our error for one of aiohttp's, the system's or zlib's. Their texts may hold secrets."""
+    """Translate an error of aiohttp, the system or zlib, whose message may contain secrets."""
     match error:
         case aiohttp.ConnectionTimeoutError():
             reason, what = Reason.UPSTREAM_TIMEOUT, f"no connection within {round(timeouts.connect_s, 3):g} s"
@@ -316,6 +316,6 @@ def _system_text(error: OSError) -> str:
     if isinstance(error.__cause__, ssl.SSLError):
         return f"TLS failed ({reason_of(error.__cause__)})"
     if error.errno:
-        # Not `strerror`: aiohttp writes the URL into some, and with it a signature in the query.
+        # Not `error.strerror`: aiohttp may include the URL, and with it a signature in the query.
         return os.strerror(error.errno).lower()
     return "cannot connect" if isinstance(error, aiohttp.ClientConnectorError) else "closed the connection"

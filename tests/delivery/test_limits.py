@@ -87,8 +87,8 @@ async def test_where_there_is_no_room_in_time_the_report_is_throttled() -> None:
     assert len(here.calls) == 1
 
 
-async def test_a_report_of_many_groups_does_not_make_a_healthy_target_look_ill() -> None:
-    async with acme(TAKES) as here:
+async def test_many_groups_in_one_report_do_not_pause_a_healthy_target() -> None:
+    async with acme(TAKES, timeout_s=60) as here:
         outcome = await here.report_groups(*[f"n{number}" for number in range(MAX_GROUPS)])
         (state,) = here.limiter.states()
 
@@ -97,7 +97,7 @@ async def test_a_report_of_many_groups_does_not_make_a_healthy_target_look_ill()
     assert here.upstream.connections <= DEFAULT_CONCURRENCY
 
 
-async def test_a_report_that_would_take_thousands_of_calls_is_refused() -> None:
+async def test_a_report_that_needs_thousands_of_calls_is_rejected() -> None:
     async with acme(TAKES) as here:
         with pytest.raises(CallerError) as caught:
             await here.report_groups(*[f"n{number}" for number in range(MAX_GROUPS + 1)])
