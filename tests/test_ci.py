@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize(("require", "code"), [("", 0), ("all", 1)], ids=["skipped", "required"])
-def test_the_bare_machine_says_what_it_lacks(require: str, code: int) -> None:
+def test_bare_machine_check_names_missing_programs(require: str, code: int) -> None:
     environ = {"PATH": "/usr/bin:/bin", "GATEWAY_TESTS_REQUIRE": require}  # debootstrap is in /usr/sbin
 
     ended = subprocess.run([ROOT / ".ci/bare-debian"], env=environ, capture_output=True, text=True, timeout=20)

@@ -67,7 +67,7 @@ def test_a_command_ends_with_its_own_exit_code(monkeypatch: pytest.MonkeyPatch, 
     assert (ended.code, ended.output, ended.errors) == (code, "printed\n", "")
 
 
-def test_what_the_person_must_fix_is_1(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_user_error_exits_1(monkeypatch: pytest.MonkeyPatch) -> None:
     ending(monkeypatch, UserError("the file is not there"))
 
     ended = run("check")
@@ -75,7 +75,7 @@ def test_what_the_person_must_fix_is_1(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (ended.code, ended.errors) == (1, "gateway: the file is not there\n")
 
 
-def test_wrong_usage_is_2_and_names_the_commands_own_help(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_usage_exits_2_and_names_the_help(monkeypatch: pytest.MonkeyPatch) -> None:
     ending(monkeypatch, WrongUsage("--at: 'x' is no number"))
 
     ended = run("check")
@@ -83,7 +83,7 @@ def test_wrong_usage_is_2_and_names_the_commands_own_help(monkeypatch: pytest.Mo
     assert (ended.code, ended.errors) == (2, "gateway: --at: 'x' is no number (see: gateway check --help)\n")
 
 
-def test_a_bug_is_3_with_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bug_exits_3_with_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     ending(monkeypatch, ZeroDivisionError("oops"))
 
     ended = run("check")
@@ -93,14 +93,14 @@ def test_a_bug_is_3_with_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ended.errors.endswith("gateway: this is a bug of the gateway; please report it with the lines above\n")
 
 
-def test_an_os_error_that_nobody_expected_is_a_bug_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unexpected_os_error_is_reported_as_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
     ending(monkeypatch, PermissionError(13, "denied"))
 
     assert run("check").code == 3
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), typer.Abort()], ids=["Ctrl-C", "abort"])
-def test_an_interruption_is_130_without_a_word(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+def test_interrupt_exits_130_silently(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     ending(monkeypatch, error)
 
     ended = run("check")
@@ -108,7 +108,7 @@ def test_an_interruption_is_130_without_a_word(monkeypatch: pytest.MonkeyPatch, 
     assert (ended.code, ended.errors) == (130, "")
 
 
-def test_what_a_terminal_would_obey_is_shown_instead(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_terminal_control_sequences_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
     ending(monkeypatch, UserError("no file \x1b[31m\udcff"))
 
     assert run("check").errors == "gateway: no file \\x1b[31m\\xff\n"
@@ -150,14 +150,14 @@ def test_no_command_prints_the_help_and_is_wrong_usage() -> None:
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_a_group_without_a_command_prints_its_help_and_is_wrong_usage(group: str) -> None:
+def test_group_without_a_command_prints_its_help_and_exits_2(group: str) -> None:
     ended = run(group)
 
     assert (ended.code, ended.output) == (2, "")
     assert ended.errors == run(group, "--help").output
 
 
-def test_the_version_needs_no_command() -> None:
+def test_version_option() -> None:
     ended = run("--version")
 
     assert (ended.code, ended.output, ended.errors) == (0, f"gateway {__version__}\n", "")
@@ -189,7 +189,7 @@ def test_the_help_of_a_command_has_an_example_that_parses(name: str) -> None:
 
 
 @each_command
-def test_the_help_of_a_command_names_every_value_in_capitals_and_explains_every_option(name: str) -> None:
+def test_command_help_explains_every_option(name: str) -> None:
     text = help_of(name)
 
     assert not re.search(r"--[\w-]+ <", text)
@@ -216,7 +216,7 @@ def test_a_full_disk_is_one_line() -> None:
     )
 
 
-def test_an_encoding_without_our_characters_is_no_traceback(tmp_path: Path) -> None:
+def test_limited_output_encoding_does_not_crash(tmp_path: Path) -> None:
     (tmp_path / "report.http").write_bytes(REPORT)
     environ = os.environ | ENVIRON | {"PYTHONIOENCODING": "ascii"}
 
@@ -287,7 +287,7 @@ def test_ctrl_c_during_the_imports_is_130(module: str) -> None:
         "demo --once --port 0",
     ],
 )
-def test_a_command_whose_output_is_closed_ends_quietly(arguments: str) -> None:
+def test_command_with_closed_output_exits_quietly(arguments: str) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     process = gateway(*arguments.split(), stdout=writing)

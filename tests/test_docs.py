@@ -230,7 +230,7 @@ def test_every_route_of_the_cookbook_passes_its_cases(block: str, tmp_path: Path
     assert [run_case(trial.case, trial.route) for trial in own] == [[]] * len(own)
 
 
-def test_the_recipe_of_the_walk_through_is_short_and_passes_its_vectors(tmp_path: Path) -> None:
+def test_walkthrough_recipe_is_short_and_passes_its_vectors(tmp_path: Path) -> None:
     page = ROOT / "docs/adding-a-recipe.md"
     (recipe,) = blocks(page, "yaml")
     (vectors,) = [block for block in blocks(page, "text") if block.startswith("vectors:")]
@@ -244,7 +244,7 @@ def test_the_recipe_of_the_walk_through_is_short_and_passes_its_vectors(tmp_path
 
 
 @pytest.mark.parametrize("step", ["slots", "carry", "steps"])
-def test_the_parts_of_the_walk_through_are_those_of_its_recipe(step: str) -> None:
+def test_walkthrough_parts_are_those_of_its_recipe(step: str) -> None:
     page = ROOT / "docs/adding-a-recipe.md"
     part = next(block for block in blocks(page, "text") if block.startswith(f"{step}:"))
 
@@ -252,7 +252,7 @@ def test_the_parts_of_the_walk_through_are_those_of_its_recipe(step: str) -> Non
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_relative_link_leads_somewhere(page: Path) -> None:
+def test_every_relative_link_resolves(page: Path) -> None:
     links = re.findall(r"\]\((?!https?://)([^)#]*)#?([^)]*)\)", page.read_text())
     targets = [((page.parent / file).resolve() if file else page, anchor) for file, anchor in links]
 
@@ -261,7 +261,7 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
     assert broken == []
 
 
-def test_the_page_on_coverage_is_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
+def test_coverage_page_matches_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("cryptography")
 
     coverage(None)
@@ -269,7 +269,7 @@ def test_the_page_on_coverage_is_what_the_command_prints(capsys: pytest.CaptureF
     assert (ROOT / "docs/coverage.md").read_text().endswith("\n\n" + capsys.readouterr().out)
 
 
-def test_the_page_on_losses_is_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
+def test_matrix_page_matches_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     matrix()
 
     assert (ROOT / "docs/matrix.md").read_text().endswith("\n\n" + capsys.readouterr().out)

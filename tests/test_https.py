@@ -85,7 +85,7 @@ async def test_strict_false_delivers_to_an_upstream_whose_certificate_has_no_key
     assert len(upstream.received) == 1
 
 
-async def test_a_certificate_that_changes_is_taken_while_connections_live(authority: Authority, routes: Path) -> None:
+async def test_changed_certificate_is_used_while_connections_stay_open(authority: Authority, routes: Path) -> None:
     async with (
         Upstream(says(0), tls=guarded(authority)) as upstream,
         serving(authority, routes, upstream) as (gateway, address),
@@ -128,7 +128,7 @@ async def test_sigterm_answers_every_report_that_was_sent(authority: Authority, 
     assert code == 0
 
 
-async def test_an_idle_connection_does_not_hold_the_end(authority: Authority, routes: Path) -> None:
+async def test_idle_connection_does_not_delay_the_shutdown(authority: Authority, routes: Path) -> None:
     async with Upstream(hangs) as upstream, serving(authority, ROUTES, upstream) as (gateway, address):
         with await asyncio.to_thread(hold, address, authority.trust()):
             gateway.signal(signal.SIGTERM)
@@ -138,7 +138,7 @@ async def test_an_idle_connection_does_not_hold_the_end(authority: Authority, ro
     assert code == 0
 
 
-async def test_plain_http_is_hung_up_on_and_told_in_the_log(authority: Authority) -> None:
+async def test_plain_http_on_a_tls_port_is_closed_and_logged(authority: Authority) -> None:
     async with Upstream(says(0)) as upstream, serving(authority, ROUTES, upstream) as (gateway, address):
         async with call(address) as caller:
             caller.send(raw_report())
@@ -151,7 +151,7 @@ async def test_plain_http_is_hung_up_on_and_told_in_the_log(authority: Authority
     assert any("failed: http request" in line for line in gateway.log)
 
 
-async def test_a_stand_in_speaks_https_too(authority: Authority) -> None:
+async def test_sink_supports_https(authority: Authority) -> None:
     cert, key = authority.issue("stand-in")
     listen = ("--listen", "127.0.0.1:0", "--tls-cert", str(cert), "--tls-key", str(key))
     async with command("sink", "zstack", *listen) as sink:

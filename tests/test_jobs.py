@@ -36,7 +36,7 @@ async def reported(tmp_path: Path, *turns: Behaviour) -> tuple[Reply, list[bytes
         return await gateway.send(REPORT), gateway.upstream.received
 
 
-async def test_a_report_is_taken_when_its_job_is_done(tmp_path: Path) -> None:
+async def test_report_is_accepted_when_its_job_is_done(tmp_path: Path) -> None:
     reply, received = await reported(tmp_path, JOB, RUNNING, JOB, answers(200, b"{}"))
 
     assert (reply.status, reply.text) == (200, "{}")
@@ -52,16 +52,14 @@ async def test_a_report_is_taken_when_its_job_is_done(tmp_path: Path) -> None:
         pytest.param(RUNNING, "the upstream has not finished", id="never done"),
     ],
 )
-async def test_a_job_that_comes_to_nothing_is_a_failure_in_the_vendors_words(
-    tmp_path: Path, last: Behaviour, said: str
-) -> None:
+async def test_failed_job_is_a_failure_in_the_vendors_dialect(tmp_path: Path, last: Behaviour, said: str) -> None:
     reply, _ = await reported(tmp_path, JOB, last)
 
     assert reply.status == 503
     assert f'"details":"{said}"' in reply.text
 
 
-async def test_a_call_that_runs_already_is_asked_after_by_its_own_id(tmp_path: Path) -> None:
+async def test_running_call_is_polled_by_its_own_id(tmp_path: Path) -> None:
     duplicate = answers(400, b"Duplicate job uuid[uuid:5f3e]")
     reply, received = await reported(tmp_path, duplicate, answers(200, b"{}"))
 

@@ -98,7 +98,7 @@ def test_commands_share_helpers_and_never_each_other(module: str):
 
 
 @pytest.mark.parametrize("module", CORE)
-def test_core_imports_nothing_that_acts(module: str):
+def test_core_imports_nothing_impure(module: str):
     roots = {name.partition(".")[0] for name in imports(module)}
 
     assert roots <= CORE_MAY_IMPORT
@@ -106,7 +106,7 @@ def test_core_imports_nothing_that_acts(module: str):
 
 
 @pytest.mark.parametrize("module", CORE)
-def test_core_neither_waits_nor_reads_clock_file_or_chance(module: str):
+def test_core_has_no_waits_clock_files_or_randomness(module: str):
     nodes = list(ast.walk(tree(module)))
     called = {call_of(node.func) for node in nodes if isinstance(node, ast.Call)}
 

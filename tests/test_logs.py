@@ -51,7 +51,7 @@ def test_json_has_one_line_an_event(log_format: str) -> None:
     assert all(entry["timestamp"].endswith("Z") for entry in entries)
 
 
-def test_text_passes_neither_line_ends_nor_escape_sequences_on() -> None:
+def test_log_text_escapes_line_ends_and_control_sequences() -> None:
     first, *others = logged("info", "text")
 
     assert r"message='a\nb\x1b[2Jc'" in first
@@ -66,11 +66,11 @@ def test_a_traceback_does_not_show_what_variables_hold(log_format: str) -> None:
     assert "abcabc" not in everything
 
 
-def test_a_level_leaves_out_what_is_below() -> None:
+def test_log_level_hides_lower_levels() -> None:
     assert [json.loads(line)["event"] for line in logged("error", "json")] == ["bug", "of others"]
 
 
-def test_a_reader_that_stalls_costs_lines_and_no_time() -> None:
+def test_stalled_log_reader_loses_lines_without_delay() -> None:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     filler = fill(writing)
@@ -108,7 +108,7 @@ def read(pipe: int, size: int) -> bytes:
     return received
 
 
-def test_a_reader_that_is_gone_is_no_failure() -> None:
+def test_closed_log_reader_is_not_an_error() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     lines = LogQueue(writing)

@@ -23,7 +23,7 @@ RECENT_S = 10
 
 
 @every_pair
-async def test_every_data_point_arrives_but_for_what_is_computed_as_lost(source: str, target: str) -> None:
+async def test_every_data_point_arrives_except_for_the_computed_loss(source: str, target: str) -> None:
     on = way(source, target)
     said = statements(on.route, VALUES, ["space_1", "space_1", "space_2"])
 
@@ -39,7 +39,7 @@ async def test_every_data_point_arrives_but_for_what_is_computed_as_lost(source:
 
 
 @every_pair
-async def test_refusal_of_the_whole_is_told_in_the_dialect_of_the_reporter(source: str, target: str) -> None:
+async def test_rejected_call_is_reported_in_the_reporters_dialect(source: str, target: str) -> None:
     route = way(source, target).route
     refusal = Outcome(Code.INVALID_ARGUMENT, Reason.BAD_FIELD, "nobody wants this")
 
@@ -51,7 +51,7 @@ async def test_refusal_of_the_whole_is_told_in_the_dialect_of_the_reporter(sourc
 
 
 @every_pair
-async def test_refusal_of_one_is_told_as_that_where_both_can_say_so(source: str, target: str) -> None:
+async def test_rejected_item_is_reported_if_both_dialects_can(source: str, target: str) -> None:
     route = way(source, target).route
 
     async with running(route, rules=[Rule("value", max=MOST)]) as pair:
@@ -68,7 +68,7 @@ async def test_refusal_of_one_is_told_as_that_where_both_can_say_so(source: str,
 
 
 @every_pair
-async def test_target_that_is_down_is_told_in_the_dialect_of_the_reporter(source: str, target: str) -> None:
+async def test_target_that_is_down_is_reported_in_the_reporters_dialect(source: str, target: str) -> None:
     route = way(source, target).route
     hurried = replace(route, target=replace(route.target, timeout_s=0.2))
 
@@ -79,7 +79,7 @@ async def test_target_that_is_down_is_told_in_the_dialect_of_the_reporter(source
 
 
 @pytest.mark.parametrize(("target", "most"), [("jdcloud", 50), ("tencent-monitor", 30)])
-async def test_report_of_more_than_one_call_holds_arrives_in_two(target: str, most: int) -> None:
+async def test_report_larger_than_a_call_arrives_in_two(target: str, most: int) -> None:
     route = way("zstack", target).route
     said = statements(route, [(value,) for value in range(most + 1)], ["space_1"] * (most + 1))
 

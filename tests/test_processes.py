@@ -69,7 +69,7 @@ async def is_open(address: str) -> bool:
 # What is sent.
 
 
-async def test_an_upstream_that_knows_only_the_vendors_page_accepts_what_is_sent() -> None:
+async def test_server_built_from_the_vendors_page_accepts_our_calls() -> None:
     async with Upstream(says(0)) as upstream, serving(upstream) as (_, address, _):
         reply = await exchange(address, raw_report())
         [raw] = upstream.received
@@ -136,7 +136,7 @@ async def test_demo_posts_its_own_sample_and_sees_it_arrive() -> None:
     assert any(entry.items() >= point.items() for entry in printed)
 
 
-async def test_demo_on_a_taken_port_says_so_in_one_line() -> None:
+async def test_demo_on_a_port_in_use_prints_one_line() -> None:
     options = ("--once", "--routes", "routes.d", "--port")
     async with Upstream(hangs) as taken, command("demo", *options, taken.host.rpartition(":")[2]) as demo:
         code, _ = await demo.end()
@@ -160,7 +160,7 @@ async def test_a_report_goes_through_the_gateway_to_a_stand_in() -> None:
     assert (arrived["metric"], arrived["value"]) == ("gateway.test", 1)
 
 
-async def test_a_stand_in_can_be_told_to_refuse_and_the_reporter_hears_of_it() -> None:
+async def test_sink_can_reject_reports() -> None:
     sink_options = ("--listen", "127.0.0.1:0", "--key", KEY_ID, "--secret", "env:TENCENT_SECRET_KEY")
     async with command("sink", "tencent-receiver", *sink_options, "--answer", "THROTTLED", environ=ENVIRON) as sink:
         target = f"http://{(await sink.event('listening'))['address']}"
@@ -190,7 +190,7 @@ async def test_sigterm_under_load_answers_every_report_that_was_sent() -> None:
     assert json.loads(gateway.log[-1])["event"] == "stopped"
 
 
-async def test_sigterm_ends_within_the_grace_whatever_the_upstream_does() -> None:
+async def test_sigterm_exits_within_the_grace_period_of_a_hanging_upstream() -> None:
     async with Upstream(hangs) as upstream, serving(upstream, "--grace-s", "0.2") as (gateway, address, _):
         left = asyncio.get_running_loop().create_task(exchange(address, raw_report()))
         await until_received(upstream, 1)
@@ -203,7 +203,7 @@ async def test_sigterm_ends_within_the_grace_whatever_the_upstream_does() -> Non
     assert code == 0
 
 
-async def test_readyz_says_no_while_draining_and_reports_are_still_taken() -> None:
+async def test_readyz_fails_while_draining_and_reports_are_accepted() -> None:
     async with Upstream(says(0)) as upstream, serving(upstream, "--drain-delay-s", "20") as (gateway, address, admin):
         before = await get(admin, "/readyz")
         gateway.signal(signal.SIGTERM)
@@ -215,7 +215,7 @@ async def test_readyz_says_no_while_draining_and_reports_are_still_taken() -> No
 
 
 @pytest.mark.parametrize(("first", "second"), [(signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGINT)])
-async def test_a_second_signal_ends_at_once(first: int, second: int) -> None:
+async def test_second_signal_exits_immediately(first: int, second: int) -> None:
     async with Upstream(hangs) as upstream, serving(upstream) as (gateway, address, _), call(address) as caller:
         caller.send(raw_report())
         await until_received(upstream, 1)
@@ -251,7 +251,7 @@ async def test_a_taken_port_is_one_clear_line(option: str) -> None:
     assert "in use" in line
 
 
-async def test_variables_that_are_not_set_are_diagnostics() -> None:
+async def test_unset_variables_are_diagnostics() -> None:
     async with command(*SERVE) as gateway:
         code, output = await gateway.end()
 
@@ -264,7 +264,7 @@ async def test_variables_that_are_not_set_are_diagnostics() -> None:
         assert f"the environment variable {name} is not set" in line
 
 
-async def test_routes_that_are_not_there_are_one_clear_line(tmp_path: Path) -> None:
+async def test_missing_routes_folder_is_one_clear_line(tmp_path: Path) -> None:
     async with command("serve", "--routes", str(tmp_path / "none")) as gateway:
         code, _ = await gateway.end()
 
@@ -276,7 +276,7 @@ async def test_routes_that_are_not_there_are_one_clear_line(tmp_path: Path) -> N
 # What is queued.
 
 
-async def test_a_disk_that_is_full_refuses_reports_and_shows_in_the_metrics(tmp_path: Path) -> None:
+async def test_full_disk_rejects_reports_and_sets_a_metric(tmp_path: Path) -> None:
     (tmp_path / "routes.d").mkdir()
     route = Path("routes.d/zstack-to-tencent.yaml").read_text().partition("cases:")[0]
     (tmp_path / "routes.d" / "route.yaml").write_text(route.replace("mode: direct", "mode: queued"))
@@ -312,7 +312,7 @@ async def test_the_soft_limit_of_open_files_is_raised() -> None:
 # What blocks.
 
 
-async def test_a_log_that_nobody_reads_stops_nothing() -> None:
+async def test_unread_log_pipe_does_not_block_the_gateway() -> None:
     """600 reports log about 200 KiB, and a pipe holds 64 KiB."""
     async with Upstream(says(0)) as upstream, serving(upstream) as (gateway, address, _):
         with gateway.unread():
@@ -344,7 +344,7 @@ app.run(app.run_until_signal(gateway, on_ready=lambda: print("ready", flush=True
 """
 
 
-async def test_a_thread_that_hangs_does_not_keep_the_process_from_ending() -> None:
+async def test_hanging_thread_does_not_block_the_exit() -> None:
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", STUCK, stdout=PIPE, stderr=PIPE, cwd=ROOT)
     assert process.stdout is not None
     await process.stdout.readline()

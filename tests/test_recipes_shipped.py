@@ -17,7 +17,7 @@ NAMES = [
 ONLY_OURS = {"aliyun-metrichub"}
 
 
-def test_the_shipped_recipes_are_those_that_the_documentation_names() -> None:
+def test_documentation_names_the_shipped_recipes() -> None:
     assert sorted(SPECS.recipes) == NAMES
 
 
@@ -27,12 +27,12 @@ def test_a_shipped_recipe_has_at_least_two_vectors(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted({*NAMES} - ONLY_OURS))
-def test_a_shipped_recipe_has_a_vector_that_was_not_made_by_us(name: str) -> None:
+def test_shipped_recipe_has_an_independent_vector(name: str) -> None:
     assert any(not vector.source.startswith("made by us") for vector in vectors_of(name))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_vectors_of_a_shipped_recipe_have_names_of_their_own(name: str) -> None:
+def test_vector_names_of_a_recipe_are_unique(name: str) -> None:
     names = [vector.name for vector in vectors_of(name)]
 
     assert len(set(names)) == len(names)

@@ -27,13 +27,13 @@ def test_a_regular_file_is_read_up_to_the_limit(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["/dev/zero", "/dev", "pipe"])
-def test_what_is_no_regular_file_is_not_read(pipe: Path, path: str) -> None:
+def test_only_regular_files_are_read(pipe: Path, path: str) -> None:
     with pytest.raises(OSError):
         read_regular(pipe.parent / path, 5)
 
 
 @pytest.mark.parametrize("path", ["/dev/zero", "pipe"])
-def test_a_secret_that_never_ends_is_an_error(pipe: Path, path: str) -> None:
+def test_endless_secret_file_is_an_error(pipe: Path, path: str) -> None:
     file = pipe.parent / path
     folder = pipe.parent / "routes"
     folder.mkdir()
@@ -44,6 +44,6 @@ def test_a_secret_that_never_ends_is_an_error(pipe: Path, path: str) -> None:
     assert f"the file {file} cannot be read" in messages
 
 
-def test_a_certificate_that_never_ends_is_an_error(pipe: Path) -> None:
+def test_endless_certificate_file_is_an_error(pipe: Path) -> None:
     with pytest.raises(BadPem, match="cannot be read: it is no regular file"):
         server_context(Pair(pipe))

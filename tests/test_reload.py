@@ -71,7 +71,7 @@ async def until(gateway: Running, **members: Any) -> Any:
 # What is taken into use, and what is not.
 
 
-async def test_a_new_route_is_served_and_one_that_is_gone_is_not(routes: Path, upstream: Upstream) -> None:
+async def test_reload_adds_and_removes_routes(routes: Path, upstream: Upstream) -> None:
     async with reloading(routes, upstream) as gateway:
         (routes / "first.yaml").write_text(route(upstream, "second"))
         before = [(await gateway.send(report(name))).status for name in ("first", "second")]
@@ -82,7 +82,7 @@ async def test_a_new_route_is_served_and_one_that_is_gone_is_not(routes: Path, u
     assert (reply.status, reply.json["generation"], reply.json["cause"]) == (200, 2, "request")
 
 
-async def test_of_a_bad_file_the_old_routes_go_on_and_everybody_is_told(routes: Path, upstream: Upstream) -> None:
+async def test_bad_file_keeps_the_old_routes_and_is_reported_everywhere(routes: Path, upstream: Upstream) -> None:
     async with reloading(routes, upstream) as gateway:
         (routes / "bad.yaml").write_text(BAD)
         reply = await gateway.reload()
@@ -98,7 +98,7 @@ async def test_of_a_bad_file_the_old_routes_go_on_and_everybody_is_told(routes: 
     assert (success, failed, last) == (0, 1, reply.json)
 
 
-async def test_a_mended_file_is_taken_again(routes: Path, upstream: Upstream) -> None:
+async def test_repaired_file_is_loaded(routes: Path, upstream: Upstream) -> None:
     async with reloading(routes, upstream) as gateway:
         (routes / "first.yaml").write_text(BAD)
         await gateway.reload()
@@ -123,7 +123,7 @@ async def test_a_folder_that_cannot_be_read_is_a_finding(routes: Path, upstream:
     assert "routes.d is not a folder" in reply.json["diagnostics"][0]["what"]
 
 
-async def test_a_bug_of_ours_while_loading_leaves_the_old_routes(routes: Path, upstream: Upstream) -> None:
+async def test_internal_error_during_a_reload_keeps_the_old_routes(routes: Path, upstream: Upstream) -> None:
     def breaks(folder: Path) -> Specs:
         raise ZeroDivisionError
 
@@ -135,7 +135,7 @@ async def test_a_bug_of_ours_while_loading_leaves_the_old_routes(routes: Path, u
     assert "an internal error" in reply.json["diagnostics"][0]["what"]
 
 
-async def test_a_secret_file_is_read_anew(routes: Path, upstream: Upstream) -> None:
+async def test_secret_file_is_read_again_on_reload(routes: Path, upstream: Upstream) -> None:
     secret = routes.with_name("secret")
     secret.write_text(SESSION)
     (routes / "first.yaml").write_text(route(upstream, secret=f'"${{file:{secret}}}"'))
@@ -147,7 +147,7 @@ async def test_a_secret_file_is_read_anew(routes: Path, upstream: Upstream) -> N
     assert [reply.status for reply in replies] == [503, 200]
 
 
-async def test_the_series_of_a_route_end_with_it(routes: Path, upstream: Upstream) -> None:
+async def test_metric_series_of_a_removed_route_end(routes: Path, upstream: Upstream) -> None:
     async with reloading(routes, upstream) as gateway:
         await gateway.send(report())
         before = (await gateway.probe("/metrics")).text
@@ -184,7 +184,9 @@ def replaces_the_folder(routes: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("change", [writes_in_place, renames_over, adds_below, replaces_the_folder])
-async def test_a_change_of_files_is_seen(routes: Path, upstream: Upstream, change: Callable[[Path, str], None]) -> None:
+async def test_changed_files_are_detected(
+    routes: Path, upstream: Upstream, change: Callable[[Path, str], None]
+) -> None:
     async with reloading(routes, upstream, watch=True) as gateway:
         change(routes, route(upstream, "second"))
         await until(gateway, ok=True, generation=2, cause="files")
@@ -193,7 +195,7 @@ async def test_a_change_of_files_is_seen(routes: Path, upstream: Upstream, chang
     assert reported.status == 200
 
 
-async def test_a_swapped_config_map_is_seen_and_read_once(tmp_path: Path, upstream: Upstream) -> None:
+async def test_swapped_config_map_is_detected_and_read_once(tmp_path: Path, upstream: Upstream) -> None:
     routes = tmp_path / "mounted"
 
     def mount(version: str, text: str) -> None:
@@ -213,7 +215,7 @@ async def test_a_swapped_config_map_is_seen_and_read_once(tmp_path: Path, upstre
     assert reported.status == 200
 
 
-async def test_a_folder_behind_a_symlink_is_seen_to_be_another(tmp_path: Path, upstream: Upstream) -> None:
+async def test_changed_symlink_to_a_folder_is_detected(tmp_path: Path, upstream: Upstream) -> None:
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "route.yaml").write_text(route(upstream, name))
@@ -229,7 +231,7 @@ async def test_a_folder_behind_a_symlink_is_seen_to_be_another(tmp_path: Path, u
     assert reported.status == 200
 
 
-async def test_a_folder_that_vanishes_and_comes_back_is_taken_again(routes: Path, upstream: Upstream) -> None:
+async def test_folder_that_reappears_is_loaded(routes: Path, upstream: Upstream) -> None:
     async with reloading(routes, upstream, watch=True) as gateway:
         routes.rename(routes.with_name("elsewhere"))
         await until(gateway, ok=False, routes=1)
@@ -242,7 +244,7 @@ async def test_a_folder_that_vanishes_and_comes_back_is_taken_again(routes: Path
     assert reported.status == 200
 
 
-async def test_a_secret_file_that_changes_is_seen(routes: Path, upstream: Upstream) -> None:
+async def test_changed_secret_file_is_detected(routes: Path, upstream: Upstream) -> None:
     secret = routes.with_name("secret")
     secret.write_text(SESSION)
     (routes / "first.yaml").write_text(route(upstream, secret=f'"${{file:{secret}}}"'))
@@ -254,7 +256,7 @@ async def test_a_secret_file_that_changes_is_seen(routes: Path, upstream: Upstre
     assert reported.status == 200
 
 
-async def test_a_file_that_is_still_being_written_is_waited_for(routes: Path, upstream: Upstream) -> None:
+async def test_reload_waits_until_a_file_is_written(routes: Path, upstream: Upstream) -> None:
     text = route(upstream) + "---\n" + route(upstream, "second")
     async with reloading(routes, upstream, watch=True) as gateway:
         with (routes / "first.yaml").open("w") as file:
@@ -267,7 +269,7 @@ async def test_a_file_that_is_still_being_written_is_waited_for(routes: Path, up
     assert (seen["ok"], seen["routes"]) == (True, 2)
 
 
-async def test_files_that_stay_as_they_are_are_not_loaded_again(routes: Path, upstream: Upstream) -> None:
+async def test_unchanged_files_are_not_reloaded(routes: Path, upstream: Upstream) -> None:
     async with reloading(routes, upstream, watch=True) as gateway:
         (routes / "README").write_text("no spec")
         (routes / ".draft.yaml").write_text(BAD)
@@ -277,7 +279,7 @@ async def test_files_that_stay_as_they_are_are_not_loaded_again(routes: Path, up
     assert (seen["cause"], seen["generation"]) == ("start", 1)
 
 
-async def test_without_watching_files_are_read_when_told_to(routes: Path, upstream: Upstream) -> None:
+async def test_reload_on_request_without_watching(routes: Path, upstream: Upstream) -> None:
     async with reloading(routes, upstream) as gateway:
         (routes / "first.yaml").write_text(route(upstream, "second"))
         await asyncio.sleep(1.5)
@@ -290,7 +292,7 @@ async def test_without_watching_files_are_read_when_told_to(routes: Path, upstre
 # How it runs.
 
 
-async def test_who_asks_while_a_load_runs_shares_the_next(routes: Path) -> None:
+async def test_concurrent_reload_requests_share_one_load(routes: Path) -> None:
     go, loads, used = threading.Event(), [], []
 
     def slowly() -> Specs:
@@ -332,7 +334,7 @@ async def test_reports_are_answered_while_a_load_runs(routes: Path, upstream: Up
     assert reloaded.result().status == 200
 
 
-async def test_sighup_reloads_a_process_and_the_log_tells_the_result(routes: Path, upstream: Upstream) -> None:
+async def test_sighup_reloads_and_logs_the_result(routes: Path, upstream: Upstream) -> None:
     options = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--no-watch")
     async with command("serve", "--routes", str(routes), *options) as gateway:
         address = (await gateway.event("listening"))["address"]
@@ -355,7 +357,7 @@ async def test_sighup_reloads_a_process_and_the_log_tells_the_result(routes: Pat
 # Who is not disturbed.
 
 
-async def test_a_report_that_began_under_the_old_routes_ends_under_them(routes: Path) -> None:
+async def test_report_keeps_the_routes_it_started_with(routes: Path) -> None:
     answer = asyncio.Event()
 
     async def later(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -380,9 +382,7 @@ async def test_a_report_that_began_under_the_old_routes_ends_under_them(routes: 
     assert (len(old.received), len(new.received)) == (1, 1)
 
 
-async def test_a_report_whose_body_still_arrives_ends_under_the_routes_that_it_began_with(
-    routes: Path, upstream: Upstream
-) -> None:
+async def test_slow_report_keeps_the_routes_it_started_with(routes: Path, upstream: Upstream) -> None:
     head, _, body = report().partition(b"\r\n\r\n")
     async with reloading(routes, upstream) as gateway, gateway.call() as caller:
         caller.send(head + b"\r\n\r\n" + body[:5])
@@ -407,7 +407,7 @@ async def test_connections_on_both_sides_outlive_a_reload(routes: Path, upstream
     assert upstream.connections == 1
 
 
-async def test_a_session_that_we_got_outlives_a_reload(routes: Path) -> None:
+async def test_upstream_session_survives_a_reload(routes: Path) -> None:
     vendor = LoggingIn()
     async with Upstream(vendor) as upstream:
         vendor.received = upstream.received
@@ -423,7 +423,7 @@ async def test_a_session_that_we_got_outlives_a_reload(routes: Path) -> None:
     assert vendor.logins == 1
 
 
-async def test_what_may_not_come_again_is_remembered_over_a_reload(routes: Path, upstream: Upstream) -> None:
+async def test_nonces_survive_a_reload(routes: Path, upstream: Upstream) -> None:
     (routes / "first.yaml").write_text(
         route(upstream).replace(f"secret: {SESSION}", "key: admin, secret: a password").replace("path: /first, ", "")
     )
@@ -444,7 +444,7 @@ async def test_what_may_not_come_again_is_remembered_over_a_reload(routes: Path,
     assert statuses == [200, 200, 503]
 
 
-async def test_a_pause_of_a_target_outlives_a_reload(routes: Path) -> None:
+async def test_target_pause_survives_a_reload(routes: Path) -> None:
     async with Upstream(answers(401)) as upstream:
         (routes / "first.yaml").write_text(route(upstream))
         async with reloading(routes, upstream) as gateway:
@@ -456,7 +456,7 @@ async def test_a_pause_of_a_target_outlives_a_reload(routes: Path) -> None:
     assert (target["breaker"], len(upstream.received)) == ("open", 1)
 
 
-async def test_a_storm_of_reloads_disturbs_nobody(routes: Path, upstream: Upstream) -> None:
+async def test_frequent_reloads_do_not_disturb_reports(routes: Path, upstream: Upstream) -> None:
     """Ten reloads a second, every fifth of a bad file, under eight callers; GATEWAY_SOAK_S makes it longer."""
     end = time.monotonic() + STORM_S
 

@@ -74,9 +74,7 @@ def sensitive(received: list[bytes]) -> set[str]:
 @pytest.mark.parametrize("mode", ["direct", "queued"])
 @pytest.mark.parametrize("status", [200, 400, 503])
 @pytest.mark.parametrize("name", SAMPLES)
-async def test_what_an_upstream_quotes_of_our_secrets_is_masked(
-    tmp_path: Path, name: str, status: int, mode: str
-) -> None:
+async def test_secrets_quoted_by_an_upstream_are_masked(tmp_path: Path, name: str, status: int, mode: str) -> None:
     trial = SAMPLES[name]
     secrets = [secret.reveal() for secret in trial.route.secrets]
     for shape in SHAPES.values():

@@ -86,7 +86,7 @@ def routes(tmp_path: Path, text: str, name: str = "routes") -> Path:
 
 
 @pytest.mark.parametrize("member", ["logInByAccount", "logIn"])
-async def test_a_program_that_logs_in_first_reports_and_logs_out(tmp_path: Path, member: str) -> None:
+async def test_program_logs_in_reports_and_logs_out(tmp_path: Path, member: str) -> None:
     async with running(routes=routes(tmp_path, RECEIVES)) as gateway:
         token = token_of(await gateway.send(login(member=member)))
         reported = await gateway.send(raw_report(datum(), session=f"OAuth {token}"))
@@ -101,7 +101,7 @@ async def test_a_program_that_logs_in_first_reports_and_logs_out(tmp_path: Path,
     assert "ID.1001" in again.text
 
 
-async def test_a_wrong_password_is_refused_in_the_vendors_words(tmp_path: Path) -> None:
+async def test_wrong_password_is_rejected_in_the_vendors_dialect(tmp_path: Path) -> None:
     async with running(routes=routes(tmp_path, RECEIVES)) as gateway:
         reply = await gateway.send(login(hashlib.sha512(b"wrong").hexdigest()))
 
@@ -183,7 +183,7 @@ async def test_many_reports_wait_for_one_login(tmp_path: Path) -> None:
     assert upstream.logins == 1
 
 
-async def test_a_session_that_the_upstream_ended_is_renewed_and_the_report_arrives(tmp_path: Path) -> None:
+async def test_ended_session_is_renewed_and_the_report_arrives(tmp_path: Path) -> None:
     upstream = LoggingIn()
     async with running(upstream, routes=routes(tmp_path, SENDS)) as gateway:
         upstream.received = gateway.upstream.received
@@ -195,7 +195,7 @@ async def test_a_session_that_the_upstream_ended_is_renewed_and_the_report_arriv
     assert upstream.logins == 2
 
 
-async def test_a_session_that_ends_while_a_job_runs_is_renewed_and_the_report_not_repeated(tmp_path: Path) -> None:
+async def test_session_renewed_during_polling_does_not_repeat_the_report(tmp_path: Path) -> None:
     logged_in = [answers(body=b'{"inventory": {"uuid": "%032x"}}' % number) for number in (1, 2)]
     job, ended = answers(body=b'{"location": "/jobs/1"}'), answers(503)
     folder = routes(tmp_path, LOGS_IN + POLLS + "---" + SENDS)
@@ -214,7 +214,7 @@ async def test_a_session_that_ends_while_a_job_runs_is_renewed_and_the_report_no
     assert [b"%032x" % number in gateway.upstream.received[-1] for number in (1, 2)] == [False, True]
 
 
-async def test_a_session_that_the_upstream_quotes_is_masked(tmp_path: Path) -> None:
+async def test_session_quoted_by_the_upstream_is_masked(tmp_path: Path) -> None:
     logged_in = answers(body=b'{"inventory": {"uuid": "5e55100000000000000000000000000d"}}')
     quoted = answers(503, b'{"error": {"code": "SYS.1006", "details": "no 5e55100000000000000000000000000d here"}}')
     async with running(in_turn(logged_in, quoted), routes=routes(tmp_path, SENDS)) as gateway:
@@ -223,7 +223,7 @@ async def test_a_session_that_the_upstream_quotes_is_masked(tmp_path: Path) -> N
     assert '"details":"no *** here"' in reply.text
 
 
-async def test_a_session_that_is_quoted_in_the_answer_to_a_declaration_is_masked_for_all_who_wait(
+async def test_session_quoted_in_a_declaration_answer_is_masked_for_all_waiting_calls(
     tmp_path: Path,
 ) -> None:
     token = b"5e55100000000000000000000000000d"
@@ -235,7 +235,7 @@ async def test_a_session_that_is_quoted_in_the_answer_to_a_declaration_is_masked
     assert all("*** may not" in reply.text for reply in replies)
 
 
-async def test_a_login_that_fails_is_told_as_an_outage_and_not_repeated_by_each_who_waits(tmp_path: Path) -> None:
+async def test_failed_login_is_an_outage_and_not_repeated_by_waiting_calls(tmp_path: Path) -> None:
     upstream = LoggingIn(delay_s=0.1, answers_login=False)
     async with running(upstream, routes=routes(tmp_path, SENDS)) as gateway:
         upstream.received = gateway.upstream.received
@@ -246,7 +246,7 @@ async def test_a_login_that_fails_is_told_as_an_outage_and_not_repeated_by_each_
     assert upstream.logins == 1
 
 
-async def test_the_gateway_logs_in_to_a_gateway_that_plays_the_vendor(tmp_path: Path) -> None:
+async def test_gateway_logs_in_to_another_gateway(tmp_path: Path) -> None:
     async with (
         playing_the_vendor(tmp_path) as vendor,
         running(routes=routes(tmp_path, SENDS), environ={"UPSTREAM": vendor}) as gateway,
@@ -314,7 +314,7 @@ class Unauthorized(LoggingIn):
         return (401, {"ended": True}) if status == 503 else (status, content)
 
 
-async def test_a_session_that_has_ended_is_renewed_before_the_answer_is_passed_on(tmp_path: Path) -> None:
+async def test_relay_renews_an_expired_session(tmp_path: Path) -> None:
     upstream = Unauthorized()
     call = raw_report("{}", session="OAuth theirs", target="/passing")
     async with running(upstream, routes=routes(tmp_path, RELAYS)) as gateway:
@@ -335,7 +335,7 @@ class Forbidding(LoggingIn):
         return (status, content) if b"/login " in head else (401, {"theirs": 1})
 
 
-async def test_a_session_is_renewed_once_and_then_the_refusal_is_passed_on(tmp_path: Path) -> None:
+async def test_session_is_renewed_once_before_the_rejection_is_passed_on(tmp_path: Path) -> None:
     upstream = Forbidding()
     async with running(upstream, routes=routes(tmp_path, RELAYS)) as gateway:
         upstream.received = gateway.upstream.received

@@ -34,7 +34,7 @@ FAILURES = [
 
 
 @pytest.mark.parametrize("trial", SPECS.trials, ids=lambda trial: f"{trial.owner}: {trial.case.name}")
-def test_case_passes(trial: Trial):
+def test_golden_case_passes(trial: Trial):
     assert run_case(trial.case, trial.route) == []
 
 
@@ -42,13 +42,13 @@ def test_every_provider_and_every_route_has_cases():
     assert {trial.owner for trial in SPECS.trials} == {*SPECS.providers, *SPECS.routes}
 
 
-def test_names_of_cases_are_told_apart():
+def test_case_names_are_unique():
     names = [(trial.owner, trial.case.name) for trial in SPECS.trials]
 
     assert len(names) == len(set(names))
 
 
-def test_nothing_is_said_but_of_unset_variables():
+def test_shipped_routes_only_report_unset_variables():
     for trial in SPECS.trials:
         run_case(trial.case, trial.route)
     SPECS.watch.report()
@@ -59,7 +59,7 @@ def test_nothing_is_said_but_of_unset_variables():
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: f"{target.provider.name} {target.form.name}")
-def test_provider_reads_itself_what_it_sends(target: Target):
+def test_provider_decodes_its_own_calls(target: Target):
     assert probe_capabilities(target)
 
 
@@ -71,7 +71,7 @@ def test_every_function_is_used_by_a_shipped_spec():
 
 @pytest.mark.parametrize("outcome", FAILURES, ids=lambda outcome: f"{outcome.code} {outcome.reason}")
 @pytest.mark.parametrize("replies", DIALECTS.values(), ids=DIALECTS)
-def test_every_failure_is_told_in_the_dialect_of_its_vendor(replies: Replies, outcome: Outcome):
+def test_every_failure_has_a_reply_in_the_vendors_dialect(replies: Replies, outcome: Outcome):
     names: dict[str, Any] = dict.fromkeys(("body", "query", "headers", "given", "request", "recipe", "key"))
 
     response = build_reply(replies, outcome, names)
@@ -79,7 +79,7 @@ def test_every_failure_is_told_in_the_dialect_of_its_vendor(replies: Replies, ou
     assert response.body not in (b"", plain_reply(outcome).body, UNBUILT)
 
 
-def test_every_reason_has_a_row_of_its_own_or_that_of_its_code_or_the_default():
+def test_every_reason_has_an_error_row():
     for replies in DIALECTS.values():
         assert all({reason, CODE_OF[reason], "default"} & replies.errors.keys() for reason in Reason)
 

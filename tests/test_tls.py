@@ -24,7 +24,7 @@ def test_key_may_stand_in_the_file_of_the_certificate(authority: Authority):
     server_context(Pair(joined(*authority.issue("a"))))
 
 
-def test_key_that_is_missing_is_told(authority: Authority):
+def test_missing_key_is_reported(authority: Authority):
     cert, _ = authority.issue("a")
 
     with pytest.raises(BadPem, match=r"a\.crt holds no private key, and no file with the key is named") as caught:
@@ -67,7 +67,7 @@ def test_damaged_file_is_refused(authority: Authority, which: int):
     ],
     ids=["words", "damaged", "gone", "folder"],
 )
-def test_ca_that_will_not_do_is_told(authority: Authority, spoil: Callable[[Path], object], said: str):
+def test_unusable_ca_is_reported(authority: Authority, spoil: Callable[[Path], object], said: str):
     spoil(authority.file)
 
     with pytest.raises(BadPem, match=said) as caught:
@@ -86,7 +86,7 @@ def test_key_in_the_place_of_its_path_is_not_shown(authority: Authority):
     assert str(caught.value).startswith("the value cannot be read: ")
 
 
-def test_own_ca_stands_in_place_of_the_systems(authority: Authority):
+def test_own_ca_replaces_the_system_trust(authority: Authority):
     trusted = client_context(authority.file).get_ca_certs()
 
     assert [dict(pair[0] for pair in each["subject"])["commonName"] for each in trusted] == ["a CA of tests"]

@@ -62,7 +62,7 @@ async def test_check_finds_nothing_wrong(tmp_path: Path) -> None:
     assert output.endswith(" 0 errors, 0 warnings\n")
 
 
-async def test_provider_plays_both_sides(tmp_path: Path) -> None:
+async def test_provider_works_in_both_roles(tmp_path: Path) -> None:
     folder(tmp_path)
     text, _, file = words("echo")
     (tmp_path / file).write_text(text)

@@ -27,7 +27,7 @@ def job(path: str, status: int = 202) -> Behaviour:
     return answers(status, b'{"job": "%s"}' % path.encode())
 
 
-async def test_a_call_is_asked_after_until_it_is_done() -> None:
+async def test_asynchronous_call_is_polled_until_done() -> None:
     behaviour = in_turn(job("/jobs/1?of=a%20b&x"), answers(202), job("/jobs/2"), answers(200))
     async with reporting(POLLS, behaviour) as acme:
         outcome = await acme.report()
@@ -36,7 +36,7 @@ async def test_a_call_is_asked_after_until_it_is_done() -> None:
     assert acme.asked == ["POST /in", "GET /jobs/1?of=a%20b&x", "GET /jobs/1?of=a%20b&x", "GET /jobs/2"]
 
 
-async def test_a_question_goes_to_the_same_host_with_the_session_of_the_call_and_our_request_id() -> None:
+async def test_poll_uses_the_host_session_and_request_id_of_the_call() -> None:
     async with reporting(POLLS, in_turn(job("/jobs/1"), answers(200))) as acme:
         await acme.report()
 
@@ -47,7 +47,7 @@ async def test_a_question_goes_to_the_same_host_with_the_session_of_the_call_and
     )
 
 
-async def test_a_question_is_not_signed_where_the_provider_says_so() -> None:
+async def test_poll_is_unsigned_if_the_provider_says_so() -> None:
     unsigned = POLLS.replace("every_s: 0.05", "every_s: 0.05, sign: none")
     async with reporting(unsigned, in_turn(job("/jobs/1"), answers(200))) as acme:
         await acme.report()
@@ -77,7 +77,7 @@ async def test_a_job_that_is_not_finished_by_the_deadline_is_a_timeout() -> None
     assert len(acme.asked) >= 3
 
 
-async def test_a_host_that_an_answer_names_is_never_asked() -> None:
+async def test_host_in_a_poll_path_is_never_contacted() -> None:
     async with Upstream(answers(200)) as other:
         behaviour = in_turn(job(f"{other.url}/jobs/1?x=1", status=203), answers(200))
         async with reporting(POLLS, behaviour) as acme:
@@ -97,7 +97,7 @@ async def test_a_path_that_looks_like_a_host_is_a_path() -> None:
 
 
 @pytest.mark.parametrize("named", ["http://other.example/jobs/1", "jobs/1", "/jobs/ 1", "/jobs#1", "/jöbs", "/" * 4002])
-async def test_what_is_no_path_is_not_asked(named: str) -> None:
+async def test_poll_of_an_invalid_path_is_not_sent(named: str) -> None:
     async with reporting(POLLS, job(named)) as acme:
         outcome = await acme.report()
 
@@ -106,7 +106,7 @@ async def test_what_is_no_path_is_not_asked(named: str) -> None:
 
 
 @pytest.mark.parametrize("lost", [resets, nothing], ids=["reset", "closed"])
-async def test_a_question_that_got_lost_is_asked_again(lost: Behaviour) -> None:
+async def test_lost_poll_is_repeated(lost: Behaviour) -> None:
     async with reporting(POLLS, in_turn(job("/jobs/1"), lost, lost, answers(200))) as acme:
         outcome = await acme.report()
 
@@ -114,7 +114,7 @@ async def test_a_question_that_got_lost_is_asked_again(lost: Behaviour) -> None:
     assert acme.asked == ["POST /in", *["GET /jobs/1"] * 3]
 
 
-async def test_a_question_that_was_answered_in_no_http_is_not_asked_again() -> None:
+async def test_poll_with_an_invalid_answer_is_not_repeated() -> None:
     async with reporting(POLLS, in_turn(job("/jobs/1"), garbage, answers(200))) as acme:
         outcome = await acme.report()
 
@@ -122,14 +122,14 @@ async def test_a_question_that_was_answered_in_no_http_is_not_asked_again() -> N
     assert len(acme.asked) == 2
 
 
-async def test_a_report_that_is_refused_is_not_sent_again() -> None:
+async def test_rejected_report_is_not_sent_again() -> None:
     async with reporting(POLLS, answers(400)) as acme:
         await acme.report()
 
     assert acme.asked == ["POST /in"]
 
 
-async def test_a_report_that_got_lost_is_not_sent_again() -> None:
+async def test_possibly_delivered_report_is_not_sent_again() -> None:
     async with reporting(POLLS, in_turn(resets, answers(200))) as acme:
         outcome = await acme.report()
 

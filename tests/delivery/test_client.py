@@ -110,7 +110,7 @@ async def test_request_goes_out_byte_for_byte(client: Client) -> None:
         pytest.param("?a=1", "/?a=1", id="empty path with a query"),
     ],
 )
-async def test_target_is_untouched(client: Client, target: str, sent: str) -> None:
+async def test_request_target_is_sent_unchanged(client: Client, target: str, sent: str) -> None:
     async with Upstream(answers()) as upstream:
         await client.send(request_to(upstream.host, target), timeouts=LONG)
 
@@ -180,7 +180,7 @@ async def test_proxy_variables_are_ignored(client: Client, monkeypatch: pytest.M
         pytest.param({"host": "x" * 64 + ".example"}, id="no such name"),
     ],
 )
-async def test_request_that_cannot_stand_on_the_wire_is_the_specs_fault(client: Client, broken: dict[str, str]) -> None:
+async def test_request_that_is_not_valid_http_is_a_spec_error(client: Client, broken: dict[str, str]) -> None:
     async with Upstream(answers()) as upstream:
         with pytest.raises(SpecError) as caught:
             await client.send(request_to(**{"host": upstream.host} | broken), timeouts=LONG)
@@ -193,7 +193,7 @@ async def test_request_that_cannot_stand_on_the_wire_is_the_specs_fault(client: 
 # The answer
 
 
-async def test_answer_comes_back_whole(client: Client) -> None:
+async def test_whole_answer_is_returned(client: Client) -> None:
     headers = (("X-requestid", "7"), ("Set-Cookie", "a=1"), ("Set-Cookie", "b=2"), ("X-Name", "é"))
     async with Upstream(answers(200, b'{"ok": true}', headers)) as upstream:
         answer = await client.send(request_to(upstream.host), timeouts=LONG)
@@ -223,7 +223,7 @@ async def test_redirects_are_not_followed(client: Client) -> None:
     assert (answer.status, len(upstream.received)) == (302, 1)
 
 
-async def test_html_comes_back_as_it_is(client: Client) -> None:
+async def test_html_answer_is_returned_unchanged(client: Client) -> None:
     page = b"<html>Bad Gateway</html>"
     async with Upstream(answers(502, page, (("Content-Type", "text/html"),))) as upstream:
         answer = await client.send(request_to(upstream.host), timeouts=LONG)
@@ -243,7 +243,7 @@ async def test_html_comes_back_as_it_is(client: Client) -> None:
         pytest.param(b"HTTP/1.1 200\r\nContent-Length: 5\r\n\r\nhello", id="no reason phrase"),
     ],
 )
-async def test_body_is_read_however_it_is_framed(client: Client, raw: bytes) -> None:
+async def test_body_is_read_in_every_framing(client: Client, raw: bytes) -> None:
     async with Upstream(writes(raw)) as upstream:
         answer = await client.send(request_to(upstream.host), timeouts=LONG)
 
@@ -261,7 +261,7 @@ async def test_body_that_ends_with_the_connection_is_whole(client: Client) -> No
     assert answer.body == b"hello"
 
 
-async def test_answer_before_the_request_was_read_is_taken(client: Client) -> None:
+async def test_answer_before_the_end_of_the_request_is_used(client: Client) -> None:
     async def reads_the_head_only(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         await answers(413, b"too large")(reader, writer)
@@ -334,7 +334,7 @@ async def test_damaged_compressed_body_is_garbled(client: Client, encoding: str,
 
 
 @pytest.mark.parametrize("encoding", ["identity", "gzip"])
-async def test_answer_of_just_the_largest_size_is_taken(encoding: str) -> None:
+async def test_answer_of_the_maximum_size_is_accepted(encoding: str) -> None:
     body = gzip.compress(bytes(1000)) if encoding == "gzip" else bytes(1000)
     behaviour = answers(200, body, (("Content-Encoding", encoding),))
     async with open_client(max_reply_bytes=1000) as client, Upstream(behaviour) as upstream:
@@ -375,7 +375,7 @@ async def test_gzip_bomb_is_garbled_in_little_memory(client: Client) -> None:
             await client.send(request_to(upstream.host), timeouts=LONG)
 
 
-async def test_answer_without_end_is_given_up(client: Client) -> None:
+async def test_endless_answer_is_aborted(client: Client) -> None:
     async def never_ends(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
         while True:
@@ -472,7 +472,7 @@ async def test_close_without_an_answer_is_down(client: Client, at_once: bool) ->
     assert upstream.connections == 1
 
 
-async def test_close_without_an_answer_is_told_in_words(client: Client) -> None:
+async def test_close_without_an_answer_is_described(client: Client) -> None:
     async with Upstream(nothing) as upstream:
         with raises(Reason.UPSTREAM_DOWN, "closed the connection without an answer"):
             await client.send(request_to(upstream.host), timeouts=LONG)
@@ -502,7 +502,7 @@ async def test_half_an_answer_is_garbled(client: Client) -> None:
         ),
     ],
 )
-async def test_answer_that_breaks_off_is_garbled(client: Client, start: bytes) -> None:
+async def test_truncated_answer_is_garbled(client: Client, start: bytes) -> None:
     async def breaks_off(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(start)
         writer.close()
@@ -541,7 +541,7 @@ async def test_dripping_answer_is_a_timeout(client: Client) -> None:
     assert time.monotonic() - started < 2
 
 
-async def test_request_that_nobody_reads_is_a_timeout(client: Client) -> None:
+async def test_unread_request_is_a_timeout(client: Client) -> None:
     async def does_not_read(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
         await asyncio.Event().wait()
 
@@ -585,7 +585,7 @@ async def test_refused_connection_is_down(client: Client) -> None:
 
 
 @pytest.mark.parametrize("behaviour", [nothing, resets, half_answers, garbage, hangs])
-async def test_errors_tell_no_secret(client: Client, behaviour: Behaviour) -> None:
+async def test_errors_contain_no_secret(client: Client, behaviour: Behaviour) -> None:
     async with Upstream(behaviour) as upstream:
         request = request_to(upstream.host, "/?sign=hush", headers=(("Authorization", "hush"),), body=b"hush")
         with pytest.raises(GatewayError) as caught:
@@ -653,7 +653,7 @@ async def test_idle_connection_is_not_used_again() -> None:
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "POST"])
 @pytest.mark.parametrize("drop", [nothing, resets], ids=["closes", "resets"])
-async def test_request_is_never_sent_twice_when_a_kept_connection_drops(
+async def test_request_is_not_repeated_when_a_kept_connection_breaks(
     client: Client, method: str, drop: Behaviour
 ) -> None:
     async with Upstream(in_turn(answers(), drop, answers())) as upstream:
@@ -672,7 +672,7 @@ async def test_connection_that_the_upstream_closed_meanwhile_is_not_used(client:
     assert (len(upstream.received), upstream.connections) == (2, 2)
 
 
-async def test_late_second_answer_is_not_taken_for_the_next_one(client: Client) -> None:
+async def test_late_answer_is_not_used_for_the_next_request(client: Client) -> None:
     async def answers_twice(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nright")
         await asyncio.sleep(0.05)
@@ -686,7 +686,7 @@ async def test_late_second_answer_is_not_taken_for_the_next_one(client: Client) 
     assert answer.body == b"right"
 
 
-async def test_hanging_upstream_takes_no_connections_from_others() -> None:
+async def test_hanging_upstream_does_not_use_connections_of_others() -> None:
     async with (
         open_client(max_connections=1) as client,
         Upstream(hangs) as slow,
@@ -727,7 +727,7 @@ async def test_many_requests_at_once_all_get_their_own_answer(client: Client) ->
 # Answers that are streamed
 
 
-async def test_stream_gives_the_head_before_the_body_has_come(client: Client) -> None:
+async def test_stream_yields_the_head_before_the_body(client: Client) -> None:
     go_on = asyncio.Event()
 
     async def waits(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -783,7 +783,7 @@ async def test_stream_that_hangs_before_its_head_is_a_timeout(client: Client) ->
                 pass
 
 
-async def test_failure_of_who_reads_a_stream_is_not_the_upstreams(client: Client) -> None:
+async def test_error_while_reading_a_stream_is_not_an_upstream_error(client: Client) -> None:
     async with Upstream(answers(200, b"hello")) as upstream:
         with pytest.raises(ConnectionResetError, match="ours"):
             async with client.stream(request_to(upstream.host), timeouts=LONG):

@@ -73,7 +73,7 @@ def bodies(acme: Reporting) -> list[Any]:
     return [json.loads(raw.partition(b"\r\n\r\n")[2]) for raw in acme.upstream.received]
 
 
-async def test_what_is_new_is_declared_before_it_is_reported_and_once() -> None:
+async def test_new_metrics_are_declared_once_before_the_report() -> None:
     async with reporting(DECLARES, TAKEN) as acme:
         outcomes = [await acme.report(*metrics) for metrics in (["cpu"], ["cpu"], ["cpu", "mem", "mem"])]
 
@@ -101,7 +101,7 @@ async def test_many_reports_of_one_new_metric_make_one_declaration() -> None:
 
 
 @pytest.mark.parametrize("code", [400, 404])
-async def test_an_upstream_that_forgot_is_told_again_and_the_report_arrives(code: int) -> None:
+async def test_forgotten_declaration_is_repeated_and_the_report_arrives(code: int) -> None:
     vendor = Vendor(code=code)
     async with reporting_to(vendor) as acme:
         await acme.report()
@@ -123,7 +123,7 @@ async def test_many_reports_to_an_upstream_that_forgot_declare_it_once_more() ->
     assert acme.asked.count(DECLARE) == 2
 
 
-async def test_a_report_that_is_refused_again_is_not_repeated_again() -> None:
+async def test_report_is_repeated_once_after_a_new_declaration() -> None:
     behaviour = in_turn(TAKEN, TAKEN, REFUSED, TAKEN, REFUSED)
     async with reporting(DECLARES, behaviour) as acme:
         await acme.report()
@@ -133,7 +133,7 @@ async def test_a_report_that_is_refused_again_is_not_repeated_again() -> None:
     assert acme.asked == [DECLARE, REPORT, REPORT, DECLARE, REPORT]
 
 
-async def test_a_report_that_is_refused_right_after_its_declaration_is_not_repeated() -> None:
+async def test_report_rejected_right_after_its_declaration_is_not_repeated() -> None:
     async with reporting(DECLARES, in_turn(TAKEN, REFUSED)) as acme:
         outcome = await acme.report()
 
@@ -141,7 +141,7 @@ async def test_a_report_that_is_refused_right_after_its_declaration_is_not_repea
     assert acme.asked == [DECLARE, REPORT]
 
 
-async def test_a_report_that_was_taken_in_part_is_not_repeated() -> None:
+async def test_partially_accepted_report_is_not_repeated() -> None:
     behaviour = in_turn(TAKEN, TAKEN, answers(400, b'{"why": "not so", "bad": [1]}'), TAKEN)
     async with reporting(DECLARES, behaviour) as acme:
         await acme.report("cpu", "mem")
@@ -152,7 +152,7 @@ async def test_a_report_that_was_taken_in_part_is_not_repeated() -> None:
     assert acme.asked == [DECLARE, REPORT, REPORT, DECLARE, REPORT]
 
 
-async def test_a_declaration_that_is_refused_fails_the_report_and_is_tried_again_by_the_next() -> None:
+async def test_rejected_declaration_fails_the_report_and_is_repeated_by_the_next() -> None:
     async with reporting(DECLARES, in_turn(REFUSED, TAKEN)) as acme:
         first, second = await acme.report(), await acme.report()
 
@@ -162,7 +162,7 @@ async def test_a_declaration_that_is_refused_fails_the_report_and_is_tried_again
     assert acme.asked == [DECLARE, DECLARE, REPORT]
 
 
-async def test_a_declaration_that_is_refused_fails_all_who_wait_for_it() -> None:
+async def test_rejected_declaration_fails_all_waiting_reports() -> None:
     vendor = Vendor(delay_s=0.1, refuses="cpu")
     async with reporting_to(vendor) as acme:
         outcomes = await asyncio.gather(*(acme.report() for _ in range(20)))
@@ -171,7 +171,7 @@ async def test_a_declaration_that_is_refused_fails_all_who_wait_for_it() -> None
     assert acme.asked == [DECLARE]
 
 
-async def test_a_declaration_that_is_refused_harms_no_report_that_needs_less() -> None:
+async def test_rejected_declaration_does_not_affect_reports_without_its_keys() -> None:
     vendor = Vendor(delay_s=0.1, refuses="cpu")
     async with reporting_to(vendor) as acme:
         both, less = await asyncio.gather(acme.report("cpu", "mem"), acme.report("mem"))
@@ -179,7 +179,7 @@ async def test_a_declaration_that_is_refused_harms_no_report_that_needs_less() -
     assert (both.ok, less.ok) == (False, True)
 
 
-async def test_a_slow_declaration_ends_with_the_deadline_of_each_who_waits() -> None:
+async def test_waiting_for_a_declaration_ends_at_the_own_deadline() -> None:
     vendor = Vendor(delay_s=1)
     async with reporting_to(vendor) as acme:
         started = time.monotonic()
@@ -190,7 +190,7 @@ async def test_a_slow_declaration_ends_with_the_deadline_of_each_who_waits() -> 
     assert REPORT not in acme.asked
 
 
-async def test_who_waits_longer_than_the_one_who_declares_declares_for_itself() -> None:
+async def test_waiting_report_declares_after_the_first_one_times_out() -> None:
     vendor = Vendor(delay_s=0.2)
     async with reporting_to(vendor) as acme:
         hasty, patient = await asyncio.gather(acme.report(timeout_s=0.1), acme.report(timeout_s=1))
@@ -198,7 +198,7 @@ async def test_who_waits_longer_than_the_one_who_declares_declares_for_itself() 
     assert (hasty.ok, patient.ok) == (False, True)
 
 
-async def test_what_was_declared_in_one_project_is_new_to_another() -> None:
+async def test_declaration_is_per_project() -> None:
     async with reporting(DECLARES, TAKEN) as acme:
         await acme.report(given={"project": "a"})
         await acme.report(given={"project": "b"})
@@ -206,7 +206,7 @@ async def test_what_was_declared_in_one_project_is_new_to_another() -> None:
     assert acme.asked == [DECLARE, "POST /a", DECLARE, "POST /b"]
 
 
-async def test_a_declaration_that_is_a_job_is_polled() -> None:
+async def test_asynchronous_declaration_is_polled() -> None:
     job = answers(202, b'{"job": "/jobs/1"}')
     async with reporting(DECLARES, in_turn(job, job, TAKEN)) as acme:
         outcome = await acme.report()
@@ -226,7 +226,7 @@ async def test_declarations_that_are_too_many_bytes_go_in_several_calls() -> Non
     assert bodies(acme) == [[{"m": "aaa"}], [{"m": "bbb"}], ["aaa", "bbb"]]
 
 
-async def test_a_declaration_that_no_call_can_carry_is_too_large() -> None:
+async def test_declaration_larger_than_a_call_is_too_large() -> None:
     async with reporting(LARGER.replace("send:", "limits: {bytes: 12}\nsend:"), TAKEN) as acme:
         outcome = await acme.report("aaa")
 
@@ -237,7 +237,7 @@ async def test_a_declaration_that_no_call_can_carry_is_too_large() -> None:
     assert acme.asked == []
 
 
-async def test_who_declares_a_job_and_gives_up_leaves_the_time_of_others_to_them() -> None:
+async def test_cancelled_declaration_does_not_use_up_the_deadline_of_others() -> None:
     job = answers(202, b'{"job": "/jobs/1"}')
     async with reporting(DECLARES, in_turn(job, job, TAKEN)) as acme:
         hasty, patient = await asyncio.gather(acme.report(timeout_s=0.08), acme.report(timeout_s=1))
@@ -271,7 +271,7 @@ async def test_memory_of_what_was_declared_is_bounded() -> None:
     assert told.sent == ["a", "b", "c", "b"]
 
 
-async def test_what_was_declared_anew_meanwhile_is_not_forgotten() -> None:
+async def test_declaration_repeated_in_the_meantime_is_not_forgotten() -> None:
     told = Told()
 
     await told.declare("a")

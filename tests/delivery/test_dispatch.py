@@ -14,7 +14,7 @@ from tests.support.upstream import Upstream, answers
 GROUPS = 20
 
 
-async def test_a_report_that_finds_nothing_under_way_goes_at_once() -> None:
+async def test_idle_lane_sends_immediately() -> None:
     async with acme(answers(200)) as here:
         assert (await here.report("a")).ok
         assert (await here.report("b", "c")).ok
@@ -22,7 +22,7 @@ async def test_a_report_that_finds_nothing_under_way_goes_at_once() -> None:
     assert here.calls == [["a"], ["b", "c"]]
 
 
-async def test_reports_that_wait_for_the_same_target_travel_together() -> None:
+async def test_reports_waiting_for_the_same_target_are_coalesced() -> None:
     go = asyncio.Event()
     async with acme(once(go)) as here, asyncio.TaskGroup() as tasks:
         reports = [tasks.create_task(here.report(f"m{number}")) for number in range(20)]
@@ -43,7 +43,7 @@ async def test_reports_that_wait_for_the_same_target_travel_together() -> None:
         pytest.param("", False, [1] * 20, id="none of them where the route says so"),
     ],
 )
-async def test_so_many_travel_together(limits: str, coalesce: bool, sizes: list[int]) -> None:
+async def test_batch_sizes(limits: str, coalesce: bool, sizes: list[int]) -> None:
     go = asyncio.Event()
     async with acme(once(go), limits=limits, coalesce=coalesce) as here, asyncio.TaskGroup() as tasks:
         for number in range(20):
@@ -55,7 +55,7 @@ async def test_so_many_travel_together(limits: str, coalesce: bool, sizes: list[
     assert sorted(map(len, here.calls)) == sorted(sizes)
 
 
-async def test_where_order_counts_reports_that_are_kept_apart_go_one_after_the_other() -> None:
+async def test_ordered_target_sends_uncoalesced_reports_in_sequence() -> None:
     go = asyncio.Event()
     async with acme(once(go), limits="ordered: true", coalesce=False) as here, asyncio.TaskGroup() as tasks:
         for number in range(4):
@@ -69,7 +69,7 @@ async def test_where_order_counts_reports_that_are_kept_apart_go_one_after_the_o
     assert here.calls == [["m0"], ["m1"], ["m2"], ["m3"]]
 
 
-async def test_reports_of_other_values_of_one_per_do_not_travel_together() -> None:
+async def test_reports_of_different_groups_are_not_coalesced() -> None:
     go = asyncio.Event()
     async with acme(once(go), limits="ordered: true") as here, asyncio.TaskGroup() as tasks:
         for number in range(6):
@@ -99,7 +99,7 @@ async def test_one_poison_report_among_a_thousand_is_found_in_few_further_calls(
     assert len(here.calls) - MAX_CALLS_OF_A_GROUP - 1 <= 4 * log2(1000)
 
 
-async def test_where_too_many_are_poison_each_report_has_its_own_outcome() -> None:
+async def test_many_poison_reports_are_isolated_individually() -> None:
     upstreams: list[Upstream] = []
     go = asyncio.Event()
     poison = [f"m{number}" for number in range(0, 64, 2)]
@@ -119,7 +119,7 @@ async def test_where_too_many_are_poison_each_report_has_its_own_outcome() -> No
 
 
 @pytest.mark.parametrize("limits", ["", "ordered: true"])
-async def test_who_was_rejected_not_long_ago_travels_alone(limits: str) -> None:
+async def test_recently_rejected_sender_is_not_coalesced(limits: str) -> None:
     upstreams: list[Upstream] = []
     async with acme(refusing(upstreams, "poison"), limits=limits) as here:
         upstreams.append(here.upstream)
@@ -135,7 +135,7 @@ async def test_who_was_rejected_not_long_ago_travels_alone(limits: str) -> None:
 
 
 @pytest.mark.parametrize("bytes_", ["", ", bytes: 1000"], ids=["when it is signed", "when it is measured"])
-async def test_a_report_of_which_no_call_can_be_built_harms_no_other(bytes_: str) -> None:
+async def test_report_that_cannot_be_encoded_does_not_affect_others(bytes_: str) -> None:
     go = asyncio.Event()
     async with acme(once(go), limits="ordered: true" + bytes_) as here, asyncio.TaskGroup() as tasks:
         tasks.create_task(here.report("held"))
@@ -147,7 +147,7 @@ async def test_a_report_of_which_no_call_can_be_built_harms_no_other(bytes_: str
     assert [report.result().code for report in reports] == [Code.OK, Code.INTERNAL, Code.OK]
 
 
-async def test_item_that_is_named_is_told_to_its_own_report_and_no_call_follows() -> None:
+async def test_rejected_item_is_mapped_to_its_report_without_further_calls() -> None:
     go = asyncio.Event()
     async with acme(once(go, answers(422, b"[2]")), limits="ordered: true") as here, asyncio.TaskGroup() as tasks:
         held = tasks.create_task(here.report("a", "b", "held"))
@@ -162,7 +162,7 @@ async def test_item_that_is_named_is_told_to_its_own_report_and_no_call_follows(
     assert here.calls == [["a", "b", "held"], ["m0", "x0", "m1", "x1"]]
 
 
-async def test_who_waited_too_long_is_told_so_and_is_not_sent() -> None:
+async def test_report_that_waited_too_long_is_not_sent() -> None:
     go = asyncio.Event()
     async with acme(once(go), limits="ordered: true", timeout_s=0.2) as here, asyncio.TaskGroup() as tasks:
         first, second = (tasks.create_task(here.report(metric)) for metric in ("a", "b"))
@@ -193,7 +193,7 @@ async def test_a_report_of_many_groups_is_answered_by_its_deadline() -> None:
     assert took_s < 1.3
 
 
-async def test_a_report_whose_reporter_has_gone_is_delivered_all_the_same() -> None:
+async def test_disconnected_reporter_does_not_cancel_its_delivery() -> None:
     go = asyncio.Event()
     async with acme(once(go), limits="ordered: true") as here:
         async with asyncio.TaskGroup() as tasks:

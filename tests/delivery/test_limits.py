@@ -18,7 +18,7 @@ from tests.support.upstream import answers, in_turn
 TAKES = answers(200)
 
 
-async def test_calls_keep_to_the_pace_of_the_vendor() -> None:
+async def test_calls_follow_the_vendors_rate_limit() -> None:
     started = time.monotonic()
     async with acme(TAKES, limits="requests_per_s: 20", coalesce=False) as here, asyncio.TaskGroup() as tasks:
         reports = [tasks.create_task(here.report(f"m{number}")) for number in range(6)]
@@ -27,7 +27,7 @@ async def test_calls_keep_to_the_pace_of_the_vendor() -> None:
     assert time.monotonic() - started >= 0.25
 
 
-async def test_reports_that_wait_for_the_pace_travel_together() -> None:
+async def test_reports_waiting_for_the_rate_limit_are_coalesced() -> None:
     async with acme(TAKES, limits="requests_per_s: 10, ordered: true") as here, asyncio.TaskGroup() as tasks:
         for number in range(20):
             tasks.create_task(here.report(f"m{number}"))
@@ -35,7 +35,7 @@ async def test_reports_that_wait_for_the_pace_travel_together() -> None:
     assert [len(call) for call in here.calls] == [1, 19]
 
 
-async def test_a_call_that_the_pace_would_make_too_late_is_throttled() -> None:
+async def test_call_beyond_its_deadline_because_of_the_rate_limit_is_throttled() -> None:
     async with acme(TAKES, limits="points_per_s: 1", timeout_s=0.5) as here:
         first = await here.report("a", "b")
         second = await here.report("c")
@@ -46,7 +46,7 @@ async def test_a_call_that_the_pace_would_make_too_late_is_throttled() -> None:
     assert here.calls == [["a", "b"]]
 
 
-async def test_a_call_waits_for_its_pace_no_longer_than_leaves_it_time_to_be_answered() -> None:
+async def test_wait_for_the_rate_limit_leaves_time_for_the_call() -> None:
     async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(0.15)
         await TAKES(reader, writer)
@@ -75,7 +75,7 @@ async def test_no_more_calls_are_under_way_than_the_vendor_allows() -> None:
     assert all(report.result().ok for report in reports)
 
 
-async def test_where_there_is_no_room_in_time_the_report_is_throttled() -> None:
+async def test_report_without_room_before_its_deadline_is_throttled() -> None:
     go = asyncio.Event()
     async with (
         acme(once(go), limits="concurrency: 1", coalesce=False, timeout_s=0.2) as here,
@@ -106,7 +106,7 @@ async def test_a_report_that_needs_thousands_of_calls_is_rejected() -> None:
     assert here.calls == []
 
 
-async def test_a_vendor_that_asks_for_quiet_is_left_alone_so_long() -> None:
+async def test_retry_after_delays_the_next_call() -> None:
     behaviour = in_turn(answers(429, b"slower", (("Retry-After", "1"),)), TAKES)
     async with acme(behaviour) as here:
         first = await here.report("a")
@@ -118,7 +118,7 @@ async def test_a_vendor_that_asks_for_quiet_is_left_alone_so_long() -> None:
     assert time.monotonic() - started >= 0.9
 
 
-async def test_a_vendor_that_asks_for_days_of_quiet_is_asked_again_in_minutes() -> None:
+async def test_retry_after_of_days_is_capped() -> None:
     async with acme(answers(429, b"slower", (("Retry-After", "999999"),))) as here:
         await here.report("a")
         second = await here.report("b")
@@ -126,7 +126,7 @@ async def test_a_vendor_that_asks_for_days_of_quiet_is_asked_again_in_minutes() 
     assert second.retry_after_s == pytest.approx(LONGEST_QUIET_S, abs=1)
 
 
-async def test_a_target_that_keeps_failing_is_left_alone_and_then_asked_once() -> None:
+async def test_failing_target_is_paused_then_probed_once() -> None:
     behaviour = in_turn(*[answers(503, b"ill")] * FAILURES, TAKES)
     async with acme(behaviour) as here:
         failed = [await here.report(f"m{number}") for number in range(FAILURES)]
@@ -147,7 +147,7 @@ async def test_a_target_that_keeps_failing_is_left_alone_and_then_asked_once() -
     assert len(here.calls) == FAILURES + 1
 
 
-async def test_one_call_probes_while_the_others_are_told_at_once() -> None:
+async def test_one_call_probes_a_paused_target_while_others_fail_immediately() -> None:
     go = asyncio.Event()
     behaviour = in_turn(answers(401, b"who are you"), once(go))
     async with acme(behaviour, coalesce=False) as here:
@@ -163,7 +163,7 @@ async def test_one_call_probes_while_the_others_are_told_at_once() -> None:
     assert (other.code, other.reason) == (Code.UNAVAILABLE, Reason.UPSTREAM_AUTH)
 
 
-async def test_bad_data_points_close_no_gate() -> None:
+async def test_rejected_data_points_do_not_pause_the_target() -> None:
     async with acme(answers(400, b"bad")) as here:
         outcomes = [await here.report("a") for _ in range(FAILURES + 1)]
 
@@ -171,7 +171,7 @@ async def test_bad_data_points_close_no_gate() -> None:
     assert outcomes[0] == Outcome(Code.INVALID_ARGUMENT, Reason.UPSTREAM_REJECTED, "bad", rejected=outcomes[0].rejected)
 
 
-async def test_a_fault_of_our_own_says_nothing_of_the_target() -> None:
+async def test_internal_error_does_not_change_the_breaker() -> None:
     limiter, target = Limiter(), stand_in(ACME.replace("LIMITS", "")).target
     for outcome in (Outcome(Code.UNAUTHENTICATED, Reason.UPSTREAM_AUTH), failure(Reason.INTERNAL, "no such name")):
         async with limiter.permit(target, 1, Deadline.after(1)) as permit:

@@ -105,7 +105,7 @@ async def test_without_strict_the_certificate_is_still_verified(client: Client, 
                 await client.send(to(upstream), timeouts=LONG, tls=client_context(ca.file, strict=False))
 
 
-async def test_streamed_answer_is_one_of_whom_is_trusted_too(client: Client, authority: Authority) -> None:
+async def test_streamed_answer_is_verified_too(client: Client, authority: Authority) -> None:
     trusted = client_context(authority.file)
     async with Upstream(answers(200, b"hello"), tls=authority.guard(*authority.issue("b"))) as upstream:
         async with client.stream(to(upstream), timeouts=LONG, tls=trusted) as answer:
@@ -117,7 +117,7 @@ async def test_streamed_answer_is_one_of_whom_is_trusted_too(client: Client, aut
     assert body == b"hello"
 
 
-async def test_certificate_itself_may_be_what_is_trusted(client: Client, authority: Authority) -> None:
+async def test_self_signed_certificate_can_be_trusted(client: Client, authority: Authority) -> None:
     cert, key = authority.issue("b")
     async with Upstream(answers(), tls=authority.guard(cert, key)) as upstream:
         answer = await client.send(to(upstream), timeouts=LONG, tls=client_context(cert))
@@ -125,7 +125,7 @@ async def test_certificate_itself_may_be_what_is_trusted(client: Client, authori
     assert answer.status == 200
 
 
-async def test_name_is_sent_before_the_certificate_is_shown(client: Client, authority: Authority) -> None:
+async def test_sni_is_sent(client: Client, authority: Authority) -> None:
     asked: list[str | None] = []
     context = authority.guard(*authority.issue("b"))
     context.sni_callback = lambda connection, name, context: asked.append(name)
@@ -135,7 +135,7 @@ async def test_name_is_sent_before_the_certificate_is_shown(client: Client, auth
     assert asked == ["localhost"]
 
 
-async def test_without_a_ca_of_its_own_what_the_system_trusts_counts(
+async def test_system_trust_applies_without_an_own_ca(
     client: Client, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with Upstream(answers(), tls=authority.guard(*authority.issue("b"))) as upstream:
@@ -148,7 +148,7 @@ async def test_without_a_ca_of_its_own_what_the_system_trusts_counts(
     assert answer.status == 200
 
 
-async def test_upstream_of_another_ca_is_refused(client: Client, authority: Authority, tmp_path: Path) -> None:
+async def test_upstream_of_another_ca_is_rejected(client: Client, authority: Authority, tmp_path: Path) -> None:
     other = Authority(tmp_path, "another CA")
     async with Upstream(answers(), tls=authority.guard(*authority.issue("b"))) as upstream:
         with fails("TLS failed (certificate verify failed: unable to get local issuer certificate)"):
@@ -183,7 +183,7 @@ async def test_certificate_that_has_expired_is_refused(client: Client, authority
     assert (upstream.received, upstream.connections) == ([], 0)
 
 
-async def test_certificate_is_shown_to_an_upstream_that_asks(client: Client, authority: Authority) -> None:
+async def test_client_certificate_is_presented_on_request(client: Client, authority: Authority) -> None:
     context = authority.guard(*authority.issue("b"), clients=True)
     async with Upstream(answers(), tls=context) as upstream:
         pair = Pair(*authority.issue("client"))
@@ -192,7 +192,7 @@ async def test_certificate_is_shown_to_an_upstream_that_asks(client: Client, aut
     assert answer.status == 200
 
 
-async def test_upstream_that_asks_in_vain_is_told_apart(client: Client, authority: Authority) -> None:
+async def test_missing_client_certificate_is_reported(client: Client, authority: Authority) -> None:
     # asyncio's server hangs up without the word that tells why.
     context = authority.guard(*authority.issue("b"), clients=True)
     async with asyncio.TaskGroup() as tasks:
@@ -226,6 +226,6 @@ async def test_proxy_variables_are_ignored(
     assert answer.status == 200
 
 
-async def test_tls_below_1_2_is_not_spoken(authority: Authority) -> None:
+async def test_tls_below_1_2_is_rejected(authority: Authority) -> None:
     assert client_context(authority.file).minimum_version is ssl.TLSVersion.TLSv1_2
     assert client_context(None).minimum_version is ssl.TLSVersion.TLSv1_2

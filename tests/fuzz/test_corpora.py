@@ -10,7 +10,7 @@ MUTATIONS = 300
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_a_target_takes_its_corpus_and_mutations_of_it(name: str) -> None:
+def test_fuzz_target_accepts_its_corpus_and_mutations(name: str) -> None:
     target = TARGETS[name]
     corpus = [*target.seeds(), *(file.read_bytes() for file in sorted((CORPORA / name).glob("*")))]
     random = Random(name)

@@ -40,13 +40,13 @@ def test_every_member_may_be_null(member: str):
 
 @pytest.mark.parametrize("value", [{"a": "b"}, ["a"]], ids=["map", "list"])
 @pytest.mark.parametrize("member", [*TEXTS, "interfaces.qps", "interfaces.time"])
-def test_a_member_of_the_wrong_type_refuses_the_report(member: str, value: Any):
+def test_member_of_the_wrong_type_rejects_the_report(member: str, value: Any):
     assert found(changed(REPORT, member, value), told("BAD_FIELD")) == []
 
 
 @pytest.mark.parametrize("value", ["string", True, [1]], ids=["word", "truth value", "list"])
 @pytest.mark.parametrize("member", ["thread", "cpu"])
-def test_what_is_no_number_of_the_service_is_left_out(member: str, value: Any):
+def test_values_that_are_not_service_numbers_are_omitted(member: str, value: Any):
     assert found(changed(REPORT, member, value), {"code": "OK", "accepted": 4}) == []
 
 
@@ -63,7 +63,7 @@ def test_what_is_no_number_of_the_service_is_left_out(member: str, value: Any):
         pytest.param("", "BAD_FIELD", id="empty text"),
     ],
 )
-def test_a_number_is_taken_within_64_bits(value: Any, reason: str | None):
+def test_number_within_64_bits_is_accepted(value: Any, reason: str | None):
     assert found(changed(REPORT, "interfaces.qps", value), told(reason)) == []
 
 
@@ -76,14 +76,14 @@ def test_a_number_is_taken_within_64_bits(value: Any, reason: str | None):
         pytest.param((NOW_S - 31 * 86400) * 1000, id="31 days old"),
     ],
 )
-def test_the_page_sets_no_limit_to_times(time: int):
+def test_times_are_not_limited(time: int):
     report = changed(REPORT, "interfaces.time", time)
 
     points: list[Any] = [{}, {}, {}, {"metric": "qps", "time_ns": time * 1_000_000}, {}]
     assert differences("huawei-cse", request={"headers": {"x-domain-name": "d"}, "json": report}, points=points) == []
 
 
-def test_a_report_of_300_kib_is_taken():
+def test_report_of_300_kib_is_accepted():
     interfaces = [{"name": f"GET /{at:0500}", "qps": at} for at in range(600)]
 
     assert found({"name": "order", "interfaces": interfaces}, {"code": "OK", "accepted": 600}) == []

@@ -171,7 +171,7 @@ def test_item_becomes_a_point(changes: dict[str, Any], made: dict[str, Any]):
     ],
     ids=lambda value: str(value)[:60] if isinstance(value, dict) else "",
 )
-def test_bad_item_is_refused_and_named_and_harms_no_other(changes: dict[str, Any], reason: str, message: str):
+def test_bad_item_is_rejected_without_affecting_others(changes: dict[str, Any], reason: str, message: str):
     wrong = {"index": 1, "reason": reason, "message": message}
     outcome = {"reason": "PARTIAL", "accepted": 2, "rejected": [wrong]}
     listed = [{"errMetricData": write_json(item(**changes)).decode(), "errDetail": message}]
@@ -183,7 +183,7 @@ def test_bad_item_is_refused_and_named_and_harms_no_other(changes: dict[str, Any
 
 
 @pytest.mark.parametrize("lone", [None, "x", [], 5], ids=str)
-def test_item_that_is_no_object_is_refused(lone: Any):
+def test_item_that_is_not_an_object_is_rejected(lone: Any):
     outcome = {"reason": "MISSING_FIELD", "message": "item 0: timestamp is missing"}
 
     assert mistakes([lone], outcome=outcome, reply={"status": 400, "json": {"error": {"code": 400}}}) == []
@@ -216,7 +216,7 @@ def test_body_without_a_list_is_refused(body: Any, reason: str, message: str):
         pytest.param({"k": "a-b"}, {"reason": "BAD_FIELD"}, id="a character that the route does not want in values"),
     ],
 )
-def test_route_has_limits_of_its_own(dimensions: Any, outcome: dict[str, Any], tmp_path: Path):
+def test_route_overrides_limits(dimensions: Any, outcome: dict[str, Any], tmp_path: Path):
     (tmp_path / "route.yaml").write_text(OWN_RULES)
     route = load(tmp_path, {}).routes["jdcloud-to-jdcloud"]
     case = Case("", NOW_NS, request={"json": [item(dimensions=dimensions)]}, outcome=outcome)
@@ -240,7 +240,7 @@ def test_300_kib_are_split_by_bytes():
     assert max(len(call.request.render().body) for call in calls) <= 262_144
 
 
-def test_point_of_more_than_256_kib_fits_no_call():
+def test_point_over_256_kib_is_too_large():
     result = encoded(point("a", h="1"), point("b", h="v" * 262_144), point("c", h="1"))
 
     assert [each.index for each in result.rejected] == [1]

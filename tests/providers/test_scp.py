@@ -65,7 +65,7 @@ def mistakes(body: Any, **expected: Any) -> list[str]:
         pytest.param(attribute(array_value={"values": []}), {"attributes": {"h": '{"values":[]}'}}, id="a list"),
     ],
 )
-def test_data_point_is_taken(changes: dict[str, Any], made: dict[str, Any]):
+def test_data_point_is_accepted(changes: dict[str, Any], made: dict[str, Any]):
     assert mistakes(tree([data_point(**changes)]), points=[made], outcome={"code": "OK"}) == []
 
 
@@ -97,7 +97,7 @@ def test_data_point_is_taken(changes: dict[str, Any], made: dict[str, Any]):
     ],
     ids=lambda value: str(value)[:60] if isinstance(value, dict) else "",
 )
-def test_bad_data_point_refuses_the_report_and_is_named(changes: dict[str, Any], reason: str, message: str):
+def test_bad_data_point_rejects_the_report_and_is_named(changes: dict[str, Any], reason: str, message: str):
     outcome = {"reason": reason, "message": f"item 1: {message}", "rejected": [{"index": 1}]}
     reply = {"status": 400, "json": {"errors": [{"detail": f"item 1: {message}", "code": reason}]}}
 
@@ -134,7 +134,7 @@ def test_bad_data_point_refuses_the_report_and_is_named(changes: dict[str, Any],
         pytest.param(tree([POINT], unit=5), "BAD_FIELD", "item 0: unit: 5 is not text", id="a number for a unit"),
     ],
 )
-def test_bad_report_is_refused(body: Any, reason: str, message: str):
+def test_bad_report_is_rejected(body: Any, reason: str, message: str):
     assert mistakes(body, outcome={"reason": reason, "message": message}, reply={"status": 400}) == []
 
 
@@ -142,13 +142,13 @@ def test_bad_report_is_refused(body: Any, reason: str, message: str):
     ("written", "unit", "word"),
     [(form, unit, word) for unit, word in UNITS.items() for form in (word, word.capitalize(), unit)],
 )
-def test_unit_goes_out_in_the_vendors_word_and_comes_back(written: str, unit: str, word: str):
+def test_unit_is_translated_in_both_directions(written: str, unit: str, word: str):
     sent = {"json": {"resource_metrics": [{"scope_metrics": [{"metrics": [{"unit": word}]}]}]}}
 
     assert mistakes(tree([POINT], unit=written), points=[{"unit": unit}], sends=[sent]) == []
 
 
-def test_units_of_one_word_are_one_unit():
+def test_units_with_one_vendor_name_are_one_unit():
     assert len(set(UNITS.values())) == len(UNITS)
 
 
@@ -169,7 +169,7 @@ def test_many_points_of_a_namespace_are_one_call():
         pytest.param(503, b"", Code.UNAVAILABLE, "the upstream answered with status 503", id="unavailable"),
     ],
 )
-def test_answer_to_a_declaration_is_judged(status: int, body: bytes, code: Code, message: str):
+def test_declaration_answer_is_classified(status: int, body: bytes, code: Code, message: str):
     declare = TARGET.send.declare
     assert declare is not None
 

@@ -25,20 +25,20 @@ def found(report: Any, reason: str | None) -> list[str]:
 
 
 @pytest.mark.parametrize("member", OPTIONAL)
-def test_a_report_may_do_without(member: str):
+def test_optional_members_of_a_report(member: str):
     assert found(left_out(REPORT, member), None) == []
     assert found(changed(REPORT, member, None), None) == []
 
 
 @pytest.mark.parametrize("member", REQUIRED)
-def test_a_report_must_have(member: str):
+def test_required_members_of_a_report(member: str):
     assert found(left_out(REPORT, member), "MISSING_FIELD") == []
     assert found(changed(REPORT, member, None), "MISSING_FIELD") == []
 
 
 @pytest.mark.parametrize("value", [{"a": "b"}, [1]], ids=["map", "list"])
 @pytest.mark.parametrize("member", ["Metrics.MetricName", "Metrics.Value", *OPTIONAL])
-def test_a_member_of_the_wrong_type_refuses_the_report(member: str, value: Any):
+def test_member_of_the_wrong_type_rejects_the_report(member: str, value: Any):
     assert found(changed(REPORT, member, value), "BAD_FIELD") == []
 
 
@@ -76,7 +76,7 @@ def test_a_value_is_an_integer(value: Any, reason: str | None):
         pytest.param("soon", "BAD_FIELD", id="word"),
     ],
 )
-def test_a_time_is_of_the_last_300_seconds(time: Any, reason: str | None):
+def test_time_is_within_the_last_300_seconds(time: Any, reason: str | None):
     assert found(changed(REPORT, "AnnounceTimestamp", time), reason) == []
 
 

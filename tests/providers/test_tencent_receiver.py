@@ -15,7 +15,7 @@ def found(report: Any, code: int) -> list[str]:
 
 
 @pytest.mark.parametrize("member", REQUIRED)
-def test_a_report_must_have(member: str):
+def test_required_members_of_a_report(member: str):
     assert found(left_out(REPORT, member), 1009) == []
     assert found(changed(REPORT, member, None), 1009) == []
 
@@ -36,7 +36,7 @@ def test_a_report_must_have(member: str):
         pytest.param("Data.dimensions", {"ip": ["10.0.0.1"]}, id="a list as a dimension"),
     ],
 )
-def test_a_member_of_the_wrong_type_has_a_code_of_its_own(member: str, value: Any):
+def test_member_of_the_wrong_type_has_its_own_code(member: str, value: Any):
     assert found(changed(REPORT, member, value), 1010) == []
 
 
@@ -54,13 +54,13 @@ def test_a_value_is_a_number_within_64_bits(value: Any, code: int):
 
 
 @pytest.mark.parametrize("body", [[], [REPORT], "text", 7, None], ids=["empty list", "list", "text", "number", "null"])
-def test_a_body_that_is_no_map_has_no_credentials(body: Any):
+def test_body_that_is_not_a_map_has_no_credentials(body: Any):
     raw = f"POST /v2/index.php HTTP/1.1\nHost: h\n\n{body!r}".replace("'", '"').replace("None", "null")
 
     assert differences("tencent-receiver", request=raw, reply={"json": {"code": 1009}}) == []
 
 
-def test_a_report_of_300_kib_is_taken():
+def test_report_of_300_kib_is_accepted():
     data = [{"dimensions": {"ip": "0" * 500}, "metricName": "m", "value": at} for at in range(600)]
 
     assert found({"Namespace": "n", "Data": data}, 0) == []

@@ -18,13 +18,13 @@ def found(report: Any, reason: str | None, **more: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("member", REQUIRED)
-def test_a_report_must_have(member: str):
+def test_required_members_of_a_report(member: str):
     assert found(left_out(REPORT, member), "MISSING_FIELD") == []
     assert found(changed(REPORT, member, None), "MISSING_FIELD") == []
 
 
 @pytest.mark.parametrize("member", ["labels", "time"])
-def test_a_datum_may_be_without(member: str):
+def test_optional_members_of_a_datum(member: str):
     assert found(left_out(REPORT, f"{DATA}.{member}"), None) == []
     assert found(changed(REPORT, f"{DATA}.{member}", None), None) == []
 
@@ -48,11 +48,11 @@ def test_a_datum_may_be_without(member: str):
         pytest.param(f"{DATA}.time", 2**63, id="a time past 2262"),
     ],
 )
-def test_a_member_that_is_no_such_thing_refuses_the_report(member: str, value: Any):
+def test_invalid_member_rejects_the_report(member: str, value: Any):
     assert found(changed(REPORT, member, value), "BAD_FIELD") == []
 
 
-def test_an_empty_name_is_none():
+def test_empty_name_is_missing():
     assert found(changed(REPORT, f"{DATA}.metricName", ""), "MISSING_FIELD") == []
 
 
@@ -81,31 +81,31 @@ def test_a_value_is_a_number_within_64_bits(value: Any, reason: str | None):
         pytest.param(None, NOW_S * 10**9, id="none, which is now"),
     ],
 )
-def test_a_time_is_taken_as_it_is(time: Any, time_ns: int):
+def test_time_is_forwarded_unchanged(time: Any, time_ns: int):
     points = [{"metric": "m", "time_ns": time_ns}]
 
     assert found(changed(REPORT, f"{DATA}.time", time), None, points=points) == []
 
 
 @pytest.mark.parametrize("body", [[], "text", 7], ids=["list", "text", "number"])
-def test_a_body_that_is_no_map_lacks_its_data(body: Any):
+def test_body_that_is_not_a_map_lacks_its_data(body: Any):
     assert found(body, "MISSING_FIELD") == []
 
 
-def test_a_datum_that_is_there_twice_goes_on_twice():
+def test_repeated_datum_is_forwarded_twice():
     report = changed(REPORT, DATA, REPORT["params"]["data"] * 2)  # type: ignore[operator]  # a list
     points = [{"namespace": "n", "metric": "m", "value": 1, "attributes": {"a": "b"}}] * 2
 
     assert found(report, None, points=points) == []
 
 
-def test_a_report_of_300_kib_is_taken():
+def test_report_of_300_kib_is_accepted():
     data = [{"metricName": "m", "value": at, "labels": {"a": "0" * 500}} for at in range(600)]
 
     assert found({"params": {"namespace": "n", "data": data}}, None) == []
 
 
-def test_members_that_nobody_knows_are_let_pass():
+def test_unknown_members_are_ignored():
     report = changed(changed(REPORT, "systemTags", []), f"{DATA}.colour", "red")
 
     assert found(report, None, points=[{"metric": "m"}]) == []

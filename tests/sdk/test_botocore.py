@@ -57,7 +57,7 @@ async def test_its_call_is_accepted(token: str | None, count: int) -> None:
 
 
 @every_call
-async def test_its_call_is_refused_with_another_secret(token: str | None, count: int) -> None:
+async def test_call_with_another_secret_is_rejected(token: str | None, count: int) -> None:
     from botocore.exceptions import ClientError
 
     async with Vendor("aws-sigv4", OK, REFUSAL, **SCOPE) as vendor:
@@ -67,7 +67,7 @@ async def test_its_call_is_refused_with_another_secret(token: str | None, count:
     assert vendor.refused == [Reason.BAD_SIGNATURE]
 
 
-async def test_its_call_is_refused_in_another_region() -> None:
+async def test_call_for_another_region_is_rejected() -> None:
     from botocore.exceptions import ClientError
 
     async with Vendor("aws-sigv4", OK, REFUSAL, region="us-east-1") as vendor:

@@ -76,7 +76,7 @@ async def test_its_call_is_accepted(recipe: str, method: str, body: Any, query: 
 
 @every_way
 @every_call
-async def test_its_call_is_refused_with_another_secret(recipe: str, method: str, body: Any, query: list[Any]) -> None:
+async def test_call_with_another_secret_is_rejected(recipe: str, method: str, body: Any, query: list[Any]) -> None:
     from huaweicloudsdkcore.exceptions.exceptions import ClientRequestException
 
     async with Vendor(recipe, OK, REFUSAL) as vendor:

@@ -61,7 +61,7 @@ async def test_its_call_is_accepted(build: Any) -> None:
 
 
 @every_call
-async def test_its_call_is_refused_with_another_secret(build: Any) -> None:
+async def test_call_with_another_secret_is_rejected(build: Any) -> None:
     async with Vendor("jdcloud3", OK, REFUSAL, **SCOPE) as vendor:
         reply = await asyncio.to_thread(send, vendor.address, build, OTHER_SECRET)
 

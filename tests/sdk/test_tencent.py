@@ -53,7 +53,7 @@ async def test_its_call_is_accepted(method: str, signing: str, recipe: str) -> N
 
 
 @every_way
-async def test_its_call_is_refused_with_another_secret(method: str, signing: str, recipe: str) -> None:
+async def test_call_with_another_secret_is_rejected(method: str, signing: str, recipe: str) -> None:
     from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentCloudSDKException
 
     async with Vendor(recipe, OK, REFUSAL) as vendor:

@@ -85,7 +85,7 @@ def run(**parts: Any) -> list[str]:
         pytest.param({"reply": {"status": 200, "headers": {"content-type": "application/json"}}}, id="reply alone"),
     ],
 )
-def test_case_passes(parts: dict[str, Any]):
+def test_golden_case_passes(parts: dict[str, Any]):
     assert run(**parts) == []
 
 
