@@ -79,11 +79,9 @@ def log_events() -> Iterator[str]:
                 yield from (name.value for name in names if isinstance(name, ast.Constant))
 
 
-def serve_options() -> list[str]:
-    group = typer.main.get_command(app)
-    options = [each for each in group.commands["serve"].params if each.name != "help"]
-    names = [name for option in options for name in (*option.opts, *option.secondary_opts)]
-    return names + [option.envvar for option in options if isinstance(option.envvar, str)]
+def serve_options() -> list[Any]:
+    options = typer.main.get_command(app).commands["serve"].params
+    return [pytest.param(option, id=option.name) for option in options if option.name != "help"]
 
 
 def command_lines() -> list[Any]:
@@ -130,8 +128,15 @@ def test_every_path_of_the_admin_api_is_documented(path: str) -> None:
 
 
 @pytest.mark.parametrize("option", serve_options())
-def test_every_setting_is_documented(option: str) -> None:
-    assert re.search(rf"\|[^|]*`{option}[ `]", OPERATIONS)
+def test_every_setting_is_documented_with_its_variable_and_default(option: Any) -> None:
+    (row,) = re.findall(rf"^\| `{option.opts[0]}[ `].*", OPERATIONS, re.M)
+    default = {None: "", True: "on"}.get(option.default, option.default)
+
+    _, flags, variable, stated, *_ = (cell.strip(" `") for cell in row.split("|"))
+
+    assert all(f"`{flag}" in row for flag in option.secondary_opts), flags
+    assert variable == (option.envvar or "")
+    assert stated == str(default) or (default == "" and stated in ("none", "all"))
 
 
 @pytest.mark.parametrize("event", sorted(set(log_events())))

@@ -61,6 +61,7 @@ def test_a_page_requests_nothing_from_another_host(site: Path, name: str) -> Non
 
     assert requested
     assert [address for address in requested if re.match(r"([a-z]+:)?//", address)] == []
+    assert [address for address in requested if not (site / address.partition("?")[0]).exists()] == []
 
 
 def test_style_sheets_request_nothing_from_another_host(site: Path) -> None:
