@@ -64,7 +64,7 @@ async def test_rejected_item_is_reported_if_both_dialects_can(source: str, targe
     # As a set: a reporter that declares its metrics repeats once what was refused.
     assert {point["value"] for point in pair.arrived} == ({5, 7} if one else set())
     assert told == {1} if one and names_items(route) else told == {0, 1, 2}
-    assert names_items(route) or not one or "1 of 3 items were not taken; the first is item 1: " in outcome.message
+    assert names_items(route) or not one or "1 of 3 items were rejected; the first is item 1: " in outcome.message
 
 
 @every_pair

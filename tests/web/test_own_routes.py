@@ -57,9 +57,9 @@ async def test_each_namespace_of_a_report_is_a_call_of_its_own(many: Path) -> No
 @pytest.mark.parametrize(
     ("codes", "status", "reason", "message"),
     [
-        ({"b": 1013}, 400, "PARTIAL", "1 of 3 items were not taken; the first is item 1: 1013 of b"),
-        ({"c": 1006}, 429, "PARTIAL", "1 of 3 items were not taken; the first is item 2: 1006 of c"),
-        ({"b": 1013, "c": 1006}, 429, "PARTIAL", "2 of 3 items were not taken; the first is item 1: 1013 of b"),
+        ({"b": 1013}, 400, "PARTIAL", "1 of 3 items were rejected; the first is item 1: 1013 of b"),
+        ({"c": 1006}, 429, "PARTIAL", "1 of 3 items were rejected; the first is item 2: 1006 of c"),
+        ({"b": 1013, "c": 1006}, 429, "PARTIAL", "2 of 3 items were rejected; the first is item 1: 1013 of b"),
         ({"a": 1013, "b": 1013, "c": 1012}, 400, "UPSTREAM_REJECTED", "1013 of a"),
         ({"a": 1013, "b": 1011, "c": 1012}, 503, "UPSTREAM_AUTH", "1011 of b"),
     ],

@@ -1,1 +1,1 @@
-"""Outcomes: classified from answers, combined for a report, and written as a reply."""
+"""Outcomes: classify answers, combine outcomes for a report, settle stored points, build replies, mask secrets."""

@@ -1,18 +1,18 @@
-"""What an upstream's answer means, by the provider's `outcome` rules, and what the reporter is told of it."""
+"""Classify an upstream's answer by the provider's `outcome` rules."""
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gateway.core.expression import EvaluationError
+from gateway.core.expression import EvaluationError, Expression
 from gateway.core.http.json import read_json
 from gateway.core.http.request import Response
 from gateway.core.outcome.outcome import Code, Outcome, Reason, failure
 from gateway.core.vendor.provider import OutcomeRule, RejectedItemsRule
 
 MAX_MESSAGE_CHARS = 500
-_POLLED = re.compile(r'/[!"$-~]{0,4000}')  # path and query: printable ASCII, no `#`
+_POLL_PATH = re.compile(r'/[!"$-~]{0,4000}')  # path and query: printable ASCII, no `#`
 
 _CODE_OF_STATUS = {
     401: Code.UNAUTHENTICATED,
@@ -26,7 +26,7 @@ _CODE_OF_STATUS = {
     504: Code.DEADLINE_EXCEEDED,
 }
 
-# B's code, and the reason that goes with it (DESIGN: what B says is not the reporter's fault).
+# The reason of each upstream code.
 _REASON_OF = {
     Code.INVALID_ARGUMENT: Reason.UPSTREAM_REJECTED,
     Code.UNAUTHENTICATED: Reason.UPSTREAM_AUTH,
@@ -39,7 +39,8 @@ _REASON_OF = {
     Code.INTERNAL: Reason.UPSTREAM_GARBLED,
 }
 
-_TOLD = {
+# The upstream rejects the gateway's request or credentials, not the reporter's: other codes go through unchanged.
+_CODE_FOR_REPORTER = {
     Code.UNAUTHENTICATED: Code.UNAVAILABLE,
     Code.PERMISSION_DENIED: Code.UNAVAILABLE,
     Code.NOT_FOUND: Code.INTERNAL,
@@ -49,7 +50,7 @@ _TOLD = {
 
 @dataclass(frozen=True, slots=True)
 class RejectedEntry:
-    """An item that an answer names as refused: by its index in the call, or by what its form holds."""
+    """An entry of an answer that names a rejected item, by its index in the call or by members of its form."""
 
     index: int | None
     same: Any
@@ -58,84 +59,80 @@ class RejectedEntry:
 
 @dataclass(frozen=True, slots=True)
 class Classified:
-    """The outcome in B's own terms. Where the answer was not the last word, `poll` is the path that tells more, and the
-    outcome what holds as long as it has not.
+    """An outcome with the upstream's own code.
 
-    `named` are the items that were refused, where the answer names them.
+    If the call is still being processed, `poll` is the path to poll, and the outcome is that of giving up now.
     """
 
     outcome: Outcome
     poll: str | None = None
-    named: tuple[RejectedEntry, ...] = ()
+    entries: tuple[RejectedEntry, ...] = ()
 
 
 def classify(
     rules: Sequence[OutcomeRule], answer: Response, names: Mapping[str, Any], polled: str | None = None
 ) -> Classified:
-    """Judge an answer; `names` adds `call_id` and `given` to what rules see.
+    """Classify an answer by the first rule that matches, else by its HTTP status.
 
-    `polled` is the path that gave this answer; it is polled again where a rule says to poll and names no other.
+    `names` adds `call_id` and `given` to the variables of the rules. `polled` is the path that returned this answer;
+    it is polled again if the rule names no other path.
     """
     names = {**names, **answer_names(answer)}
     try:
         for rule in rules:
-            if _holds(rule, answer.status, names):
-                return _judge(rule, answer, names, polled)
+            if (not rule.status or answer.status in rule.status) and (rule.when is None or rule.when(names)):
+                return _by_rule(rule, answer, names, polled)
     except EvaluationError as error:
-        return Classified(failure(Reason.UPSTREAM_GARBLED, f"the answer cannot be judged: {error}"))
+        return Classified(failure(Reason.UPSTREAM_GARBLED, f"the answer cannot be classified: {error}"))
     if not rules and 200 <= answer.status <= 299:
         return Classified(Outcome(Code.OK))
     return Classified(_by_status(answer, ""))
 
 
 def as_seen_by_reporter(outcome: Outcome) -> Outcome:
-    """Return what the reporter is told of B's outcome: B's troubles with us are not the reporter's fault."""
-    return replace(outcome, code=_TOLD.get(outcome.code, outcome.code))
+    """Translate the upstream's code: the upstream rejecting the gateway is not an error of the reporter."""
+    return replace(outcome, code=_CODE_FOR_REPORTER.get(outcome.code, outcome.code))
 
 
 def answer_names(answer: Response) -> dict[str, Any]:
-    text = answer.body.decode("utf-8", "replace")
+    """Return the variables that expressions about an answer see. `body` is None if it is not JSON."""
     try:
         body = read_json(answer.body) if answer.body else None
     except ValueError:
         body = None
     headers = {name.lower().replace("-", "_"): value for name, value in answer.headers}
+    text = answer.body.decode("utf-8", "replace")
     return {"status": answer.status, "headers": headers, "body": body, "text": text}
 
 
-def _holds(rule: OutcomeRule, status: int, names: dict[str, Any]) -> bool:
-    if rule.status and status not in rule.status:
-        return False
-    return rule.when is None or bool(rule.when(names))
-
-
-def _judge(rule: OutcomeRule, answer: Response, names: dict[str, Any], polled: str | None) -> Classified:
-    message = _message(rule.message(names)) if rule.message is not None else ""
+def _by_rule(rule: OutcomeRule, answer: Response, names: dict[str, Any], polled: str | None) -> Classified:
+    message = _message(rule.message, names)
     if rule.poll is not None:
         path = rule.poll(names) or polled
-        if not isinstance(path, str) or not _POLLED.fullmatch(path):
+        if not isinstance(path, str) or not _POLL_PATH.fullmatch(path):
             return Classified(failure(Reason.UPSTREAM_GARBLED, "the answer names no path to poll"))
         return Classified(failure(Reason.UPSTREAM_TIMEOUT, message or "the upstream has not finished"), path)
-    code = rule.code if rule.of is None else _code_of(rule, rule.of(names))
-    outcome = _by_status(answer, message) if code is None else _outcome(code, message, answer)
-    outcome = outcome if rule.on_failure is None or outcome.ok else replace(outcome, on_failure=rule.on_failure)
-    return Classified(outcome, named=() if rule.rejected is None else _named(rule.rejected, names))
+    code = rule.code if rule.of is None else _look_up(rule, rule.of(names))
+    outcome = _by_status(answer, message) if code is None else _by_code(code, message, answer)
+    if rule.on_failure is not None and not outcome.ok:
+        outcome = replace(outcome, on_failure=rule.on_failure)
+    return Classified(outcome, entries=() if rule.rejected is None else _entries(rule.rejected, names))
 
 
-def _named(rule: RejectedItemsRule, names: dict[str, Any]) -> tuple[RejectedEntry, ...]:
+def _entries(rule: RejectedItemsRule, names: dict[str, Any]) -> tuple[RejectedEntry, ...]:
     found = rule.each(names)
-    return tuple(_one_named(rule, element) for element in found) if isinstance(found, list) else ()
+    entries = []
+    for element in found if isinstance(found, list) else ():
+        index = None if rule.index is None else rule.index(element)
+        if rule.index is not None and (not isinstance(index, int) or isinstance(index, bool)):
+            index = -1  # matches no item
+        same = None if rule.same is None else rule.same(element)
+        entries.append(RejectedEntry(index, same, _message(rule.message, element)))
+    return tuple(entries)
 
 
-def _one_named(rule: RejectedItemsRule, element: Any) -> RejectedEntry:
-    index = None if rule.index is None else rule.index(element)
-    if rule.index is not None and (not isinstance(index, int) or isinstance(index, bool)):
-        index = -1  # it names no item of the call
-    same = None if rule.same is None else rule.same(element)
-    return RejectedEntry(index, same, _message(rule.message(element)) if rule.message is not None else "")
-
-
-def _code_of(rule: OutcomeRule, value: Any) -> Code | None:
+def _look_up(rule: OutcomeRule, value: Any) -> Code | None:
+    """Look a value up in the rule's `codes`."""
     if value is None or isinstance(value, dict | list):
         return None
     word = str(value).lower() if isinstance(value, bool) else str(value)
@@ -145,28 +142,26 @@ def _code_of(rule: OutcomeRule, value: Any) -> Code | None:
 
 
 def _by_status(answer: Response, message: str) -> Outcome:
-    """Judge by the HTTP status alone. What the rules do not know to be a success is none, 2xx and 3xx included."""
+    """Classify by the HTTP status alone. Without a rule that says so, no status is a success, not even 2xx."""
     status = answer.status
     code = _CODE_OF_STATUS.get(status)
     if code is None:
         code = Code.INVALID_ARGUMENT if 400 <= status <= 499 else Code.UNAVAILABLE if status >= 500 else Code.INTERNAL
     if code is Code.INTERNAL and status < 500:
         message = message or f"the answer was not understood (status {status})"
-    return _outcome(code, message, answer)
+    return _by_code(code, message, answer)
 
 
-def _outcome(code: Code, message: str, answer: Response) -> Outcome:
+def _by_code(code: Code, message: str, answer: Response) -> Outcome:
     if code is Code.OK:
         return Outcome(code)
+    # Retry-After in seconds (RFC 9110, section 10.2.3); a date is ignored.
+    wait = next((value for name, value in answer.headers if name.lower() == "retry-after"), "")
+    retry_after_s = float(wait) if wait.isascii() and wait.isdigit() and len(wait) < 7 else None
     message = message or f"the upstream answered with status {answer.status}"
-    return Outcome(code, _REASON_OF[code], message, retry_after_s=_retry_after_s(answer))
+    return Outcome(code, _REASON_OF[code], message, retry_after_s=retry_after_s)
 
 
-def _retry_after_s(answer: Response) -> float | None:
-    """Read Retry-After in its form of seconds (RFC 9110, section 10.2.3); a date is ignored."""
-    text = next((value for name, value in answer.headers if name.lower() == "retry-after"), "")
-    return float(text) if text.isascii() and text.isdigit() and len(text) < 7 else None
-
-
-def _message(value: Any) -> str:
+def _message(expression: Expression | None, names: Any) -> str:
+    value = expression(names) if expression is not None else None
     return value[:MAX_MESSAGE_CHARS] if isinstance(value, str) else ""

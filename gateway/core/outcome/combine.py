@@ -1,4 +1,4 @@
-"""One outcome for a report, from what became of each of its calls."""
+"""Combine the outcomes of a report's calls into one outcome for the reporter."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,47 +10,40 @@ from gateway.core.points.report import AcceptedReport
 
 RETRYABLE = frozenset({Code.RESOURCE_EXHAUSTED, Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.INTERNAL})
 
-
 Result = tuple[Sequence[Item], Outcome]
 
 
 def combine_outcomes(
-    accepted: AcceptedReport, results: Sequence[Result], refused: Sequence[RejectedItem] = ()
+    accepted: AcceptedReport, results: Sequence[Result], rejected: Sequence[RejectedItem] = ()
 ) -> Outcome:
-    """Fold what became of items, in B's terms, and those refused on the way, into what the reporter is told.
+    """Combine the upstream outcomes of items with the items rejected before, in the report and while encoding.
 
-    All OK is OK; dropped points count as accepted. Otherwise a retryable code wins, else the first in point order.
+    If all are OK, the result is OK; dropped points count as accepted. Otherwise a retryable code wins, then the first
+    in point order. If some items were accepted, the reason is PARTIAL.
     """
     outcomes = [(items, as_seen_by_reporter(outcome)) for items, outcome in results]
-    rejected = [*accepted.rejected, *refused]
+    every = [*accepted.rejected, *rejected]
     for items, outcome in outcomes:
-        rejected += _rejected_by(items, outcome)
-    # One item of the report may have become several data points: it is counted, and told, once.
-    rejected = sorted({each.index: each for each in reversed(rejected)}.values(), key=lambda each: each.index)
+        if outcome.rejected or outcome.ok:
+            every += outcome.rejected
+        else:
+            reason = outcome.reason or Reason.INTERNAL
+            every += [RejectedItem(item.index, reason, outcome.message, item.item) for item in items]
+    # Several data points of one item count once; the first rejection is reported.
+    every = sorted({item.index: item for item in reversed(every)}.values(), key=lambda item: item.index)
     total = len({item.index for item in accepted.items}) + len(accepted.rejected) + accepted.dropped
-    taken = total - len(rejected)
-    if not rejected:
+    taken = total - len(every)
+    if not every:
         return Outcome(Code.OK, accepted=taken)
-    failed = [outcome for _, outcome in outcomes if not outcome.ok]
-    winner = next((outcome for outcome in failed if outcome.code in RETRYABLE), None)
-    if winner is None:
-        first = rejected[0]
-        cause = next((outcome for items, outcome in outcomes if _holds(items, first) and not outcome.ok), None)
-        winner = cause or Outcome(CODE_OF[first.reason], first.reason, f"item {first.index}: {first.message}")
+    first = every[0]
+    failed = [(items, outcome) for items, outcome in outcomes if not outcome.ok]
+    retryable = [outcome for _, outcome in failed if outcome.code in RETRYABLE]
+    of_first = [outcome for items, outcome in failed if any(item.index == first.index for item in items)]
+    if causes := retryable or of_first:
+        winner = causes[0]
+    else:
+        winner = Outcome(CODE_OF[first.reason], first.reason, f"item {first.index}: {first.message}")
     if taken:
-        first = rejected[0]
-        message = f"{len(rejected)} of {total} items were not taken; the first is item {first.index}: {first.message}"
+        message = f"{len(every)} of {total} items were rejected; the first is item {first.index}: {first.message}"
         winner = replace(winner, reason=Reason.PARTIAL, message=message)
-    return replace(winner, accepted=taken, rejected=tuple(rejected))
-
-
-def _holds(items: Sequence[Item], rejected: RejectedItem) -> bool:
-    return any(item.index == rejected.index for item in items)
-
-
-def _rejected_by(items: Sequence[Item], outcome: Outcome) -> Sequence[RejectedItem]:
-    """Return the items that the outcome names, else all of what failed."""
-    if outcome.ok or outcome.rejected:
-        return outcome.rejected
-    reason = outcome.reason or Reason.INTERNAL
-    return [RejectedItem(item.index, reason, outcome.message, item.item) for item in items]
+    return replace(winner, accepted=taken, rejected=tuple(every))

@@ -1,4 +1,4 @@
-"""Errors at run time, split by who must act. Each carries the outcome that the reporter is told."""
+"""Errors of a stage, named for the party that must act. Each carries the outcome for the reporter."""
 
 from typing import Self
 
@@ -6,7 +6,7 @@ from gateway.core.outcome.outcome import Outcome, Reason, failure
 
 
 class GatewayError(Exception):
-    """A stage could not go on."""
+    """A stage failed."""
 
     def __init__(self, outcome: Outcome) -> None:
         super().__init__(f"{outcome.reason}: {outcome.message}")
@@ -18,12 +18,12 @@ class GatewayError(Exception):
 
 
 class CallerError(GatewayError):
-    """The reporter must act: what it sent cannot be taken."""
+    """The reporter must act: its request is rejected."""
 
 
 class UpstreamError(GatewayError):
-    """The upstream, or whoever runs it, must act."""
+    """The upstream's operator must act."""
 
 
 class SpecError(GatewayError):
-    """The author of the YAML must act: a spec does not fit what it meets."""
+    """The author of the YAML must act: an expression fails for a valid request."""

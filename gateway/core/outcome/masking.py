@@ -1,4 +1,4 @@
-"""Masks secrets in texts that people see."""
+"""Mask secrets in messages."""
 
 import json
 import re
@@ -9,45 +9,45 @@ from urllib.parse import quote, quote_plus
 from gateway.core.http.request import Secret
 from gateway.core.outcome.outcome import Outcome
 
-# A shorter secret is masked only where it stands alone: inside other words it would be there by chance.
+# Shorter secrets are masked only as whole words, because they occur in other words by chance.
 LONG_SECRET = 8
 # Up to this many characters of a secret may stay at the end of a truncated message.
 MIN_SHOWN_CHARS = 3
 
 
 def mask_secrets(text: str, secrets: Iterable[Secret]) -> str:
-    """Return the text with each secret as `***`, also where JSON, a query or a form writes it in its own way."""
-    shown = {secret.reveal() for secret in secrets if secret.reveal()}
-    for form in sorted({form for each in shown for form in _forms(each)}, key=len, reverse=True):
-        pattern = re.escape(form)
-        if len(form) < LONG_SECRET:
+    """Replace each secret by `***`, including its JSON, query and form encodings."""
+    revealed = {secret.reveal() for secret in secrets if secret.reveal()}
+    for encoded in sorted({form for text_ in revealed for form in _encodings(text_)}, key=len, reverse=True):
+        pattern = re.escape(encoded)
+        if len(encoded) < LONG_SECRET:
             pattern = rf"(?<!\w){pattern}(?!\w)"
         text = re.sub(pattern, "***", text)
     return text
 
 
+def _encodings(text: str) -> tuple[str, ...]:
+    wire = text.encode("utf-8", "surrogateescape")
+    as_json = (json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1])
+    return text, *as_json, quote(wire, safe=""), quote_plus(wire)
+
+
 def mask_outcome(outcome: Outcome, secrets: Iterable[Secret]) -> Outcome:
-    """Replace each secret in the outcome's messages: an upstream may quote what we sent it."""
+    """Mask secrets in the outcome's messages, because an upstream may quote a request."""
     if not outcome.message and not outcome.rejected:
         return outcome
     secrets = list(secrets)
-    rejected = tuple(replace(each, message=_mask_truncated(each.message, secrets)) for each in outcome.rejected)
+    rejected = tuple(replace(item, message=_mask_truncated(item.message, secrets)) for item in outcome.rejected)
     return replace(outcome, message=_mask_truncated(outcome.message, secrets), rejected=rejected)
 
 
 def _mask_truncated(message: str, secrets: Iterable[Secret]) -> str:
+    """Mask secrets, and the beginning of a secret at the end of a message: truncation may have cut the secret."""
     message = mask_secrets(message, secrets)
     for secret in secrets:
-        # What the upstream said was cut, and the cut may have gone through a secret.
         text = secret.reveal()
         for size in range(min(len(text), len(message)), MIN_SHOWN_CHARS, -1):
             if message.endswith(text[:size]):
                 message = message[:-size] + "***"
                 break
     return message
-
-
-def _forms(text: str) -> tuple[str, ...]:
-    wire = text.encode("utf-8", "surrogateescape")
-    as_json = (json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1])
-    return text, *as_json, quote(wire, safe=""), quote_plus(wire)

@@ -1,4 +1,4 @@
-"""What became of a report or of one call, in words that no vendor owns: codes are gRPC's, reasons are a closed list."""
+"""Outcomes of reports and calls in vendor-neutral terms: gRPC status codes and a closed list of reasons."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -21,7 +21,7 @@ class Code(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why an outcome is not OK. Each reason belongs to one code, see `CODE_OF`."""
+    """The cause of an outcome that is not OK. `CODE_OF` gives the code of each reason."""
 
     MISSING_CREDENTIALS = "MISSING_CREDENTIALS"
     BAD_CREDENTIALS = "BAD_CREDENTIALS"
@@ -102,7 +102,7 @@ HTTP_STATUS_OF = {
 
 @dataclass(frozen=True, slots=True)
 class RejectedItem:
-    """One item that was not taken. `index` counts the reporter's own items from 0, `item` is that item as it came."""
+    """A rejected item. `index` is its position in the report, from 0; `item` is its received value."""
 
     index: int
     reason: Reason
@@ -115,9 +115,9 @@ OnFailure = Literal["retry", "dead_letter", "pause"]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a report, or of one upstream call.
+    """The classified result of a report or of one upstream call.
 
-    `allow` are the methods that would have been known, `on_failure` is what a rule says to do, where it says it.
+    `allow` lists the allowed methods after WRONG_METHOD. `on_failure` is the action that an outcome rule states.
     """
 
     code: Code
@@ -134,7 +134,22 @@ class Outcome:
     def ok(self) -> bool:
         return self.code is Code.OK
 
+    def as_mapping(self, max_rejected: int | None = None) -> dict[str, Any]:
+        """Return the variables that expressions about an outcome see."""
+        return {
+            "code": str(self.code),
+            "reason": str(self.reason) if self.reason else None,
+            "message": self.message,
+            "accepted": self.accepted,
+            "rejected": [
+                {"index": item.index, "item": item.item, "reason": str(item.reason), "message": item.message}
+                for item in self.rejected[:max_rejected]
+            ],
+            "request_id": self.request_id,
+            "retry_after_s": self.retry_after_s,
+        }
+
 
 def failure(reason: Reason, message: str, *, retry_after_s: float | None = None) -> Outcome:
-    """Return the outcome of a reason, with the code that belongs to it."""
+    """Return an outcome with this reason and its code."""
     return Outcome(CODE_OF[reason], reason, message, retry_after_s=retry_after_s)

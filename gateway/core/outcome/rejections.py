@@ -1,4 +1,9 @@
-"""Which of a call's data points an upstream refused, where its answer names them."""
+"""Find which items of a call the upstream rejected, from the entries of its answer.
+
+An entry names an item by its index in the call, or by members of its form. If an entry matches no item, matches an item
+that another entry has named, or could match items whose forms differ, all items of the call count as rejected: it is
+unknown which were stored, and a second delivery could duplicate them.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -9,71 +14,63 @@ from gateway.core.outcome.outcome import Code, Outcome, Reason, RejectedItem, fa
 from gateway.core.sending.encode import Call
 
 
-def map_rejections(call: Call, judged: Classified) -> Outcome:
-    """Return the outcome of a call with the items that were refused, by the reporter's own indices.
-
-    An outcome that names none stands for all of them. One that names an item which is not in the call names all of
-    them here: it cannot be told any more which were taken, and none may be sent again.
-    """
-    if not judged.named:
-        return judged.outcome
-    outcome = judged.outcome
+def map_rejections(call: Call, classified: Classified) -> Outcome:
+    """Return the outcome with its rejected items, by their indices in the report. Without entries, it has none."""
+    entries, outcome = classified.entries, classified.outcome
+    if not entries:
+        return outcome
     if outcome.code is Code.OK:
-        outcome = failure(Reason.UPSTREAM_REJECTED, judged.named[0].message)
-    positions = _positions(call, judged.named)
-    words = dict.fromkeys(range(len(call.items)), "")
-    if positions is not None:
-        words = {at: each.message for at, each in zip(positions, judged.named, strict=True)}
+        outcome = failure(Reason.UPSTREAM_REJECTED, entries[0].message)
+    positions = _positions(call, entries)
+    if positions is None:
+        messages = dict.fromkeys(range(len(call.items)), "")
+    else:
+        messages = {at: entry.message for at, entry in zip(positions, entries, strict=True)}
     rejected = tuple(
-        RejectedItem(call.items[at].index, Reason.UPSTREAM_REJECTED, words[at] or outcome.message, call.items[at].item)
-        for at in sorted(words)
+        RejectedItem(item.index, Reason.UPSTREAM_REJECTED, messages[at] or outcome.message, item.item)
+        for at, item in enumerate(call.items)
+        if at in messages
     )
     return replace(outcome, rejected=rejected, accepted=len(call.items) - len(rejected))
 
 
-def _positions(call: Call, named: Sequence[RejectedEntry]) -> list[int] | None:
-    """Return where in the call each named item is; None where one is not there, is named twice, or could be another."""
+def _positions(call: Call, entries: Sequence[RejectedEntry]) -> list[int] | None:
+    """Return the position in the call of each entry's item; None if an entry is ambiguous."""
     free = set(range(len(call.items)))
     found = []
-    for each in named:
-        at = each.index if each.index is not None else _alike(call, each.same, free)
+    for entry in entries:
+        at = entry.index
+        if at is None:
+            at = next((each for each in sorted(free) if _matches(call.forms[each], entry.same)), -1)
         if at not in free:
             return None
         free.remove(at)
         found.append(at)
-    could_be_another = any(
-        _fits(call.forms[other], each.same) and call.forms[other] != call.forms[at]
-        for each, at in zip(named, found, strict=True)
-        if each.index is None
-        for other in free
-    )
-    return None if could_be_another else found
+    for entry, at in zip(entries, found, strict=True):
+        others = [call.forms[other] for other in free if entry.index is None]
+        if any(form != call.forms[at] and _matches(form, entry.same) for form in others):
+            return None
+    return found
 
 
-def _alike(call: Call, same: Any, free: set[int]) -> int:
-    return next((at for at in sorted(free) if _fits(call.forms[at], same)), -1)
+def _matches(form: Any, same: Any) -> bool:
+    return _has_value(same) and _contains(form, same)
 
 
-def _fits(form: Any, same: Any) -> bool:
-    return _says_something(same) and _holds(form, same)
+def _has_value(same: Any) -> bool:
+    if isinstance(same, Mapping):
+        return any(_has_value(value) for value in same.values())
+    return same is not None
 
 
-def _says_something(stated: Any) -> bool:
-    if isinstance(stated, Mapping):
-        return any(_says_something(value) for value in stated.values())
-    return stated is not None
-
-
-def _holds(form: Any, stated: Any) -> bool:
-    """Tell whether a form has what is stated of it; null is not stated. Vendors write numbers as text, and back."""
-    if isinstance(stated, Mapping):
-        return isinstance(form, Mapping) and all(
-            value is None or _holds(form.get(name), value) for name, value in stated.items()
-        )
-    if isinstance(stated, list):
-        return (
-            isinstance(form, list)
-            and len(form) == len(stated)
-            and all(_holds(one, other) for one, other in zip(form, stated, strict=True))
-        )
-    return bool(form == stated) or (form is not None and str(form) == str(stated))
+def _contains(form: Any, same: Any) -> bool:
+    """Whether a form has the members of `same` that are not null. Numbers equal their text."""
+    if isinstance(same, Mapping):
+        if not isinstance(form, Mapping):
+            return False
+        return all(value is None or _contains(form.get(name), value) for name, value in same.items())
+    if isinstance(same, list):
+        if not isinstance(form, list) or len(form) != len(same):
+            return False
+        return all(_contains(one, other) for one, other in zip(form, same, strict=True))
+    return bool(form == same) or (form is not None and str(form) == str(same))

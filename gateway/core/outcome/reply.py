@@ -1,4 +1,4 @@
-"""From an outcome to a reply in the reporter's dialect."""
+"""Build the reply to a reporter from an outcome, in the dialect of its vendor."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,50 +11,45 @@ from gateway.core.outcome.outcome import HTTP_STATUS_OF, Code, Outcome, Reason, 
 from gateway.core.vendor.provider import ErrorRow, Replies, Shape
 
 JSON = ("Content-Type", "application/json")
-# How many rejected items a reply names: vendors take far fewer items in one report.
+# A reply lists at most this many rejected items. No vendor accepts as many in one report.
 MAX_LISTED_ITEMS = 1000
+# The names of a request that has not been parsed.
+_NO_NAMES: Mapping[str, Any] = {
+    **dict.fromkeys(("body", "request", "recipe", "key")),
+    **{name: {} for name in ("query", "headers", "given")},
+}
+_FAILURES = (EvaluationError, ValueError, TypeError)
 
 
 def build_reply(replies: Replies | None, outcome: Outcome, names: Mapping[str, Any]) -> Response:
-    """Build the reply. Where the provider has none, or its expressions fail, it is plain JSON by HTTP status."""
-    if replies is None:
-        return _with_common_headers(plain_reply(outcome), outcome)
-    try:
-        return _with_common_headers(_reply(replies, outcome, names), outcome)
-    except (EvaluationError, ValueError, TypeError):
-        return _of_last_resort(replies, outcome.request_id)
+    """Build the reply. It is plain JSON if the provider describes none.
 
-
-def _of_last_resort(replies: Replies, request_id: str) -> Response:
-    """Say in the vendor's words that the reply could not be built; where even that fails, plainly."""
-    broken = replace(failure(Reason.INTERNAL, "the reply could not be built"), request_id=request_id)
-    names: dict[str, Any] = {
-        "body": None,
-        "query": {},
-        "headers": {},
-        "given": {},
-        "request": None,
-        "recipe": None,
-        "key": None,
-    }
-    try:
-        return _with_common_headers(_reply(replies, broken, names), broken)
-    except (EvaluationError, ValueError, TypeError):
-        return _with_common_headers(plain_reply(broken), broken)
+    If an expression fails, the reply reports that as an internal error in the vendor's dialect; if that fails too, it
+    is plain JSON.
+    """
+    if replies is not None:
+        internal = _cannot_build(outcome.request_id)
+        for attempt, attempt_names in ((outcome, names), (internal, _NO_NAMES)):
+            try:
+                return _with_common_headers(_in_dialect(replies, attempt, attempt_names), attempt)
+            except _FAILURES:
+                continue
+        outcome = internal
+    return _with_common_headers(plain_reply(outcome), outcome)
 
 
 def build_local_reply(shapes: Sequence[Shape], names: Mapping[str, Any], request_id: str) -> Response:
-    """Build the reply to a call without data points."""
+    """Build the reply to a local call."""
     outcome = Outcome(Code.OK, request_id=request_id)
     try:
-        return _with_common_headers(_shaped(_chosen(shapes, names), names), outcome)
-    except (EvaluationError, ValueError, TypeError):
-        broken = replace(failure(Reason.INTERNAL, "the reply could not be built"), request_id=request_id)
-        return _with_common_headers(plain_reply(broken), broken)
+        return _with_common_headers(_rendered(_chosen(shapes, names), names), outcome)
+    except _FAILURES:
+        outcome = _cannot_build(request_id)
+        return _with_common_headers(plain_reply(outcome), outcome)
 
 
 def plain_reply(outcome: Outcome) -> Response:
-    """Return a short JSON reply that belongs to no vendor."""
+    """Return a short JSON reply in no vendor's dialect."""
     body = {"code": outcome.code, "reason": outcome.reason, "message": outcome.message}
     if outcome.request_id:
         body["request_id"] = outcome.request_id
@@ -62,33 +57,22 @@ def plain_reply(outcome: Outcome) -> Response:
     return Response(HTTP_STATUS_OF[outcome.code], (JSON,), write_json(content))
 
 
-def _reply(replies: Replies, outcome: Outcome, names: Mapping[str, Any]) -> Response:
-    names = {**names, **_outcome_names(outcome)}
+def _cannot_build(request_id: str) -> Outcome:
+    return replace(failure(Reason.INTERNAL, "the reply could not be built"), request_id=request_id)
+
+
+def _in_dialect(replies: Replies, outcome: Outcome, names: Mapping[str, Any]) -> Response:
+    names = {**names, **outcome.as_mapping(MAX_LISTED_ITEMS)}
     if outcome.ok:
-        return _shaped(_chosen(replies.ok, names), names)
-    row = _row(replies, outcome, names)
+        return _rendered(_chosen(replies.ok, names), names)
+    row = _error_row(replies, outcome, names)
     names["error"] = dict(row.words) if row else {}
     if outcome.reason is Reason.PARTIAL and replies.partial:
-        return _shaped(_chosen(replies.partial, names), names)
-    return _shaped(_merged(_chosen(replies.error, names), row), names)
+        return _rendered(_chosen(replies.partial, names), names)
+    return _rendered(_merged(_chosen(replies.error, names), row), names)
 
 
-def _outcome_names(outcome: Outcome) -> dict[str, Any]:
-    return {
-        "code": str(outcome.code),
-        "reason": str(outcome.reason) if outcome.reason else None,
-        "message": outcome.message,
-        "accepted": outcome.accepted,
-        "rejected": [
-            {"index": each.index, "item": each.item, "reason": str(each.reason), "message": each.message}
-            for each in outcome.rejected[:MAX_LISTED_ITEMS]
-        ],
-        "request_id": outcome.request_id,
-        "retry_after_s": outcome.retry_after_s,
-    }
-
-
-def _row(replies: Replies, outcome: Outcome, names: Mapping[str, Any]) -> ErrorRow | None:
+def _error_row(replies: Replies, outcome: Outcome, names: Mapping[str, Any]) -> ErrorRow | None:
     for key in (outcome.reason, outcome.code, "default"):
         for row in replies.errors.get(key or "", ()):
             if row.when is None or row.when(names):
@@ -100,10 +84,11 @@ def _chosen(shapes: Sequence[Shape], names: Mapping[str, Any]) -> Shape:
     for shape in shapes:
         if shape.when is None or shape.when(names):
             return shape
-    raise ValueError("no form of the reply fits")
+    raise ValueError("no shape of the reply matches")
 
 
 def _merged(shape: Shape, row: ErrorRow | None) -> Shape:
+    """Return the shape with the fields that the row overrides."""
     if row is None:
         return shape
     status = row.status
@@ -116,22 +101,20 @@ def _merged(shape: Shape, row: ErrorRow | None) -> Shape:
     return shape
 
 
-def _shaped(shape: Shape, names: Mapping[str, Any]) -> Response:
+def _rendered(shape: Shape, names: Mapping[str, Any]) -> Response:
     status = shape.status(names)
     if not isinstance(status, int) or not 200 <= status <= 599:
         raise ValueError(f"{status!r} is not a status")
-    headers = tuple((name, value) for name, text in shape.headers if (value := text(names)) is not None)
+    headers: Headers = tuple((name, value) for name, text in shape.headers if (value := text(names)) is not None)
     if shape.json is not None:
-        return Response(status, _typed(headers, JSON[1]), write_json(shape.json(names)))
-    if shape.text is not None:
-        body = (shape.text(names) or "").encode("utf-8", "replace")
-        return Response(status, _typed(headers, "text/plain; charset=utf-8"), body)
-    return Response(status, headers)
-
-
-def _typed(headers: Headers, content_type: str) -> Headers:
-    has_one = any(name.lower() == "content-type" for name, _ in headers)
-    return headers if has_one else (*headers, ("Content-Type", content_type))
+        content_type, body = JSON[1], write_json(shape.json(names))
+    elif shape.text is not None:
+        content_type, body = "text/plain; charset=utf-8", (shape.text(names) or "").encode("utf-8", "replace")
+    else:
+        return Response(status, headers)
+    if not any(name.lower() == "content-type" for name, _ in headers):
+        headers = (*headers, ("Content-Type", content_type))
+    return Response(status, headers, body)
 
 
 def _with_common_headers(response: Response, outcome: Outcome) -> Response:
@@ -142,6 +125,6 @@ def _with_common_headers(response: Response, outcome: Outcome) -> Response:
         headers = (*headers, ("Retry-After", str(max(1, round(outcome.retry_after_s)))))
     if response.status == 405 and outcome.allow:
         headers = (*headers, ("Allow", ", ".join(outcome.allow)))  # RFC 9110, section 15.5.6
-    # A line break in a value would let whoever filled it in write headers of their own.
+    # Line breaks in a value would allow header injection.
     safe = tuple((name, " ".join(value.splitlines())) for name, value in headers)
     return replace(response, headers=safe)

@@ -47,24 +47,10 @@ def response_parts(response: Response) -> dict[str, Any]:
     return parts
 
 
-def outcome_parts(outcome: Outcome) -> dict[str, Any]:
-    return {
-        "code": str(outcome.code),
-        "reason": str(outcome.reason) if outcome.reason else None,
-        "message": outcome.message,
-        "accepted": outcome.accepted,
-        "retry_after_s": outcome.retry_after_s,
-        "rejected": [
-            {"index": each.index, "item": each.item, "reason": str(each.reason), "message": each.message}
-            for each in outcome.rejected
-        ],
-    }
-
-
 def judged_parts(judged: Classified) -> dict[str, Any]:
     """Return an answer's own outcome, the items as it names them, and where to poll."""
-    named = [{"index": each.index, "same": each.same, "message": each.message} for each in judged.named]
-    return outcome_parts(judged.outcome) | {"rejected": named, "poll": judged.poll}
+    named = [{"index": each.index, "same": each.same, "message": each.message} for each in judged.entries]
+    return judged.outcome.as_mapping() | {"rejected": named, "poll": judged.poll}
 
 
 def stated_outcome(stated: Mapping[str, Any]) -> Outcome:

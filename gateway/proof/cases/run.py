@@ -44,7 +44,6 @@ from gateway.proof.cases.parts import (
     Mismatch,
     draft_parts,
     judged_parts,
-    outcome_parts,
     response_parts,
     stated_outcome,
     stated_response,
@@ -309,7 +308,7 @@ class _Run:
             self.outcome = stated_outcome(expected)
             self.names |= {name: expected[name] for name in ("recipe", "key", "request") if name in expected}
             return
-        told = judged_parts(self.judged) if self.judged and self.accepted is None else outcome_parts(self.outcome)
+        told = judged_parts(self.judged) if self.judged and self.accepted is None else self.outcome.as_mapping()
         yield from differences(dict(expected), told, "outcome")
 
     def _reply(self, expected: Mapping[str, Any]) -> Iterator[str]:

@@ -169,7 +169,9 @@ def test_what_is_no_path_of_a_request_is_not_polled(location: str):
     ("rules", "words"),
     [
         pytest.param("[{status: 200, poll: body.location}]", "the answer names no path to poll", id="no path"),
-        pytest.param("[{when: length(status), code: OK}]", "the answer cannot be judged: length(status)", id="failing"),
+        pytest.param(
+            "[{when: length(status), code: OK}]", "the answer cannot be classified: length(status)", id="failing"
+        ),
     ],
 )
 def test_answer_that_a_rule_cannot_read_is_garbled(rules: str, words: str):
@@ -204,7 +206,7 @@ def test_answer_names_the_items_that_were_refused():
     rules = "[{code: INVALID_ARGUMENT, rejected: {each: body.errors, same: '{m: metric}', message: why}}]"
     body = {"errors": [{"metric": "a", "why": "old"}, {"metric": "b"}]}
 
-    named = judged(rules, body=write_json(body)).named
+    named = judged(rules, body=write_json(body)).entries
 
     assert [(each.index, each.same, each.message) for each in named] == [
         (None, {"m": "a"}, "old"),
@@ -219,10 +221,10 @@ def test_answer_names_the_items_that_were_refused():
 def test_index_that_is_no_integer_names_no_item(index: Any, read: int):
     rules = "[{code: INVALID_ARGUMENT, rejected: {each: body, index: '@'}}]"
 
-    assert [each.index for each in judged(rules, body=write_json([index])).named] == [read]
+    assert [each.index for each in judged(rules, body=write_json([index])).entries] == [read]
 
 
 def test_answer_without_a_list_names_nothing():
     rules = "[{code: INVALID_ARGUMENT, rejected: {each: body.errors, index: '@'}}]"
 
-    assert judged(rules, body=b'{"errors": "all"}').named == ()
+    assert judged(rules, body=b'{"errors": "all"}').entries == ()

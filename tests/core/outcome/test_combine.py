@@ -110,12 +110,12 @@ def test_outcomes_of_calls_fold_into_one(outcome: Outcome, expected: tuple[Any, 
         pytest.param(folded(([0, 1], REFUSED)), "no", id="all: B's words"),
         pytest.param(
             folded(([0], OK), ([1, 2], REFUSED)),
-            "2 of 3 items were not taken; the first is item 1: no",
+            "2 of 3 items were rejected; the first is item 1: no",
             id="some: the count and the first",
         ),
         pytest.param(
             folded(([2], OK), ([3], DOWN), rejected=[1]),
-            "2 of 3 items were not taken; the first is item 1: bad",
+            "2 of 3 items were rejected; the first is item 1: bad",
             id="the first in its own words, whoever wins",
         ),
         pytest.param(folded(refused=[4]), "item 4: large", id="one item"),
@@ -129,7 +129,7 @@ def test_item_that_became_several_points_is_counted_and_told_once():
     outcome = folded(([0, 0, 1], OK), ([0, 0], REFUSED), ([2, 2], OK), ([2], DOWN))
 
     assert summary(outcome) == (Code.UNAVAILABLE, Reason.PARTIAL, 1, [0, 2])
-    assert outcome.message == "2 of 3 items were not taken; the first is item 0: no"
+    assert outcome.message == "2 of 3 items were rejected; the first is item 0: no"
 
 
 def test_item_that_failed_in_two_calls_is_told_in_the_words_of_the_first():

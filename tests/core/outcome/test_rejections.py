@@ -26,7 +26,7 @@ def call() -> Call:
 
 
 def blamed(*named: RejectedEntry, outcome: Outcome = REFUSED) -> list[int]:
-    return [each.index for each in map_rejections(call(), Classified(outcome, named=named)).rejected]
+    return [each.index for each in map_rejections(call(), Classified(outcome, entries=named)).rejected]
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_item_is_known_by_its_index_in_the_call():
     ],
 )
 def test_item_that_is_not_in_the_call_condemns_each_item_of_the_call(named: tuple[RejectedEntry, ...]):
-    outcome = map_rejections(call(), Classified(REFUSED, named=named))
+    outcome = map_rejections(call(), Classified(REFUSED, entries=named))
 
     assert [(each.index, each.message) for each in outcome.rejected] == [
         (index, "some were refused") for index in (0, 2, 4, 6)
@@ -81,7 +81,7 @@ def test_item_that_is_not_in_the_call_condemns_each_item_of_the_call(named: tupl
 
 def test_refused_item_has_its_own_words_and_what_the_reporter_sent():
     outcome = map_rejections(
-        call(), Classified(REFUSED, named=(RejectedEntry(1, None, "too old"), RejectedEntry(2, None, "")))
+        call(), Classified(REFUSED, entries=(RejectedEntry(1, None, "too old"), RejectedEntry(2, None, "")))
     )
 
     assert [(each.item, each.message) for each in outcome.rejected] == [
@@ -92,7 +92,7 @@ def test_refused_item_has_its_own_words_and_what_the_reporter_sent():
 
 
 def test_success_that_names_refused_items_is_none():
-    outcome = map_rejections(call(), Classified(Outcome(Code.OK), named=(RejectedEntry(0, None, "bad"),)))
+    outcome = map_rejections(call(), Classified(Outcome(Code.OK), entries=(RejectedEntry(0, None, "bad"),)))
 
     assert (outcome.code, outcome.reason, outcome.accepted) == (Code.INVALID_ARGUMENT, Reason.UPSTREAM_REJECTED, 3)
 
