@@ -369,7 +369,7 @@ async def test_one_bad_datum_among_good_ones_sends_nothing(gateway: Running) -> 
 
     reply = await gateway.send(raw_report(json.dumps({"params": {"namespace": "n", "data": data}})))
 
-    check_refused(reply, "SYS.1007", "item 1: value: 'x' is not a number (2 items are refused)")
+    check_refused(reply, "SYS.1007", "item 1: value: 'x' is not a number (2 items are rejected)")
     assert gateway.upstream.received == []
 
 

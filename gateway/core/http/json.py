@@ -7,6 +7,8 @@ from typing import Any, NoReturn
 
 import orjson
 
+from gateway.core.text import shown
+
 MAX_DEPTH = 64
 # Objects, lists and the commas in them: what a text costs to read depends on these more than on its bytes.
 MAX_PARTS = 200_000
@@ -98,7 +100,7 @@ def _with_long_integers(value: Any) -> Any:
 def read_number(text: str) -> int | float:
     """Read a number by JSON's own grammar (RFC 8259, section 6). Raises ValueError for anything else."""
     if len(text) > MAX_NUMBER_CHARS or not _NUMBER.fullmatch(text):
-        raise ValueError(f"{_shown(text)} is not a number")
+        raise ValueError(f"{shown(text)} is not a number")
     return int(text) if text.lstrip("-").isdigit() else float(text)
 
 
@@ -114,10 +116,6 @@ def write_scalar(value: Any) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
     return write_number(value) if isinstance(value, int | float) else None
-
-
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= 40 else text[:40] + "…")
 
 
 def deeper_than(raw: bytes, limit: int) -> bool:

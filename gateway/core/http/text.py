@@ -3,6 +3,7 @@
 import re
 
 from gateway.core.http.request import Request
+from gateway.core.text import shown
 
 _START = re.compile(r"([A-Z]+) (\S.*?)(?: HTTP/\d(?:\.\d)?)?")
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\0]*?)[ \t]*")
@@ -21,13 +22,13 @@ def read_raw(data: bytes) -> tuple[Request, list[str]]:
     lines = head.decode("utf-8", "surrogateescape").replace("\r\n", "\n").split("\n")
     start = _START.fullmatch(lines[0].strip())
     if start is None:
-        raise ValueError(f"line 1: {_shown(lines[0])} is not a request line such as 'POST /path HTTP/1.1'")
+        raise ValueError(f"line 1: {shown(lines[0], _SHOWN)} is not a request line such as 'POST /path HTTP/1.1'")
     headers = []
     for number, line in enumerate(lines[1:], 2):
         header = _HEADER.fullmatch(line)
         if header is None:
             what = "is not a header such as 'Host: example.org'; a blank line ends the headers"
-            raise ValueError(f"line {number}: {_shown(line)} {what}")
+            raise ValueError(f"line {number}: {shown(line, _SHOWN)} {what}")
         headers.append((header[1], header[2]))
     request = Request(start[1], _origin_form(start[2]), tuple(headers), body)
     return request, [] if divider else ["there is no blank line after the headers, so that the body is empty"]
@@ -64,8 +65,3 @@ def _origin_form(target: str) -> str:
     if absolute is None:
         return target
     return absolute[1] if absolute[1].startswith("/") else "/" + absolute[1]
-
-
-def _shown(line: str) -> str:
-    shown = repr(line)
-    return shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "…'"

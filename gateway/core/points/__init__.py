@@ -1,1 +1,1 @@
-"""Data points: decoded from a report, checked by rules, with their statistics."""
+"""Data points: decode them from a report, apply rules, and change them for a route."""

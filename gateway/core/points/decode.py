@@ -1,31 +1,31 @@
-"""From a verified request to data points, item by item."""
+"""Decode a verified request into data points, item by item."""
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any
 
 from gateway.core.expression import EvaluationError
-from gateway.core.http.json import read_number, write_number
+from gateway.core.http.json import read_number, write_scalar
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Outcome, Reason, RejectedItem, failure
 from gateway.core.points.point import DataPoint, Number
 from gateway.core.steps import Steps
-from gateway.core.vendor.provider import Level, PointField, Receive, RejectRule
+from gateway.core.text import shown
+from gateway.core.vendor.provider import Level, Receive, RejectRule
 
 Names = Mapping[str, Any]
 LOWEST, HIGHEST = -(2**63), 2**64 - 1
-# What one report may hold: a body of 1 MiB has room for some 22,000 small data points.
+# Limits of one report. A body of 1 MiB has room for about 22,000 small data points.
 MAX_ITEMS = 25_000
 MAX_ATTRIBUTES = 400_000
-# Where a bad item refuses the whole report, no more are looked for than these.
+# A report that is rejected because of a bad item lists at most this many.
 MAX_BAD_ITEMS = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A data point, and where the reporter had it: its index among the report's items, and the item as it came."""
+    """A data point with its source: the item's index in the report, and the item as received."""
 
     index: int
     item: Any
@@ -41,18 +41,17 @@ class BadItem(Exception):
         self.message = message
 
 
-def apply_reject_rules(refusals: tuple[RejectRule, ...], names: Names) -> None:
-    """Raise CallerError when one of the provider's `reject_report` rules holds."""
-    broken = _first_that_holds(refusals, names)
-    if broken:
-        raise CallerError.of(broken.reason, broken.message)
+def apply_reject_rules(rules: Sequence[RejectRule], names: Names) -> None:
+    """Raise CallerError if a `reject_report` rule matches."""
+    matching = _first_match(rules, names)
+    if matching:
+        raise CallerError.of(matching.reason, matching.message)
 
 
 def decode_items(receive: Receive, names: Names, *, now_ns: int) -> Steps[tuple[list[Item], list[RejectedItem]]]:
-    """Return the data points of a report, and the items that could not become one; a step for each item.
+    """Return the data points of a report and its rejected items. One step per item.
 
-    A missing time becomes `now_ns`. Raises CallerError when the report as a whole has no readable list of items, or
-    more than MAX_ITEMS or MAX_ATTRIBUTES.
+    A missing time becomes `now_ns`. Raises CallerError if the list of items is missing, unreadable or too long.
     """
     items: list[Item] = []
     rejected: list[RejectedItem] = []
@@ -75,13 +74,13 @@ def decode_items(receive: Receive, names: Names, *, now_ns: int) -> Steps[tuple[
         if attributes > MAX_ATTRIBUTES:
             raise CallerError.of(Reason.TOO_LARGE, f"the data points have more than {MAX_ATTRIBUTES} attributes")
     if not items and not rejected and not receive.allow_empty:
-        words = _in_caller_words(receive.each[0].source) or "the list of items"
-        raise CallerError.of(Reason.MISSING_FIELD, f"{words} is empty")
+        path = _reporter_path(receive.each[0].source) or "the list of items"
+        raise CallerError.of(Reason.MISSING_FIELD, f"{path} is empty")
     return items, rejected
 
 
 def count_ignored(receive: Receive, body: Any, items: Iterable[Any]) -> int:
-    """Return how many members of the body and of its items nobody reads: they are let pass, and do not go on."""
+    """Count the members of the body and of its items that no mapping reads."""
     known = receive.known
     count = len(body.keys() - known["body"]) if isinstance(body, dict) and "body" in known else 0
     if "item" in known:
@@ -90,17 +89,17 @@ def count_ignored(receive: Receive, body: Any, items: Iterable[Any]) -> int:
 
 
 def rejection_of_report(rejected: list[RejectedItem]) -> Outcome:
-    """Return the outcome of a report that is refused because of some of its items: the first, and how many."""
+    """Return the outcome of a report that is rejected because of these items. It names the first and the count."""
     first = rejected[0]
-    least = "at least " if len(rejected) == MAX_BAD_ITEMS else ""
-    others = f" ({least}{len(rejected)} items are refused)" if len(rejected) > 1 else ""
+    at_least = "at least " if len(rejected) == MAX_BAD_ITEMS else ""
+    others = f" ({at_least}{len(rejected)} items are rejected)" if len(rejected) > 1 else ""
     outcome = failure(first.reason, f"item {first.index}: {first.message}{others}")
     return replace(outcome, rejected=tuple(rejected))
 
 
 @dataclass(slots=True)
 class _Room:
-    """How many more items a report may have."""
+    """The number of further items that a report may have, at all levels."""
 
     items: int
 
@@ -113,20 +112,20 @@ class _Room:
 def _each(
     levels: Sequence[Level], names: Names, room: _Room, *, outermost: bool = True
 ) -> Iterator[dict[str, Any] | None]:
-    """Yield what the expressions of each item see; None stands for the work for an element of an outer level."""
+    """Yield the variables of each item, and None for each element of an outer level."""
     level, *deeper = levels
-    words = _in_caller_words(level.source) or "the list of items"
+    path = _reporter_path(level.source) or "the list of items"
     try:
         found = level.items(names)
     except EvaluationError as error:
-        raise CallerError.of(Reason.BAD_FIELD, f"{words} cannot be read: {error.cause}") from error
+        raise CallerError.of(Reason.BAD_FIELD, f"{path} cannot be read: {error.cause}") from error
     if found is None:
-        # Only the outermost list must be there; further in, no list is an empty one.
+        # Only the outermost list is required; a missing inner list is an empty one.
         if outermost:
-            raise CallerError.of(Reason.MISSING_FIELD, f"{words} is missing")
+            raise CallerError.of(Reason.MISSING_FIELD, f"{path} is missing")
         return
     if not isinstance(found, list):
-        raise CallerError.of(Reason.BAD_FIELD, f"{words} is not a list")
+        raise CallerError.of(Reason.BAD_FIELD, f"{path} is not a list")
     room.take(len(found))
     for element in found:
         element_names = {**names, level.name: element}
@@ -138,79 +137,84 @@ def _each(
 
 
 def _point(receive: Receive, names: Names, now_ns: int) -> DataPoint:
-    broken = _first_that_holds(receive.reject_item, names)
-    if broken:
-        raise broken
-    fields = {form.name: _field(form, names) for form in receive.point}
-    metric, value, stats = fields.get("metric"), fields.get("value"), fields.get("stats")
-    sources = {form.name: _in_caller_words(form.source) or form.name for form in receive.point}
-    if metric is None or metric == "":
-        raise BadItem(Reason.MISSING_FIELD, f"{sources.get('metric', 'metric')} is missing")
-    if value is None and not stats:
-        raise BadItem(Reason.MISSING_FIELD, f"{sources.get('value', 'value')} is missing")
+    matching = _first_match(receive.reject_item, names)
+    if matching:
+        raise matching
+    fields: dict[str, Any] = {}
+    paths = {}
+    for form in receive.point:
+        paths[form.name] = _reporter_path(form.source) or form.name
+        try:
+            value = form.value(names)
+            fields[form.name] = None if value is None else FIELD_READERS[form.name](value)
+        except (EvaluationError, ValueError) as error:
+            cause = error.cause if isinstance(error, EvaluationError) else str(error)
+            raise BadItem(Reason.BAD_FIELD, f"{paths[form.name]}: {cause}") from error
+    if not fields.get("metric"):
+        raise BadItem(Reason.MISSING_FIELD, f"{paths.get('metric', 'metric')} is missing")
+    if fields.get("value") is None and not fields.get("stats"):
+        raise BadItem(Reason.MISSING_FIELD, f"{paths.get('value', 'value')} is missing")
     return DataPoint(
-        metric=metric,
+        metric=fields["metric"],
         time_ns=now_ns if fields.get("time_ns") is None else fields["time_ns"],
         namespace=fields.get("namespace"),
-        value=value,
-        stats=stats or None,
+        value=fields.get("value"),
+        stats=fields.get("stats") or None,
         unit=fields.get("unit"),
         attributes=fields.get("attributes") or {},
     )
 
 
-def _field(form: PointField, names: Names) -> Any:
-    try:
-        value = form.value(names)
-        return None if value is None else FIELD_READERS[form.name](value)
-    except (EvaluationError, ValueError) as error:
-        cause = error.cause if isinstance(error, EvaluationError) else str(error)
-        raise BadItem(Reason.BAD_FIELD, f"{_in_caller_words(form.source) or form.name}: {cause}") from error
-
-
 def read_text(value: Any) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{_shown(value)} is not text")
+        raise ValueError(f"{shown(value)} is not text")
     return value
 
 
 def read_value(value: Any) -> Number:
-    """Return a finite number; text is read by JSON's number grammar. Raises ValueError."""
+    """Return a finite number, which may be given as JSON text. Raises ValueError."""
     number = read_number(value) if isinstance(value, str) else value
     if isinstance(number, int) and not isinstance(number, bool):
         if not LOWEST <= number <= HIGHEST:
-            raise ValueError(f"{_shown(value)} is not between -2^63 and 2^64-1")
+            raise ValueError(f"{shown(value)} is not between -2^63 and 2^64-1")
     elif not isinstance(number, float) or not isfinite(number):
-        raise ValueError(f"{_shown(value)} is not a finite number")
+        raise ValueError(f"{shown(value)} is not a finite number")
     return number
 
 
 def read_time_ns(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"{_shown(value)} is not a time")
+        raise ValueError(f"{shown(value)} is not a time")
     if not 0 <= value < 2**63:
-        raise ValueError(f"{_shown(value)} ns is not between 1970 and 2262")
+        raise ValueError(f"{shown(value)} ns is not between 1970 and 2262")
     return value
 
 
 def read_stats(value: Any) -> dict[str, Number]:
     if not isinstance(value, dict):
-        raise ValueError(f"{_shown(value)} is not a map of statistics")
+        raise ValueError(f"{shown(value)} is not a map of statistics")
     return {name: read_value(number) for name, number in value.items() if number is not None}
 
 
 def read_attributes(value: Any) -> dict[str, str]:
-    """Return text to text, from a map or a list of [name, value] pairs; null values are left out."""
+    """Return text attributes from a map or a list of [name, value] pairs, without null values. Raises ValueError."""
     if isinstance(value, list):
         if not all(isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) for pair in value):
             raise ValueError("not a map, nor a list of names and values")
         value = dict(value)
     if not isinstance(value, dict):
-        raise ValueError(f"{_shown(value)} is not a map")
-    return {name: _scalar_text(name, member) for name, member in value.items() if member is not None}
+        raise ValueError(f"{shown(value)} is not a map")
+    attributes = {}
+    for name, member in value.items():
+        text = write_scalar(member)
+        if text is not None:
+            attributes[name] = text
+        elif member is not None:
+            raise ValueError(f"{name!r} is {shown(member)}, not text")
+    return attributes
 
 
-FIELD_READERS = {
+FIELD_READERS: Mapping[str, Callable[[Any], Any]] = {
     "namespace": read_text,
     "metric": read_text,
     "value": read_value,
@@ -222,7 +226,7 @@ FIELD_READERS = {
 
 
 def read_point(fields: Mapping[str, Any], *, now_ns: int) -> DataPoint:
-    """Return a data point from its own fields as JSON has them; a missing time becomes `now_ns`. Raises ValueError."""
+    """Return a data point from its JSON fields. A missing time becomes `now_ns`. Raises ValueError."""
     unknown = sorted(fields.keys() - FIELD_READERS.keys())
     if unknown:
         raise ValueError(f"a data point has no {unknown[0]!r}; it has {', '.join(FIELD_READERS)}")
@@ -230,35 +234,18 @@ def read_point(fields: Mapping[str, Any], *, now_ns: int) -> DataPoint:
     return DataPoint(**{"time_ns": now_ns, "metric": "", **read})
 
 
-def _scalar_text(name: str, value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return write_number(value)
-    raise ValueError(f"{name!r} is {_shown(value)}, not text")
-
-
-def _first_that_holds(refusals: tuple[RejectRule, ...], names: Names) -> BadItem | None:
-    for refusal in refusals:
+def _first_match(rules: Sequence[RejectRule], names: Names) -> BadItem | None:
+    for rule in rules:
         try:
-            if refusal.when(names):
-                return BadItem(refusal.reason, refusal.text(names) or "")
+            if rule.when(names):
+                return BadItem(rule.reason, rule.text(names) or "")
         except EvaluationError as error:
             return BadItem(Reason.BAD_FIELD, f"it cannot be read: {error.cause}")
     return None
 
 
-def _in_caller_words(source: str) -> str:
-    """Turn `body.params.data` into `params.data`: the names that the reporter knows."""
+def _reporter_path(source: str) -> str:
+    """Return `params.data` for `body.params.data`: the path that the reporter knows."""
     head, dot, rest = source.partition(".")
-    plain = dot and head in ("body", "item") and all(part.isidentifier() for part in rest.split("."))
-    return rest if plain else source if source.isidentifier() else ""
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, dict | list):
-        return "a list" if isinstance(value, list) else "a map"
-    text = repr(value) if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= 40 else text[:40] + "…"
+    is_path = dot and head in ("body", "item") and all(part.isidentifier() for part in rest.split("."))
+    return rest if is_path else source if source.isidentifier() else ""

@@ -10,11 +10,7 @@ STATISTICS = ("count", "sum", "min", "max", "avg", "last")
 
 @dataclass(frozen=True, slots=True)
 class DataPoint:
-    """One measurement, in no vendor's words.
-
-    Either `value` or `stats` (some of count, sum, min, max, avg, last) is present. `time_ns` is nanoseconds since the
-    epoch, `attributes` is text to text.
-    """
+    """One measurement with a `value`, or with `stats`: some of STATISTICS. `time_ns` counts from the Unix epoch."""
 
     metric: str
     time_ns: int
@@ -25,7 +21,7 @@ class DataPoint:
     attributes: Mapping[str, str] = field(default_factory=dict)
 
     def as_mapping(self) -> dict[str, Any]:
-        """Return the names that an expression about a data point sees."""
+        """Return the variables that expressions about a data point see."""
         return {
             "namespace": self.namespace,
             "metric": self.metric,

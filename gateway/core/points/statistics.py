@@ -1,4 +1,4 @@
-"""What becomes of a data point's statistics towards a target that has no place for all of them."""
+"""Spread the statistics of a data point over several points, for a target that cannot hold them all."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -11,8 +11,8 @@ from gateway.core.points.rules import Violation
 def spread_statistics(point: DataPoint, wanted: str | None, held: Collection[str]) -> list[DataPoint]:
     """Return the points that carry a point's statistics.
 
-    With `wanted`, that one is the value of the only point. Otherwise those that the target holds stay together, and
-    each of the others is the value of a point `metric.statistic`. Raises Violation where the wanted one is not there.
+    With `wanted`, one point has that statistic as its value. Otherwise the statistics in `held` stay together, and each
+    other one becomes the value of a point `metric.statistic`. Raises Violation if the wanted statistic is missing.
     """
     if not point.stats:
         return [point]

@@ -39,7 +39,7 @@ def test_missing_blank_line_is_told():
     [
         (b"\r\n", "it is empty; the first line of a request is such as 'POST /path HTTP/1.1'"),
         (b"hello\n\n", "line 1: 'hello' is not a request line such as 'POST /path HTTP/1.1'"),
-        (b"x" * 99, "line 1: '" + "x" * 59 + "…' is not a request line"),
+        (b"x" * 99, "line 1: '" + "x" * 60 + "…' is not a request line"),
         (b"get / HTTP/1.1\n\n", "line 1: 'get / HTTP/1.1' is not a request line"),
         (b"GET / HTTP/1.1\nHost: h\nnothing\n\n", "line 3: 'nothing' is not a header such as 'Host: example.org'"),
         (b"GET / HTTP/1.1\nHost : h\n\n", "line 2: 'Host : h' is not a header"),

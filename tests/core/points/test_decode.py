@@ -240,7 +240,7 @@ def test_report_refused_for_its_items_names_the_first_and_the_count():
     outcome = rejection_of_report(rejected)
 
     assert (outcome.code, outcome.reason) == (Code.INVALID_ARGUMENT, Reason.BAD_FIELD)
-    assert outcome.message == "item 3: v is bad (2 items are refused)"
+    assert outcome.message == "item 3: v is bad (2 items are rejected)"
     assert outcome.rejected == tuple(rejected)
 
 
