@@ -1,1 +1,1 @@
-"""HTTP requests and responses as values: received, unsigned, and as text."""
+"""HTTP requests and responses as values: received, unsigned, and as text; JSON; base URLs."""

@@ -1,20 +1,19 @@
-"""The rules that a provider or route states for the fields of a data point, and what happens where one is broken."""
+"""Check the fields of a data point against the rules of a provider or route, and correct or drop it."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from gateway.core.expression import EvaluationError, Expression
 from gateway.core.http.json import write_number
+from gateway.core.moments import NS
 from gateway.core.outcome.outcome import Reason
 from gateway.core.points.point import DataPoint, Number
 
-NS = 1_000_000_000
-
 
 class Violation(Exception):
-    """A data point breaks a rule and is to be rejected."""
+    """A data point breaks a rule and must be rejected."""
 
     def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
@@ -28,11 +27,11 @@ class Dropped(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What one field must be.
+    """A rule for one field.
 
-    `min` and `max` bound a number, each statistic, or how many attributes there are; `pattern` and `max_chars` a text,
-    or each attribute's value; `max_bytes` a text in UTF-8, or all names and values of the attributes together; `keys`
-    is a pattern for attribute names, or the statistics that are allowed.
+    `min` and `max` limit a number, each statistic, or the number of attributes. `pattern` and `max_chars` limit a text,
+    or each attribute value. `max_bytes` limits a text in UTF-8, or the sum of all attribute names and values. `keys` is
+    a pattern for attribute names, or the set of allowed statistics.
     """
 
     field: str
@@ -51,45 +50,49 @@ class Rule:
 
 
 def apply_rules(rules: Iterable[Rule], point: DataPoint, *, now_ns: int) -> DataPoint:
-    """Return the point, changed where `fix` or `clamp` say so. Raises Violation or Dropped."""
+    """Return the point, corrected by `fix` and `clamp`. Raises Violation or Dropped."""
     for rule in rules:
-        broken = _broken(rule, point, now_ns)
+        broken = _violation(rule, point, now_ns)
         if broken is None:
             continue
         if rule.fix is not None:
-            point, broken = _fixed(rule, rule.fix, point, now_ns)
+            try:
+                point = replace(point, **{rule.field: rule.fix(point.as_mapping())})
+                broken = _violation(rule, point, now_ns)
+            except (EvaluationError, ValueError) as error:
+                broken = Violation(Reason.BAD_FIELD, f"{rule.field}: {error}")
         elif rule.else_ == "clamp":
             point = _clamped(rule, point, now_ns)
-            broken = _broken(rule, point, now_ns)
+            broken = _violation(rule, point, now_ns)
         if broken is not None:
-            if rule.else_ == "drop":
-                raise Dropped
-            raise Violation(*broken)
+            raise Dropped if rule.else_ == "drop" else broken
     return point
 
 
-def _broken(rule: Rule, point: DataPoint, now_ns: int) -> tuple[Reason, str] | None:
+def _violation(rule: Rule, point: DataPoint, now_ns: int) -> Violation | None:
     value = getattr(point, rule.field)
     if value is None or value == "" or value == {}:
-        return (Reason.MISSING_FIELD, f"{rule.field} is missing") if _is_required(rule) else None
+        required = rule.required or (rule.field == "attributes" and rule.min)
+        return Violation(Reason.MISSING_FIELD, f"{rule.field} is missing") if required else None
     if rule.field == "time_ns":
-        return _broken_time(rule, value, now_ns)
-    if rule.field == "attributes":
-        what = _broken_attributes(rule, value)
-    elif rule.field == "stats":
-        what = _broken_stats(rule, value)
-    elif rule.field == "value":
-        what = _broken_number(rule, value)
-    else:
-        what = _broken_text(rule, value)
-    return (Reason.BAD_FIELD, f"{rule.field} {what}") if what else None
+        return _time_violation(rule, value, now_ns)
+    check = _PROBLEM_OF.get(rule.field, _text_problem)
+    problem = check(rule, value)
+    return Violation(Reason.BAD_FIELD, f"{rule.field} {problem}") if problem else None
 
 
-def _is_required(rule: Rule) -> bool:
-    return rule.required or (rule.field == "attributes" and bool(rule.min))
+def _time_violation(rule: Rule, time_ns: int, now_ns: int) -> Violation | None:
+    age_s = (now_ns - time_ns) / NS
+    if rule.max_age_s is not None and age_s > rule.max_age_s:
+        message = f"the data point is {age_s:.0f} s old; {rule.max_age_s:.12g} s are allowed"
+        return Violation(Reason.TOO_OLD, message)
+    if rule.max_ahead_s is not None and -age_s > rule.max_ahead_s:
+        message = f"the time is {-age_s:.0f} s ahead; {rule.max_ahead_s:.12g} s are allowed"
+        return Violation(Reason.BAD_FIELD, message)
+    return None
 
 
-def _broken_text(rule: Rule, value: str) -> str | None:
+def _text_problem(rule: Rule, value: str) -> str | None:
     if rule.max_chars is not None and len(value) > rule.max_chars:
         return f"is longer than {rule.max_chars} characters"
     if rule.max_bytes is not None and _size(value) > rule.max_bytes:
@@ -99,11 +102,7 @@ def _broken_text(rule: Rule, value: str) -> str | None:
     return None
 
 
-def _size(text: str) -> int:
-    return len(text.encode("utf-8", "surrogatepass"))
-
-
-def _broken_number(rule: Rule, value: float) -> str | None:
+def _number_problem(rule: Rule, value: Number) -> str | None:
     if rule.integer and not (isinstance(value, int) or value.is_integer()):
         return f"{value} is not an integer"
     if rule.min is not None and value < rule.min:
@@ -113,16 +112,16 @@ def _broken_number(rule: Rule, value: float) -> str | None:
     return None
 
 
-def _broken_time(rule: Rule, time_ns: int, now_ns: int) -> tuple[Reason, str] | None:
-    age_s = (now_ns - time_ns) / NS
-    if rule.max_age_s is not None and age_s > rule.max_age_s:
-        return Reason.TOO_OLD, f"the data point is {age_s:.0f} s old; {rule.max_age_s:.12g} s are allowed"
-    if rule.max_ahead_s is not None and -age_s > rule.max_ahead_s:
-        return Reason.BAD_FIELD, f"the time is {-age_s:.0f} s ahead; {rule.max_ahead_s:.12g} s are allowed"
+def _stats_problem(rule: Rule, stats: Mapping[str, Number]) -> str | None:
+    if isinstance(rule.keys, frozenset) and not stats.keys() <= rule.keys:
+        return f"hold {', '.join(sorted(stats.keys() - rule.keys))}; {', '.join(sorted(rule.keys))} are allowed"
+    for name, number in stats.items():
+        if problem := _number_problem(rule, number):
+            return f"{name} {problem}"
     return None
 
 
-def _broken_attributes(rule: Rule, attributes: Mapping[str, str]) -> str | None:
+def _attributes_problem(rule: Rule, attributes: Mapping[str, str]) -> str | None:
     if rule.min is not None and len(attributes) < rule.min:
         return f"are {len(attributes)}; at least {rule.min:g} are needed"
     if rule.max is not None and len(attributes) > rule.max:
@@ -141,36 +140,30 @@ def _broken_attributes(rule: Rule, attributes: Mapping[str, str]) -> str | None:
     return None
 
 
-def _broken_stats(rule: Rule, stats: Mapping[str, Any]) -> str | None:
-    if isinstance(rule.keys, frozenset) and not stats.keys() <= rule.keys:
-        return f"hold {', '.join(sorted(stats.keys() - rule.keys))}; {', '.join(sorted(rule.keys))} are allowed"
-    broken = ((name, _broken_number(rule, number)) for name, number in stats.items())
-    return next((f"{name} {what}" for name, what in broken if what), None)
+_PROBLEM_OF: Mapping[str, Callable[[Rule, Any], str | None]] = {
+    "attributes": _attributes_problem,
+    "stats": _stats_problem,
+    "value": _number_problem,
+}
 
 
-def _fixed(rule: Rule, fix: Expression, point: DataPoint, now_ns: int) -> tuple[DataPoint, tuple[Reason, str] | None]:
-    try:
-        point = replace(point, **{rule.field: fix(point.as_mapping())})
-    except (EvaluationError, ValueError) as error:
-        return point, (Reason.BAD_FIELD, f"{rule.field}: {error}")
-    return point, _broken(rule, point, now_ns)
+def _size(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))
 
 
 def _clamped(rule: Rule, point: DataPoint, now_ns: int) -> DataPoint:
     if rule.field == "time_ns":
-        time_ns = point.time_ns
-        if rule.max_age_s is not None:
-            time_ns = max(time_ns, now_ns - int(rule.max_age_s * NS))
-        if rule.max_ahead_s is not None:
-            time_ns = min(time_ns, now_ns + int(rule.max_ahead_s * NS))
-        return replace(point, time_ns=time_ns)
+        low = None if rule.max_age_s is None else now_ns - int(rule.max_age_s * NS)
+        high = None if rule.max_ahead_s is None else now_ns + int(rule.max_ahead_s * NS)
+        return replace(point, time_ns=_between(low, high, point.time_ns))
     if rule.field == "value" and point.value is not None:
-        return replace(point, value=_nearest(rule, point.value))
+        return replace(point, value=_between(rule.min, rule.max, point.value))
     if rule.field == "stats" and point.stats:
-        return replace(point, stats={name: _nearest(rule, number) for name, number in point.stats.items()})
+        stats = {name: _between(rule.min, rule.max, number) for name, number in point.stats.items()}
+        return replace(point, stats=stats)
     return point
 
 
-def _nearest(rule: Rule, number: Number) -> Number:
-    number = number if rule.min is None else max(number, rule.min)
-    return number if rule.max is None else min(number, rule.max)
+def _between(low: Number | None, high: Number | None, number: Any) -> Any:
+    number = number if low is None else max(number, low)
+    return number if high is None else min(number, high)
