@@ -1,4 +1,4 @@
-"""Moments as text, in English whatever the locale, in a zone that is stated."""
+"""Write times as text, in English in every locale, and in a stated time zone."""
 
 import re
 from datetime import datetime, timedelta, timezone
@@ -9,7 +9,7 @@ MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", 
 
 
 def format_moment(time_ns: int, pattern: str, offset_s: int = 0) -> str:
-    """Write a moment by a strftime pattern, `offset_s` seconds east of UTC."""
+    """Write a time by a strftime pattern, `offset_s` seconds east of UTC."""
     moment = datetime.fromtimestamp(time_ns // NS, timezone(timedelta(seconds=offset_s)))
     half = "AM" if moment.hour < 12 else "PM"
     names = {"%a": DAYS[moment.weekday()], "%b": MONTHS[moment.month - 1], "%p": half}

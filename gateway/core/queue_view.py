@@ -1,4 +1,4 @@
-"""What lies in the queue, as people and metrics look at it. How it gets there: `delivery/queue`."""
+"""Read models of the queue, for the admin API, metrics and commands. `delivery/queue` stores the data points."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class State(StrEnum):
-    """Where a point stands. A lease is a fact of the running process; on disk a leased point is a queued one."""
+    """The state of a stored point. Leases exist only in memory; on disk a leased point is queued."""
 
     QUEUED = "queued"
     LEASED = "leased"
@@ -15,7 +15,7 @@ class State(StrEnum):
 
 
 class Destination(NamedTuple):
-    """Where a point goes: a route, and which of its targets (`send`, or the name of a mirror)."""
+    """A route and one of its targets: `send`, or the name of a mirror."""
 
     route: str
     target: str
@@ -23,10 +23,9 @@ class Destination(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StoredPoint:
-    """A stored point for display; `text` is its JSON, which may be unreadable: such a point is a dead letter.
+    """A stored point. `text` is its JSON; a point whose JSON is damaged is a dead letter.
 
-    `not_before_ns` is 0 if the point was never postponed. `reason` and `message` say why it is dead, or how its
-    last attempt failed.
+    `not_before_ns` is the time of the next attempt, 0 if none has failed. `reason` and `message` are the last error.
     """
 
     id: int
@@ -44,7 +43,7 @@ class StoredPoint:
 
 @dataclass(frozen=True, slots=True)
 class LastFailure:
-    """How the last attempt failed of the postponed point that is due first, and when that is."""
+    """The last error of the postponed point with the earliest next attempt."""
 
     attempts: int
     not_before_ns: int
@@ -54,10 +53,9 @@ class LastFailure:
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """How much waits for one destination; `queued` does not count the leased.
+    """The points of one destination. `queued` excludes leased points.
 
-    `oldest_ns` is the receive time of the oldest point that is queued or leased. `failing` is None where no point was
-    postponed.
+    `oldest_ns` is the receive time of the oldest queued or leased point. `failing` is None if no point is postponed.
     """
 
     queued: int = 0
@@ -74,9 +72,9 @@ class Depth:
 
 @dataclass(frozen=True, slots=True)
 class QueueStats:
-    """The store at a glance. `failure` says why the disk takes nothing at the moment; `commits` counts transactions.
+    """The state of the whole queue. `failure` is the current disk error; `commits` counts transactions.
 
-    `damaged_files` names files in the data folder that were damaged and set aside.
+    `damaged_files` lists the damaged files that were set aside in the data folder.
     """
 
     depths: Mapping[Destination, Depth]

@@ -1,6 +1,6 @@
-"""Long work in steps: a generator that yields between them, so that its caller can do other work in between.
+"""Long work as a generator. It yields between its steps, so its caller can interleave other work.
 
-It yields True if the next step alone may take long.
+It yields True before a step that may take long.
 """
 
 from collections.abc import Generator
@@ -11,7 +11,7 @@ Steps = Generator[bool, None, T]
 
 
 def finish(steps: Steps[T]) -> T:
-    """Run all steps, and return their result."""
+    """Run all steps and return the result."""
     while True:
         try:
             next(steps)

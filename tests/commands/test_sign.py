@@ -143,4 +143,4 @@ def test_a_secret_with_a_line_break_cannot_split_the_header(tmp_path: Path) -> N
     ended = run("sign", "zstack-session", "--request", "-", "--secret", f"file:{tmp_path}/secret", stdin=REPORT)
 
     assert (ended.code, ended.output) == (1, "")
-    assert ended.complaint == "gateway: the header authorization would hold a line break"
+    assert ended.complaint == "gateway: the header authorization would contain a line break"

@@ -1,4 +1,4 @@
-"""JSON as the gateway reads and writes it: integers digit for digit, no NaN, bounded depth."""
+"""Read and write JSON with exact integers, without NaN, and with limited depth and size."""
 
 import json
 import re
@@ -10,10 +10,10 @@ import orjson
 from gateway.core.text import shown
 
 MAX_DEPTH = 64
-# Objects, lists and the commas in them: what a text costs to read depends on these more than on its bytes.
+# Objects, lists and the commas in them: the cost of parsing depends on their number more than on the bytes.
 MAX_PARTS = 200_000
-MAX_NUMBER_CHARS = 1000  # far below the 4,300 digits at which int() itself refuses
-# These tables serve bytes.translate, which passes a text of megabytes in milliseconds, where a pattern takes fifty.
+MAX_NUMBER_CHARS = 1000  # far below the 4,300 digits that int() accepts
+# Tables for bytes.translate: it takes milliseconds for megabytes, a regular expression some 50 ms.
 _DIGITS = bytes(ord("0") if byte in b"0123456789" else ord(" ") for byte in range(256))
 _LONG_INTEGER = b"0" * 19
 _STRING = re.compile(rb'"[^"]*+"')
@@ -23,11 +23,10 @@ _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
 
 
 def read_json(data: bytes | str) -> Any:
-    """Parse a JSON text; where a key stands twice in an object, the last counts.
+    """Parse a JSON text (RFC 8259). The last of duplicate keys wins.
 
-    Integers of any size arrive exactly, other numbers as the nearest double. Raises ValueError for what is not JSON
-    (RFC 8259; NaN and Infinity are not), and for more than MAX_DEPTH levels of nesting or MAX_PARTS parts. A number
-    past a double's range is inf.
+    Integers are exact, other numbers become the nearest double, or inf outside its range. Raises ValueError for invalid
+    JSON, NaN, Infinity, more than MAX_DEPTH levels, and more than MAX_PARTS parts (TooManyParts).
     """
     raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
     if raw.count(b",") + raw.count(b"[") + raw.count(b"{") > MAX_PARTS:
@@ -39,8 +38,8 @@ def read_json(data: bytes | str) -> Any:
             return _read_with_infinity(raw)
         raise ValueError(f"{error.msg} at line {error.lineno} column {error.colno}") from error
     if _LONG_INTEGER in raw.translate(_DIGITS):
-        # orjson turns integers past 64 bits into doubles; the standard library keeps every digit. orjson comes first
-        # all the same: it has already refused bad UTF-8, lone surrogates, 1e400 and deep nesting.
+        # orjson reads integers beyond 64 bits as doubles, the standard library exactly. orjson runs first because it
+        # rejects invalid UTF-8, lone surrogates, 1e400 and deep nesting.
         value = _read_exactly(raw)
     if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and deeper_than(raw, MAX_DEPTH):
         raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
@@ -48,14 +47,14 @@ def read_json(data: bytes | str) -> Any:
 
 
 class TooManyParts(ValueError):
-    """A text that would take too long to read, whether it is JSON or not."""
+    """A text that would take too long to parse."""
 
 
 def _read_with_infinity(raw: bytes) -> Any:
-    """Parse what orjson refuses for a number past a double's range alone: it concerns one value, not the whole text."""
+    """Parse a text with a number outside the range of a double, which orjson rejects. The number becomes inf."""
     try:
         value = _read_exactly(raw)
-        write_json(value)  # refuses the lone surrogates that the standard library lets pass
+        write_json(value)  # rejects lone surrogates, which the standard library accepts
     except RecursionError as error:
         raise ValueError("it cannot be read as JSON") from error
     if deeper_than(raw, MAX_DEPTH):
@@ -78,7 +77,7 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def write_json(value: Any) -> bytes:
-    """Serialise a value without blanks; what was read is written digit for digit. Raises ValueError."""
+    """Serialise a value without whitespace. Integers are exact. Raises ValueError."""
     try:
         return orjson.dumps(value)
     except orjson.JSONEncodeError as error:
@@ -88,7 +87,7 @@ def write_json(value: Any) -> bytes:
 
 
 def _with_long_integers(value: Any) -> Any:
-    """Put the text of each integer past 64 bits in its place: orjson writes none itself."""
+    """Replace integers beyond 64 bits, which orjson cannot write, by their text."""
     if isinstance(value, dict):
         return {name: _with_long_integers(member) for name, member in value.items()}
     if isinstance(value, list):
@@ -98,7 +97,7 @@ def _with_long_integers(value: Any) -> Any:
 
 
 def read_number(text: str) -> int | float:
-    """Read a number by JSON's own grammar (RFC 8259, section 6). Raises ValueError for anything else."""
+    """Parse a number by the JSON grammar (RFC 8259, section 6). Raises ValueError."""
     if len(text) > MAX_NUMBER_CHARS or not _NUMBER.fullmatch(text):
         raise ValueError(f"{shown(text)} is not a number")
     return int(text) if text.lstrip("-").isdigit() else float(text)
@@ -119,8 +118,8 @@ def write_scalar(value: Any) -> str | None:
 
 
 def deeper_than(raw: bytes, limit: int) -> bool:
-    """Tell whether a valid JSON text nests deeper, in one pass over its brackets."""
+    """Whether a valid JSON text has more than `limit` levels of nesting, in one pass over its brackets."""
     if b"\\" in raw:
-        raw = raw.replace(b"\\\\", b"").replace(b'\\"', b"")  # then each quote that is left begins or ends a string
+        raw = raw.replace(b"\\\\", b"").replace(b'\\"', b"")  # now each remaining quote begins or ends a string
     brackets = _STRING.sub(b"", raw.translate(None, _NO_QUOTES_NOR_BRACKETS)).translate(_STEPS)
     return any(depth > limit for depth in accumulate(memoryview(brackets).cast("b")))

@@ -1,4 +1,4 @@
-"""A received request and what it says. Each part is read at most once, and only when a stage asks for it."""
+"""A received request. Each part is parsed on first use, at most once."""
 
 import zlib
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ MAX_GZIP_MEMBERS = 16
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """How much of a request is read: bytes of the inflated body, and parameters of a query, a form or signed JSON."""
+    """Limits of one request: bytes of the inflated body, and parameters of a query, a form or signed JSON."""
 
     inflated_bytes: int = 8_388_608
     parameters: int = 2_000
@@ -30,11 +30,11 @@ NO_CAPS = Caps(2**62, 2**62)
 
 
 class BodyNeeded(Exception):
-    """A decision about a request depends on its body, which has not been read yet."""
+    """A decision requires the body, which has not been read yet."""
 
 
 class ReceivedRequest:
-    """A request together with its parsed parts. `body_kind` says how its body is to be read.
+    """A request with its parsed parts. `body_kind` selects the parser of the body.
 
     `head_only` marks a request whose body has not been read yet.
     """
@@ -48,12 +48,12 @@ class ReceivedRequest:
         self.head_only = head_only
 
     def as_sent_to(self, url: PublicUrl) -> "ReceivedRequest":
-        """Return the message as its client sees it, behind whose back a proxy changed URL and Host."""
+        """Return the request as the client sent it, before a proxy changed its URL and Host."""
         return ReceivedRequest(self.request.at(url), self.body_kind, self.caps, head_only=self.head_only)
 
     @cached_property
     def content(self) -> bytes:
-        """The body with its Content-Encoding undone. Raises CallerError: NOT_PARSED, BAD_HEADER or TOO_LARGE."""
+        """The body without its Content-Encoding. Raises CallerError: NOT_PARSED, BAD_HEADER or TOO_LARGE."""
         encodings = [
             encoding.strip().lower()
             for value in self.request.header_values("content-encoding")
@@ -67,11 +67,18 @@ class ReceivedRequest:
     @cached_property
     def body(self) -> Any:
         """The parsed body: a JSON value, a map of form fields, text, or None. Raises CallerError as `content` does."""
-        if self.body_kind == "json":
-            return self._json()
         if self.body_kind == "form":
             return as_map(self.form)
-        return self._text() if self.body_kind == "text" else None
+        if self.body_kind != "json":
+            return self._text() if self.body_kind == "text" else None
+        if not self.content:
+            raise CallerError.of(Reason.NOT_PARSED, "the body is empty, and JSON is expected")
+        try:
+            return read_json(self.content)
+        except TooManyParts as error:
+            raise CallerError.of(Reason.TOO_LARGE, f"the body has {error}") from error
+        except ValueError as error:
+            raise CallerError.of(Reason.NOT_PARSED, f"the body is not JSON: {error}") from error
 
     @cached_property
     def form(self) -> Pairs:
@@ -83,14 +90,14 @@ class ReceivedRequest:
 
     @cached_property
     def bound_query(self) -> Pairs:
-        """The query's pairs that have an equals sign."""
+        """The pairs of the query that have an equals sign."""
         return self._parameters("&".join(part for part in self.request.query.split("&") if "=" in part))
 
     @cached_property
     def headers(self) -> dict[str, str]:
-        """Header names in lower case with `_` for `-`; repeats joined by a comma, as RFC 9110 section 5.3 allows.
+        """Header names in lower case with `_` for `-`; repeated headers are joined by a comma (RFC 9110, section 5.3).
 
-        Names that have a `_` themselves are left out: one could pass for a signed name that has a `-` there.
+        Names that contain `_` are left out: they could be confused with a signed name that has a `-`.
         """
         joined: dict[str, str] = {}
         for name, value in self.request.headers:
@@ -101,26 +108,16 @@ class ReceivedRequest:
         return joined
 
     def header_values(self, name: str) -> list[str]:
-        """Return each value of the header, in wire order; the name compares without case."""
+        """Return all values of a header in wire order. Names are case-insensitive."""
         return self._header_values.get(name.lower(), [])
 
     @cached_property
     def _header_values(self) -> dict[str, list[str]]:
-        # Who sends a thousand headers, and lists each as signed, must not make us read a thousand a thousand times.
+        # An index: a request with 1,000 headers that are all listed as signed must not cause 1,000 scans of 1,000.
         values: dict[str, list[str]] = {}
         for name, value in self.request.headers:
             values.setdefault(name.lower(), []).append(value)
         return values
-
-    def _json(self) -> Any:
-        if not self.content:
-            raise CallerError.of(Reason.NOT_PARSED, "the body is empty, and JSON is expected")
-        try:
-            return read_json(self.content)
-        except TooManyParts as error:
-            raise CallerError.of(Reason.TOO_LARGE, f"the body has {error}") from error
-        except ValueError as error:
-            raise CallerError.of(Reason.NOT_PARSED, f"the body is not JSON: {error}") from error
 
     def _text(self) -> str:
         try:
@@ -141,7 +138,7 @@ class ReceivedRequest:
 
 
 def guess_body_kind(request: Request) -> BodyKind:
-    """Tell how a body is to be read where no route says so: by Content-Type, else by its first character."""
+    """Guess the kind of a body by its Content-Type, else by its first character."""
     if not request.body:
         return "none"
     media_type = (request.header("content-type") or "").partition(";")[0].strip().lower()
@@ -153,7 +150,7 @@ def guess_body_kind(request: Request) -> BodyKind:
 
 
 def as_map(pairs: Pairs) -> dict[str, Any]:
-    """Return name to value; a name that stands more than once has the list of its values."""
+    """Return a map of the pairs. A repeated name maps to the list of its values."""
     values: dict[str, Any] = {}
     for name, value in pairs:
         if name not in values:
@@ -166,11 +163,11 @@ def as_map(pairs: Pairs) -> dict[str, Any]:
 
 
 def inflate(data: bytes, encoding: str, max_bytes: int) -> bytes:
-    """Undo one Content-Encoding. Raises CallerError: BAD_HEADER for an unknown one, NOT_PARSED, TOO_LARGE."""
+    """Decode one Content-Encoding. Raises CallerError: BAD_HEADER if it is unknown, NOT_PARSED or TOO_LARGE."""
     if encoding in ("gzip", "x-gzip"):
         windows = [zlib.MAX_WBITS | 16]
     elif encoding == "deflate":
-        # RFC 9110 section 8.4.1.2 means the zlib format; some clients send bare deflate under the same name.
+        # RFC 9110, section 8.4.1.2 requires the zlib format; some clients send raw deflate.
         windows = [zlib.MAX_WBITS, -zlib.MAX_WBITS]
     else:
         raise CallerError.of(Reason.BAD_HEADER, f"Content-Encoding {encoding!r} is not known; gzip and deflate are")
@@ -184,8 +181,8 @@ def inflate(data: bytes, encoding: str, max_bytes: int) -> bytes:
 
 def _inflate(data: bytes, bits: int, max_bytes: int) -> bytes:
     out = b""
-    # A gzip body may hold several members one after the other (RFC 1952, section 2.2). Each costs a copy of what is
-    # left, so that a body of nothing but empty members would cost its square.
+    # A gzip body may have several members (RFC 1952, section 2.2). Each costs a copy of the rest of the body: without a
+    # limit, a body of empty members would take quadratic time.
     for _ in range(MAX_GZIP_MEMBERS):
         inflater = zlib.decompressobj(bits)
         out += inflater.decompress(data, max_bytes + 1 - len(out))

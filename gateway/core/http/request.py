@@ -1,4 +1,4 @@
-"""The values that pass from stage to stage. They are frozen, and hold no behaviour beyond reading themselves."""
+"""HTTP requests and responses as immutable values."""
 
 from dataclasses import dataclass, field, replace
 
@@ -7,7 +7,7 @@ Headers = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A text that is never shown: its `str` and `repr` are `***`. `reveal()` is the only way to the text."""
+    """A text that `str` and `repr` show as `***`; `reveal()` returns it."""
 
     _text: str = field(repr=False)
 
@@ -23,10 +23,10 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """An HTTP request, received or ready to be sent, with nothing normalised.
+    """An HTTP request exactly as on the wire, received or ready to be sent.
 
-    `target` is path and query as on the wire. `headers` keep wire order, case and repeats; their values are the wire's
-    bytes read as UTF-8, what is not UTF-8 kept as surrogate escapes. `body` is as on the wire, still compressed.
+    `target` is path and query. `headers` keep order, case and repetitions; their values are decoded as UTF-8 with
+    surrogate escapes. `body` is still compressed.
     """
 
     method: str
@@ -44,12 +44,12 @@ class Request:
         return self.target.partition("?")[2]
 
     def header_values(self, name: str) -> list[str]:
-        """Return each value of the header, in wire order; the name compares without case."""
+        """Return all values of a header in wire order. Names are case-insensitive."""
         wanted = name.lower()
         return [value for header, value in self.headers if header.lower() == wanted]
 
     def header(self, name: str) -> str | None:
-        """Return the header's first value, or None."""
+        """Return the first value of a header, or None."""
         values = self.header_values(name)
         return values[0] if values else None
 
@@ -62,14 +62,14 @@ class Request:
         return f"{self.scheme}://{self.host}{self.target}"
 
     def at(self, url: "PublicUrl") -> "Request":
-        """Return the request as its client sees it, who sent it to this URL."""
+        """Return the request with the scheme, host and path prefix of this URL."""
         headers = tuple(header for header in self.headers if header[0].lower() != "host")
         return replace(self, scheme=url.scheme, headers=(("Host", url.host), *headers), target=url.prefix + self.target)
 
 
 @dataclass(frozen=True, slots=True)
 class PublicUrl:
-    """A base URL: scheme, host with its port, and the path in front of every other, without a last slash."""
+    """A base URL: scheme, host with port, and a path prefix without a trailing slash."""
 
     scheme: str
     host: str
@@ -78,7 +78,7 @@ class PublicUrl:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An HTTP response: the upstream's answer to us, or our reply to the reporter. `body` is never compressed."""
+    """An answer of an upstream, or a reply to a reporter. `body` is not compressed."""
 
     status: int
     headers: Headers = ()

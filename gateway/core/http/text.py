@@ -1,4 +1,4 @@
-"""An HTTP request as text, as people paste it: request line, headers, a blank line, then every byte is the body."""
+"""HTTP requests as text: a request line, headers, a blank line, and the body."""
 
 import re
 
@@ -11,9 +11,9 @@ _SHOWN = 60
 
 
 def read_raw(data: bytes) -> tuple[Request, list[str]]:
-    """Return the request and what is odd about it: lines may end in LF alone, and Content-Length may be wrong.
+    """Parse a request, and return it with warnings. Lines may end in LF, and Content-Length may be wrong.
 
-    Raises ValueError, naming the line, for what is not a request.
+    Raises ValueError with the number of the invalid line.
     """
     data = data.lstrip(b"\r\n")
     if not data:
@@ -31,11 +31,11 @@ def read_raw(data: bytes) -> tuple[Request, list[str]]:
             raise ValueError(f"line {number}: {shown(line, _SHOWN)} {what}")
         headers.append((header[1], header[2]))
     request = Request(start[1], _origin_form(start[2]), tuple(headers), body)
-    return request, [] if divider else ["there is no blank line after the headers, so that the body is empty"]
+    return request, [] if divider else ["there is no blank line after the headers: the body is empty"]
 
 
 def length_warnings(request: Request) -> list[str]:
-    """Say where Content-Length is not what the body has; the body as given is what counts."""
+    """Return a warning for each Content-Length that is not the size of the body."""
     return [
         f"Content-Length says {value}, and the body has {len(request.body)} bytes"
         for value in request.header_values("content-length")
@@ -44,7 +44,7 @@ def length_warnings(request: Request) -> list[str]:
 
 
 def write_raw(request: Request) -> bytes:
-    """Return the request as it goes over the wire, Content-Length added where there is a body."""
+    """Return the bytes of a request. Content-Length is added if there is a body."""
     headers = request.headers
     if request.body and request.header("content-length") is None:
         headers = (*headers, ("Content-Length", str(len(request.body))))
@@ -60,7 +60,7 @@ def _split(data: bytes) -> tuple[bytes, bytes, bytes]:
 
 
 def _origin_form(target: str) -> str:
-    """Reduce the absolute form to path and query."""
+    """Return path and query of a target in absolute form (RFC 9112, section 3.2.2)."""
     absolute = re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*(.*)", target)
     if absolute is None:
         return target

@@ -1,4 +1,4 @@
-"""An upstream call before it is signed: its parts are still values, so that a signature can be put among them."""
+"""An upstream request before it is signed: its parts are values, to which a signature can be added."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -20,10 +20,10 @@ _CONTENT_TYPE = {
 
 @dataclass(frozen=True, slots=True)
 class UnsignedRequest:
-    """A call to `scheme://host` + `path`. `path` is percent-encoded and may end in a query; `query` and form fields are
-    not encoded.
+    """A request to `scheme://host` + `path`.
 
-    `body` is a JSON value, a tuple of form fields, text, or None, as `body_kind` says; bytes stay as they are.
+    `path` is percent-encoded and may end in a query; `query` and form fields are not encoded. By `body_kind`, `body` is
+    a JSON value, a tuple of form fields, text or None; bytes are sent unchanged.
     """
 
     method: str
@@ -37,12 +37,12 @@ class UnsignedRequest:
 
     @classmethod
     def of(cls, request: Request, body_kind: BodyKind, body: Any, query: tuple[tuple[str, str], ...]) -> Self:
-        """Return a received request as a draft: what a client would hand over to be signed."""
+        """Return a received request as its client had it before signing."""
         headers = tuple(header for header in request.headers if header[0].lower() not in ("host", "content-length"))
         return cls(request.method, request.scheme, request.host, request.path, query, headers, body_kind, body)
 
     def with_header(self, name: str, value: str) -> Self:
-        """Return the draft with this header in the place of any of that name."""
+        """Set a header, replacing all headers of that name."""
         others = tuple(header for header in self.headers if header[0].lower() != name.lower())
         return replace(self, headers=(*others, (name, value)))
 
@@ -50,14 +50,14 @@ class UnsignedRequest:
         return replace(self, query=(*(pair for pair in self.query if pair[0] != name), (name, value)))
 
     def with_field(self, path: tuple[str, ...], value: Any) -> Self:
-        """Return the draft with a member of its JSON body or a field of its form set. Raises SpecError."""
+        """Set a member of the JSON body or a field of the form. Raises SpecError."""
         if self.body_kind == "form":
             fields = tuple(field for field in self.body if field[0] != path[0])
             return replace(self, body=(*fields, (path[0], str(value))))
         return replace(self, body=_with_member(self.body, path, value))
 
     def render(self) -> Request:
-        """Return the request as it goes on the wire; nothing is added to it afterwards. Raises SpecError."""
+        """Return the request exactly as it is sent. Raises SpecError."""
         query = urlencode(self.query, quote_via=quote, safe="")
         target = self.path + ("&" if "?" in self.path else "?") + query if query else self.path
         headers = (("Host", self.host), *self.headers)
@@ -65,7 +65,7 @@ class UnsignedRequest:
             headers = (*headers, ("Content-Type", _CONTENT_TYPE[self.body_kind]))
         for name, value in headers:
             if any(character in value for character in "\r\n\0"):
-                raise SpecError.of(Reason.INTERNAL, f"the header {name} would hold a line break")
+                raise SpecError.of(Reason.INTERNAL, f"the header {name} would contain a line break")
         return Request(self.method, target, headers, self._body_bytes(), self.scheme)
 
     def _body_bytes(self) -> bytes:

@@ -1,11 +1,11 @@
-"""Base URLs, as routes and commands name them."""
+"""Base URLs of routes and commands."""
 
 import re
 from urllib.parse import urlsplit
 
 from gateway.core.http.request import PublicUrl
 
-_PRINTABLE = re.compile("[!-~]+")  # what goes out in a request line without being encoded first
+_PRINTABLE = re.compile("[!-~]+")  # characters that a request line may contain unencoded
 
 
 def address_of(scheme: str, host: str) -> str:
@@ -16,13 +16,13 @@ def address_of(scheme: str, host: str) -> str:
 
 
 def split_url(url: str) -> PublicUrl:
-    """Split `http[s]://HOST[:PORT][/PREFIX]`. Raises ValueError, in words for a person, for anything else."""
+    """Split `http[s]://HOST[:PORT][/PREFIX]`. Raises ValueError with a message for the user."""
     try:
         parts = urlsplit(url)
-        sound = _PRINTABLE.fullmatch(url) is not None and parts.port != 0
+        is_valid = _PRINTABLE.fullmatch(url) is not None and parts.port != 0
     except ValueError:
-        sound = False
-    if not sound or parts.scheme not in ("http", "https") or not parts.hostname:
+        is_valid = False
+    if not is_valid or parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("this is not a URL: write http://HOST[:PORT] or https://HOST[:PORT]")
     if parts.username is not None or parts.query or parts.fragment:
         raise ValueError("a base URL has neither user, query nor fragment")

@@ -1,4 +1,4 @@
-"""Removes upstream addresses, which are internal, from messages to reporters."""
+"""Remove the addresses of upstreams from messages to reporters, because they are internal."""
 
 import re
 from collections.abc import Iterator
@@ -13,17 +13,17 @@ from gateway.core.vendor.route import Route, Target
 
 
 def without_addresses(outcome: Outcome, route: Route) -> Outcome:
-    """Replace the addresses of the route's upstreams in the outcome's messages: they are internal."""
+    """Replace the addresses of the route's upstreams in the outcome's messages."""
     if outcome.ok or not outcome.message:
         return outcome
     addresses = sorted({address for target in route.targets for address in _addresses(target)}, key=len, reverse=True)
     pattern = re.compile(rf"(?<![\w.-])(?:{'|'.join(map(re.escape, addresses))})(?![\w.-])")
-    rejected = tuple(replace(each, message=pattern.sub("the upstream", each.message)) for each in outcome.rejected)
+    rejected = tuple(replace(item, message=pattern.sub("the upstream", item.message)) for item in outcome.rejected)
     return replace(outcome, message=pattern.sub("the upstream", outcome.message), rejected=rejected)
 
 
 def _addresses(target: Target) -> Iterator[str]:
-    """Yield what texts may call a target and the server that logs in to it. A name without dots may be a plain word."""
+    """Yield the addresses of a target and of its login server. A host name without dots may be a plain word."""
     urls = [target.url]
     with suppress(ValueError, EvaluationError):
         urls += [login_url(target, target.login)] if target.login else []

@@ -1,4 +1,4 @@
-"""What a request must have, beside method and path, to be one call and not another."""
+"""Conditions on host, media type, key id, headers and query that select a call, beside its method and path."""
 
 import re
 from collections.abc import Mapping
@@ -13,24 +13,26 @@ KEY = "key"
 
 @dataclass(frozen=True, slots=True)
 class RequestMatcher:
-    """Each subject maps to the patterns of which one must fit its value; `*` in a pattern stands for any text.
+    """Maps each subject to patterns, one of which must match its value; `*` in a pattern matches any text.
 
-    Subjects: `host`, `type` (the media type), `key` (the key id that the request claims), `header.NAME`, `query.NAME`.
+    Subjects: `host`, `type` (the media type), `key` (the claimed key id), `header.NAME`, `query.NAME`.
     """
 
     tests: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def unmet(self, request: Request) -> str | None:
-        """Say which condition the head of a request does not meet, the key excepted; None where it meets all."""
+        """Describe the first condition that the head of a request fails, except `key`; None if it meets all."""
         for subject, patterns in self.tests.items():
-            values = _values(subject, request) if subject != KEY else []
-            if subject != KEY and not any(fits(pattern, value) for value in values for pattern in patterns):
+            if subject == KEY:
+                continue
+            values = _values(subject, request)
+            if not any(fits(pattern, value) for value in values for pattern in patterns):
                 found = f"is {values[0][:80]!r}" if values else "is missing"
-                return f"{_in_words(subject)} {found}, and {' or '.join(map(repr, patterns))} is expected"
+                return f"{_described(subject)} {found}, and {' or '.join(map(repr, patterns))} is expected"
         return None
 
     def is_disjoint_from(self, other: "RequestMatcher") -> bool:
-        """Tell whether no request can meet both."""
+        """Whether no request can match both."""
         shared = self.tests.keys() & other.tests.keys()
         return any(
             not any(_overlap(mine, theirs) for mine in self.tests[subject] for theirs in other.tests[subject])
@@ -38,7 +40,7 @@ class RequestMatcher:
         )
 
     def is_stricter_than(self, other: "RequestMatcher") -> bool:
-        """Tell whether these are the other's and more."""
+        """Whether this matcher has all conditions of the other and at least one more."""
         return self.tests.keys() > other.tests.keys() and all(
             self.tests[subject] == patterns for subject, patterns in other.tests.items()
         )
@@ -66,14 +68,17 @@ def _values(subject: str, request: Request) -> list[str]:
         return [value for key, value in pairs if key == name]
     if kind == "type":
         return [value.partition(";")[0].strip().lower() for value in request.header_values("content-type")]
-    host = request.host.lower()
-    return [host, re.sub(r":\d*$", "", host)]
+    return [host := request.host.lower(), without_port(host)]
 
 
-def _in_words(subject: str) -> str:
+def without_port(host: str) -> str:
+    return re.sub(r":\d*$", "", host)
+
+
+def _described(subject: str) -> str:
     kind, _, name = subject.partition(".")
-    words = {"header": f"the header {name.title()}", "query": f"the parameter {name}", "type": "the media type"}
-    return words.get(kind, "the host")
+    texts = {"header": f"the header {name.title()}", "query": f"the parameter {name}", "type": "the media type"}
+    return texts.get(kind, "the host")
 
 
 def _overlap(mine: str, theirs: str) -> bool:

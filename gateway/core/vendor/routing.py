@@ -1,4 +1,8 @@
-"""All routes of one load, and how the route of a request is found among them."""
+"""Find the route of a request among all loaded routes.
+
+`make_snapshot` indexes calls by path and host. `Snapshot.match` selects by the head of a request. If several routes
+differ only in their key ids, `choose_by_key_id` selects after the key id has been read.
+"""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +15,7 @@ from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason, failure
 from gateway.core.recipe.carriers import read_slots
 from gateway.core.recipe.model import KeySlot
-from gateway.core.vendor.matching import KEY, RequestMatcher, fits
+from gateway.core.vendor.matching import KEY, RequestMatcher, fits, without_port
 from gateway.core.vendor.provider import RequestMatch
 from gateway.core.vendor.route import Route, Source
 
@@ -20,11 +24,10 @@ _CAPTURE = re.compile(r"\\\{([A-Za-z_]\w*)\\\}")
 
 @dataclass(frozen=True, slots=True)
 class RouteMatch:
-    """The route of a request, the form of call it is, and what its path captured.
+    """The route of a request, its call form, and the values that the path captured.
 
-    `form` is None where the route has the path, and no call of that method, or none whose conditions the request meets.
-    In the former case `allow` are the methods that the path has, in the latter `unmet` says what is not met. `others`
-    are further matches, for other keys than this one's.
+    `form` is None if no call of this path matches: either `allow` lists the path's methods, or `unmet` describes a
+    failed condition. `others` are further matches, for other key ids.
     """
 
     route: Route
@@ -35,7 +38,7 @@ class RouteMatch:
     unmet: str = ""
 
     def read(self, request: Request, *, head_only: bool = False) -> ReceivedRequest:
-        """Return the request as this call reads it."""
+        """Return the request with the body kind and the limits of this call."""
         source = self.route.source
         if self.form is None:
             return ReceivedRequest(request, "none", head_only=head_only)
@@ -43,18 +46,18 @@ class RouteMatch:
         return ReceivedRequest(request, self.form.body, caps, head_only=head_only)
 
     def expect_call(self, method: str) -> RequestMatch:
-        """Return the form of call. Raises CallerError: WRONG_METHOD or UNKNOWN_CALL."""
+        """Return the call form. Raises CallerError: WRONG_METHOD or UNKNOWN_CALL."""
         if self.form is not None:
             return self.form
         if not self.allow:
             raise CallerError.of(Reason.UNKNOWN_CALL, f"no call of this path matches: {self.unmet}")
-        refused = failure(Reason.WRONG_METHOD, f"{method} is not a method of this call")
-        raise CallerError(replace(refused, allow=self.allow))
+        outcome = failure(Reason.WRONG_METHOD, f"{method} is not a method of this call")
+        raise CallerError(replace(outcome, allow=self.allow))
 
 
 @dataclass(frozen=True, slots=True)
 class _Listening:
-    """One call of one route: `conditions` are the call's own and the route's."""
+    """One call of one route, with the conditions of both. `pattern` is None for a path without captures."""
 
     route: Route
     form: RequestMatch
@@ -64,10 +67,7 @@ class _Listening:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All routes of one load. Finding a route costs the same however many there are, if paths or hosts tell them apart.
-
-    Paths that capture are tried one after the other.
-    """
+    """All loaded routes, indexed by path and host. Paths with captures are tried one after the other."""
 
     routes: tuple[Route, ...] = ()
     _fixed: Mapping[tuple[str, str], Sequence[_Listening]] = field(default_factory=dict, repr=False)
@@ -77,8 +77,8 @@ class Snapshot:
         return next((route for route in self.routes if route.name == name), None)
 
     def match(self, request: Request) -> RouteMatch | None:
-        """Find the route by the head of a request; None when no route has its path."""
-        unfit: list[tuple[str, RouteMatch]] = []
+        """Find the route by the head of a request. Returns None if no route has its path."""
+        failed: list[tuple[str, RouteMatch]] = []
         found: list[RouteMatch] = []
         for listening, captured in self._candidates(request):
             route, form = listening.route, listening.form
@@ -86,20 +86,25 @@ class Snapshot:
                 continue
             unmet = listening.conditions.unmet(request) if form.method == request.method else ""
             if unmet is not None:
-                unfit.append((form.method, RouteMatch(route, None, captured, unmet=unmet)))
+                failed.append((form.method, RouteMatch(route, None, captured, unmet=unmet)))
                 continue
             found.append(RouteMatch(route, form, captured))
             if KEY not in route.source.match.tests:
                 break
-        if not found:
-            return _unfit(request.method, unfit)
-        first, *others = found
-        return RouteMatch(first.route, first.form, first.captured, others=tuple(others)) if others else first
+        if found:
+            first, *others = found
+            return replace(first, others=tuple(others)) if others else first
+        if not failed:
+            return None
+        for method, match in failed:
+            if method == request.method:
+                return match
+        return replace(failed[0][1], allow=tuple(sorted({method for method, _ in failed})))
 
     def _candidates(self, request: Request) -> Iterator[tuple[_Listening, Mapping[str, str]]]:
         path, host = request.path, request.host.lower()
         seen = False
-        for key in dict.fromkeys((host, re.sub(r":\d*$", "", host), "")):
+        for key in dict.fromkeys((host, without_port(host), "")):
             for listening in self._fixed.get((path, key), ()):
                 seen = True
                 yield listening, {}
@@ -111,45 +116,34 @@ class Snapshot:
                 yield listening, {name: unquote(value) for name, value in match.groupdict().items()}
 
 
-def _unfit(method: str, unfit: Sequence[tuple[str, RouteMatch]]) -> RouteMatch | None:
-    """Of calls that have the path and do not fit, return the first of that method, else the first of all."""
-    of_method = [match for known, match in unfit if known == method]
-    if of_method or not unfit:
-        return next(iter(of_method), None)
-    return replace(unfit[0][1], allow=tuple(sorted({known for known, _ in unfit})))
-
-
 def choose_by_key_id(match: RouteMatch, message: ReceivedRequest) -> RouteMatch:
-    """Choose among matches that the key tells apart; where no route has the key that is claimed, the first stays.
+    """Choose among matches by the claimed key id. The first one is the default.
 
     Raises BodyNeeded if only the head was read and the key may be in the body.
     """
     for each in (match, *match.others) if match.others else ():
         patterns = each.route.source.match.tests.get(KEY)
-        if patterns is None or any(
-            fits(pattern, key) for key in _claimed(each.route.source, message) for pattern in patterns
-        ):
+        if patterns is None:
+            return each
+        if any(fits(pattern, key) for key in _claimed_keys(each.route.source, message) for pattern in patterns):
             return each
     return match
 
 
-def _claimed(source: Source, message: ReceivedRequest) -> Iterator[str]:
-    """Yield the key id that a request claims; whether rightly so is not known yet.
-
-    It is read by the recipe that the request would be verified by, and by no other.
-    """
-    seen = message if source.public_url is None else message.as_sent_to(source.public_url)
-    for check in source.checks or ():
+def _claimed_keys(source: Source, message: ReceivedRequest) -> Iterator[str]:
+    """Yield the unverified key id, as read by the recipe that would verify the request."""
+    signed = message if source.public_url is None else message.as_sent_to(source.public_url)
+    for verifier in source.checks or ():
         try:
-            slots = read_slots(check.recipe, seen)
+            slots = read_slots(verifier.recipe, signed)
         except CallerError:
             continue
-        yield from (slots[name] for name, slot in check.recipe.slots.items() if isinstance(slot, KeySlot))
+        yield from (slots[name] for name, slot in verifier.recipe.slots.items() if isinstance(slot, KeySlot))
         return
 
 
 def make_snapshot(routes: Sequence[Route]) -> Snapshot:
-    """Index routes by path and host. Among those of one path, what asks for more comes first."""
+    """Index routes by path and host. For equal paths, routes with more conditions come first."""
     fixed: dict[tuple[str, str], list[_Listening]] = {}
     capturing = []
     for route in sorted(routes, key=lambda route: -len(route.source.match.tests)):
@@ -159,35 +153,33 @@ def make_snapshot(routes: Sequence[Route]) -> Snapshot:
             if "{" in path:
                 capturing.append(_Listening(route, form, conditions, path_pattern(path)))
                 continue
-            for host in _fixed_hosts(conditions):
+            hosts = conditions.tests.get("host", ())
+            if not hosts or any("*" in host for host in hosts):
+                hosts = ("",)
+            for host in hosts:
                 fixed.setdefault((path, host), []).append(_Listening(route, form, conditions, None))
     return Snapshot(tuple(routes), fixed, tuple(capturing))
 
 
 def indistinguishable_call(one: Route, other: Route) -> RequestMatch | None:
-    """Return a call of the second route that cannot be told from one of the first, if there is any."""
+    """Return a call of the second route that a call of the first route also matches, None if there is no such call."""
     mine, theirs = one.source.match, other.source.match
     if mine.is_stricter_than(theirs) or theirs.is_stricter_than(mine):
         return None
     for call in one.source.receive.requests:
         for form in other.source.receive.requests:
-            same = call.method == form.method and _shape(one, call) == _shape(other, form)
+            same = call.method == form.method and _pinned_path(one, call) == _pinned_path(other, form)
             if same and not (call.match & mine).is_disjoint_from(form.match & theirs):
                 return form
     return None
 
 
 def path_pattern(path: str) -> re.Pattern[str]:
-    """Return the pattern of a path whose `{name}`s each capture one segment."""
+    """Return the pattern of a path in which each `{name}` captures one segment."""
     return re.compile(_CAPTURE.sub(r"(?P<\1>[^/]+)", re.escape(path)))
 
 
-def _shape(route: Route, form: RequestMatch) -> str:
-    """Return the path with what it captures replaced by what the route pins it to."""
+def _pinned_path(route: Route, form: RequestMatch) -> str:
+    """Return the path with each capture replaced by the value that the route pins, else by `{}`."""
     path = route.source.path + form.path
     return re.sub(r"\{(\w+)\}", lambda match: route.source.pins.get(match[1], "{}"), path)
-
-
-def _fixed_hosts(conditions: RequestMatcher) -> tuple[str, ...]:
-    hosts = conditions.tests.get("host", ())
-    return hosts if hosts and not any("*" in host for host in hosts) else ("",)

@@ -31,7 +31,7 @@ def test_missing_blank_line_is_told():
     request, warnings = read_raw(b"POST / HTTP/1.1\nHost: h\n")
 
     assert request == Request("POST", "/", (("Host", "h"),))
-    assert warnings == ["there is no blank line after the headers, so that the body is empty"]
+    assert warnings == ["there is no blank line after the headers: the body is empty"]
 
 
 @pytest.mark.parametrize(

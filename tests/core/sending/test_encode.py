@@ -178,7 +178,7 @@ def test_what_an_author_got_wrong_is_an_error_of_the_spec(send: str, words: str)
 def test_header_with_a_line_break_is_refused(character: str):
     draft = UnsignedRequest("GET", "http", "h", "/", headers=(("X-A", f"a{character}b"),))
 
-    with pytest.raises(SpecError, match="the header X-A would hold a line break"):
+    with pytest.raises(SpecError, match="the header X-A would contain a line break"):
         draft.render()
 
 
