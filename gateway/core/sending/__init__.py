@@ -1,1 +1,1 @@
-"""From data points to calls: grouped, split, merged, declared, signed and paced."""
+"""Data points to calls: group, encode, split, coalesce, declare and sign; circuit breaker and rate limit."""

@@ -1,1 +1,1 @@
-"""A vendor and a route once loaded, and how a request finds its route."""
+"""Loaded providers and routes, route matching, relayed requests and sessions of local calls."""

@@ -1,4 +1,4 @@
-"""What a provider file is once it is loaded: one vendor's metric API, in both roles. Fields are named as YAML keys."""
+"""A loaded provider: one vendor's metric API in both roles. Fields have the names of their YAML keys."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,10 +17,9 @@ from gateway.core.vendor.matching import ANY_REQUEST, RequestMatcher
 
 @dataclass(frozen=True, slots=True)
 class RequestMatch:
-    """A call that the vendor's reporters make. `path` has a `{name}` for each segment that it captures.
+    """A call of the vendor's reporters. `path` has a `{name}` for each captured segment.
 
-    `match` tells it from other calls of that method and path. `local_call` is set for a call that the gateway answers
-    without an upstream.
+    `match` selects among calls of equal method and path. `local_call` is set if the gateway answers the call itself.
     """
 
     name: str
@@ -43,7 +42,7 @@ class RejectRule:
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """One of the nested lists that hold the items; the last is named `item`. `source` is the expression as written."""
+    """One of the nested lists of items; the innermost is named `item`. `source` is the text of the expression."""
 
     name: str
     items: Expression
@@ -52,7 +51,7 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class PointField:
-    """How one field of a data point is read from an item. `source` is the expression as written, where it is text."""
+    """The expression for one field of a data point. `source` is its text, empty for a map."""
 
     name: str
     value: Expression
@@ -61,7 +60,7 @@ class PointField:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """One form of a reply. `json` and `text` exclude each other; without either the body is empty."""
+    """One shape of a reply. At most one of `json` and `text` is set; without either the body is empty."""
 
     when: Expression | None
     status: Expression
@@ -72,7 +71,7 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class ErrorRow:
-    """One row of `errors`: this vendor's words, and what differs from the `error` shape."""
+    """One row of `errors`: the vendor's codes and messages, and fields that override the `error` shape."""
 
     words: Mapping[str, Any]
     when: Expression | None
@@ -84,7 +83,7 @@ class ErrorRow:
 
 @dataclass(frozen=True, slots=True)
 class Replies:
-    """How this vendor answers. `errors` maps a reason, a code or `default` to rows: the first whose `when` holds."""
+    """The vendor's replies. `errors` maps a reason, a code or `default` to rows; the first matching `when` wins."""
 
     ok: tuple[Shape, ...]
     partial: tuple[Shape, ...]
@@ -94,8 +93,10 @@ class Replies:
 
 @dataclass(frozen=True, slots=True)
 class LocalCall:
-    """A call without data points. `issues` names the recipe whose secret it gives out, good for `lifetime_s`; `ends`
-    the one whose secret, captured from the path as `token`, it ends. Without `verify` nobody is asked who they are.
+    """A call without data points that the gateway answers itself.
+
+    `issues` names the recipe of the session that it issues for `lifetime_s`. `ends` names the recipe of the session
+    that it revokes, captured from the path as `token`. Without `verify` it accepts any caller.
     """
 
     verify: tuple[Recipe, ...]
@@ -107,11 +108,10 @@ class LocalCall:
 
 @dataclass(frozen=True, slots=True)
 class Receive:
-    """The role of the vendor: what its reporters send, and what they are answered.
+    """The role of the vendor: the requests of its reporters, and its replies. A relay has no `each` and no `point`.
 
-    That of a relay has neither `each` nor `point`: its requests hold no data points. `reads` are the parts of a request
-    that its expressions read: `query`, `header.NAME`, and a body by its kinds. `known` are the members of `body` and of
-    `item` that anything reads; one of both that is read as a whole is not there.
+    `reads` lists the parts of a request that expressions read: `query`, `header.NAME`, and the body by its kinds.
+    `known` lists the members of `body` and `item` that expressions read, unless an expression reads the whole value.
     """
 
     requests: tuple[RequestMatch, ...]
@@ -129,7 +129,7 @@ class Receive:
 
 @dataclass(frozen=True, slots=True)
 class CallForm:
-    """How one upstream call is built. At most one of `json`, `form` and `text` is present."""
+    """The description of an upstream call. At most one of `json`, `form` and `text` is set."""
 
     name: str
     method: str
@@ -144,9 +144,9 @@ class CallForm:
 
 @dataclass(frozen=True, slots=True)
 class RejectedItemsRule:
-    """Where an answer names the items that were refused: `each` gives a list, whose elements the others see.
+    """Where an answer names rejected items: `each` returns a list, and the other expressions see one element.
 
-    `index` counts the items of the call from 0; `same` is what the item's form holds.
+    `index` is an item's position in the call, from 0; `same` returns members of the item's form.
     """
 
     each: Expression
@@ -157,9 +157,9 @@ class RejectedItemsRule:
 
 @dataclass(frozen=True, slots=True)
 class OutcomeRule:
-    """One rule that judges an answer: the first whose `status` and `when` hold counts.
+    """A rule that classifies answers with one of `status`, if `when` is true.
 
-    `of` looks the value up in `codes`, exactly or by a prefix that ends in `*`.
+    The value of `of` is looked up in `codes`: in `exact`, then in `prefixes`, longest first.
     """
 
     status: frozenset[int]
@@ -176,7 +176,7 @@ class OutcomeRule:
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """How a session is got: `form`, signed by `sign`, is answered with the `token` that `for_recipe` carries."""
+    """A login: the answer to `form`, signed by `sign`, contains the `token` that `for_recipe` carries."""
 
     for_recipe: Recipe
     url: Text | None
@@ -188,8 +188,9 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class Declare:
-    """What is declared before the first data point of each combination of `unique_by` values: `item` builds one
-    declaration, `request` carries them, `outcome` judges its answer.
+    """The declaration of each new combination of `unique_by` values before its first data point.
+
+    `item` builds one declaration, `request` carries several, and `outcome` classifies the answer.
     """
 
     unique_by: Expression
@@ -200,7 +201,7 @@ class Declare:
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """How to ask after a call whose answer was not the last word. `sign`: a recipe, the call's own, or none."""
+    """How to poll an asynchronous call for its result. `sign` is a recipe, the recipe of the call, or none."""
 
     every_s: float
     sign: Recipe | Literal["own", "none"]
@@ -208,10 +209,7 @@ class Poll:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """The role of the vendor's reporter: how data points become calls, and what the answers mean.
-
-    That of a relay has only `requests` and `login`: its answers are passed on, whatever they mean.
-    """
+    """The role of the vendor's reporter: build calls and classify answers. A relay has only `requests` and `login`."""
 
     group_by: Mapping[str, Expression]
     item: Expression
@@ -222,7 +220,7 @@ class Send:
     declare: Declare | None = None
 
     def login_for(self, credential: Credential | None) -> Login | None:
-        """Return the login where the credential is meant for it, and so not for what carries the session."""
+        """Return the login if the credential is for logging in, not for signing calls."""
         login = self.login
         if login is None or credential is None or login.sign.needs_key != (credential.key is not None):
             return None
@@ -235,9 +233,9 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one call may hold; more is split. `bytes` counts the body as sent, signature included.
+    """Limits of one call and one target. `bytes` is the size of the signed body.
 
-    `ordered` lets one call of a group be under way at a time, `concurrency` so many of a target. `pace` is waited for.
+    `ordered` allows one call of a group in flight, `concurrency` that many calls of the target. `pace` is a rate limit.
     """
 
     points: int | None = None
@@ -252,10 +250,10 @@ UNLIMITED = Limits()
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """One vendor's metric API. `needs` are the `given` names that a route must fill in to send.
+    """One vendor's metric API. `needs` lists the `given` names that a sending route must set.
 
-    With `relay` its calls are no reports: a request becomes a request, and the answer to it is passed on as it is.
-    `attribute_names` are the attributes that its mappings read or write by name.
+    With `relay`, requests and answers are passed on without data points. `attribute_names` lists the attributes that
+    the mappings read or write by name.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What a route is once it is loaded."""
+"""A loaded route: its source, its targets, and the changes between them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,13 +23,13 @@ Mode = Literal["direct", "queued"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """The receiving side of a route. `checks` is None only where the route says `credentials: none`.
+    """The receiving side of a route.
 
-    `local_checks` has those of each local call by its name, None where it needs no credentials. `pins` are
-    the `given` that the route states: what a path captures under such a name has to equal it. `match` is what a request
-    must have to be this route's, and `path` what stands before the provider's own paths. `networks`, where not None,
-    are those that reports may come from. `public_url` is what reporters sign who come through a proxy. `caps` are those
-    of a report.
+    `checks` are the verifiers of reports, None with `credentials: none`. `local_checks` are those of each local call by
+    name, None if the call accepts any caller. `pins` are the `given` values of the route: a captured path segment of
+    that name must be equal. `match` and the prefix `path` select the route's requests. `networks` are the allowed
+    client networks, None for all. `public_url` is the URL that reporters behind a proxy sign. `caps` are the limits of
+    a report.
     """
 
     provider: Provider
@@ -49,7 +49,7 @@ class Source:
     read_timeout_s: float = 10
 
     def admits(self, peer: str) -> bool:
-        """Tell whether reports may come from this address; where networks are named, an unknown address may not."""
+        """Whether an address is in one of the allowed networks. An invalid address is in none."""
         if self.networks is None:
             return True
         try:
@@ -61,13 +61,12 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """The sending side of a route. `base_path` is what its URL has before the path of a call.
+    """The sending side of a route: `send`, or a mirror with its `name`.
 
-    With a `login`, `credential` is what logs in, and `recipe` carries the session that it gives. `holds_stats` are the
-    statistics that its calls have a place for. `tls` is for whoever connects; None stands for what the system trusts.
-    `tls_keys` are its keys as they are written. `stated` names those of `given` that the route states itself. `secrets`
-    are all those of the route, to be masked in what the upstream says. `name` is `send`, or that of a mirror; a
-    `queued` target gets its data points from the store.
+    `base_path` precedes the path of each call. With a `login`, `credential` logs in and `recipe` carries the session.
+    `holds_stats` are the statistics that its calls can carry. `tls` is None for the system's trust store; `tls_keys`
+    are the TLS keys of the route as written. `stated` names the `given` values that the route sets itself. `secrets`
+    are all secrets of the route, masked in answers. A `queued` target reads its data points from the queue.
     """
 
     provider: Provider
@@ -103,7 +102,7 @@ class Target:
 
     @property
     def account(self) -> tuple[str, ...]:
-        """Where and as whom the upstream knows us: what it keeps for one account, it does not for another."""
+        """The URL and credential: an upstream keeps declarations, sessions and limits per account."""
         where = f"{self.scheme}://{self.host}{self.base_path}"
         if self.credential is None:
             return (where,)
@@ -112,9 +111,9 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class PointChanges:
-    """What a route does to data points between the two sides: `keep` drops, `set` computes fields anew.
+    """The changes of a route to data points: `keep` filters points, `set` computes fields.
 
-    `stats` names the one statistic that becomes the value; `allow_loss` the fields whose loss is accepted.
+    `stats` is the statistic that becomes the value. `allow_loss` lists the fields whose loss is accepted.
     """
 
     keep: Expression | None = None
@@ -125,7 +124,7 @@ class PointChanges:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One listening call and its targets: what the first of them says counts, `mirrors` get the data points too."""
+    """A source with its target, whose outcome the reporter gets. `mirrors` get the data points as well."""
 
     name: str
     source: Source
@@ -139,7 +138,7 @@ class Route:
 
     @property
     def is_queued(self) -> bool:
-        """Whether data points are kept on disk, for the target or a mirror."""
+        """Whether the target or a mirror stores data points in the queue."""
         return any(target.queued for target in self.targets)
 
     def target_named(self, name: str) -> Target | None:
@@ -147,12 +146,12 @@ class Route:
 
     @property
     def is_relay(self) -> bool:
-        """Whether its requests are passed on as requests; both of its sides are relays then."""
+        """Whether both sides are relays, which pass requests on without data points."""
         return self.source.provider.relay
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
-        """Every secret of the route, for masking."""
+        """All secrets of the route, for masking."""
         every = (self.source.checks, *self.source.local_checks.values())
         received = [secret for checks in every for check in checks or () for secret in check.keyring.secrets()]
         sent = [target.credential.secret for target in self.targets if target.credential]

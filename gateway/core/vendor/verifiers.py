@@ -1,4 +1,4 @@
-"""From credentials to what verifies a provider's calls: each recipe with those that fill its slots or log in for it."""
+"""Build one verifier per recipe from the credentials of a route."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -12,8 +12,8 @@ from gateway.core.vendor.provider import LocalCall, Receive
 def make_verifiers(
     receive: Receive, recipes: Iterable[Recipe], credentials: Sequence[Credential], pins: Mapping[str, str]
 ) -> tuple[Verifier, ...]:
-    """Return a check for each recipe that a credential serves, or that a session issued here may be carried by."""
-    checks = []
+    """Return a verifier for each recipe that a credential serves, or that carries a session issued by the gateway."""
+    verifiers = []
     for recipe in recipes:
         fitting = [each for each in credentials if each.serves(recipe)]
         calls = logins(receive, recipe)
@@ -21,8 +21,8 @@ def make_verifiers(
         accounts = [each for each in credentials if any(each.serves(login) for login in verifying)]
         if fitting or accounts:
             lifetime_s = max((call.lifetime_s for call in calls), default=0)
-            checks.append(Verifier(recipe, make_keyring(fitting), pins, make_accounts(accounts, lifetime_s)))
-    return tuple(checks)
+            verifiers.append(Verifier(recipe, make_keyring(fitting), pins, make_accounts(accounts, lifetime_s)))
+    return tuple(verifiers)
 
 
 def logins(receive: Receive, recipe: Recipe) -> list[LocalCall]:
