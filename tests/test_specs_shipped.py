@@ -11,9 +11,9 @@ from gateway.core.outcome.outcome import CODE_OF, Code, Outcome, Reason, failure
 from gateway.core.outcome.reply import build_reply, plain_reply
 from gateway.core.vendor.provider import Replies
 from gateway.core.vendor.route import Target
+from gateway.proof.capabilities import probe_capabilities
 from gateway.proof.cases.run import run_case
-from gateway.proof.loss.capabilities import probe_capabilities
-from gateway.proof.loss.probe import own_targets
+from gateway.proof.probe import own_targets
 from gateway.specs.load import Trial, load
 from gateway.specs.yaml.diagnostic import Severity
 

@@ -10,7 +10,7 @@ from gateway.commands.output.losses import UNKNOWN, Pair, held_by, holding_json,
 from gateway.commands.output.printing import heading, line, print_json
 from gateway.commands.output.tables import WIDTH, markdown
 from gateway.core.vendor.provider import Provider
-from gateway.proof.loss.loss import IDENTITY
+from gateway.proof.loss import IDENTITY
 from gateway.specs.load import Specs
 
 LETTERS = {

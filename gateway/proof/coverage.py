@@ -1,4 +1,4 @@
-"""What a recipe protects, found out: a sample is signed, each part of it altered, and each alteration verified."""
+"""Finds what a recipe protects: a signed sample is altered part by part, and each alteration is verified."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from gateway.core.recipe.model import GivenSlot, Recipe
 from gateway.core.recipe.sign import SigningContext, sign
 from gateway.core.recipe.verify import NoReplayCheck, Verifier, verify
 
-# Of each kind a body, its Content-Type, and the body altered: it keeps what it carries for the signature.
+# For each kind: a body, its Content-Type, and an alteration that keeps the parameters of the signature.
 BODIES: Mapping[BodyKind, tuple[Any, str, Callable[[bytes], bytes]]] = {
     "json": ({"a": 1}, "application/json", lambda body: body[:-1] + b',"zz":1}'),
     "form": ((("a", "1"),), "application/x-www-form-urlencoded", lambda body: body + b"&zz=1"),
@@ -29,38 +29,30 @@ NOW_NS = 1_700_000_000_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Protection:
-    """One part of a request, and whether the scheme notices that it was altered.
-
-    None is for a body that has no place for what the scheme puts there.
-    """
+    """A part of a request, and whether an alteration is rejected; None if the recipe cannot sign such a body."""
 
     part: str
     protected: bool | None
 
 
 def coverage(recipe: Recipe, secret: Secret | None = None) -> list[Protection]:
-    """Return what the recipe protects of a POST with a query, a body and a header of no meaning.
+    """Return what the recipe protects of a POST with a query, a body and an unrelated header.
 
-    `secret` is the key for schemes that need a certain form of it. Raises SpecError where the sample cannot be signed.
+    `secret` is the key for recipes that need a special one, such as RSA. Raises SpecError if signing fails.
     """
     credential = Credential(secret or Secret("a-secret"), "a-key" if recipe.needs_key else None)
-    check = Verifier(recipe, make_keyring([credential]), {})
+    verifier = Verifier(recipe, make_keyring([credential]), {})
     found: dict[str, bool] = {}
     for kind in BODIES:
-        if not _has_place(recipe, kind):
+        places = {"json": {"json"}, "form": {"form"}, "param": {"json", "form"}}
+        if not all(kind in places.get(carrier.place, BODIES) for carrier in recipe.carriers):
             continue
         request = _signed_sample(recipe, credential, kind)
-        if not _accepts(check, request, kind):
-            raise SpecError.of(Reason.INTERNAL, f"{recipe.name} refuses what it signed itself")
+        if not _accepts(verifier, request, kind):
+            raise SpecError.of(Reason.INTERNAL, f"{recipe.name} rejects a request that it signed itself")
         for part, altered in _alterations(request, kind):
-            found.setdefault(part, not _accepts(check, altered, kind))
+            found.setdefault(part, not _accepts(verifier, altered, kind))
     return [Protection(part, found.get(part)) for part in PARTS]
-
-
-def _has_place(recipe: Recipe, kind: BodyKind) -> bool:
-    """Tell whether a body of this kind has a place for what the recipe carries in bodies."""
-    kinds = {"json": {"json"}, "form": {"form"}, "param": {"json", "form"}}
-    return all(kind in kinds.get(carrier.place, BODIES) for carrier in recipe.carriers)
 
 
 def _signed_sample(recipe: Recipe, credential: Credential, kind: BodyKind) -> Request:
@@ -75,7 +67,7 @@ def _signed_sample(recipe: Recipe, credential: Credential, kind: BodyKind) -> Re
         body_kind=kind,
         body=body,
     )
-    given = {name: slot.default or "given" for name, slot in recipe.slots.items() if isinstance(slot, GivenSlot)}
+    given = {slot.name: slot.default or "given" for slot in recipe.slots_of(GivenSlot)}
     return sign(draft, recipe, credential, given, SigningContext(NOW_NS, bytes(range(16)))).request
 
 
@@ -84,20 +76,20 @@ def _alterations(request: Request, kind: BodyKind) -> Iterator[tuple[str, Reques
     yield "method", replace(request, method="PUT")
     yield "path", replace(request, target=request.target.replace("/v1/report", "/v1/other"))
     yield "query", replace(request, target=request.target + "&zz=1")
-    yield "host", _with_header(request, "Host", "other.example")
-    yield "content-type", _with_header(request, "Content-Type", "application/octet-stream")
-    yield "another header", _with_header(request, "X-Other", "2")
+    yield "host", with_header(request, "Host", "other.example")
+    yield "content-type", with_header(request, "Content-Type", "application/octet-stream")
+    yield "another header", with_header(request, "X-Other", "2")
     yield f"{kind} body", replace(request, body=alter(request.body))
 
 
-def _with_header(request: Request, name: str, value: str) -> Request:
+def with_header(request: Request, name: str, value: str) -> Request:
     others = tuple(header for header in request.headers if header[0].lower() != name.lower())
     return replace(request, headers=(*others, (name, value)))
 
 
-def _accepts(check: Verifier, request: Request, kind: BodyKind) -> bool:
+def _accepts(verifier: Verifier, request: Request, kind: BodyKind) -> bool:
     try:
-        verify(ReceivedRequest(request, kind), [check], now_ns=NOW_NS, replays=NoReplayCheck())
+        verify(ReceivedRequest(request, kind), [verifier], now_ns=NOW_NS, replays=NoReplayCheck())
     except GatewayError:
         return False
     return True

@@ -76,10 +76,10 @@ def test_one_pair_is_told_in_words(routes: Path) -> None:
         "namespace   arrives",
         "metric      it arrives as 'qps'; series would merge",
         "value       arrives",
-        "stats       avg, count, last, max, min, sum become data points of their own",
+        "stats       avg, count, last, max, min, sum become separate data points",
         "unit        it does not arrive",
-        "time_ns     it does not arrive, and the time of receipt takes its place",
-        "attributes  nothing but host, zone arrives; series would merge",
+        "time_ns     it does not arrive and is replaced by the time of receipt",
+        "attributes  only host, zone arrive; series would merge",
     ]
 
 

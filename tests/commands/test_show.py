@@ -73,7 +73,7 @@ def test_route_is_shown_with_both_sides_and_what_is_lost(routes: Path) -> None:
         "             stats       avg becomes the value",
         "             allow_loss  namespace, attributes, value",
         "lost         namespace   it does not arrive; series would merge (accepted)",
-        "             attributes  nothing but host arrives; series would merge (accepted)",
+        "             attributes  only host arrives; series would merge (accepted)",
         "             time_ns     only whole seconds arrive",
         "             value       only integers arrive (accepted)",
         "delivery     direct, within 7 s, 2 s to connect",

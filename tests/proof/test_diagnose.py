@@ -10,8 +10,7 @@ from gateway.core.recipe.evaluate import Evaluation
 from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.verify import VerificationFailed, Verifier
 from gateway.core.vendor.routing import RouteMatch
-from gateway.proof.diagnose import likely_cause
-from gateway.proof.variations import UNKNOWN_CAUSE
+from gateway.proof.diagnose import UNKNOWN_CAUSE, likely_cause
 from tests.support.specs import recipe, stand_in
 
 SIGNED = recipe("""
@@ -68,7 +67,7 @@ def test_cause_is_sought_in_the_request_as_its_client_sent_it():
 def test_stale_request_is_worth_asking_about():
     error = VerificationFailed(Reason.STALE, "m", "acme", "K")
 
-    assert cause(signed_as(b"{}"), error) == "the signature is right: another rule refuses the request"
+    assert cause(signed_as(b"{}"), error) == "the signature is right: another rule rejects it"
 
 
 @pytest.mark.parametrize("key", ["other", None], ids=["one that is not known", "none"])

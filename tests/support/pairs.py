@@ -33,9 +33,9 @@ from gateway.core.vendor.provider import Provider
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import make_snapshot
 from gateway.delivery.transport import Purpose
-from gateway.proof.loss.capabilities import Capabilities, probe_capabilities
-from gateway.proof.loss.loss import Stated, find_loss, route_loss, stated_by
-from gateway.proof.loss.probe import NAME, NOW_NS, PROBE, UNITS, NotHeld, own_targets, round_trip
+from gateway.proof.capabilities import Capabilities, probe_capabilities
+from gateway.proof.loss import Expressible, expressible_by, find_loss, route_loss
+from gateway.proof.probe import NAME, NOW_NS, PROBE, UNITS, ProbeFailed, own_targets, round_trip
 from gateway.specs.load import load
 
 UPSTREAM = "upstream.invalid"
@@ -83,7 +83,7 @@ class Way:
     route: Route
     lost: frozenset[str]
     held: Capabilities
-    stated: Stated
+    stated: Expressible
 
     @property
     def has_time(self) -> bool:
@@ -94,7 +94,7 @@ class Way:
 @cache
 def way(source: str, target: str) -> Way:
     """Return a route that names what is lost between the two and sets what would be missing, loaded from YAML."""
-    stated = stated_by(PROVIDERS[source], names=PROVIDERS[target].attribute_names)
+    stated = expressible_by(PROVIDERS[source], names=PROVIDERS[target].attribute_names)
     with TemporaryDirectory() as folder:
         document = _document(PROVIDERS[source], PROVIDERS[target], stated)
         (Path(folder) / "route.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
@@ -105,7 +105,7 @@ def way(source: str, target: str) -> Way:
     return Way(route, lost, probe_capabilities(route.target), stated)
 
 
-def _document(source: Provider, target: Provider, stated: Stated) -> dict[str, Any]:
+def _document(source: Provider, target: Provider, stated: Expressible) -> dict[str, Any]:
     loss = find_loss(stated, own_targets(target)[0])
     rounds = any(each.field == "value" and not each.whole for each in loss.lost)
     return {
@@ -157,7 +157,7 @@ def _said(route: Route, point: DataPoint) -> DataPoint | None:
     for size in range(len(names), -1, -1):
         candidate = replace(point, attributes={name: f"{name}-1" for name in names[:size]})
         for unit in (point.unit, None):
-            with suppress(NotHeld, Violation):
+            with suppress(ProbeFailed, Violation):
                 said = round_trip(own_targets(source)[0], replace(candidate, unit=unit))
                 changed = change_point(route.points, said)
                 arrived = changed and round_trip(route.target, changed)

@@ -15,7 +15,7 @@ from gateway.core.recipe.model import KeySlot, Recipe, SecretSlot, TimeSlot
 from gateway.core.recipe.syntax import Template
 from gateway.core.recipe.times import read_times
 from gateway.core.recipe.verify import NoReplayCheck, Verifier, verify
-from gateway.proof.variations import cause_of_refusal
+from gateway.proof.diagnose import cause_of_rejection
 
 MASK = "***"
 _CONTEXT = 24
@@ -56,7 +56,7 @@ def explain_request(
         return Explanation(refused=_words(error))
     if refused == f"{Reason.BAD_SIGNATURE}: the signature does not match" and recipe.signature:
         refused += f": the request has {slots[recipe.signature.name]}, the recipe makes {evaluation.signature}"
-        cause = cause_of_refusal(recipe, message, slots, [credential.secret.reveal()], now_ns=now_ns)
+        cause = cause_of_rejection(recipe, message, slots, [credential.secret.reveal()], now_ns=now_ns)
         refused += f"; {cause}"
     return Explanation(_values(recipe, slots, evaluation), string_to_sign(evaluation), _sources(bound), refused)
 

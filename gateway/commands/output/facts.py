@@ -14,8 +14,8 @@ from gateway.core.expression.compiler import Text
 from gateway.core.points.rules import Rule
 from gateway.core.recipe.model import Carrier, GivenSlot, Recipe, TimeSlot
 from gateway.core.vendor.provider import CallForm, Login, Provider, Receive, RequestMatch, Send
-from gateway.proof.loss.capabilities import probe_capabilities
-from gateway.proof.loss.probe import NotHeld, own_targets
+from gateway.proof.capabilities import probe_capabilities
+from gateway.proof.probe import ProbeFailed, own_targets
 
 Fact: TypeAlias = str | list[str] | dict[str, str]
 Facts: TypeAlias = dict[str, Fact]
@@ -65,7 +65,7 @@ def _send_facts(provider: Provider, send: Send) -> Facts:
 def _holding(target: Any) -> dict[str, str]:
     try:
         return holding_words(probe_capabilities(target))
-    except NotHeld as error:
+    except ProbeFailed as error:
         return {"unknown": str(error)}
 
 

@@ -7,9 +7,9 @@ from typing import Any
 from gateway.core.points.decode import FIELD_READERS
 from gateway.core.points.point import STATISTICS
 from gateway.core.vendor.provider import Provider
-from gateway.proof.loss.capabilities import Capabilities, probe_capabilities
-from gateway.proof.loss.loss import IDENTITY, Loss, Lost, Stated, find_loss, stated_by
-from gateway.proof.loss.probe import NotHeld, own_targets
+from gateway.proof.capabilities import Capabilities, probe_capabilities
+from gateway.proof.loss import IDENTITY, Expressible, FieldLoss, Loss, expressible_by, find_loss
+from gateway.proof.probe import ProbeFailed, own_targets
 
 UNKNOWN = "?"
 NAMED = 2
@@ -21,7 +21,7 @@ class Pair:
 
     source: str
     target: str
-    stated: Stated
+    stated: Expressible
     loss: Loss | None
     why: str = ""
 
@@ -37,10 +37,10 @@ def pairs_of(sources: Sequence[Provider], targets: Sequence[Provider] | None = N
 
 
 def _pair(source: Provider, target: Provider) -> Pair:
-    stated = stated_by(source, names=target.attribute_names)
+    stated = expressible_by(source, names=target.attribute_names)
     try:
         return Pair(source.name, target.name, stated, find_loss(stated, own_targets(target)[0]))
-    except NotHeld as error:
+    except ProbeFailed as error:
         return Pair(source.name, target.name, stated, None, str(error))
 
 
@@ -48,7 +48,7 @@ def held_by(provider: Provider) -> list[str]:
     """Return what the provider's first request holds, in words, field by field."""
     try:
         return list(holding_words(probe_capabilities(own_targets(provider)[0])).values())
-    except NotHeld:
+    except ProbeFailed:
         return [UNKNOWN] * len(FIELD_READERS)
 
 
@@ -81,7 +81,7 @@ def holding_json(provider: Provider) -> dict[str, Any]:
             found[target.form.name] = {
                 name: _plain(value) for name, value in asdict(probe_capabilities(target)).items()
             }
-        except NotHeld as error:
+        except ProbeFailed as error:
             found[target.form.name] = {"unknown": str(error)}
     return found
 
@@ -116,11 +116,11 @@ def pair_words(pair: Pair) -> Iterator[tuple[str, str]]:
             yield name, "arrives" if name in stated else "is not stated"
 
 
-def lost_words(lost: Lost) -> str:
+def lost_words(lost: FieldLoss) -> str:
     return lost.what + ("; series would merge" if lost.field in IDENTITY else "")
 
 
-def _stated_fields(stated: Stated) -> set[str]:
+def _stated_fields(stated: Expressible) -> set[str]:
     fields = {name for name, value in stated.point.as_mapping().items() if value}
     others = {"unit": stated.units, "stats": stated.stats, "time_ns": stated.has_time}
     return (fields - {"time_ns"}) | {name for name, value in others.items() if value}

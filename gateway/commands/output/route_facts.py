@@ -11,8 +11,8 @@ from gateway.core.recipe.verify import Verifier
 from gateway.core.sending.sign import login_url
 from gateway.core.vendor.provider import Limits, Login, Provider
 from gateway.core.vendor.route import PointChanges, Route, Source, Target
-from gateway.proof.loss.loss import route_loss
-from gateway.proof.loss.probe import NotHeld
+from gateway.proof.loss import route_loss
+from gateway.proof.probe import ProbeFailed
 from gateway.specs.yaml.diagnostic import Diagnostic
 
 
@@ -145,7 +145,7 @@ def _lost_words(route: Route) -> dict[str, str]:
         return {}
     try:
         loss = route_loss(route)
-    except NotHeld as error:
+    except ProbeFailed as error:
         return {"unknown": str(error)}
     accepted = {name: " (accepted)" for name in route.points.allow_loss}
     words = {each.field: lost_words(each) + accepted.get(each.field, "") for each in loss.lost}

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from gateway.core.expression.compiler import KeyPath
 from gateway.core.vendor.route import Route, Target
-from gateway.proof.loss.loss import IDENTITY, Lost, route_loss
-from gateway.proof.loss.probe import NotHeld
+from gateway.proof.loss import IDENTITY, FieldLoss, route_loss
+from gateway.proof.probe import ProbeFailed
 from gateway.specs.yaml.document import Document
 
 SEND: KeyPath = ("send", "provider")
@@ -42,7 +42,7 @@ def _check_target(
         return None
     try:
         loss = route_loss(route, attribute_names)
-    except NotHeld as error:
+    except ProbeFailed as error:
         what = f"what {provider.name} can hold is not known: its `receive` refuses what its `send` makes ({error})"
         document.warning(place, what)
         return None
@@ -56,7 +56,7 @@ def _check_target(
     return frozenset(each.field for each in loss.lost)
 
 
-def _check_lost(document: Document, route: Route, lost: Iterable[Lost], place: KeyPath) -> None:
+def _check_lost(document: Document, route: Route, lost: Iterable[FieldLoss], place: KeyPath) -> None:
     allowed = route.points.allow_loss
     unnamed = [each for each in lost if each.field not in (*allowed, *SPREAD)]
     merging = [each for each in unnamed if each.field in IDENTITY]
@@ -70,5 +70,5 @@ def _check_lost(document: Document, route: Route, lost: Iterable[Lost], place: K
         document.warning(place, f"{name} loses {_in_words(others)}", f"if that will do, write {accepting}")
 
 
-def _in_words(lost: Iterable[Lost]) -> str:
+def _in_words(lost: Iterable[FieldLoss]) -> str:
     return ", ".join(f"{each.field} ({each.what})" for each in lost)

@@ -13,7 +13,7 @@ from gateway.core.sending.sign import login_url
 from gateway.core.text import did_you_mean
 from gateway.core.vendor.provider import CallForm, Login, Poll, Provider, Send
 from gateway.core.vendor.route import Target
-from gateway.proof.loss.capabilities import held_stats
+from gateway.proof.capabilities import arriving_stats
 from gateway.specs.schema.limits import build_limits
 from gateway.specs.schema.models import CredentialSpec, DeliverySpec, TargetSpec
 from gateway.specs.schema.route_parts import RouteParts, check_chars, check_length, serves, to_credential
@@ -85,7 +85,7 @@ def build_target(
     )
     if login is not None:
         _check_login_url(parts, target, login, at)
-    return replace(target, holds_stats=held_stats(target)) if provider.receive else target
+    return replace(target, holds_stats=arriving_stats(target)) if provider.receive else target
 
 
 def _call(

@@ -6,8 +6,8 @@ from gateway.core.expression import Compiler
 from gateway.core.points.rules import Rule
 from gateway.core.vendor.provider import Provider
 from gateway.core.vendor.route import PointChanges
-from gateway.proof.loss.loss import Loss, find_loss, route_loss, stated_by
-from gateway.proof.loss.probe import NotHeld, own_targets
+from gateway.proof.loss import Loss, expressible_by, find_loss, route_loss
+from gateway.proof.probe import ProbeFailed, own_targets
 from tests.support.kinds import COUNTS, FIXED, NARROW, WHOLE
 from tests.support.specs import provider, stand_in
 
@@ -17,7 +17,7 @@ def between(source: str | Provider, target: str, changes: PointChanges = PointCh
     receives = provider(source) if isinstance(source, str) else source
     (first, *_) = own_targets(sends)
     first = replace(first, rules=(*first.rules, *rules))
-    return find_loss(stated_by(receives, names=sends.attribute_names), first, changes)
+    return find_loss(expressible_by(receives, names=sends.attribute_names), first, changes)
 
 
 def setting(**fields: str) -> PointChanges:
@@ -41,10 +41,10 @@ def told(loss: Loss) -> dict[str, str]:
             FIXED,
             {
                 "metric": "it arrives as 'qps'",
-                "attributes": "nothing but host, zone arrives",
-                "time_ns": "it does not arrive, and the time of receipt takes its place",
+                "attributes": "only host, zone arrive",
+                "time_ns": "it does not arrive and is replaced by the time of receipt",
                 "unit": "it does not arrive",
-                "stats": "avg, count, last, max, min, sum become data points of their own",
+                "stats": "avg, count, last, max, min, sum become separate data points",
             },
             id="more to fixed",
         ),
@@ -53,18 +53,22 @@ def told(loss: Loss) -> dict[str, str]:
             COUNTS,
             {
                 "namespace": "it does not arrive",
-                "attributes": "nothing but host arrives",
+                "attributes": "only host arrives",
                 "time_ns": "only whole seconds arrive",
                 "value": "only integers arrive",
                 "unit": "it does not arrive",
-                "stats": "avg, count, last, max, min, sum become data points of their own",
+                "stats": "avg, count, last, max, min, sum become separate data points",
             },
             id="more to counts",
         ),
         pytest.param(
             FIXED,
             COUNTS,
-            {"namespace": "it does not arrive", "attributes": "all arrive but zone", "value": "only integers arrive"},
+            {
+                "namespace": "it does not arrive",
+                "attributes": "all arrive except zone",
+                "value": "only integers arrive",
+            },
             id="two attributes to one",
         ),
         pytest.param(
@@ -73,7 +77,7 @@ def told(loss: Loss) -> dict[str, str]:
             {
                 "time_ns": "only whole milliseconds arrive",
                 "unit": "'Percent' arrives as 'PERCENT'",
-                "stats": "avg, count, last, sum become data points of their own",
+                "stats": "avg, count, last, sum become separate data points",
             },
             id="units of its own",
         ),
@@ -90,10 +94,10 @@ def test_what_is_stated_and_does_not_arrive_is_lost(source: str, target: str, lo
         pytest.param(
             "v: value,",
             "v: 'if(value > `9000`, `9007199254740992`, value)',",
-            {"value": "integers past 2^53 lose digits"},
+            {"value": "integers above 2^53 lose digits"},
             id="as a double",
         ),
-        pytest.param("a: attributes}", "a: '`{}`'}", {"attributes": "none arrives"}, id="no attributes"),
+        pytest.param("a: attributes}", "a: '`{}`'}", {"attributes": "no attribute arrives"}, id="no attributes"),
         pytest.param(
             "m: metric,", "m: \"join('.', [metric, 'x'])\",", {"metric": "it arrives as 'probe_metric.x'"}, id="metric"
         ),
@@ -114,19 +118,19 @@ def test_provider_that_only_receives_states_all_that_it_reads():
 
 
 def test_provider_that_only_receives_states_the_attributes_that_it_names():
-    stated = stated_by(provider(FIXED.partition("send:")[0].replace("given: {members: [qps, rate]}\n", "")))
+    stated = expressible_by(provider(FIXED.partition("send:")[0].replace("given: {members: [qps, rate]}\n", "")))
 
     assert stated.point.attributes == {"host": "host", "zone": "zone"}
 
 
 def test_field_that_is_read_and_never_sent_is_stated_all_the_same():
-    stated = stated_by(provider(WHOLE.replace("u: unit, ", "").replace("n: namespace, ", "")))
+    stated = expressible_by(provider(WHOLE.replace("u: unit, ", "").replace("n: namespace, ", "")))
 
     assert (stated.point.namespace, stated.units != ()) == ("probe_namespace", True)
 
 
 def test_source_states_it_in_its_own_words():
-    stated = stated_by(provider(NARROW))
+    stated = expressible_by(provider(NARROW))
 
     assert (stated.units, stated.stats) == (("PERCENT", "NONE", "SECOND"), {"min", "max"})
 
@@ -166,7 +170,7 @@ def test_field_that_the_target_requires_and_no_report_has_is_missing(changes: di
 
 
 def test_target_that_cannot_read_itself_says_so():
-    with pytest.raises(NotHeld):
+    with pytest.raises(ProbeFailed):
         between(WHOLE, WHOLE.replace("path: /whole, json", "path: /other, json"))
 
 

@@ -8,7 +8,7 @@ from gateway.core.http.received import ReceivedRequest
 from gateway.core.http.request import Request
 from gateway.core.recipe.evaluate import Evaluation
 from gateway.core.recipe.model import Recipe
-from gateway.proof.variations import UNKNOWN_CAUSE, cause_of_refusal
+from gateway.proof.diagnose import UNKNOWN_CAUSE, cause_of_rejection
 from tests.support.specs import recipe
 
 NS = 1_000_000_000
@@ -51,7 +51,7 @@ def cause(
     """Return the cause that is found for a request whose client signed another one."""
     slots: Mapping[str, str] = {"key": "K", "time": time}
     made = Evaluation(recipe_, ReceivedRequest(signed, "text"), slots, "s").signature
-    return cause_of_refusal(
+    return cause_of_rejection(
         recipe_, ReceivedRequest(received, "text"), {**slots, "signature": made}, secrets, now_ns=NOW
     )
 
@@ -72,10 +72,13 @@ def cause(
             at(), at(host="h.example:443"), "the client signed the host with its port, h.example:443", id="port 443"
         ),
         pytest.param(
-            at(), at(scheme="https"), "the client signed https: set `public_url` to what it calls", id="https"
+            at(), at(scheme="https"), "the client signed https: set `public_url` to the URL it calls", id="https"
         ),
         pytest.param(
-            at(scheme="https"), at(), "the client signed http: set `public_url` to what it calls", id="plain http"
+            at(scheme="https"),
+            at(),
+            "the client signed http: set `public_url` to the URL it calls",
+            id="plain http",
         ),
         pytest.param(
             at("/v1/report/?q=a"), at(), "the client signed the path without the slash at its end", id="no slash"
@@ -84,20 +87,20 @@ def cause(
         pytest.param(
             at("/proxy/v1/report?q=a"),
             at(),
-            "the client signed the path without its first part, /proxy: set `public_url`",
+            "the client signed the path without its first segment, /proxy: set `public_url`",
             id="a prefix",
         ),
         pytest.param(at(), at(body=b""), "the client signed an empty body", id="empty body"),
         pytest.param(
             at("/?q=a+b"),
             at("/?q=a%2Bb"),
-            "the client signed a plus sign that it did not encode in the query, where it reads as a blank",
+            "the client signed a plus sign and sent it unencoded in the query, where it means a space",
             id="a plus sign",
         ),
         pytest.param(
             at("/?q=a+b"),
             at("/?q=a%20b"),
-            "the client signed a blank as %20 that it sent as a plus sign",
+            "the client signed a space as %20 and sent it as a plus sign",
             id="a blank",
         ),
     ],
@@ -136,11 +139,11 @@ def test_recipe_without_a_signature_has_no_cause():
         'recipe: acme\nslots: {token: {kind: secret}}\ncarry: [{header: authorization, value: "Bearer {token}"}]'
     )
 
-    assert cause_of_refusal(lone, ReceivedRequest(at(), "text"), {"token": "t"}, ["s"], now_ns=NOW) == UNKNOWN_CAUSE
+    assert cause_of_rejection(lone, ReceivedRequest(at(), "text"), {"token": "t"}, ["s"], now_ns=NOW) == UNKNOWN_CAUSE
 
 
 def test_right_signature_at_the_right_time_was_refused_for_something_else():
-    assert cause(at(), at()) == "the signature is right: another rule refuses the request"
+    assert cause(at(), at()) == "the signature is right: another rule rejects it"
 
 
 WALL_CLOCK = signing('{kind: time, format: "%Y-%m-%dT%H:%M:%SZ", window_s: 60}')
@@ -150,10 +153,10 @@ WALL_CLOCK = signing('{kind: time, format: "%Y-%m-%dT%H:%M:%SZ", window_s: 60}')
     ("time", "sentence"),
     [
         pytest.param(
-            "2023-11-15T06:13:20Z", "the client's clock runs 8 h ahead, as in another zone", id="east of here"
+            "2023-11-15T06:13:20Z", "the client's clock is 8 h ahead, as in another time zone", id="east of here"
         ),
         pytest.param(
-            "2023-11-14T17:13:50Z", "the client's clock runs 5 h behind, as in another zone", id="west of here"
+            "2023-11-14T17:13:50Z", "the client's clock is 5 h behind, as in another time zone", id="west of here"
         ),
         pytest.param(
             "2023-11-14T22:18:20Z",
@@ -201,7 +204,7 @@ def test_body_that_was_changed_under_its_old_digest_is_named(digested: bytes, se
     slots = {"key": "K", "digest": hashlib.sha256(digested).hexdigest()}
     made = Evaluation(DIGESTED, ReceivedRequest(at(body=b"b"), "text"), slots, "s").signature
 
-    found = cause_of_refusal(
+    found = cause_of_rejection(
         DIGESTED, ReceivedRequest(at(body=b"changed"), "text"), {**slots, "signature": made}, ["s"], now_ns=NOW
     )
 

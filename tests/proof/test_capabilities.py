@@ -1,8 +1,8 @@
 import pytest
 
 from gateway.core.points.point import STATISTICS
-from gateway.proof.loss.capabilities import Capabilities, probe_capabilities, resolution
-from gateway.proof.loss.probe import own_targets
+from gateway.proof.capabilities import Capabilities, probe_capabilities, resolution
+from gateway.proof.probe import own_targets
 from tests.support.kinds import COUNTS, FIXED, NARROW, WHOLE
 from tests.support.specs import provider
 

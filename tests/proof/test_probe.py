@@ -4,7 +4,7 @@ import pytest
 
 from gateway.core.points.point import DataPoint
 from gateway.core.points.rules import Rule
-from gateway.proof.loss.probe import PROBE, NotHeld, fitted, own_targets, round_trip
+from gateway.proof.probe import PROBE, ProbeFailed, fitted, own_targets, round_trip
 from tests.support.kinds import COUNTS, FIXED, WHOLE, without
 from tests.support.specs import provider
 
@@ -67,14 +67,14 @@ def test_provider_that_only_receives_has_no_targets():
 def test_point_that_does_not_go_round_says_why(old: str, new: str, why: str):
     (target,) = own_targets(provider(WHOLE.replace(old, new)))
 
-    with pytest.raises(NotHeld, match=f"^({why})$"):
+    with pytest.raises(ProbeFailed, match=f"^({why})$"):
         round_trip(target, PROBE)
 
 
 def test_provider_that_only_sends_cannot_be_read():
     (target,) = own_targets(without(WHOLE, WHOLE[WHOLE.index("receive:") : WHOLE.index("send:")]))
 
-    with pytest.raises(NotHeld, match="it has no `receive`"):
+    with pytest.raises(ProbeFailed, match="it has no `receive`"):
         round_trip(target, PROBE)
 
 

@@ -1,1 +1,0 @@
-"""What a data point loses between two providers."""
