@@ -1,4 +1,4 @@
-"""Different requests that have one signature by the vendor's own rules: SECURITY.md tells operators of each."""
+"""Different requests that have one signature by the vendor's own rules: docs/security.md lists each."""
 
 from collections.abc import Mapping
 
@@ -60,7 +60,7 @@ def test_jdcloud3_decodes_the_path_and_joins_its_slashes(path: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted({*QUERIES, *SIGNED_AS_ONE}))
-def test_operators_are_told(name: str) -> None:
-    text = (ROOT / "SECURITY.md").read_text()
+def test_the_security_page_lists_the_recipe(name: str) -> None:
+    text = (ROOT / "docs" / "security.md").read_text()
 
     assert f"`{name}`" in text.partition("## Requests that share a signature\n")[2].partition("\n## ")[0]
