@@ -64,7 +64,8 @@ def test_shipped_recipes_of_both_kinds_exist():
 
 
 def test_the_security_page_lists_the_recipes_that_read_only_the_head():
-    text = (Path(__file__).parents[3] / "docs" / "security.md").read_text().partition("if the recipe reads only the head")[2]
+    page = (Path(__file__).parents[3] / "docs" / "security.md").read_text()
+    text = page.partition("if the recipe reads only the head")[2]
 
     assert set(re.findall("`([a-z0-9-]+)`", text.partition("A rejected request")[0])) == set(HEAD_ONLY)
 
