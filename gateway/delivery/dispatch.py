@@ -201,20 +201,20 @@ class Dispatcher:
             outcome = call if isinstance(call, Outcome) else await self._send(lane, call, parts)
             if is_rejected_as_whole(outcome):
                 if len(parts) > 1:
-                    if pieces := _bisect([part.share for part in parts], calls_left):
+                    if pieces := _bisect([part.member for part in parts], calls_left):
                         calls_left -= 2
                         planned = [await self.turns.take(_plan(lane.target, piece)) for piece in pieces]
                         todo = [*chain.from_iterable(planned), *todo]
                         continue
                     outcome = NOT_ISOLATED
-                elif (sender := parts[0].share.owner.sender) is not None:
+                elif (sender := parts[0].member.owner.sender) is not None:
                     self._suspects[lane.route, sender] = True
             for part in parts:
-                part.share.owner.settle(part.share.group.items, outcome_of_part(part, outcome))
+                part.member.owner.settle(part.member.group.items, outcome_of_part(part, outcome))
 
     async def _send(self, lane: _Lane, call: Call, parts: Sequence[CallPart[Parcel]]) -> Outcome:
         """Send one call with the latest deadline of its reports. Several reports share the call's own request id."""
-        parcels = [part.share.owner for part in parts]
+        parcels = [part.member.owner for part in parts]
         deadlines = [parcel.deadline for parcel in parcels if parcel.deadline is not None]
         deadline = Deadline.after(lane.target.timeout_s)
         if len(deadlines) == len(parcels):

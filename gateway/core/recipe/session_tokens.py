@@ -1,8 +1,8 @@
-"""Sessions that the gateway issues in a vendor's place: they carry their own proof, so that nothing is stored.
+"""Session tokens that the gateway issues in a vendor's place. They are self-contained: issuing one stores nothing.
 
-A token is 32 random hex digits, 8 of its expiry, 8 that tell the account, and 32 of an HMAC. The key of the HMAC is
-derived from the account's secret by scrypt (RFC 7914), so that guessing the secret from a token is expensive.
-It survives a restart, and every worker knows it. That one was ended early is remembered, see `revocation_key`.
+A token is 32 random hex digits, 8 of its expiry, 8 that identify the account, and 32 of an HMAC. The key of the HMAC is
+derived from the account's secret by scrypt (RFC 7914), which makes guessing the secret from a token expensive. Tokens
+are valid after a restart and in every worker. Only revocations are stored, see `revocation_key`.
 """
 
 import hashlib
@@ -13,17 +13,17 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from gateway.core.http.request import Secret
+from gateway.core.moments import NS
 from gateway.core.recipe.keyring import Credential
 
-NS = 1_000_000_000
 _TOKEN = re.compile(r"([0-9a-f]{32})([0-9a-f]{8})([0-9a-f]{8})([0-9a-f]{32})")
-# Accounts whose session keys are kept for later loads.
+# The number of accounts whose session keys are cached between loads.
 _KEPT_KEYS = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A credential that may log in. `session_key` authenticates its tokens; `lifetime_s` is how long they may last."""
+    """A credential that may log in. `session_key` authenticates its tokens, which last for `lifetime_s`."""
 
     credential: Credential
     lifetime_s: float
@@ -34,12 +34,12 @@ Accounts = Mapping[str, tuple[Account, ...]]
 
 
 def make_account(credential: Credential, lifetime_s: float) -> Account:
-    """Derive the session key of a credential. It takes some 50 ms, except for a credential of an earlier load."""
+    """Derive the session key of a credential. It takes some 50 ms, unless an earlier load derived it."""
     return Account(credential, lifetime_s, _session_key(credential.key or "", credential.secret))
 
 
 def make_accounts(credentials: Iterable[Credential], lifetime_s: float) -> Accounts:
-    """Sort the accounts that may log in by the mark that their tokens carry."""
+    """Index the accounts that may log in by the mark in their tokens."""
     accounts: dict[str, tuple[Account, ...]] = {}
     for credential in credentials:
         mark = _mark(credential.key or "")
@@ -48,7 +48,7 @@ def make_accounts(credentials: Iterable[Credential], lifetime_s: float) -> Accou
 
 
 def issue_token(account: Account, *, now_ns: int, lifetime_s: float, entropy: bytes) -> tuple[str, int]:
-    """Return a token for an account, from 16 random bytes, and when it ends, in nanoseconds."""
+    """Return a token for an account and its expiry in nanoseconds. `entropy` is 16 random bytes."""
     expires_s = now_ns // NS + int(lifetime_s)
     signed = f"{entropy.hex()}{expires_s:08x}{_mark(account.credential.key or '')}"
     return signed + _mac(signed, account), expires_s * NS
@@ -57,7 +57,7 @@ def issue_token(account: Account, *, now_ns: int, lifetime_s: float, entropy: by
 def account_of_token(token: str, accounts: Accounts, *, now_ns: int) -> Credential | None:
     """Return the credential that a token was issued to.
 
-    Returns None for a token that was not issued here, has ended, or is valid for longer than its account's lifetime.
+    Returns None for a token that was not issued here, has expired, or is valid for longer than the account's lifetime.
     """
     parts = _TOKEN.fullmatch(token)
     if parts is None or int(parts[2], 16) * NS <= now_ns:
@@ -70,12 +70,12 @@ def account_of_token(token: str, accounts: Accounts, *, now_ns: int) -> Credenti
 
 
 def revocation_key(token: str) -> tuple[str, ...]:
-    """Return what is remembered of a token that was ended: not the token itself."""
+    """Return the entry of a revoked token in the replay memory: a digest, not the token."""
     return ("ended", hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest())
 
 
 def token_expiry_ns(token: str) -> int:
-    """Return when a token that was issued here ends by itself."""
+    """Return the expiry of a token that was issued here."""
     parts = _TOKEN.fullmatch(token)
     return int(parts[2], 16) * NS if parts else 0
 

@@ -1,6 +1,16 @@
-"""Whether a target is worth calling: one that keeps failing is left alone for a while, then asked once."""
+"""The circuit breaker of a target, as an immutable state machine.
 
-from dataclasses import dataclass
+    closed    all calls may start. FAILURES failures in a row, or one failure that concerns every call, open it
+    open      no call may start before `until`; then one call may, which makes it probing
+    probing   one call is in flight. Success closes the breaker; failure opens it again, for twice as long
+
+Outcomes fall into four kinds: successes and permanent rejections of one call close the breaker; failures of the target
+(UNHEALTHY) count; codes that may concern one call or all calls (DOUBTFUL) count too, but do not lengthen the pause,
+because the next call may succeed; rejected credentials (OPENS_AT_ONCE) open it at once, because vendors lock out
+clients that keep trying. A rule's `on_failure: pause` has the same effect.
+"""
+
+from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 from gateway.core.outcome.outcome import Code, Outcome, Reason
@@ -11,20 +21,14 @@ FAILURES = 5
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
 
-# So many of these in a row open the breaker: the upstream is ill, and may get well.
-ILL = frozenset({Reason.UPSTREAM_DOWN, Reason.UPSTREAM_TIMEOUT, Reason.UPSTREAM_GARBLED})
-# As many of these do too. They may concern every call, or only what one call holds: the next call may succeed.
+UNHEALTHY = frozenset({Reason.UPSTREAM_DOWN, Reason.UPSTREAM_TIMEOUT, Reason.UPSTREAM_GARBLED})
 DOUBTFUL = frozenset({Code.PERMISSION_DENIED, Code.NOT_FOUND, Code.UNIMPLEMENTED})
-# One of these opens it: it concerns every call alike, and vendors lock out who goes on.
-SHUT = frozenset({Code.UNAUTHENTICATED})
+OPENS_AT_ONCE = frozenset({Code.UNAUTHENTICATED})
 
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """The state of one target. While open, nothing goes before `until`; then one call does, and its outcome decides.
-
-    `cause` is the outcome that opened it. `pause_s` doubles each time that the probe fails.
-    """
+    """The state of one target. `cause` is the outcome that opened it. Times are of any monotonic clock."""
 
     state: State = "closed"
     failures: int = 0
@@ -36,29 +40,25 @@ class Breaker:
         return self.state == "closed" or (self.state == "open" and now >= self.until)
 
     def entered(self) -> Self:
-        """Return the state after a call was let through."""
-        if self.state != "open":
-            return self
-        return type(self)("probing", self.failures, self.pause_s, self.until, self.cause)
+        """Return the state after a call was admitted."""
+        return replace(self, state="probing") if self.state == "open" else self
 
     def after(self, outcome: Outcome, now: float) -> Self:
-        """Return the state after a call's outcome."""
-        is_shut = outcome.on_failure == "pause" or (outcome.on_failure is None and outcome.code in SHUT)
-        is_ill = (outcome.reason in ILL or outcome.code in DOUBTFUL) and outcome.on_failure != "dead_letter"
-        if not is_ill and not is_shut:
+        """Return the state after the outcome of a call."""
+        opens = outcome.on_failure == "pause" or (outcome.on_failure is None and outcome.code in OPENS_AT_ONCE)
+        is_doubtful = outcome.code in DOUBTFUL
+        counts = (outcome.reason in UNHEALTHY or is_doubtful) and outcome.on_failure != "dead_letter"
+        if not counts and not opens:
             return self if self == type(self)() else type(self)()
         failures = self.failures + 1
-        if self.state == "closed" and not is_shut and failures < FAILURES:
+        if self.state == "closed" and not opens and failures < FAILURES:
             return type(self)("closed", failures)
         if self.state == "open":
-            return self  # a call that was under way when it opened
-        # What may be the fault of one call must not delay all others for long.
-        grows = self.state == "probing" and (is_shut or outcome.code not in DOUBTFUL)
+            return self  # this call started before the breaker opened
+        grows = self.state == "probing" and (opens or not is_doubtful)
         pause_s = min(self.pause_s * 2, LONGEST_PAUSE_S) if grows else FIRST_PAUSE_S
         return type(self)("open", failures, pause_s, now + pause_s, outcome)
 
     def given_up(self, now: float) -> Self:
-        """Return the state after the call that was let through was never sent."""
-        if self.state != "probing":
-            return self
-        return type(self)("open", self.failures, self.pause_s, now, self.cause)
+        """Return the state after an admitted call was not sent."""
+        return replace(self, state="open", until=now) if self.state == "probing" else self

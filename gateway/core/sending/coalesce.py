@@ -1,4 +1,8 @@
-"""What reports have in one call: how they are put together, and whose each outcome is afterwards."""
+"""Send the items of several reports in one batch, and split its outcome by report.
+
+The items of a batch are renumbered, because indices of different reports are equal. If an upstream rejects a batch as a
+whole, `delivery/dispatch.py` halves it repeatedly to isolate the rejected report.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,13 +20,13 @@ Owner = TypeVar("Owner")
 NOT_ISOLATED = Outcome(
     Code.UNAVAILABLE,
     Reason.UPSTREAM_REJECTED,
-    "it travelled with reports that were refused, and too many were to find out which",
+    "the batch was rejected and the offending report could not be isolated",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class BatchMember(Generic[Owner]):
-    """Items of one owner, all of one group."""
+    """Items of one owner and one group."""
 
     owner: Owner
     group: Group
@@ -30,65 +34,64 @@ class BatchMember(Generic[Owner]):
 
 @dataclass(frozen=True, slots=True)
 class CallPart(Generic[Owner]):
-    """What of a share travels in one call. `numbers` are those of its items in the call."""
+    """The items of one member in one call. `numbers` are their indices in the batch."""
 
-    share: BatchMember[Owner]
+    member: BatchMember[Owner]
     numbers: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Batch(Generic[Owner]):
-    """Shares as one group, whose items are counted through; `places` tell of each which item of which share it is."""
+    """Members as one group with renumbered items. `places` has the member and the position of each item."""
 
     group: Group
-    shares: tuple[BatchMember[Owner], ...]
+    members: tuple[BatchMember[Owner], ...]
     places: tuple[tuple[int, int], ...]
 
     def parts(self, items: Sequence[Item]) -> list[CallPart[Owner]]:
-        """Return what of each share is among these of the group's items."""
+        """Return the items of each member among these items of the batch."""
         positions: dict[int, list[int]] = {}
         numbers: dict[int, list[int]] = {}
         for item in items:
-            share, at = self.places[item.index]
-            positions.setdefault(share, []).append(at)
-            numbers.setdefault(share, []).append(item.index)
-        return [
-            CallPart(_only(self.shares[share], chosen), tuple(numbers[share])) for share, chosen in positions.items()
-        ]
+            member, position = self.places[item.index]
+            positions.setdefault(member, []).append(position)
+            numbers.setdefault(member, []).append(item.index)
+        parts = []
+        for member, chosen in positions.items():
+            owner, group = self.members[member].owner, self.members[member].group
+            own_items, forms = tuple(group.items[at] for at in chosen), tuple(group.forms[at] for at in chosen)
+            part = BatchMember(owner, replace(group, items=own_items, forms=forms))
+            parts.append(CallPart(part, tuple(numbers[member])))
+        return parts
 
 
-def merge(shares: Sequence[BatchMember[Owner]]) -> Batch[Owner]:
-    """Put shares together that may travel together."""
-    places = tuple((number, at) for number, share in enumerate(shares) for at in range(len(share.group.items)))
-    if len(shares) == 1 and all(item.index == at for at, item in enumerate(shares[0].group.items)):
-        return Batch(shares[0].group, tuple(shares), places)
-    items = tuple(replace(shares[number].group.items[at], index=index) for index, (number, at) in enumerate(places))
-    forms = tuple(form for share in shares for form in share.group.forms)
-    return Batch(replace(shares[0].group, items=items, forms=forms), tuple(shares), places)
+def merge(members: Sequence[BatchMember[Owner]]) -> Batch[Owner]:
+    """Merge members of one group key into a batch."""
+    places = tuple((number, at) for number, member in enumerate(members) for at in range(len(member.group.items)))
+    first = members[0].group
+    if len(members) == 1 and all(item.index == at for at, item in enumerate(first.items)):
+        return Batch(first, tuple(members), places)
+    items = tuple(replace(members[number].group.items[at], index=index) for index, (number, at) in enumerate(places))
+    forms = tuple(form for member in members for form in member.group.forms)
+    return Batch(replace(first, items=items, forms=forms), tuple(members), places)
 
 
 def outcome_of_part(part: CallPart[Owner], outcome: Outcome) -> Outcome:
-    """Return what became of one part of a call, by its own items' indices."""
+    """Return the outcome of one part of a call, with the item indices of its report."""
     if not outcome.rejected:
         return outcome
-    own = dict(zip(part.numbers, part.share.group.items, strict=True))
-    rejected = tuple(replace(each, index=own[each.index].index) for each in outcome.rejected if each.index in own)
+    own = dict(zip(part.numbers, part.member.group.items, strict=True))
+    rejected = tuple(replace(item, index=own[item.index].index) for item in outcome.rejected if item.index in own)
     accepted = len(own) - len(rejected)
     return replace(outcome, rejected=rejected, accepted=accepted) if rejected else Outcome(Code.OK, accepted=accepted)
 
 
-def _only(share: BatchMember[Owner], positions: Sequence[int]) -> BatchMember[Owner]:
-    items, forms = share.group.items, share.group.forms
-    kept = replace(share.group, items=tuple(items[at] for at in positions), forms=tuple(forms[at] for at in positions))
-    return BatchMember(share.owner, kept)
-
-
 def is_rejected_as_whole(outcome: Outcome) -> bool:
-    """Tell whether it was, or may have been, what the call held that was refused, without a word on which of it."""
+    """Whether the content of a call was, or may have been, rejected without naming items."""
     by_content = settlement_of(outcome) == "dead_letter" or (outcome.on_failure is None and outcome.code in DOUBTFUL)
     return by_content and not outcome.rejected
 
 
 def max_bisect_calls(reports: int) -> int:
-    """Return how many calls may follow to find out which of the reports of a refused call are at fault."""
+    """Return the maximum number of further calls to isolate rejected reports."""
     return ceil(4 * log2(reports)) if reports > 1 else 0

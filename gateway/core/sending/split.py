@@ -1,4 +1,4 @@
-"""Splits what is to travel until each call is within the bytes that its vendor takes."""
+"""Split calls until each body fits into the vendor's limit."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,10 +11,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class EncodeContext:
-    """What building a call depends on beside what travels in it: the clock, a new id for each, and a way to measure.
-
-    `size_of` gives the bytes of a call's body as it will be sent, its signature in place.
-    """
+    """The clock, the source of call ids, and `size_of`: the bytes of a request's body after signing."""
 
     now_ns: int
     new_call_id: Callable[[], str]
@@ -24,22 +21,23 @@ class EncodeContext:
 def split_to_fit(
     parts: Sequence[T],
     build: Callable[[str, Sequence[T]], UnsignedRequest],
-    encoder: EncodeContext,
+    context: EncodeContext,
     *,
     max_bytes: int | None,
 ) -> Iterator[tuple[str, UnsignedRequest | None, Sequence[T]] | None]:
-    """Yield each call by its id, and the parts that travel in it; a lone part that is too large for any has no call.
+    """Build a request of these parts; halve the parts while it is too large.
 
-    None stands for a call that was built and is too large.
+    Yields the call id, the request and its parts; the request is None if a single part is too large. Yields None for
+    each request that was built and halved.
     """
-    call_id = encoder.new_call_id()
-    draft = build(call_id, parts)
-    if max_bytes is None or encoder.size_of(draft) <= max_bytes:
-        yield call_id, draft, parts
+    call_id = context.new_call_id()
+    request = build(call_id, parts)
+    if max_bytes is None or context.size_of(request) <= max_bytes:
+        yield call_id, request, parts
     elif len(parts) == 1:
         yield call_id, None, parts
     else:
         yield None
         middle = len(parts) // 2
         for half in (parts[:middle], parts[middle:]):
-            yield from split_to_fit(half, build, encoder, max_bytes=max_bytes)
+            yield from split_to_fit(half, build, context, max_bytes=max_bytes)

@@ -33,12 +33,12 @@ def test_items_of_several_reports_are_counted_through():
 def test_each_report_is_told_apart_in_a_call_again():
     parts = MERGED.parts(MERGED.group.items[1:4])
 
-    assert [(part.share.owner, [item.index for item in part.share.group.items]) for part in parts] == [
+    assert [(part.member.owner, [item.index for item in part.member.group.items]) for part in parts] == [
         ("a", [3]),
         ("b", [0]),
         ("c", [1]),
     ]
-    assert [part.share.group.forms for part in parts] == [("form of a3",), ("form of b0",), ("form of c1",)]
+    assert [part.member.group.forms for part in parts] == [("form of a3",), ("form of b0",), ("form of c1",)]
 
 
 @pytest.mark.parametrize("outcome", [Outcome(Code.OK), REFUSED], ids=["taken", "refused whole"])
