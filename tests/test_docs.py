@@ -263,6 +263,14 @@ def test_every_file_that_the_guide_for_contributors_names_exists() -> None:
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 
+def test_every_page_that_the_code_names_exists() -> None:
+    code = "".join(file.read_text() for folder in ("gateway", "tests") for file in (ROOT / folder).rglob("*.py"))
+    named = set(re.findall(r"\bdocs/[\w-]+\.md", code + (ROOT / "CHANGELOG.md").read_text()))
+
+    assert named
+    assert [page for page in named if not (ROOT / page).exists()] == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_relative_link_resolves(page: Path) -> None:
     links = re.findall(r"\]\((?!https?://)([^)#]*)#?([^)]*)\)", page.read_text())

@@ -1,4 +1,4 @@
-"""Recovery of a damaged queue with the program sqlite3, by the steps of docs/operating.md."""
+"""Recovery of a damaged queue with the program sqlite3, by the steps of docs/delivery-and-queue.md."""
 
 import subprocess
 from pathlib import Path

@@ -1,6 +1,6 @@
-"""Keeps a damaged database or write-ahead log (WAL) as `queue.damaged-<time>.db`, `-wal`. Recovery: docs/operating.md.
+"""Keeps a damaged database or write-ahead log (WAL) as `queue.damaged-<time>.db`, `-wal`.
 
-A crash between two renames leaves the database and its WAL under two different times.
+docs/delivery-and-queue.md describes the recovery. A crash between two renames leaves the database and its WAL under two different times.
 """
 
 import os
@@ -35,7 +35,7 @@ def set_aside(database: Path, why: str) -> None:
         if (part := database.with_name(database.name + suffix)).exists():
             os.replace(part, aside.with_name(aside.name + suffix))
     sync_folder(database.parent)
-    hint = f"sqlite3 {aside} .recover | sqlite3 recovered.db; then follow 'A damaged file' in docs/operating.md"
+    hint = f"sqlite3 {aside} .recover | sqlite3 recovered.db; then follow 'Damage' in docs/delivery-and-queue.md"
     log.error("queue_damaged", why=why, damaged_file=str(aside), hint=hint)
 
 

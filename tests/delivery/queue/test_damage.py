@@ -189,7 +189,7 @@ async def test_a_second_damage_leaves_the_first_file_alone(tmp_path: Path) -> No
     assert len(list(tmp_path.glob("queue.damaged-*.db"))) == 2
 
 
-# Recovery with the program sqlite3, by the steps of docs/operating.md.
+# Recovery with the program sqlite3, by the steps of docs/delivery-and-queue.md.
 
 
 COMMANDS = [
