@@ -1,6 +1,7 @@
 """Keeps a damaged database or write-ahead log (WAL) as `queue.damaged-<time>.db`, `-wal`.
 
-docs/delivery-and-queue.md describes the recovery. A crash between two renames leaves the database and its WAL under two different times.
+A crash between two renames leaves the database and its WAL under two different times. The page
+docs/delivery-and-queue.md describes the recovery.
 """
 
 import os
