@@ -1,4 +1,4 @@
-"""The door of the command line: exit codes, usage, help."""
+"""The command line: exit codes, usage, help."""
 
 import fcntl
 import os
@@ -17,21 +17,19 @@ import pytest
 import typer
 
 from gateway import __version__, cli
-from gateway.cli import COMMANDS, GROUPS
-from gateway.commands.arguments.options import UserError, WrongUsage
+from gateway.cli import COMMANDS, QUEUE_COMMANDS
+from gateway.commands.output.errors import UserError, WrongUsage
 from tests.support.processes import accept_sigint
 from tests.support.requests import ENVIRON, REPORT
 from tests.support.terminal import run
 
 ROOT = Path(__file__).parents[1]
 
-OF_GROUPS = [f"{group} {name}" for group, commands in GROUPS.items() for name in commands]
-
-each_command = pytest.mark.parametrize("name", [*COMMANDS, *OF_GROUPS])
+each_command = pytest.mark.parametrize("name", [*COMMANDS, *(f"queue {name}" for name in QUEUE_COMMANDS)])
 
 
 def ending(monkeypatch: pytest.MonkeyPatch, error: BaseException | None, code: int = 0) -> None:
-    """Let `gateway check` end so."""
+    """Let `gateway check` end with this error or exit code."""
 
     def end() -> None:
         print("printed")
@@ -149,12 +147,11 @@ def test_no_command_prints_the_help_and_is_wrong_usage() -> None:
     assert ended.errors == run("--help").output
 
 
-@pytest.mark.parametrize("group", GROUPS)
-def test_group_without_a_command_prints_its_help_and_exits_2(group: str) -> None:
-    ended = run(group)
+def test_group_without_a_command_prints_its_help_and_exits_2() -> None:
+    ended = run("queue")
 
     assert (ended.code, ended.output) == (2, "")
-    assert ended.errors == run(group, "--help").output
+    assert ended.errors == run("queue", "--help").output
 
 
 def test_version_option() -> None:
@@ -170,8 +167,26 @@ def test_the_help_lists_every_command_with_a_whole_sentence() -> None:
     ended = run("--help")
 
     listed = re.findall(r"^  (\w+) +(.*)$", ended.output.partition("Commands:\n")[2], re.MULTILINE)
-    assert [name for name, _ in listed] == [*COMMANDS, *GROUPS]
+    assert [name for name, _ in listed] == [*COMMANDS, "queue"]
     assert [text for _, text in listed if not text.endswith(".") or text.endswith("..")] == []
+
+
+@each_command
+def test_the_list_of_commands_has_the_first_line_of_the_command_help(name: str) -> None:
+    *group, last = name.split()
+    summary = re.search(rf"^  {last} +(.*)$", run(*group, "--help").output.partition("Commands:\n")[2], re.MULTILINE)
+
+    assert summary is not None
+    assert f"\n\n  {summary[1]}\n\n" in help_of(name)
+
+
+def test_the_help_imports_no_command_and_no_large_library() -> None:
+    options = ["-X", "importtime", "-m", "gateway", "--help"]
+    ended = subprocess.run([sys.executable, *options], capture_output=True, text=True, timeout=60, cwd=ROOT)
+
+    imported = {line.rpartition("|")[2].strip() for line in ended.stderr.splitlines()}
+    assert "gateway.cli" in imported
+    assert imported & {"aiohttp", "pydantic", "structlog", "rich", "gateway.commands.check", "gateway.core"} == set()
 
 
 @each_command
@@ -180,7 +195,7 @@ def test_the_help_of_a_command_has_an_example_that_parses(name: str) -> None:
     named = name.split()
     command = typer.main.get_command(cli.app)
     for word in named:
-        command = command.commands[word]
+        _, command, _ = command.resolve_command(typer.Context(command), [word])
 
     context = command.make_context(name, words[len(named) :])
 
@@ -266,9 +281,9 @@ main()
 """
 
 
-@pytest.mark.parametrize("module", ["gateway.cli", "pydantic", "gateway.commands.demo"])
+@pytest.mark.parametrize("module", ["gateway.cli", "pydantic", "gateway.commands.check"])
 def test_ctrl_c_during_the_imports_is_130(module: str) -> None:
-    command = [sys.executable, "-c", INTERRUPTED_IMPORT, module, "--version"]
+    command = [sys.executable, "-c", INTERRUPTED_IMPORT, module, "check", "--help"]
 
     ended = subprocess.run(command, capture_output=True, timeout=60, cwd=ROOT, preexec_fn=accept_sigint)
 

@@ -1,4 +1,4 @@
-"""The layers of the program, held by its imports: an arrow points down, never up and never sideways."""
+"""The layers of the program: imports point down, never up and never sideways."""
 
 import ast
 import re
@@ -25,7 +25,7 @@ LAYERS = [
     {"app"},
     {"reload"},
     {"web", "delivery", "specs"},
-    {"telemetry", "logs", "tls", "stamps", "turns"},
+    {"telemetry", "logs", "tls", "stamps", "turns", "interrupts"},
     {"regular"},
     {"proof"},
     {"core"},
@@ -63,7 +63,7 @@ def part(module: str) -> str:
 
 def is_command(module: str) -> bool:
     """A command is the one function of a module of its name: `check` in check.py, `try_` in try_.py."""
-    name = module.removeprefix("gateway.commands.").rstrip("_")
+    name = module.rpartition(".")[2].rstrip("_")
     defined = {node.name.rstrip("_") for node in tree(module).body if isinstance(node, ast.FunctionDef)}
     return module in COMMANDS and name in defined
 

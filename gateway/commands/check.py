@@ -1,4 +1,4 @@
-"""gateway check: everything that is wrong with the specs, and every case and vector that fails."""
+"""gateway check: every mistake in the specs, and every case and vector that fails."""
 
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -9,12 +9,13 @@ import typer
 
 from gateway.commands.arguments.loading import load_specs
 from gateway.commands.arguments.options import DEFAULT_ROUTES, Json
-from gateway.commands.output.printing import count, err, line, print_diagnostics, print_json, printable
+from gateway.commands.output.errors import printable
+from gateway.commands.output.printing import count, err, line, print_diagnostics, print_json
 from gateway.proof.cases.run import run_case
 from gateway.proof.vectors import run_vector
 from gateway.specs.files import KINDS
 from gateway.specs.load import NotRun, PlacedVector, Specs
-from gateway.specs.yaml.diagnostic import Diagnostics, Mark, Severity
+from gateway.specs.yaml.diagnostic import Mark, Severity
 
 
 def check(
@@ -26,7 +27,7 @@ def check(
 ) -> None:
     """Print what is wrong with the specs, and run their cases.
 
-    The shipped specs are included. No variable needs to be set. Exits 1 on errors and on what fails.
+    The shipped specs are included. No variable needs to be set. Exits 1 on errors and on failures.
 
     \b
     Example:
@@ -37,9 +38,8 @@ def check(
     if not specs.diagnostics.has_errors:
         specs.watch.report()
     for each in _not_run(specs):
-        if each.name:
-            continue  # reported as a separate failure
-        specs.diagnostics.note(each.mark, "", f"{count(each.count, each.kind)} of {each.owner} not run: {each.why}")
+        if not each.name:  # one with a name is a failure
+            specs.diagnostics.note(each.mark, "", f"{count(each.count, each.kind)} of {each.owner} not run: {each.why}")
     if json:
         print_json(_as_json(specs, failures))
     else:
@@ -47,12 +47,12 @@ def check(
         for failure in failures:
             err.print(printable(str(failure)), style="red", markup=False)
         line(_summary(specs, failures))
-    bad = specs.diagnostics.has_errors or failures or (strict and _warnings(specs.diagnostics))
+    bad = specs.diagnostics.has_errors or failures or (strict and _found(specs, Severity.WARNING))
     raise typer.Exit(1 if bad else 0)
 
 
 class Failure(NamedTuple):
-    """One thing that is wrong with a case or a vector."""
+    """One difference between a case or vector and its result."""
 
     mark: Mark
     owner: str
@@ -91,7 +91,7 @@ def _has_rsa() -> bool:
 
 
 def _vectors(specs: Specs) -> list[PlacedVector]:
-    """Return the vectors that can be run: RSA is an extra."""
+    """Return the vectors that can be run: RSA needs an optional package."""
     return [placed for placed in specs.vectors if _has_rsa() or not placed.recipe.needs_rsa]
 
 
@@ -106,45 +106,33 @@ def _as_json(specs: Specs, failures: list[Failure]) -> dict[str, object]:
     return {
         "diagnostics": [diagnostic.as_json() for diagnostic in specs.diagnostics],
         "failures": [failure.as_json() for failure in failures],
-        "passed": _tally(specs, "case", failures).passed,
-        "vectors_passed": _tally(specs, "vector", failures).passed,
+        "passed": _passed(specs, "case", failures)[0],
+        "vectors_passed": _passed(specs, "vector", failures)[0],
         "not_run": sum(each.count for each in _not_run(specs)),
     }
 
 
-class _Tally(NamedTuple):
-    """How many cases or vectors passed, of all that are written."""
-
-    passed: int
-    total: int
-    noun: str
-
-    def __str__(self) -> str:
-        return f"{self.passed} of {count(self.total, self.noun)} passed"
-
-
-def _tally(specs: Specs, kind: Literal["case", "vector"], failures: list[Failure]) -> _Tally:
+def _passed(specs: Specs, kind: Literal["case", "vector"], failures: list[Failure]) -> tuple[int, int]:
+    """Return how many cases or vectors passed, and how many there are."""
     run = len(specs.trials) if kind == "case" else len(_vectors(specs))
     not_run = [each for each in _not_run(specs) if each.kind == kind]
     failed = {(each.owner, each.name) for each in failures if each.kind == kind}
     failed -= {(each.owner, each.name) for each in not_run}
-    return _Tally(run - len(failed), run + sum(each.count for each in not_run), kind)
+    return run - len(failed), run + sum(each.count for each in not_run)
 
 
 def _summary(specs: Specs, failures: list[Failure]) -> str:
+    vectors_passed, vectors = _passed(specs, "vector", failures)
+    cases_passed, cases = _passed(specs, "case", failures)
     counts = [
         *(count(specs.read[kind], kind) for kind in KINDS),
-        str(_tally(specs, "vector", failures)),
-        str(_tally(specs, "case", failures)),
-        count(_count(specs.diagnostics, Severity.ERROR), "error"),
-        count(_warnings(specs.diagnostics), "warning"),
+        f"{vectors_passed} of {count(vectors, 'vector')} passed",
+        f"{cases_passed} of {count(cases, 'case')} passed",
+        count(_found(specs, Severity.ERROR), "error"),
+        count(_found(specs, Severity.WARNING), "warning"),
     ]
     return ", ".join(counts)
 
 
-def _warnings(diagnostics: Diagnostics) -> int:
-    return _count(diagnostics, Severity.WARNING)
-
-
-def _count(diagnostics: Diagnostics, severity: Severity) -> int:
-    return sum(diagnostic.severity is severity for diagnostic in diagnostics)
+def _found(specs: Specs, severity: Severity) -> int:
+    return sum(diagnostic.severity is severity for diagnostic in specs.diagnostics)

@@ -2,11 +2,13 @@
 
 import asyncio
 import os
+import shlex
 import signal
 import sys
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
@@ -14,20 +16,18 @@ from typing import Annotated, Any
 import typer
 
 from gateway.app import Gateway, Settings, run
-from gateway.commands.arguments.loading import load_or_fail
-from gateway.commands.arguments.options import DEFAULT_ROUTES, Routes, fail, system_text
-from gateway.commands.arguments.targets import retarget
+from gateway.commands.arguments.loading import load_or_fail, retarget
+from gateway.commands.arguments.options import DEFAULT_ROUTES, Routes
+from gateway.commands.output.errors import fail, system_text
 from gateway.commands.output.printing import heading, json_line, line, print_response
-from gateway.commands.roles.posting import curl, post
 from gateway.commands.roles.vendor import play_vendor, vendor_route
-from gateway.core.http.request import Request
+from gateway.core.http.request import Request, Response
 from gateway.core.outcome.errors import GatewayError
 from gateway.core.outcome.outcome import Code
 from gateway.core.pipeline import receive_report
 from gateway.core.recipe.model import Recipe, TimeSlot
 from gateway.core.recipe.verify import NoReplayCheck
 from gateway.core.text import did_you_mean
-from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import make_snapshot
 from gateway.delivery.transport import fresh
 from gateway.logs import forwarding
@@ -62,106 +62,107 @@ def demo(
     Example:
       gateway demo acme-to-zeta --once
     """
-    trial = _trial(routes, route)
-    try:
-        sample = case_request(trial.case, trial.route)
-    except Mismatch as error:
-        fail(str(error))
-    raise typer.Exit(run(_until_signal(_demo(trial, routes, port, sample, once), code=1 if once else 0)))
+    trial = trial_of(routes, route)
+    raise typer.Exit(run(_run(trial, routes, port, once)))
 
 
-def _trial(routes: Path, wanted: str | None) -> Trial:
+def trial_of(routes: Path, wanted: str | None) -> Trial:
+    """Return the case to show: one of the wanted route, else the one that makes the fewest demands on a caller."""
     specs = load_or_fail(routes, trials=True, strict_environment=False)
     if wanted is not None and wanted not in specs.routes:
         fail(f"no route is named {wanted!r}; {did_you_mean(wanted, specs.routes)}")
     trials = [
         trial
         for trial in specs.trials
-        if trial.owner in specs.routes and _is_shown(trial) and wanted in (None, trial.owner)
+        if trial.owner in specs.routes
+        and trial.case.request is not None
+        and not trial.route.is_relay
+        and wanted in (None, trial.owner)
     ]
     if not trials:
         fail(f"{wanted or routes} has no case with a request to show")
-    return min(trials, key=_demands)
+
+    def demands(trial: Trial) -> tuple[bool, bool]:
+        """A certain host, and a signature that expires."""
+        source = trial.route.source
+        return bool(source.match.tests), any(check.recipe.signature is not None for check in source.checks or ())
+
+    return min(trials, key=demands)
 
 
-def _is_shown(trial: Trial) -> bool:
-    return trial.case.request is not None and not trial.route.is_relay
+async def _run(trial: Trial, routes: Path, port: int, once: bool) -> int:
+    async with running(trial, routes, port) as demo:
+        if once:
+            return await _once(trial, demo)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, demo.lines.put_nowait, "")
+        line(f"In another terminal{_validity(demo.sample.recipe)}:\n")
+        line(curl(demo.sample.request, demo.address), "bold")
+        line("\nCtrl-C ends both.")
+        sys.stdout.flush()
+        while text := await demo.lines.get():
+            line(text)
+            sys.stdout.flush()
+        return 0
 
 
-def _demands(trial: Trial) -> tuple[bool, bool]:
-    """Tell what a request needs to be posted again: the host that it matches, a signature for the moment."""
-    source = trial.route.source
-    return bool(source.match.tests), any(check.recipe.signature is not None for check in source.checks or ())
+@dataclass(slots=True)
+class Demo:
+    """A gateway at `address` with its stand-in vendor, and the case's `sample`, valid now.
 
+    `points` are those that the stand-in received; `lines` has them and the log, an empty line ends them.
+    """
 
-async def _until_signal(main: Coroutine[Any, Any, int], *, code: int) -> int:
-    """Run it to its end; on SIGTERM or SIGHUP, cancel it and return `code`."""
-    task = asyncio.current_task()
-    assert task is not None
-    signalled = False
-
-    def end() -> None:
-        nonlocal signalled
-        signalled = True
-        task.cancel()
-
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, end)
-    try:
-        return await main
-    except asyncio.CancelledError:
-        if signalled:
-            return code
-        raise
-
-
-async def _demo(trial: Trial, routes: Path, port: int, sample: Request, once: bool) -> int:
-    output = _Output()
-    route = trial.route
-    with forwarding(output.log), TemporaryDirectory(prefix="gateway-demo-") as data:
-        async with (
-            _running(_stand_in(route, output)) as stand_in,
-            _running(_gateway(trial, routes, port, stand_in.address, Path(data)), port) as gateway,
-        ):
-            again = _again(trial, sample, gateway.address)
-            line(f"{route.name}: {route.source.provider.title} in, {route.target.provider.title} out", "bold")
-            line(f"The gateway listens on http://{gateway.address}, a stand-in vendor on http://{stand_in.address}.")
-            if once:
-                return await _once(trial, sample, again.request, gateway.address, output)
-            return await _show_all(again, gateway.address, output)
-
-
-class _Output:
-    """Prints data points and log lines of a demonstration, each with its origin."""
-
-    def __init__(self) -> None:
-        self.points: asyncio.Queue[Any] = asyncio.Queue()
-        self.lines: asyncio.Queue[str] = asyncio.Queue()
-        self._loop = asyncio.get_running_loop()
-
-    def take(self, values: Sequence[Any]) -> None:
-        for value in values:
-            self.points.put_nowait(value)
-            self._put(STAND_IN, json_line(value))
-
-    def log(self, event: Mapping[str, Any]) -> None:
-        """Take a log event, from any thread. Of the stand-in's reports, only those that failed are shown."""
-        if event.get("event") != "report":
-            self._put(
-                "gateway", " ".join([str(event["event"]), *(f"{k}={v}" for k, v in event.items() if k != "event")])
-            )
-        elif event.get("route") != STAND_IN or event.get("code") != Code.OK:
-            words = [event.get(name) for name in ("code", "reason", "message")]
-            name = STAND_IN if event.get("route") == STAND_IN else "gateway"
-            self._put(name, " ".join(str(word) for word in words if word) + f"  {event.get('ms')} ms")
-
-    def _put(self, name: str, text: str) -> None:
-        self._loop.call_soon_threadsafe(self.lines.put_nowait, f"{name:8}  {text}")
+    address: str
+    sample: RefreshedSample
+    points: "asyncio.Queue[Any]"
+    lines: "asyncio.Queue[str]"
 
 
 @asynccontextmanager
-async def _running(gateway: Gateway, port: int = 0) -> AsyncIterator[Gateway]:
-    """Run a gateway inside the context. Raises UserError if its port is taken."""
+async def running(trial: Trial, routes: Path, port: int) -> AsyncIterator[Demo]:
+    """Run the gateway and the stand-in inside the context. Raises UserError if the port is taken."""
+    points: asyncio.Queue[Any] = asyncio.Queue()
+    lines: asyncio.Queue[str] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+
+    def put(name: str, text: str) -> None:
+        loop.call_soon_threadsafe(lines.put_nowait, f"{name:8}  {text}")
+
+    def take(values: Sequence[Any]) -> None:
+        for value in values:
+            points.put_nowait(value)
+            put(STAND_IN, json_line(value))
+
+    def log(event: Mapping[str, Any]) -> None:
+        """Take a log event, from any thread. Of the stand-in's reports, only those that failed are shown."""
+        of_stand_in = event.get("route") == STAND_IN
+        if event.get("event") != "report":
+            fields = [f"{name}={value}" for name, value in event.items() if name != "event"]
+            put("gateway", " ".join([str(event["event"]), *fields]))
+        elif not of_stand_in or event.get("code") != Code.OK:
+            words = [str(event[name]) for name in ("code", "reason", "message") if event.get(name)]
+            put(STAND_IN if of_stand_in else "gateway", f"{' '.join(words)}  {event.get('ms')} ms")
+
+    route = trial.route
+    credential = route.target.credential
+    # Without the name of its recipe: where the target logs in, it names that of the session.
+    played = vendor_route(route.target.provider, credential and replace(credential, recipe=None), {})
+    played = replace(played, name=STAND_IN, source=replace(played.source, rules=route.target.rules))
+    settings = Settings(listen="127.0.0.1:0", admin=None, grace_s=GRACE_S)
+    with forwarding(log), TemporaryDirectory(prefix="gateway-demo-") as data:
+        async with _started(play_vendor(played, settings, take)) as stand_in:
+            settings = replace(settings, listen=f"127.0.0.1:{port}", data=Path(data))
+            async with _started(_gateway(trial, routes, settings, stand_in.address), port) as gateway:
+                line(f"{route.name}: {route.source.provider.title} in, {route.target.provider.title} out", "bold")
+                line(
+                    f"The gateway listens on http://{gateway.address}, a stand-in vendor on http://{stand_in.address}."
+                )
+                yield Demo(gateway.address, _sample(trial, gateway.address), points, lines)
+
+
+@asynccontextmanager
+async def _started(gateway: Gateway, port: int = 0) -> AsyncIterator[Gateway]:
     try:
         await gateway.start()
     except OSError as error:
@@ -172,18 +173,8 @@ async def _running(gateway: Gateway, port: int = 0) -> AsyncIterator[Gateway]:
         await gateway.stop()
 
 
-def _stand_in(route: Route, output: _Output) -> Gateway:
-    """Return a gateway that plays the target's vendor, and holds data points to the rules that the route sends by."""
-    credential = route.target.credential
-    # Without its recipe: where the target logs in, that is the recipe of the session.
-    unbound = None if credential is None else replace(credential, recipe=None)
-    played = vendor_route(route.target.provider, unbound, {})
-    played = replace(played, name=STAND_IN, source=replace(played.source, rules=route.target.rules))
-    return play_vendor(played, Settings(listen="127.0.0.1:0", admin=None, grace_s=GRACE_S), output.take)
-
-
-def _gateway(trial: Trial, routes: Path, port: int, stand_in: str, data: Path) -> Gateway:
-    """Return a gateway that serves the route towards the stand-in, and reloads it when its file changes."""
+def _gateway(trial: Trial, routes: Path, settings: Settings, stand_in: str) -> Gateway:
+    """Return a gateway that sends the route's calls to the stand-in, and reloads the route when its file changes."""
     environ = {**os.environ, **trial.environ}
     target = f"{trial.owner}=http://{stand_in}{trial.route.target.base_path}"
 
@@ -195,28 +186,35 @@ def _gateway(trial: Trial, routes: Path, port: int, stand_in: str, data: Path) -
         return specs
 
     specs = load_again()
-    settings = Settings(listen=f"127.0.0.1:{port}", admin=None, grace_s=GRACE_S, data=data)
-    origin = Origin(folder=routes, load=load_again, first=specs)
-    return Gateway(make_snapshot(list(specs.routes.values())), settings, origin=origin)
+    return Gateway(specs.snapshot, settings, origin=Origin(folder=routes, load=load_again, first=specs))
 
 
-def _again(trial: Trial, sample: Request, address: str) -> RefreshedSample:
+def _sample(trial: Trial, address: str) -> RefreshedSample:
     try:
-        return refresh_sample(sample, trial.route, then_ns=trial.case.now_ns, fresh=fresh(), address=address)
+        request = case_request(trial.case, trial.route)
+        return refresh_sample(request, trial.route, then_ns=trial.case.now_ns, fresh=fresh(), address=address)
+    except Mismatch as error:
+        fail(str(error))
     except GatewayError as error:
         fail(error.outcome.message)
 
 
-async def _once(trial: Trial, sample: Request, request: Request, address: str, output: _Output) -> int:
+async def _once(trial: Trial, demo: Demo) -> int:
     heading("request")
-    line(curl(request, address))
-    response = await post(request, address, timeout_s=trial.route.target.timeout_s + 1)
+    line(curl(demo.sample.request, demo.address))
+    response = await asyncio.to_thread(post, demo.sample.request, demo.address, trial.route.target.timeout_s + 1)
     heading("reply")
     print_response(response)
     heading("the stand-in received")
-    expected = _expected(trial, sample)
+    expected = _expected(trial)
     rejected = response.status >= 300
-    received = await _received(output.points, len(expected), within_s=REJECTED_S if rejected else ARRIVE_S)
+    received: list[Any] = []
+    try:
+        async with asyncio.timeout(REJECTED_S if rejected else ARRIVE_S):
+            while len(received) < len(expected):
+                received.append(await demo.points.get())
+    except TimeoutError:
+        pass
     for point in received:
         line(json_line(point))
     if len(received) < len(expected):
@@ -228,17 +226,18 @@ async def _once(trial: Trial, sample: Request, request: Request, address: str, o
     return 1 if wrong or rejected else 0
 
 
-def _expected(trial: Trial, sample: Request) -> list[dict[str, Any]]:
-    """Return what the case says of the data points, else an empty map for each that the report has.
+def _expected(trial: Trial) -> list[dict[str, Any]]:
+    """Return the data points of the case, else an empty map for each that the report has.
 
-    Times are left out: the case has its own clock, and the target may have no field for a time.
+    Times are left out: the case has another clock, and the target may have no field for a time.
     """
     if trial.case.points is not None:
         return [{name: value for name, value in point.items() if name != "time_ns"} for point in trial.case.points]
-    match = make_snapshot([trial.route]).match(sample)
+    request = case_request(trial.case, trial.route)
+    match = make_snapshot([trial.route]).match(request)
     try:
         items = (
-            receive_report(match, match.read(sample), now_ns=trial.case.now_ns, replays=NoReplayCheck()).items
+            receive_report(match, match.read(request), now_ns=trial.case.now_ns, replays=NoReplayCheck()).items
             if match
             else ()
         )
@@ -247,32 +246,40 @@ def _expected(trial: Trial, sample: Request) -> list[dict[str, Any]]:
     return [{} for _ in items]
 
 
-async def _received(points: asyncio.Queue[Any], number: int, *, within_s: float) -> list[Any]:
-    """Return so many data points, or those that arrived in time."""
-    received: list[Any] = []
-    try:
-        async with asyncio.timeout(within_s):
-            while len(received) < number:
-                received.append(await points.get())
-    except TimeoutError:
-        pass
-    return received
-
-
-async def _show_all(again: RefreshedSample, address: str, output: _Output) -> int:
-    """Print what happens until the process is interrupted."""
-    line(f"In another terminal{_in_time(again.recipe)}:\n")
-    line(curl(again.request, address), "bold")
-    line("\nCtrl-C ends both.")
-    while True:
-        sys.stdout.flush()
-        line(await output.lines.get())
-
-
-def _in_time(recipe: Recipe | None) -> str:
-    """Say how long a signature holds, and whether it is taken more than once."""
+def _validity(recipe: Recipe | None) -> str:
+    """Describe for how long a signature is valid, and whether it is accepted more than once."""
     if recipe is None:
         return ""
     windows = [slot.window_s for slot in recipe.slots.values() if isinstance(slot, TimeSlot)]
-    words = [f" within {window_s:g} s" for window_s in windows] + [" once" for _ in recipe.replay[:1]]
-    return ",".join(words)
+    return ",".join([f" within {window_s:g} s" for window_s in windows] + [" once" for _ in recipe.replay[:1]])
+
+
+def curl(request: Request, address: str) -> str:
+    """Return the request as a curl command; curl makes Host and Content-Length itself."""
+    parts = ["curl", "-X", request.method]
+    for name, value in request.headers:
+        if (name.lower(), value) != ("host", address) and name.lower() != "content-length":
+            parts += ["-H", f"{name}: {value}"]
+    if request.body:
+        parts += ["--data-binary", request.body.decode("utf-8", "surrogateescape")]
+    return shlex.join([*parts, f"http://{address}{request.target}"])
+
+
+def post(request: Request, address: str, timeout_s: float) -> Response:
+    """Send the request to an address that its Host need not name. Raises UserError if there is no answer."""
+    connection = HTTPConnection(address, timeout=timeout_s)
+    try:
+        connection.putrequest(request.method, request.target, skip_host=True, skip_accept_encoding=True)
+        for name, value in request.headers:
+            if name.lower() != "content-length":
+                connection.putheader(name, value.encode("utf-8", "surrogateescape"))
+        connection.putheader("Content-Length", str(len(request.body)))
+        connection.endheaders(request.body)
+        answer = connection.getresponse()
+        return Response(answer.status, tuple(answer.getheaders()), answer.read())
+    except OSError as error:
+        fail(f"{address}: {system_text(error)}")
+    except HTTPException as error:
+        fail(f"{address}: the answer is not HTTP: {error}")
+    finally:
+        connection.close()

@@ -1,18 +1,24 @@
-"""gateway matrix: what each provider can hold of a data point, and what is lost from one to another."""
+"""gateway matrix: what each provider can represent of a data point, and what is lost from one to another."""
 
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 import typer
 
 from gateway.commands.arguments.loading import load_or_fail, provider_named
-from gateway.commands.arguments.options import Json, SpecFolder, fail, misuse
-from gateway.commands.output.losses import UNKNOWN, Pair, held_by, holding_json, pair_json, pair_words, pairs_of
-from gateway.commands.output.printing import heading, line, print_json
-from gateway.commands.output.tables import WIDTH, markdown
+from gateway.commands.arguments.options import Json, SpecFolder
+from gateway.commands.output.errors import fail, misuse
+from gateway.commands.output.losses import holding_words, lost_words
+from gateway.commands.output.printing import MAX_TABLE_CHARS, heading, line, print_json, print_pairs, table_lines
+from gateway.core.points.decode import FIELD_READERS
 from gateway.core.vendor.provider import Provider
-from gateway.proof.loss import IDENTITY
+from gateway.proof.capabilities import probe_capabilities
+from gateway.proof.loss import IDENTITY, Expressible, Loss, expressible_by, find_loss
+from gateway.proof.probe import ProbeFailed, own_targets
 from gateway.specs.load import Specs
 
+UNKNOWN = "?"
 LETTERS = {
     "namespace": "N",
     "metric": "M",
@@ -23,8 +29,8 @@ LETTERS = {
     "time_ns": "T",
 }
 LEGEND = """\
-N namespace, M metric, A attributes: two series would become one; refused until `points.allow_loss` names it.
-V value, U unit, T time: a warning, until it is named there. S stats: each becomes a data point of its own.
+N namespace, M metric, A attributes: two series would become one; rejected until `points.allow_loss` names it.
+V value, U unit, T time: a warning, until it is named there. S stats: each becomes a separate data point.
 A small letter: lost in part. +n: required and never stated: the route has to set it. ·: nothing is lost. ?: not known.\
 """
 
@@ -37,7 +43,7 @@ def matrix(
 ) -> None:
     """Show what each provider can hold, and what is lost between two.
 
-    Probes are encoded by a provider and read back by it.
+    Sample data points are encoded by each provider and decoded by the same provider.
 
     \b
     Example:
@@ -47,21 +53,44 @@ def matrix(
         misuse("name both providers, FROM and TO, or none")
     specs = load_or_fail(routes, strict_environment=False)
     if source is not None and target is not None:
-        _show_pair(_pair(specs, source, target), json)
+        _show_pair(_pair_named(specs, source, target), json)
         return
     known = sorted(specs.providers.values(), key=lambda each: each.name)
     providers = [each for each in known if not each.relay]
-    pairs = pairs_of(providers)
+    pairs = list(_pairs(providers, providers))
     if json:
-        holds = {each.name: holding_json(each) for each in providers}
-        print_json({"holds": holds, "pairs": [pair_json(pair) for pair in pairs]})
+        holds = {each.name: _holding_json(each) for each in providers}
+        print_json({"holds": holds, "pairs": [_pair_json(pair) for pair in pairs]})
         return
     for text in (*_held_table(providers), "", *_lost_tables(pairs), "", *LEGEND.splitlines()):
         line(text)
 
 
-def _pair(specs: Specs, source: str, target: str) -> Pair:
-    found = pairs_of([provider_named(specs, source)], [provider_named(specs, target)])
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A provider that receives, one that sends, and what is lost; without a `loss`, `why` says why it is unknown."""
+
+    source: str
+    target: str
+    stated: Expressible
+    loss: Loss | None
+    why: str = ""
+
+
+def _pairs(sources: Sequence[Provider], targets: Sequence[Provider]) -> Iterator[Pair]:
+    for source in sources:
+        for target in targets:
+            if source.receive is None or target.send is None or source.relay or target.relay:
+                continue
+            stated = expressible_by(source, names=target.attribute_names)
+            try:
+                yield Pair(source.name, target.name, stated, find_loss(stated, own_targets(target)[0]))
+            except ProbeFailed as error:
+                yield Pair(source.name, target.name, stated, None, str(error))
+
+
+def _pair_named(specs: Specs, source: str, target: str) -> Pair:
+    found = list(_pairs([provider_named(specs, source)], [provider_named(specs, target)]))
     if not found:
         fail(f"no report goes from {source} to {target}: one of them has no such role")
     return found[0]
@@ -69,28 +98,67 @@ def _pair(specs: Specs, source: str, target: str) -> Pair:
 
 def _show_pair(pair: Pair, json: bool) -> None:
     if json:
-        print_json(pair_json(pair))
+        print_json(_pair_json(pair))
         return
     heading(f"{pair.source} to {pair.target}")
-    for name, words in pair_words(pair):
-        line(f"{name:10}  {words}")
+    if pair.loss is None:
+        line(f"{UNKNOWN}  {pair.target} cannot read what it sends: {pair.why}")
+        return
+    words = {each.field: lost_words(each) for each in pair.loss.lost}
+    words |= {
+        name: f"{pair.target} requires it, and no report has it: set it in the route" for name in pair.loss.missing
+    }
+    stated = _stated_fields(pair.stated)
+    print_pairs({n: words.get(n, "arrives" if n in stated else "is not stated") for n in FIELD_READERS})
+
+
+def _stated_fields(stated: Expressible) -> set[str]:
+    fields = {name for name, value in stated.point.as_mapping().items() if value}
+    others = {"unit": stated.units, "stats": stated.stats, "time_ns": stated.has_time}
+    return (fields - {"time_ns"}) | {name for name, value in others.items() if value}
+
+
+def _pair_json(pair: Pair) -> dict[str, Any]:
+    names: dict[str, Any] = {"from": pair.source, "to": pair.target}
+    if pair.loss is None:
+        return names | {"unknown": pair.why}
+    lost = [asdict(each) | {"merges": each.field in IDENTITY} for each in pair.loss.lost]
+    return names | {"lost": lost, "missing": list(pair.loss.missing)}
+
+
+def _holding_json(provider: Provider) -> dict[str, Any]:
+    """Return what each of the provider's requests can represent."""
+    found: dict[str, Any] = {}
+    for target in own_targets(provider):
+        try:
+            held = asdict(probe_capabilities(target))
+            found[target.form.name] = {n: sorted(v) if isinstance(v, frozenset) else v for n, v in held.items()}
+        except ProbeFailed as error:
+            found[target.form.name] = {"unknown": str(error)}
+    return found
 
 
 def _held_table(providers: list[Provider]) -> list[str]:
     rows = [["provider", "namespace", "metric", "value", "stats", "unit", "time", "attributes"]]
-    rows += [[each.name, *held_by(each)] for each in providers if each.send is not None]
-    return markdown(rows)
+    for provider in providers:
+        if provider.send is not None:
+            try:
+                words = list(holding_words(probe_capabilities(own_targets(provider)[0])).values())
+            except ProbeFailed:
+                words = [UNKNOWN] * len(FIELD_READERS)
+            rows.append([provider.name, *words])
+    return table_lines(rows)
 
 
 def _lost_tables(pairs: list[Pair]) -> list[str]:
-    """Return one table or, where it would be too wide, several with some of the targets each."""
+    """Return one table, or several with some of the targets each, none wider than MAX_TABLE_CHARS."""
     cells = {(pair.source, pair.target): _cell(pair) for pair in pairs}
     sources = list(dict.fromkeys(pair.source for pair in pairs))
     lines: list[str] = []
     todo = list(dict.fromkeys(pair.target for pair in pairs))
     while todo:
         size = len(todo)
-        while size > 1 and len(_lost_table(cells, sources, todo[:size])[0]) > WIDTH:
+        while size > 1 and len(_lost_table(cells, sources, todo[:size])[0]) > MAX_TABLE_CHARS:
             size -= 1
         lines += [*([""] if lines else []), *_lost_table(cells, sources, todo[:size])]
         todo = todo[size:]
@@ -100,7 +168,7 @@ def _lost_tables(pairs: list[Pair]) -> list[str]:
 def _lost_table(cells: dict[tuple[str, str], str], sources: list[str], targets: list[str]) -> list[str]:
     rows: list[list[str]] = [["from ╲ to", *targets]]
     rows += [[source, *(cells.get((source, target), "") for target in targets)] for source in sources]
-    return markdown(rows)
+    return table_lines(rows)
 
 
 def _cell(pair: Pair) -> str:

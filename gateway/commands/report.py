@@ -1,4 +1,4 @@
-"""gateway report: play a vendor's reporter, from data points as JSON lines."""
+"""gateway report: play a vendor's reporter, which sends data points from JSON lines."""
 
 import asyncio
 import time
@@ -19,12 +19,11 @@ from gateway.commands.arguments.options import (
     Key,
     SecretOption,
     SpecFolder,
-    fail,
-    misuse,
+    base_url,
     read_file,
     read_given,
 )
-from gateway.commands.arguments.targets import base_url
+from gateway.commands.output.errors import fail, misuse
 from gateway.commands.output.printing import count as counted
 from gateway.commands.output.printing import line, outcome_json, print_json
 from gateway.commands.roles.reporter import outcomes, reporter_route
@@ -55,9 +54,7 @@ def report(
     points: Annotated[
         str | None, typer.Option("--points", metavar="FILE", help="Data points as JSON lines; - is standard input.")
     ] = None,
-    count: Annotated[
-        int, typer.Option("--count", min=1, metavar="N", help="How many reports to send, one after the other.")
-    ] = 1,
+    count: Annotated[int, typer.Option("--count", min=1, metavar="N", help="Number of reports, sent in sequence.")] = 1,
     timeout_s: Annotated[
         float, typer.Option("--timeout-s", min=0.01, metavar="SECONDS", help="Deadline of each report.")
     ] = 5,
@@ -66,7 +63,7 @@ def report(
 ) -> None:
     """Play a vendor's reporter: send data points, print the outcome.
 
-    Without --points, one made-up data point is sent. Exits 1 when a report is refused.
+    Without --points, one made-up data point is sent. Exits 1 when a report is rejected.
 
     \b
     Example:
@@ -82,10 +79,10 @@ def report(
 
 
 async def _print(route: Route, items: list[Item], count: int, json: bool) -> int:
-    """Report, print each outcome as it comes, and return the exit code."""
+    """Report, print each outcome, and return the exit code."""
     failed = 0
-    async with aclosing(outcomes(route, items, count)) as told:
-        async for outcome in told:
+    async with aclosing(outcomes(route, items, count)) as found:
+        async for outcome in found:
             failed += not outcome.ok
             if json:
                 print_json(outcome_json(outcome))

@@ -1,4 +1,4 @@
-"""gateway serve: run the gateway until it is told to stop."""
+"""gateway serve: run the gateway until a signal stops it."""
 
 from collections.abc import Collection, Sequence
 from contextlib import suppress
@@ -10,9 +10,9 @@ import typer
 
 from gateway.app import Gateway, Settings
 from gateway.commands.arguments.credentials import ADMIN_TOKEN, read_admin_token
-from gateway.commands.arguments.loading import load_or_fail
-from gateway.commands.arguments.options import DEFAULT_ROUTES, Routes, UserError, fail, misuse
-from gateway.commands.arguments.targets import retarget
+from gateway.commands.arguments.loading import load_or_fail, retarget
+from gateway.commands.arguments.options import DEFAULT_ROUTES, Routes
+from gateway.commands.output.errors import UserError, fail, misuse
 from gateway.commands.output.printing import print_diagnostics
 from gateway.commands.roles.listening import check_address, run_or_fail, tls_pair
 from gateway.core.vendor.route import Route
@@ -33,7 +33,8 @@ OPEN_FILES = 8192
 def serve(
     routes: Routes = DEFAULT_ROUTES,
     listen: Annotated[
-        str, typer.Option(metavar="ADDR", envvar="GATEWAY_LISTEN", help="Where reporters come; :0 takes a free port.")
+        str,
+        typer.Option(metavar="ADDR", envvar="GATEWAY_LISTEN", help="Where reporters connect; :0 takes a free port."),
     ] = "127.0.0.1:8080",
     admin: Annotated[
         str,
@@ -44,7 +45,7 @@ def serve(
         typer.Option(
             metavar="SECRET",
             envvar=ADMIN_TOKEN,
-            help="What /api asks for, as env:NAME or file:PATH; off loopback it is closed without.",
+            help="Token that /api requires, as env:NAME or file:PATH; off loopback /api is closed without.",
         ),
     ] = None,
     tls_cert: Annotated[
@@ -77,7 +78,7 @@ def serve(
             min=0,
             metavar="SECONDS",
             envvar="GATEWAY_DRAIN_DELAY_S",
-            help="How long /readyz says no before listening ends.",
+            help="How long /readyz answers 503 before listening ends.",
         ),
     ] = 0,
     data: Annotated[
@@ -88,11 +89,13 @@ def serve(
     ] = None,
     queue_max_points: Annotated[
         int,
-        typer.Option(min=1, metavar="N", envvar="GATEWAY_QUEUE_MAX_POINTS", help="Then new reports are refused."),
+        typer.Option(
+            min=1, metavar="N", envvar="GATEWAY_QUEUE_MAX_POINTS", help="More data points reject new reports."
+        ),
     ] = QueueLimits().max_points,
     queue_max_bytes: Annotated[
         int,
-        typer.Option(min=1, metavar="N", envvar="GATEWAY_QUEUE_MAX_BYTES", help="Then new reports are refused."),
+        typer.Option(min=1, metavar="N", envvar="GATEWAY_QUEUE_MAX_BYTES", help="More bytes reject new reports."),
     ] = QueueLimits().max_bytes,
     queue_max_age_s: Annotated[
         float | None,
@@ -100,7 +103,7 @@ def serve(
             min=1,
             metavar="SECONDS",
             envvar="GATEWAY_QUEUE_MAX_AGE_S",
-            help="Refuse reports for a target whose oldest data point has waited longer.",
+            help="Reject reports for a target whose oldest data point has waited longer.",
         ),
     ] = None,
     log_level: Annotated[
@@ -117,7 +120,7 @@ def serve(
 ) -> None:
     """Run the gateway.
 
-    SIGTERM answers what was sent, then ends; a second signal ends at once. SIGHUP reloads the routes.
+    SIGTERM answers pending requests, then ends; a second signal ends immediately. SIGHUP reloads the routes.
 
     \b
     Example:
@@ -152,9 +155,9 @@ def serve(
         names = list(specs.routes)
         log.info("listening", address=gateway.address, tls=pair is not None, admin=gateway.admin_address, routes=names)
         if token is None and not is_local(parse_address(admin)[0]):
-            log.warning("the admin API is closed off loopback; open it with --admin-token", admin=admin)
+            log.warning("admin_api_closed", admin=admin, hint="off loopback it needs --admin-token")
         if not names:
-            log.warning("there is no route", folder=str(routes))
+            log.warning("no_route_loaded", folder=str(routes))
 
     _allow_open_files()
     raise typer.Exit(run_or_fail(gateway, on_ready=ready, addresses=(listen, admin)))
@@ -172,15 +175,15 @@ def _allow_open_files() -> None:
 
 
 def _runnable(routes: dict[str, Route], data: Path | None) -> dict[str, Route]:
-    """Return the routes. Raises UserError where some are queued and there is no folder for that."""
+    """Return the routes. Raises UserError if some are queued and there is no folder for the queue."""
     queued = ", ".join(name for name, route in routes.items() if route.is_queued)
     if queued and data is None:
-        fail(f"queued routes need a folder that lasts: start serve with --data DIR (or GATEWAY_DATA): {queued}")
+        fail(f"queued routes need a persistent folder: start serve with --data DIR (or GATEWAY_DATA): {queued}")
     return routes
 
 
 def _load_again(routes: Path, only: Collection[str] | None, target: Sequence[str], data: Path | None) -> Specs:
-    """Load as at the start. Raises OSError; all else that is wrong is in the diagnostics."""
+    """Load as at the start. Raises OSError; other mistakes are in the diagnostics."""
     specs = load(routes, only=only)
     if not specs.diagnostics.has_errors:
         try:

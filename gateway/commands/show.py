@@ -1,22 +1,30 @@
-"""gateway show: a provider, recipe or route in the words of whoever is on call."""
+"""gateway show: a route, provider or recipe as the gateway understands it, and what is lost on the way."""
 
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
+import yaml
 
 from gateway.commands.arguments.loading import load_specs
-from gateway.commands.arguments.options import DEFAULT_ROUTES, Json, Routes, fail
-from gateway.commands.output.facts import Facts, facts_of_provider, facts_of_recipe
-from gateway.commands.output.printing import print_diagnostics, print_facts, print_json
-from gateway.commands.output.route_facts import facts_of_route
+from gateway.commands.arguments.options import DEFAULT_ROUTES, Json, Routes
+from gateway.commands.output.errors import fail
+from gateway.commands.output.losses import holding_words, route_loss_words
+from gateway.commands.output.printing import line, print_diagnostics, print_json
 from gateway.core.http.request import Secret
 from gateway.core.outcome.masking import mask_secrets
 from gateway.core.text import did_you_mean
+from gateway.core.vendor.provider import Provider
+from gateway.proof.capabilities import probe_capabilities
+from gateway.proof.probe import ProbeFailed, own_targets
 from gateway.specs.environment import UNSET
 from gateway.specs.load import Specs
+from gateway.specs.understood import understood
 from gateway.specs.yaml.diagnostic import Diagnostics
+
+SHORT_CHARS = 100
 
 
 def show(
@@ -24,49 +32,89 @@ def show(
     routes: Routes = DEFAULT_ROUTES,
     json: Json = False,
 ) -> None:
-    """Show what a route, a provider or a recipe is and does.
+    """Show a route, provider or recipe as the gateway understands it.
 
-    No variable needs to be set. Secrets are shown as ***.
+    Prints its keys with the defaults filled in, what its data points lose, and the warnings of a route. No variable
+    needs to be set. Secrets are masked.
 
     \b
     Example:
       gateway show acme-to-zeta
     """
-    folder = None if routes == DEFAULT_ROUTES and not routes.exists() else routes  # what is shipped needs no folder
+    folder = None if routes == DEFAULT_ROUTES and not routes.exists() else routes  # shipped specs need no folder
     specs = load_specs(folder, strict_environment=False)
-    found = list(_found(specs, folder, name))
+    found = list(_found(specs, name))
     if not found:
-        known = {*specs.routes, *specs.providers, *specs.recipes}
         if specs.diagnostics.has_errors:
             print_diagnostics(specs.diagnostics)
-        fail(f"nothing that can be shown is named {name!r}; {did_you_mean(name, known)}")
+        known = {*specs.routes, *specs.providers, *specs.recipes}
+        fail(f"no route, provider or recipe is named {name!r}; {did_you_mean(name, known)}")
+    # Those of a route alone: with the others, their warnings would be among them.
+    alone = load_specs(folder, only=[name], strict_environment=False) if name in specs.routes else Specs(Diagnostics())
     if json:
+        found[0] |= {"warnings": [str(each) for each in alone.diagnostics]}
         print_json(found if len(found) > 1 else found[0])
         return
-    for facts in found:
-        print_facts(facts)
+    for number, each in enumerate(found):
+        text = yaml.dump(each, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=sys.maxsize)
+        line(("---\n" if number else "") + text.rstrip("\n"))
+    print_diagnostics(alone.diagnostics)
 
 
-def _found(specs: Specs, folder: Path | None, name: str) -> Iterator[Facts]:
-    """Yield the facts of each spec of that name: a provider often has the name of its recipe."""
+class _Dumper(yaml.SafeDumper):
+    """Writes short maps and lists on one line."""
+
+    def represent_mapping(self, *arguments: Any, **options: Any) -> yaml.MappingNode:
+        node = super().represent_mapping(*arguments, **options)
+        node.flow_style = _is_short([each for pair in node.value for each in pair])
+        return node
+
+    def represent_sequence(self, *arguments: Any, **options: Any) -> yaml.SequenceNode:
+        node = super().represent_sequence(*arguments, **options)
+        node.flow_style = _is_short(node.value)
+        return node
+
+
+def _is_short(nodes: Sequence[yaml.Node]) -> bool:
+    scalars = [node.value for node in nodes if isinstance(node, yaml.ScalarNode)]
+    return len(scalars) == len(nodes) and sum(len(text) + 2 for text in scalars) < SHORT_CHARS
+
+
+def _found(specs: Specs, name: str) -> Iterator[dict[str, Any]]:
+    """Yield each spec of that name: a provider often has the name of its recipe."""
     if name in specs.routes:
         route = specs.routes[name]
-        findings = list(_of_route(folder, name))
-        yield _masked(facts_of_route(route, findings), [each for each in route.secrets if each.reveal() != UNSET])
+        about = {
+            "calls": [f"{form.method} {route.source.path}{form.path}" for form in route.source.receive.requests],
+            "loss": {each.name: route_loss_words(replace(route, target=each)) for each in route.targets},
+        }
+        secrets = [each for each in route.secrets if each.reveal() != UNSET]
+        yield _plain(understood(specs.documents["route"][name]) | about, secrets)
     if name in specs.providers:
-        yield facts_of_provider(specs.providers[name])
+        represents = _represented(specs.providers[name])
+        yield _plain(understood(specs.documents["provider"][name]) | {"represents": represents})
     if name in specs.recipes:
-        yield facts_of_recipe(specs.recipes[name], specs.providers.values())
+        yield _plain(understood(specs.documents["recipe"][name]))
 
 
-def _of_route(folder: Path | None, name: str) -> Diagnostics:
-    """Return what is said when this route is loaded and no other."""
-    return load_specs(folder, only=[name], strict_environment=False).diagnostics
+def _represented(provider: Provider) -> dict[str, dict[str, str]]:
+    """Return what each request of the provider can represent of a data point."""
+    words = {}
+    for target in () if provider.relay else own_targets(provider):
+        try:
+            words[target.form.name] = holding_words(probe_capabilities(target))
+        except ProbeFailed as error:
+            words[target.form.name] = {"unknown": str(error)}
+    return words
 
 
-def _masked(fact: Any, secrets: Iterable[Secret]) -> Any:
-    """Mask secrets wherever they might have been written a second time."""
-    secrets = list(secrets)
-    if isinstance(fact, dict):
-        return {name: _masked(value, secrets) for name, value in fact.items()}
-    return [_masked(each, secrets) for each in fact] if isinstance(fact, list) else mask_secrets(fact, secrets)
+def _plain(value: Any, secrets: Sequence[Secret] = ()) -> Any:
+    """Return plain data without empty values. Secrets are masked, also where another key repeats them."""
+    if isinstance(value, dict):
+        members = {str(name): _plain(each, secrets) for name, each in value.items()}
+        return {name: each for name, each in members.items() if each not in (None, "", [], {})}
+    if isinstance(value, list | tuple):
+        return [_plain(each, secrets) for each in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return mask_secrets(str(value), secrets) if isinstance(value, str | Secret) else value

@@ -1,10 +1,11 @@
-"""gateway sink: play a vendor; what it takes is printed as JSON lines."""
+"""gateway sink: play a vendor, and print the data points that it receives as JSON lines."""
 
 import os
 import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from mimetypes import guess_type
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,9 +15,9 @@ import typer
 from gateway.app import Settings
 from gateway.commands.arguments.credentials import read_credential
 from gateway.commands.arguments.loading import load_or_fail, provider_named
-from gateway.commands.arguments.options import Given, Key, SecretOption, SpecFolder, fail, misuse, read_given
+from gateway.commands.arguments.options import Given, Key, SecretOption, SpecFolder, read_file, read_given
+from gateway.commands.output.errors import fail, misuse
 from gateway.commands.output.printing import print_json
-from gateway.commands.roles.file_answer import read_answer
 from gateway.commands.roles.listening import check_address, run_or_fail, tls_pair
 from gateway.commands.roles.vendor import play_vendor, vendor_route
 from gateway.core.outcome.outcome import CODE_OF, Code, Outcome, Reason
@@ -42,23 +43,23 @@ def sink(
     secret: SecretOption = None,
     given: Given = None,
     answer: Annotated[
-        str | None, typer.Option("--answer", metavar="CODE", help="Refuse every report with this code or reason.")
+        str | None, typer.Option("--answer", metavar="CODE", help="Reject every report with this code or reason.")
     ] = None,
     file: Annotated[
-        str | None, typer.Option("--file", metavar="FILE", help="What the calls of a relay are answered with.")
+        str | None, typer.Option("--file", metavar="FILE", help="The body of each answer to a relay's call.")
     ] = None,
     media_type: Annotated[
         str | None, typer.Option("--type", metavar="TYPE", help="Its media type; default: by the file's name.")
     ] = None,
     rules_of: Annotated[
-        str | None, typer.Option("--rules-of", metavar="ROUTE", help="Hold data points to the rules that it sends by.")
+        str | None, typer.Option("--rules-of", metavar="ROUTE", help="Apply the rules by which this route sends.")
     ] = None,
     routes: SpecFolder = None,
 ) -> None:
     """Play a vendor: verify reports, print data points as JSON lines.
 
-    Each report is answered in the vendor's words. Without --secret, whoever reports is believed. Of a relay's calls the
-    body is printed, and the answer is --file, or empty.
+    Each report gets the vendor's reply. Without --secret, every sender is accepted. For a relay, the body of each call
+    is printed, and the answer is --file, or empty.
 
     \b
     Example:
@@ -66,21 +67,25 @@ def sink(
     """
     check_address(listen, "--listen")
     pair = tls_pair(tls_cert, tls_key)
-    outcome, pins = _stated(answer), read_given(given)
+    rejection, pins = _rejection(answer), read_given(given)
     credential = None if secret is None and key is None else read_credential(key, secret)
-    content = read_answer(file, media_type)
+    if file is None and media_type is not None:
+        misuse("--type is the media type of --file: give --file")
+    content = b"" if file is None else read_file(file, "--file")
+    if file is not None and media_type is None:
+        media_type = guess_type(file)[0] or "application/octet-stream"
     configure("info", "auto")
     if rules_of is not None and routes is None:
         misuse("--rules-of: name the folder of the route by --routes")
     specs = load_or_fail(routes, only=() if rules_of is None else (rules_of,), strict_environment=False)
     played = provider_named(specs, provider)
     if file is not None and not played.relay:
-        misuse(f"--file: {played.name} takes reports, and answers them in its own words")
+        misuse(f"--file: {played.name} is no relay: its reply to a report is in its spec")
     route = vendor_route(played, credential, pins)
     if rules_of is not None:
         route = replace(route, source=replace(route.source, rules=_rules(specs, rules_of, played)))
     settings = Settings(listen=listen, tls=pair, admin=None, grace_s=2)
-    gateway = play_vendor(route, settings, _print, refusal=outcome, content=content)
+    gateway = play_vendor(route, settings, _print, rejection=rejection, content=content, media_type=media_type)
 
     def ready() -> None:
         log.info("listening", address=gateway.address, tls=pair is not None)
@@ -97,9 +102,9 @@ def _rules(specs: Specs, name: str, played: Provider) -> tuple[Rule, ...]:
     return target.rules
 
 
-def _stated(answer: str | None) -> Outcome | None:
+def _rejection(answer: str | None) -> Outcome | None:
     word = (answer or Code.OK).upper()
-    message = f"the sink was told to answer {word}"
+    message = f"the sink answers {word} to every report"
     if word == Code.OK:
         return None
     if word in list(Reason):
@@ -110,7 +115,7 @@ def _stated(answer: str | None) -> Outcome | None:
 
 
 def _print(values: Sequence[Any]) -> None:
-    """Print JSON lines; where whoever read them has gone, end as on SIGTERM."""
+    """Print JSON lines. If standard output is closed, end as on SIGTERM."""
     try:
         for value in values:
             print_json(value)

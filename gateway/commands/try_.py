@@ -1,4 +1,4 @@
-"""gateway try: one request through one route, each stage shown."""
+"""gateway try: put one request through one route, and show each stage."""
 
 import asyncio
 import os
@@ -10,16 +10,8 @@ from uuid import uuid4
 import typer
 
 from gateway.commands.arguments.loading import load_or_fail
-from gateway.commands.arguments.options import (
-    DEFAULT_ROUTES,
-    At,
-    Json,
-    RequestFile,
-    Routes,
-    read_clock,
-    read_request,
-    warn,
-)
+from gateway.commands.arguments.options import DEFAULT_ROUTES, At, Json, RequestFile, Routes, read_clock, read_request
+from gateway.commands.output.errors import fail, warn
 from gateway.commands.output.printing import (
     count,
     heading,
@@ -28,28 +20,29 @@ from gateway.commands.output.printing import (
     point_json,
     print_json,
     print_response,
+    request_text,
     response_json,
 )
-from gateway.commands.output.stages import call_json, matched, show_call, show_sender
-from gateway.commands.relay_trial import RelayTrial
+from gateway.commands.recipes.explanation import string_to_sign
 from gateway.core.http.received import ReceivedRequest
 from gateway.core.http.request import Request, Response, Secret
 from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.combine import combine_outcomes
 from gateway.core.outcome.errors import GatewayError
-from gateway.core.outcome.masking import mask_outcome
+from gateway.core.outcome.masking import mask_outcome, mask_secrets
 from gateway.core.outcome.outcome import Code, Outcome
 from gateway.core.outcome.reply import build_reply
-from gateway.core.pipeline import plan_calls, plan_declarations, receive_report, reply_names
+from gateway.core.pipeline import ANONYMOUS, plan_calls, plan_declarations, receive_relayed, receive_report, reply_names
 from gateway.core.points.report import AcceptedReport
 from gateway.core.recipe.sign import Signed, SigningContext
-from gateway.core.recipe.verify import NoReplayCheck
+from gateway.core.recipe.verify import NoReplayCheck, Verified
 from gateway.core.sending.sign import sign_call
 from gateway.core.sending.split import EncodeContext
+from gateway.core.vendor.relay import outcome_of_relayed
 from gateway.core.vendor.route import Route
-from gateway.core.vendor.routing import RouteMatch
+from gateway.core.vendor.routing import RouteMatch, make_snapshot
 from gateway.delivery.call import CallSender
-from gateway.delivery.client import Client
+from gateway.delivery.client import Client, Timeouts
 from gateway.delivery.direct import Direct
 from gateway.delivery.dispatch import Dispatcher
 from gateway.delivery.limits import Limiter
@@ -70,8 +63,8 @@ def try_(
 ) -> None:
     """Put a raw HTTP request through a route, and show each stage.
 
-    Shown are as whom it was verified, its data points, what would go out with its string to sign, and the reply.
-    Nothing is sent without --send. Exits 1 when the report is refused.
+    Shows the verified sender, the data points, each call with its string to sign, and the reply. Nothing is sent
+    without --send. Exits 1 when the report is rejected.
 
     \b
     Example:
@@ -81,13 +74,12 @@ def try_(
     hint = "" if case else "--case takes variables from the route's first case"
     environ = _environ(routes, route) if case else None
     specs = load_or_fail(routes, only=[route], environ=environ, hint=hint)
-    chosen = specs.routes[route]
-    trial = (RelayTrial if chosen.is_relay else _Trial)(chosen, report, clock)
-    trial.run(send)
+    trial = Trial(specs.routes[route], clock, send)
+    trial.run(report)
     if json:
-        print_json(trial.as_json(send))
+        print_json(trial.as_json())
     else:
-        trial.show(send)
+        trial.show()
     raise typer.Exit(0 if trial.outcome.ok else 1)
 
 
@@ -97,135 +89,162 @@ def _environ(routes: Path, route: str) -> dict[str, str]:
     return {**environ, **os.environ}
 
 
-def _new_id() -> str:
-    return uuid4().hex
-
-
 @dataclass(frozen=True, slots=True)
-class _Sent:
-    """A call that went out, or would; `answer` is None where none came."""
+class Sent:
+    """A call that was sent, or would be. `body_bytes` is the size of an answer's body that is passed on unread."""
 
     purpose: Purpose
     signed: Signed
-    answer: Response | None
+    answer: Response | None = None
+    body_bytes: int | None = None
 
 
 @dataclass(slots=True)
-class _Witness:
-    """Remembers each call, and what must be masked beside the route's own secrets: a session, for one."""
-
-    calls: list[_Sent] = field(default_factory=list)
-    secrets: list[Secret] = field(default_factory=list)
-
-    def on_exchange(self, purpose: Purpose, signed: Signed, answer: Response | None) -> None:
-        self.calls.append(_Sent(purpose, signed, answer))
-
-    def on_secret(self, secret: Secret) -> None:
-        self.secrets.append(secret)
-
-
-@dataclass(slots=True)
-class _Trial:
-    """One request on its way, and what each stage made of it."""
+class Trial:
+    """The stages of one request. It observes the calls: `learned` are secrets in answers, such as session ids."""
 
     route: Route
-    request: Request
     now_ns: int
+    send: bool
+    who: Verified | None = None
     accepted: AcceptedReport | None = None
-    witness: _Witness = field(default_factory=_Witness)
+    calls: list[Sent] = field(default_factory=list)
+    secrets: list[Secret] = field(default_factory=list)
     outcome: Outcome = field(default_factory=lambda: Outcome(Code.OK))
-    response: Response | None = None
+    reply: Response | None = None
 
-    def run(self, send: bool) -> None:
-        match, message = matched(self.route, self.request)
-        request_id = _new_id()
-        error: Exception | None = None
+    def run(self, request: Request) -> None:
+        match = make_snapshot([self.route]).match(request)
+        if match is None:
+            calls = ", ".join(f"{form.method} {form.path}" for form in self.route.source.receive.requests)
+            fail(f"{self.route.name} does not listen to {request.path}, but to {calls}")
+        message, request_id = match.read(request), uuid4().hex
+        self.secrets += self.route.secrets
+        names, error = None, None
         try:
-            self.accepted = self._accept(match, message)
-            deliver = self._send(self.accepted, request_id) if send else self._plan(self.accepted)
-            self.outcome = asyncio.run(deliver)
+            match.expect_call(request.method)
+            if self.route.is_relay:
+                names = self._relay(match, message)
+            else:
+                self.outcome = asyncio.run(self._deliver(match, message, request_id))
         except GatewayError as problem:
             error, self.outcome = problem, problem.outcome
         self.outcome = replace(mask_outcome(self.outcome, self.secrets), request_id=request_id)
-        names = reply_names(match, message, error)
-        self.response = build_reply(self.route.source.receive.replies, self.outcome, names)
+        passed_on = self.route.is_relay and (error is None or any(sent.answer for sent in self.calls))
+        if not passed_on:
+            names = names or reply_names(match, message, error)
+            self.reply = build_reply(self.route.source.receive.replies, self.outcome, names)
 
-    @property
-    def secrets(self) -> list[Secret]:
-        return [*self.route.secrets, *self.witness.secrets]
-
-    def _accept(self, match: RouteMatch, message: ReceivedRequest) -> AcceptedReport:
-        match.expect_call(self.request.method)
-        return receive_report(match, message, now_ns=self.now_ns, replays=NoReplayCheck())
-
-    async def _send(self, accepted: AcceptedReport, request_id: str) -> Outcome:
-        client = Client()
-        try:
-            dispatcher = Dispatcher(CallSender(client, Telemetry(), self.witness), Limiter(pausing=False))
-            return await Direct(dispatcher).deliver(self.route.name, self.route.target, accepted, request_id)
-        finally:
-            await client.close()
-
-    async def _plan(self, accepted: AcceptedReport) -> Outcome:
-        """Make the calls without sending them; the outcome is that of an upstream that takes everything."""
+    async def _deliver(self, match: RouteMatch, message: ReceivedRequest, request_id: str) -> Outcome:
+        """Verify and decode a report; with --send deliver it, otherwise build its calls and assume their success."""
+        accepted = receive_report(match, message, now_ns=self.now_ns, replays=NoReplayCheck())
+        self.accepted, self.who = accepted, accepted.caller
         target = self.route.target
-        encoder = EncodeContext(self.now_ns, _new_id, lambda draft: len(self._signed(draft).request.body))
+        if self.send:
+            client = Client()
+            try:
+                dispatcher = Dispatcher(CallSender(client, Telemetry(), self), Limiter(pausing=False))
+                return await Direct(dispatcher).deliver(self.route.name, target, accepted, request_id)
+            finally:
+                await client.close()
+        encoder = EncodeContext(self.now_ns, lambda: uuid4().hex, lambda draft: len(self._signed(draft).request.body))
         encoded = plan_calls(target, accepted.items, encoder)
         for call, declaring in plan_declarations(target, encoded.calls, encoder):
-            for each in declaring:
-                self.witness.on_exchange("declare", self._signed(each.request), None)
-            self.witness.on_exchange("call", self._signed(call.request), None)
+            self.calls += [Sent("declare", self._signed(each.request)) for each in declaring]
+            self.calls.append(Sent("call", self._signed(call.request)))
         return combine_outcomes(accepted, [], encoded.rejected)
+
+    def _relay(self, match: RouteMatch, message: ReceivedRequest) -> Any:
+        """Verify a relay's request and build its call, with --send send it; return the names for a reply."""
+        relayed = receive_relayed(match, message, now_ns=self.now_ns, call_id=uuid4().hex, replays=NoReplayCheck())
+        self.who = relayed.caller
+        self.calls.append(Sent("call", self._signed(relayed.request)))
+        if self.send:
+            asyncio.run(self._exchange(self.calls[0].signed))
+        return relayed.names
+
+    async def _exchange(self, signed: Signed) -> None:
+        target = self.route.target
+        timeouts = Timeouts(connect_s=target.connect_timeout_s, total_s=target.timeout_s, more_s=target.timeout_s)
+        client = Client()
+        try:
+            async with client.stream(signed.request, timeouts=timeouts, tls=target.tls) as answer:
+                self.outcome = outcome_of_relayed(target, answer.status, answer.headers)
+                sent = self.calls[0] = Sent("call", signed, Response(answer.status, answer.headers), 0)
+                while part := await answer.read():
+                    sent = self.calls[0] = replace(sent, body_bytes=(sent.body_bytes or 0) + len(part))
+        finally:
+            await client.close()
 
     def _signed(self, draft: UnsignedRequest) -> Signed:
         return sign_call(
             self.route.target, self.route.target.recipe, draft, SigningContext(self.now_ns, os.urandom(16))
         )
 
-    def show(self, send: bool) -> None:
+    def on_exchange(self, purpose: Purpose, signed: Signed, answer: Response | None) -> None:
+        self.calls.append(Sent(purpose, signed, answer))
+
+    def on_secret(self, secret: Secret) -> None:
+        self.secrets.append(secret)
+
+    def show(self) -> None:
+        if self.who is not None:
+            key = f", key {self.who.key}" if self.who.key else ""
+            anyone = "not verified: this route accepts every sender"
+            heading(anyone if self.who is ANONYMOUS else f"verified by {self.who.recipe}{key}")
         if self.accepted is not None:
-            self._show_accepted(self.accepted)
-        calls = self.witness.calls
-        for number, sent in enumerate(calls, 1):
-            show_call(sent.signed, self.secrets, f"{sent.purpose} {number} of {len(calls)}")
-            if send:
-                self._show_answer(sent.answer)
-        if calls and not send:
-            warn("nothing was sent; the reply is that of an upstream that takes everything (--send sends)")
+            rejected, dropped = len(self.accepted.rejected), self.accepted.dropped
+            heading(f"{count(len(self.accepted.items), 'data point')}, {rejected} rejected, {dropped} dropped")
+            for item in self.accepted.items:
+                print_json(point_json(item.point))
+        for number, sent in enumerate(self.calls, 1):
+            self._show_call(sent, f"{sent.purpose} {number} of {len(self.calls)}")
+        if self.calls and not self.send:
+            reply_of = "what the upstream answers" if self.route.is_relay else "that for an upstream that accepts all"
+            warn(f"nothing was sent; the reply is {reply_of} (--send sends)")
         heading(f"outcome: {self.outcome.code} {self.outcome.reason or ''}".rstrip())
         if self.outcome.message:
             line(self.outcome.message)
-        heading("reply")
-        if self.response is not None:
-            print_response(self.response, self.secrets)
+        if self.reply is not None:
+            heading("reply")
+            print_response(self.reply, self.secrets)
 
-    def _show_accepted(self, accepted: AcceptedReport) -> None:
-        show_sender(accepted.caller)
-        points = count(len(accepted.items), "data point")
-        heading(f"{points}, {len(accepted.rejected)} rejected, {accepted.dropped} dropped")
-        for item in accepted.items:
-            print_json(point_json(item.point))
+    def _show_call(self, sent: Sent, title: str) -> None:
+        heading(f"{title} to {mask_secrets(sent.signed.request.url.partition('?')[0], self.secrets)}")
+        text = self._string_to_sign(sent.signed)
+        if text:
+            line("string to sign: " + text)
+        line(request_text(sent.signed.request, self.secrets))
+        if self.send:
+            body = "" if sent.body_bytes is None else f", passed on with {sent.body_bytes:,} bytes of body"
+            heading(f"answer{body}" if sent.answer else "no answer")
+            if sent.answer:
+                print_response(sent.answer, self.secrets)
 
-    def _show_answer(self, answer: Response | None) -> None:
-        heading("answer" if answer else "no answer")
-        if answer:
-            print_response(answer, self.secrets)
-
-    def as_json(self, send: bool) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         accepted = self.accepted
         return {
             "route": self.route.name,
-            "recipe": accepted.caller.recipe if accepted else None,
-            "key": accepted.caller.key if accepted else None,
+            "recipe": self.who.recipe if self.who else None,
+            "key": self.who.key if self.who else None,
             "points": [point_json(item.point) for item in accepted.items] if accepted else [],
             "dropped": accepted.dropped if accepted else 0,
-            "calls": [self._call_json(sent, send) for sent in self.witness.calls],
+            "calls": [self._call_json(sent) for sent in self.calls],
             "outcome": outcome_json(self.outcome),
-            "reply": response_json(self.response, self.secrets) if self.response else None,
+            "reply": response_json(self.reply, self.secrets) if self.reply else None,
         }
 
-    def _call_json(self, sent: _Sent, send: bool) -> dict[str, Any]:
-        call = {"what": sent.purpose, **call_json(sent.signed, self.secrets)}
-        if send:
+    def _call_json(self, sent: Sent) -> dict[str, Any]:
+        call: dict[str, Any] = {
+            "what": sent.purpose,
+            "request": request_text(sent.signed.request, self.secrets),
+            "string_to_sign": self._string_to_sign(sent.signed) or None,
+        }
+        if self.send:
             call["answer"] = response_json(sent.answer, self.secrets) if sent.answer else None
+        if sent.answer and sent.body_bytes is not None:
+            call["answer"] |= {"body": None, "bytes": sent.body_bytes}
         return call
+
+    def _string_to_sign(self, signed: Signed) -> str:
+        return mask_secrets(string_to_sign(signed.evaluation), self.secrets)

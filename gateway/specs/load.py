@@ -68,8 +68,8 @@ class NotRun:
 class Specs:
     """All specs of one load. They are complete and sound only where `diagnostics` has no errors.
 
-    `read` counts the documents of each kind, built or not. `files` are those that were read, shipped ones excepted, as
-    they were just before.
+    `documents` are those that were read, by kind and name, built or not. `read` counts them. `files` are those that
+    were read, shipped ones excepted, as they were just before.
     """
 
     diagnostics: Diagnostics
@@ -79,6 +79,7 @@ class Specs:
     vectors: list[PlacedVector] = field(default_factory=list)
     trials: list[Trial] = field(default_factory=list)
     not_run: list[NotRun] = field(default_factory=list)
+    documents: dict[str, dict[str, Document]] = field(default_factory=dict)
     read: Counter[str] = field(default_factory=Counter)
     watch: Watch = field(default_factory=Watch)
     files: Files = field(default_factory=dict)
@@ -132,6 +133,7 @@ class _Loader:
         # An error so far is one of a file that does not parse, or of a document of no known kind.
         unloaded = Unloaded(files=self.specs.diagnostics.has_errors)
         documents = self._chosen(package, own)
+        self.specs.documents = {kind: {each.name: each for each in found} for kind, found in documents.items()}
         self.specs.read.update({kind: len(found) for kind, found in documents.items()})
         for document in documents["recipe"]:
             self._recipe(document)

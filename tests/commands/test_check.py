@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.kinds import LOGGING_IN
 from tests.support.terminal import Ended, run
 
 SHIPPED_CASES = run("check", "--json", "docs").json["passed"]
@@ -79,24 +80,6 @@ PASSING = """\
 """
 WRONG = PASSING.replace("passing", "wrong").replace("value: 1", "value: 2")
 UNSET = PASSING.replace("passing", "unset").replace("NOT_SET: ", "OTHER: ")
-LOGGING_IN = """
-route: in
-receive:
-  provider: zstack
-  credentials: [{key: admin, secret: password}]
-  verify: [zstack-session]
-  from: [10.0.0.0/8]
-send:
-  provider: tencent-receiver
-  url: http://h
-  credential: {key: k, secret: s3cret}
-  given: {region: sh}
-points: {allow_loss: [time_ns]}
-cases:
-  - case: a session
-    request: {json: {params: {namespace: n, data: [{metricName: m, value: 1, labels: {a: b}}]}}}
-    points: [{metric: m, value: 1}]
-"""
 LOGIN = """
 provider: acme
 needs: [domain]

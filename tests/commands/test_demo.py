@@ -2,21 +2,23 @@
 
 import asyncio
 import json
-import re
 import shlex
 import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from gateway.commands import demo
+from gateway.commands.demo import Demo
+from gateway.core.http.request import Request, Response
 from gateway.specs.load import load
-from tests.commands.test_check import LOGGING_IN
+from tests.support.kinds import LOGGING_IN
 from tests.support.processes import ROOT, Command, command
 from tests.support.terminal import Ended, run
 
@@ -49,101 +51,133 @@ cases:
   - case: two points
     request: {json: [{m: a, v: 1}, {m: b, v: 2}]}
 """
-# Settings that a person may have for their own gateway.
+# Settings that a user may have for another gateway.
 SETTINGS = {"GATEWAY_LOG_LEVEL": "error", "GATEWAY_LOG_FORMAT": "text", "GATEWAY_DRAIN_DELAY_S": "60"}
 
 
-async def line_with(demo: Command, text: str) -> str:
-    while text not in (line := await demo.line()):
-        pass
-    return line
-
-
 @asynccontextmanager
-async def running(*route: str) -> AsyncIterator[tuple[Command, list[str]]]:
-    """Run a demo until it shows its curl line; yield it, and that line in words."""
-    async with command("demo", *route, "--port", "0", *ROUTES, environ=SETTINGS) as demo:
-        yield demo, shlex.split(await line_with(demo, "curl "))
+async def running(route: str | None = None, routes: Path = ROOT / "routes.d") -> AsyncIterator[Demo]:
+    async with demo.running(demo.trial_of(routes, route), routes, 0) as shown:
+        yield shown
+
+
+async def line_with(shown: Demo, text: str) -> str:
+    async with asyncio.timeout(10):
+        while text not in (line := await shown.lines.get()):
+            pass
+    return line
 
 
 def once(*arguments: object) -> Ended:
     return run("demo", "--once", "--port", "0", *arguments)
 
 
-async def post(curl: list[str], *, session: str | None = None) -> Any:
-    """Do what the curl line says, and return what the answer's JSON holds."""
-    return json.loads((await answered(curl, session=session)).partition(b"\r\n\r\n")[2])
+async def post(shown: Demo, **changes: str) -> Response:
+    """Post the sample after replacing texts in its headers and its body."""
+    request = shown.sample.request
+    for old, new in changes.items():
+        headers = tuple((name, value.replace(old, new)) for name, value in request.headers)
+        request = replace(request, headers=headers, body=request.body.replace(old.encode(), new.encode()))
+    return await asyncio.to_thread(demo.post, request, shown.address, 5)
 
 
-async def answered(curl: list[str], *, session: str | None = None) -> bytes:
-    method, url, body = curl[2], curl[-1], curl[curl.index("--data-binary") + 1].encode()
-    headers = [value for option, value in pairwise(curl) if option == "-H"]
-    headers = [re.sub("OAuth .*", f"OAuth {session}", header) if session else header for header in headers]
-    _, _, address, path = url.split("/", 3)
-    host, _, port = address.partition(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    headers += [] if any(header.startswith("Host:") for header in headers) else [f"Host: {address}"]
-    head = [f"{method} /{path} HTTP/1.1", f"Content-Length: {len(body)}", "Connection: close"]
-    writer.write("\r\n".join([*head, *headers, "", ""]).encode() + body)
-    answer = await reader.read()
-    writer.close()
-    return answer
+async def test_each_exchange_is_a_line_of_the_gateway_and_one_of_the_stand_in() -> None:
+    async with running() as shown:
+        reply = await post(shown)
+        printed = sorted([await line_with(shown, "  "), await shown.lines.get()])
+        rejection = await post(shown, b86c9016b4f24953a9edefb53ca0678c="wrong")
+        rejected = await line_with(shown, "gateway   ")
 
-
-async def test_the_curl_line_works_and_each_exchange_is_printed() -> None:
-    async with running() as (demo, curl):
-        reply = await post(curl)
-        printed = sorted([await line_with(demo, "  "), await demo.line()])
-        refusal = await post(curl, session="wrong")
-        refused = await line_with(demo, "gateway   ")
-
-    assert (reply, refusal["error"]["code"]) == ({}, "ID.1001")
+    assert (reply.body, json.loads(rejection.body)["error"]["code"]) == (b"{}", "ID.1001")
     assert printed[0].startswith("gateway   OK  ")
     assert json.loads(printed[1].removeprefix("stand-in  "))["metric"] == "UserDefinedName"
-    assert refused.startswith("gateway   UNAUTHENTICATED UNKNOWN_KEY the secret or session is unknown or has expired  ")
+    assert rejected.startswith(
+        "gateway   UNAUTHENTICATED UNKNOWN_KEY the secret or session is unknown or has expired  "
+    )
 
 
-async def test_a_data_point_longer_than_a_pipe_is_printed_whole() -> None:
-    async with running() as (demo, curl):
-        long = [word.replace("value1", "x" * 500_000) for word in curl]
-        reply = await post(long)
-        printed = await line_with(demo, "stand-in  ")
+async def test_a_route_that_changes_is_reloaded(tmp_path: Path) -> None:
+    text = (ROOT / "routes.d/zstack-to-tencent.yaml").read_text()
+    (tmp_path / "route.yaml").write_text(text)
+    async with running(routes=tmp_path) as shown:
+        (tmp_path / "route.yaml").write_text(text.replace("points: {", "points: {set: {metric: \"'changed'\"}, "))
+        await line_with(shown, "reloaded")
+        await post(shown)
+        printed = json.loads((await line_with(shown, "stand-in  ")).removeprefix("stand-in  "))
 
-    assert reply == {}
-    assert json.loads(printed.removeprefix("stand-in  "))["attributes"] == {"label1": "x" * 500_000}
+    assert printed["metric"] == "changed"
+
+
+async def test_the_curl_line_of_a_signed_sample_has_its_host() -> None:
+    async with running("huawei-cse-to-tencent") as shown:
+        words = shlex.split(demo.curl(shown.sample.request, shown.address))
+        reply = await post(shown)
+        printed = json.loads((await line_with(shown, "stand-in  ")).removeprefix("stand-in  "))
+
+    assert "Host: cse-tencent.example" in words
+    assert words[-1].startswith(f"http://{shown.address}/")
+    assert (reply.body, printed["namespace"]) == (b"upload ok", "CSE")
+
+
+# As a process.
+
+
+async def curl_of(process: Command) -> list[str]:
+    while not (line := await process.line()).startswith("curl "):
+        pass
+    return shlex.split(line)
 
 
 @pytest.mark.parametrize(
     ("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 0), (signal.SIGHUP, 0)], ids=["INT", "TERM", "HUP"]
 )
 async def test_a_signal_ends_it_without_a_traceback(number: int, expected: int) -> None:
-    async with running() as (demo, _):
-        demo.signal(number)
-        code, _ = await demo.end()
+    async with command("demo", "jdcloud-to-zstack", "--port", "0", *ROUTES, environ=SETTINGS) as process:
+        printed = [await process.line() for _ in range(3)]
+        await curl_of(process)
+        process.signal(number)
+        code, _ = await process.end()
 
-    assert (code, demo.log) == (expected, [])
-
-
-async def test_a_closed_output_ends_it_quietly() -> None:
-    async with running() as (demo, curl):
-        demo.close_output()
-        reply = await post(curl)
-        code = await demo.gone()
-
-    assert (reply, code, demo.log) == ({}, 1, [])
+    assert printed[2] == "In another terminal within 900 s, once:"
+    assert (code, process.log) == (expected, [])
 
 
-async def test_a_route_that_changes_is_reloaded(tmp_path: Path) -> None:
-    text = (ROOT / "routes.d/zstack-to-tencent.yaml").read_text()
-    (tmp_path / "route.yaml").write_text(text)
-    async with command("demo", "--port", "0", "--routes", str(tmp_path)) as demo:
-        curl = shlex.split(await line_with(demo, "curl "))
-        (tmp_path / "route.yaml").write_text(text.replace("points: {", "points: {set: {metric: \"'changed'\"}, "))
-        await line_with(demo, "reloaded")
-        await post(curl)
-        printed = json.loads((await line_with(demo, "stand-in  ")).removeprefix("stand-in  "))
+async def test_a_closed_output_ends_it_quietly_after_the_answer() -> None:
+    async with command("demo", "--port", "0", *ROUTES, environ=SETTINGS) as process:
+        curl = await curl_of(process)
+        process.close_output()
+        reply = await post_as_curl(curl)
+        code = await process.gone()
 
-    assert printed["metric"] == "changed"
+    assert (reply, code, process.log) == (b"{}", 1, [])
+
+
+async def post_as_curl(words: list[str]) -> bytes:
+    """Send the request of a curl line, and return the body of the answer."""
+    _, _, address, path = words[-1].split("/", 3)
+    headers = tuple(
+        (name, value.strip())
+        for option, text in pairwise(words)
+        if option == "-H"
+        for name, _, value in [text.partition(":")]
+    )
+    body = words[words.index("--data-binary") + 1].encode()
+    request = Request(words[2], f"/{path}", (("Host", address), *headers), body, "http")
+    return (await asyncio.to_thread(demo.post, request, address, 5)).body
+
+
+async def test_once_works_from_another_folder_that_holds_one_named_gateway(tmp_path: Path) -> None:
+    (tmp_path / "gateway").mkdir()
+    (tmp_path / "gateway/__main__.py").write_text("raise SystemExit('not this one')")
+
+    async with command("demo", "--once", "--port", "0", *ROUTES, cwd=tmp_path, python=PYTHON) as process:
+        code, output = await process.end()
+
+    assert (code, process.log) == (0, [])
+    assert '── the stand-in received\n{"namespace":"MyNameSpace","metric":"UserDefinedName"' in output
+
+
+# With --once.
 
 
 def test_a_taken_port_is_one_clear_line() -> None:
@@ -154,17 +188,6 @@ def test_a_taken_port_is_one_clear_line() -> None:
 
     said = f"cannot listen on 127.0.0.1:{port}: address already in use; choose another with --port (make run PORT=…)"
     assert (ended.code, ended.output, ended.complaint) == (1, "", f"gateway: {said}")
-
-
-async def test_once_works_from_another_folder_that_holds_one_named_gateway(tmp_path: Path) -> None:
-    (tmp_path / "gateway").mkdir()
-    (tmp_path / "gateway/__main__.py").write_text("raise SystemExit('not this one')")
-
-    async with command("demo", "--once", "--port", "0", *ROUTES, cwd=tmp_path, python=PYTHON) as demo:
-        code, output = await demo.end()
-
-    assert (code, demo.log) == (0, [])
-    assert '── the stand-in received\n{"namespace":"MyNameSpace","metric":"UserDefinedName"' in output
 
 
 def test_the_route_that_asks_for_no_host_comes_first(tmp_path: Path) -> None:
@@ -243,21 +266,6 @@ def test_a_route_whose_reporters_log_in_is_shown_with_a_session(tmp_path: Path) 
     ended = once("--routes", tmp_path)
 
     assert (ended.code, ended.errors) == (0, ""), ended.output
-
-
-async def test_sample_that_is_signed_says_how_long_it_holds() -> None:
-    async with command("demo", "jdcloud-to-zstack", "--port", "0", *ROUTES) as demo:
-        assert await line_with(demo, "In another terminal") == "In another terminal within 900 s, once:"
-
-
-async def test_curl_line_of_a_signed_sample_has_its_host_and_is_taken() -> None:
-    async with running("huawei-cse-to-tencent") as (demo, curl):
-        answer = await answered(curl)
-        printed = json.loads((await line_with(demo, "stand-in  ")).removeprefix("stand-in  "))
-
-    assert "Host: cse-tencent.example" in curl
-    assert answer.endswith(b"upload ok")
-    assert printed["namespace"] == "CSE"
 
 
 @pytest.mark.parametrize(

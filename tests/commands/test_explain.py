@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.commands.output.explanation import first_difference
+from gateway.commands.recipes.explanation import first_difference
 from tests.commands.conftest import written
 from tests.support.requests import CASES, CLOCK, GET, POST, REPORT, SESSION, raw
 from tests.support.terminal import Ended, run
@@ -48,7 +48,7 @@ def test_a_vector_with_an_altered_part_is_refused(case: dict[str, Any], part: st
 
     assert altered != data
     assert (ended.code, ended.errors) == (1, "")
-    assert "── refused: " in ended.output
+    assert "── rejected: " in ended.output
 
 
 @each_vector
@@ -56,7 +56,7 @@ def test_json_holds_each_value_and_the_verdict(case: dict[str, Any]) -> None:
     explained = explain(raw(case), case, "--json").json
 
     values = {value["name"]: value["value"] for value in explained["values"]}
-    assert (explained["accepted"], explained["refused"]) == (True, None)
+    assert (explained["accepted"], explained["rejected"]) == (True, None)
     assert (values["string to sign"], values["signature"]) == (case["string_to_sign"], case["signature"])
 
 
@@ -113,7 +113,7 @@ def test_a_stale_request_with_a_wrong_signature_says_both() -> None:
     ended = explain(raw(POST).replace(b"345122", b"345123"), at="1700000000")
 
     assert ended.code == 1
-    assert f"(--at {CLOCK}) it is refused too: BAD_SIGNATURE" in ended.output
+    assert f"(--at {CLOCK}) it is rejected too: BAD_SIGNATURE" in ended.output
 
 
 def test_a_pinned_value_refuses_another() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.commands.output.tables import WIDTH
+from gateway.commands.output.printing import MAX_TABLE_CHARS
 from tests.support.kinds import COUNTS, FIXED, NARROW, WHOLE
 from tests.support.terminal import run
 
@@ -64,7 +64,7 @@ def test_no_line_is_wider_than_a_terminal(routes: Path) -> None:
 
     ended = run("matrix", "--routes", routes)
 
-    assert max(map(len, ended.output.splitlines())) <= WIDTH
+    assert max(map(len, ended.output.splitlines())) <= MAX_TABLE_CHARS
     heads = [line for line in ended.output.splitlines() if "from ╲ to" in line]
     assert len(heads) > 1
     assert all(f" whole-of-a-long-name-{number} " in " ".join(heads) for number in range(12))
@@ -88,10 +88,10 @@ def test_one_pair_is_told_in_words(routes: Path) -> None:
     [
         (("counts", "whole"), "namespace   is not stated"),
         (("fixed", "whole"), "time_ns     is not stated"),
-        (("counts", "narrow"), "namespace   narrow requires it, and no report has it: the route has to set it"),
-        (("whole", "garbled"), "?           garbled cannot read what it sends: no request of `receive` is POST /other"),
+        (("counts", "narrow"), "namespace   narrow requires it, and no report has it: set it in the route"),
+        (("whole", "garbled"), "?  garbled cannot read what it sends: no request of `receive` is POST /other"),
     ],
-    ids=" to ".join,
+    ids=[*("not stated", "no time", "required", "unreadable")],
 )
 def test_what_is_not_stated_or_not_known_is_told_too(routes: Path, pair: tuple[str, str], line: str) -> None:
     assert line in run("matrix", *pair, "--routes", routes).output.splitlines()

@@ -2,7 +2,8 @@
 
 import pytest
 
-from gateway.commands.output.printing import count, printable
+from gateway.commands.output.errors import printable
+from gateway.commands.output.printing import count
 from gateway.core.http.request import Secret
 from gateway.core.outcome.masking import mask_secrets
 

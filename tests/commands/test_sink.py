@@ -235,8 +235,8 @@ async def test_a_taken_port_is_one_line() -> None:
         (["zstack", *RULED[:-1], "nope"], 1, "no route is named 'nope'"),
         (["zstack", *RULED], 2, "--rules-of: zstack-to-tencent does not send to zstack, but to tencent-receiver"),
         (["scp-image", "--file", "/nope"], 1, "--file: /nope cannot be read: no such file"),
-        (["scp-image", "--type", "image/png"], 2, "--type says what --file holds: give --file"),
-        (["zstack", "--file", "/dev/null"], 2, "--file: zstack takes reports, and answers them in its own words"),
+        (["scp-image", "--type", "image/png"], 2, "--type is the media type of --file: give --file"),
+        (["zstack", "--file", "/dev/null"], 2, "--file: zstack is no relay: its reply to a report is in its spec"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -326,7 +326,7 @@ def test_the_call_of_a_relay_is_shown_with_its_string_to_sign(tmp_path: Path) ->
     assert ended.code == 0
     assert headings == [
         "── verified by scp, key old",
-        "── call to http://upstream.invalid/v1/metrics/data/download/image",
+        "── call 1 of 1 to http://upstream.invalid/v1/metrics/data/download/image",
         "── outcome: OK",
     ]
     assert "string to sign: POSThttp://upstream.invalid/v1/metrics/data/download/image1700000000000new" in ended.output

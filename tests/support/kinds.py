@@ -1,4 +1,4 @@
-"""Small providers, each with another way to hold less than a whole data point."""
+"""Small providers, each with another way to represent less than a whole data point, and routes for them."""
 
 from gateway.core.vendor.provider import Provider
 from tests.support.specs import provider
@@ -73,6 +73,25 @@ send:
   group_by: {n: namespace}
   item: {m: metric, v: value, s: stats, u: "lookup(given.units, unit) || 'NONE'", t: to_ms(time_ns), a: attributes}
   request: {method: POST, path: /narrow, json: {by: "'us'", n: n, rows: items}}
+"""
+# A route whose reporters log in.
+LOGGING_IN = """
+route: in
+receive:
+  provider: zstack
+  credentials: [{key: admin, secret: password}]
+  verify: [zstack-session]
+  from: [10.0.0.0/8]
+send:
+  provider: tencent-receiver
+  url: http://h
+  credential: {key: k, secret: s3cret}
+  given: {region: sh}
+points: {allow_loss: [time_ns]}
+cases:
+  - case: a session
+    request: {json: {params: {namespace: n, data: [{metricName: m, value: 1, labels: {a: b}}]}}}
+    points: [{metric: m, value: 1}]
 """
 
 

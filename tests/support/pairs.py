@@ -40,7 +40,7 @@ from gateway.specs.load import load
 
 UPSTREAM = "upstream.invalid"
 TEXTS = ("5eed0123456789abcdef5eed01234567", "a-key", "someone")
-# Purpose a route says of a field that its target requires and its reporters cannot state.
+# What a route says of a field that its target requires and its reporters cannot state.
 SET = {"namespace": "'pair'", "metric": "'pair'", "unit": "'1'", "attributes": {"pair": "'pair'"}}
 UNIT_NS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "minute": 60 * 10**9}
 QUIET = Settings(listen="127.0.0.1:0", admin=None, grace_s=0)
@@ -134,7 +134,7 @@ def _credential(provider: Provider) -> dict[str, str]:
     return {"secret": credential.secret.reveal()} | ({"key": credential.key} if credential.key else {})
 
 
-# Purpose a reporter says.
+# What a reporter says.
 
 
 def statements(route: Route, values: Sequence[Sequence[Number]], namespaces: Sequence[str]) -> list[DataPoint]:
@@ -166,7 +166,7 @@ def _said(route: Route, point: DataPoint) -> DataPoint | None:
     return None
 
 
-# Purpose of it arrives.
+# What of it arrives.
 
 
 def expected(on: Way, said: DataPoint) -> dict[str, Any]:
@@ -244,7 +244,7 @@ async def running(route: Route, *, rules: Sequence[Rule] = (), refusal: Outcome 
     provider = route.target.provider
     played = vendor_route(provider, credential_of(provider), {})
     source = replace(played.source, rules=(*played.source.rules, *rules))
-    vendor = play_vendor(replace(played, source=source), QUIET, calls.append, refusal=refusal)
+    vendor = play_vendor(replace(played, source=source), QUIET, calls.append, rejection=refusal)
     async with listening(vendor) as host, before(route, host) as address:
         yield Pair(route, address, calls)
 

@@ -1,1 +1,1 @@
-"""From options and arguments to specs, credentials and targets."""
+"""Reads options, credentials and specs for the commands."""

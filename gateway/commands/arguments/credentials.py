@@ -1,10 +1,10 @@
-"""Reads a credential from the command line, and tells which recipes it can serve."""
+"""Reads credentials from the command line, and selects the recipes that a credential fits."""
 
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from gateway.commands.arguments.options import fail, misuse, system_text, warn
+from gateway.commands.output.errors import fail, misuse, system_text, warn
 from gateway.core.http.request import Secret
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.model import Recipe
@@ -22,7 +22,7 @@ def read_credential(key: str | None, secret: str | None) -> Credential:
 
 
 def read_secret(text: str, option: str, *, shown: bool = True) -> Secret:
-    """Read `env:NAME`, `file:PATH` or a bare secret, which warns where other users of the machine are `shown` it."""
+    """Read `env:NAME`, `file:PATH` or a bare secret. If other users can see the latter (`shown`), warn."""
     kind, colon, rest = text.partition(":")
     if colon and kind in ("env", "file"):
         value = _from_environment(rest, option) if kind == "env" else _from_file(rest, option)
@@ -37,7 +37,7 @@ def read_secret(text: str, option: str, *, shown: bool = True) -> Secret:
 
 
 def read_admin_token(text: str) -> Secret:
-    """Read --admin-token; a bare one of the environment shows in no list of processes."""
+    """Read --admin-token. The list of processes does not show a bare one from the environment."""
     return read_secret(text, "--admin-token", shown=os.environ.get(ADMIN_TOKEN) != text)
 
 
@@ -55,10 +55,10 @@ def _from_file(path: str, option: str) -> str:
         fail(f"{option}: {path} cannot be read: {system_text(error)}")
 
 
-def serving(recipes: Iterable[Recipe], credential: Credential, name: str) -> list[Recipe]:
-    """Return the recipes whose slots the credential fills exactly; `name` is whose recipes they are."""
+def recipes_for(credential: Credential, recipes: Iterable[Recipe], owner: str) -> list[Recipe]:
+    """Return the recipes whose slots the credential fills exactly; `owner` is the spec that lists the recipes."""
     recipes = list(recipes)
     fitting = [recipe for recipe in recipes if credential.serves(recipe)]
     if recipes and not fitting:
-        misuse(f"{name} has {'no key id: leave out --key' if credential.key is not None else 'a key id: give --key'}")
+        misuse(f"{owner} has {'no key id: leave out --key' if credential.key is not None else 'a key id: give --key'}")
     return fitting

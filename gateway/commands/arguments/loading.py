@@ -1,13 +1,16 @@
-"""Loads specs for a command, and stops with the diagnostics where they have errors."""
+"""Loads specs for a command, and stops with their diagnostics if they have errors."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from gateway.commands.arguments.options import fail, misuse, system_text
+from gateway.commands.arguments.options import base_url
+from gateway.commands.output.errors import fail, misuse, system_text
 from gateway.commands.output.printing import count, print_diagnostics
 from gateway.core.recipe.model import GivenSlot, Recipe
 from gateway.core.text import did_you_mean
 from gateway.core.vendor.provider import Provider
+from gateway.core.vendor.route import Route
 from gateway.specs.files import SUFFIXES
 from gateway.specs.load import Specs, load
 from gateway.specs.yaml.diagnostic import Severity
@@ -24,7 +27,7 @@ def load_specs(
 ) -> Specs:
     """Load specs even if they have errors; with `or_file`, `folder` may be a single YAML file.
 
-    Raises UserError where the folder cannot be read.
+    Raises UserError if the folder cannot be read.
     """
     is_file = or_file and folder is not None and folder.is_file() and folder.suffix in SUFFIXES
     if folder is not None and not folder.is_dir() and not is_file:
@@ -47,12 +50,12 @@ def load_or_fail(
     strict_environment: bool = True,
     hint: str = "",
 ) -> Specs:
-    """Load specs whose errors would stand in the way. Raises UserError after printing them; `hint` is its last word."""
+    """Load specs. If they have errors, print the diagnostics and raise UserError, whose text ends with `hint`."""
     specs = load_specs(folder, only=only, environ=environ, trials=trials, strict_environment=strict_environment)
     errors = [diagnostic for diagnostic in specs.diagnostics if diagnostic.severity is Severity.ERROR]
     if not errors:
         return specs
-    if all(error.mark.file == str(folder) for error in errors):  # no place within a file: a route that is nowhere
+    if all(error.mark.file == str(folder) for error in errors):  # not in a file: an unknown name in `only`
         fail("; ".join(text for text in (errors[0].what, errors[0].hint) if text))
     print_diagnostics(specs.diagnostics)
     fail(f"{count(len(errors), 'error')} in the specs" + (f"; {hint}" if hint else ""))
@@ -71,10 +74,25 @@ def provider_named(specs: Specs, name: str) -> Provider:
 
 
 def check_given(given: Mapping[str, str], recipes: Iterable[Recipe], provider: Provider | None = None) -> None:
-    """Refuse a --given that nothing reads."""
+    """Reject a --given that neither the recipes nor the provider read."""
     known = {name for recipe in recipes for name, slot in recipe.slots.items() if isinstance(slot, GivenSlot)}
     if provider is not None:
         known |= {*provider.needs, *provider.given}
     for name in given:
         if name not in known:
             misuse(f"--given: nothing here reads {name!r}; {did_you_mean(name, known) or 'none is needed'}")
+
+
+def retarget(routes: Mapping[str, Route], pairs: Sequence[str]) -> dict[str, Route]:
+    """Return the routes, with each `ROUTE=URL` applied: calls of that route go to that URL."""
+    routes = dict(routes)
+    for pair in pairs:
+        name, equals, url = pair.partition("=")
+        if not equals:
+            misuse(f"--target: {pair!r} is not ROUTE=URL")
+        if name not in routes:
+            fail(f"--target: no route is named {name!r}; {did_you_mean(name, routes)}")
+        base = base_url(url, "--target")
+        target = replace(routes[name].target, scheme=base.scheme, host=base.host, base_path=base.prefix)
+        routes[name] = replace(routes[name], target=target)
+    return routes

@@ -1,18 +1,18 @@
-"""Options that several commands have, and how their texts are read."""
+"""Options that several commands share, and the readers of their values."""
 
-import os
 import sys
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from time import time_ns
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
-from gateway.commands.output.printing import printable
-from gateway.core.http.request import Request
+from gateway.commands.output.errors import fail, misuse, system_text, warn
+from gateway.core.http.request import PublicUrl, Request
 from gateway.core.http.text import length_warnings, read_raw
+from gateway.core.http.url import split_url
 
 Routes = Annotated[
     Path, typer.Option("--routes", metavar="DIR", envvar="GATEWAY_ROUTES", help="Folder of routes and other specs.")
@@ -38,37 +38,12 @@ At = Annotated[
 
 DEFAULT_ROUTES = Path("routes.d")
 STANDARD_INPUT = "-"
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # what some editors of Windows put before a text
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # some editors on Windows write it before a text
 END_OF_TIME_S = 253_402_300_800  # the year 10000
 
 
-class UserError(Exception):
-    """What the person must fix; its text is shown as it is. The exit code is 1."""
-
-
-class WrongUsage(UserError):
-    """The command line itself is wrong, whatever it points to. The exit code is 2."""
-
-
-def fail(what: str) -> NoReturn:
-    raise UserError(what)
-
-
-def misuse(what: str) -> NoReturn:
-    raise WrongUsage(what)
-
-
-def warn(what: str) -> None:
-    print(f"warning: {printable(what)}", file=sys.stderr)
-
-
-def complain(what: str) -> None:
-    """Print the line with which a command ends that went wrong."""
-    print(f"gateway: {printable(what)}", file=sys.stderr)
-
-
 def read_clock(at: str | None) -> int:
-    """Return the clock in nanoseconds since the epoch: as given, else now."""
+    """Return --at in nanoseconds since the epoch; without it, the current time."""
     if at is None:
         return time_ns()
     try:
@@ -95,8 +70,16 @@ def read_given(pairs: Sequence[str] | None) -> dict[str, str]:
     return given
 
 
+def base_url(url: str, option: str) -> PublicUrl:
+    """Read a base URL from an option."""
+    try:
+        return split_url(url)
+    except ValueError as error:
+        misuse(f"{option}: {url!r}: {error}")
+
+
 def read_file(path: str, option: str) -> bytes:
-    """Read a file, or standard input for `-`, without the mark that may stand before a text."""
+    """Read a file, or standard input for `-`, without a leading byte order mark."""
     if path == STANDARD_INPUT and sys.stdin is None:
         fail(f"{option}: standard input is closed")
     try:
@@ -107,7 +90,7 @@ def read_file(path: str, option: str) -> bytes:
 
 
 def read_request(path: str) -> Request:
-    """Read one raw request; what is odd about it is a warning."""
+    """Read one raw request, and warn about its oddities."""
     data = read_file(path, "--request")
     place = "standard input" if path == STANDARD_INPUT else path
     try:
@@ -117,13 +100,3 @@ def read_request(path: str) -> Request:
     for oddity in (*oddities, *length_warnings(request)):
         warn(f"--request: {place}: {oddity}")
     return request
-
-
-def system_text(error: Exception) -> str:
-    """Return what the system says, without the number and the path."""
-    if isinstance(error, UnicodeDecodeError):
-        return "it is not UTF-8"
-    if isinstance(error, OSError) and error.errno:
-        # A negative number is one of getaddrinfo's own. The text of others may hold more than the system says.
-        return (os.strerror(error.errno) if error.errno > 0 else error.strerror or str(error)).lower()
-    return str(error)

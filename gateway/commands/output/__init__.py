@@ -1,1 +1,1 @@
-"""What commands print."""
+"""What commands print: errors, headings, JSON, diagnostics and tables."""

@@ -1,14 +1,14 @@
-"""How commands print: data on standard output, words about it on standard error; no secrets, no control characters."""
+"""Prints data on standard output and diagnostics on standard error, without secrets or control characters."""
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
-from gateway.commands.output.facts import Fact, Facts
+from gateway.commands.output.errors import printable
 from gateway.core.http.json import write_json
 from gateway.core.http.request import Request, Response, Secret
 from gateway.core.http.text import write_raw
@@ -17,8 +17,7 @@ from gateway.core.outcome.outcome import Outcome
 from gateway.core.points.point import DataPoint
 from gateway.specs.yaml.diagnostic import Diagnostics, Severity
 
-INDENT = 13
-MAX_LISTED = 100
+MAX_TABLE_CHARS = 120
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -31,7 +30,7 @@ def heading(text: str) -> None:
 
 
 def line(text: str, style: str = "") -> None:
-    """Print text; what looks like markup in it is none, and what a terminal would obey is shown instead."""
+    """Print text without reading markup in it, control characters as escapes."""
     if style:
         out.print(Text(printable(text), style=style))
     else:
@@ -45,7 +44,7 @@ def print_json(value: Any) -> None:
 
 
 def json_line(value: Any) -> str:
-    """Return one line of JSON; what was not UTF-8 on the wire is written as lone surrogates, `\\udc80` and up."""
+    """Return one line of JSON. Bytes that were not UTF-8 are written as lone surrogates, `\\udc80` and up."""
     try:
         data = write_json(value)
     except ValueError:
@@ -58,57 +57,35 @@ def print_diagnostics(diagnostics: Diagnostics) -> None:
         err.print(Text(printable(str(diagnostic)), style=_STYLE[diagnostic.severity]))
 
 
+def print_pairs(pairs: Mapping[str, str]) -> None:
+    """Print a line for each name and its text, the texts in one column."""
+    width = max(map(len, pairs), default=0)
+    for name, text in pairs.items():
+        line(f"{name:{width}}  {text}")
+
+
+def table_lines(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a Markdown table with aligned columns; the first row is its head."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    cells = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]
+    cells.insert(1, ["-" * width for width in widths])
+    return [f"| {' | '.join(row)} |" for row in cells]
+
+
 def print_response(response: Response, secrets: Iterable[Secret] = ()) -> None:
-    line(mask_secrets(response_text(response), list(secrets)))
-
-
-def print_facts(facts: Facts) -> None:
-    """Print facts, the first of them as the heading."""
-    (kind, name), *others = facts.items()
-    heading(f"{kind.replace('_', ' ')} {name}")
-    for key, fact in others:
-        label = key.replace("_", " ")
-        for text in _fact_lines(fact):
-            line(f"{label:{INDENT - 1}} {text}")
-            label = ""
-
-
-def _fact_lines(fact: Fact) -> list[str]:
-    if isinstance(fact, dict):
-        width = max(map(len, fact))
-        return [f"{name:{width}}  {text}" for name, text in fact.items()]
-    if isinstance(fact, str):
-        return [fact]
-    listed = ", ".join(fact)
-    return [listed] if len(listed) < MAX_LISTED and not any("," in each for each in fact) else fact
+    head = [f"HTTP/1.1 {response.status}", *(f"{name}: {value}" for name, value in response.headers)]
+    body = response.body.decode("utf-8", "backslashreplace")
+    line(mask_secrets("\n".join([*head, "", body] if body else head), list(secrets)))
 
 
 def count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def printable(text: str) -> str:
-    """Return the text with all but printable characters, line feeds and tabs written as escapes."""
-    if text.isprintable():
-        return text
-    return "".join(each if each.isprintable() or each in "\n\t" else _escaped(each) for each in text)
-
-
-def _escaped(character: str) -> str:
-    byte = ord(character) - 0xDC00  # surrogateescape keeps bytes so
-    return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else character.encode("unicode_escape").decode()
-
-
 def request_text(request: Request, secrets: Iterable[Secret] = ()) -> str:
-    """Return a request as it goes over the wire, line ends as LF and secrets masked."""
+    """Return a request as it is sent, with LF line ends and masked secrets."""
     text = write_raw(request).decode("utf-8", "backslashreplace").replace("\r\n", "\n").rstrip("\n")
     return mask_secrets(text, secrets)
-
-
-def response_text(response: Response) -> str:
-    head = [f"HTTP/1.1 {response.status}", *(f"{name}: {value}" for name, value in response.headers)]
-    body = response.body.decode("utf-8", "backslashreplace")
-    return "\n".join([*head, "", body] if body else head)
 
 
 def response_json(response: Response, secrets: Iterable[Secret] = ()) -> dict[str, Any]:
@@ -121,7 +98,7 @@ def response_json(response: Response, secrets: Iterable[Secret] = ()) -> dict[st
 
 
 def point_json(point: DataPoint) -> dict[str, Any]:
-    """Return a data point as it is printed: without the members that it has not."""
+    """Return the members of a data point that are present."""
     return {name: value for name, value in point.as_mapping().items() if value is not None}
 
 

@@ -1,1 +1,1 @@
-"""The vendor and the reporter that commands play."""
+"""Plays a vendor or its reporter, and runs a gateway for a command."""

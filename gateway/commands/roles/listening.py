@@ -1,11 +1,11 @@
-"""Runs a gateway for a command, and says in one line why it cannot listen."""
+"""Runs a gateway for a command, and reports in one line why it cannot listen."""
 
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gateway.app import Gateway, run, run_until_signal
-from gateway.commands.arguments.options import fail, misuse, system_text
+from gateway.commands.output.errors import fail, misuse, system_text
 from gateway.delivery.queue import CannotOpen
 from gateway.tls import BadPem, Pair
 from gateway.web.listener import parse_address
@@ -28,7 +28,7 @@ def tls_pair(cert: Path | None, key: Path | None) -> Pair | None:
 def run_or_fail(gateway: Gateway, *, on_ready: Callable[[], None], addresses: Sequence[str]) -> int:
     """Run it until a signal, and return the exit code.
 
-    Raises UserError when one of the addresses or the queue's folder cannot be had, or the certificate will not do.
+    Raises UserError if an address, the queue's folder or the certificate cannot be used.
     """
     listening = False
 
@@ -46,11 +46,11 @@ def run_or_fail(gateway: Gateway, *, on_ready: Callable[[], None], addresses: Se
     except OSError as error:
         if listening:
             raise
-        fail(f"cannot listen on {_meant(error, addresses)}: {system_text(error)}")
+        fail(f"cannot listen on {_failed_address(error, addresses)}: {system_text(error)}")
 
 
-def _meant(error: OSError, addresses: Sequence[str]) -> str:
-    """Return the address whose port the system's words name, such as ('127.0.0.1', 8080), else all of them."""
+def _failed_address(error: OSError, addresses: Sequence[str]) -> str:
+    """Return the address whose port the system's message has, such as ('127.0.0.1', 8080), else all of them."""
     ports = set(re.findall(r"', (\d+)[,)]", str(error))) - {"0"}
     named = [address for address in addresses if address.rpartition(":")[2] in ports]
     return " or ".join(dict.fromkeys(named or addresses))

@@ -1,12 +1,12 @@
-"""A reporter that is played: data points go out as the vendor's own programs send them, by direct delivery."""
+"""Plays a vendor's reporter: sends data points as the vendor's programs do, by direct delivery."""
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 from uuid import uuid4
 
-from gateway.commands.arguments.credentials import serving
+from gateway.commands.arguments.credentials import recipes_for
 from gateway.commands.arguments.loading import check_given
-from gateway.commands.arguments.options import fail, misuse
+from gateway.commands.output.errors import fail, misuse
 from gateway.core.http.request import PublicUrl
 from gateway.core.outcome.errors import GatewayError
 from gateway.core.outcome.masking import mask_outcome
@@ -31,7 +31,7 @@ from gateway.telemetry import Telemetry
 async def outcomes(
     route: Route, items: Sequence[Item], count: int = 1, observer: CallObserver | None = None
 ) -> AsyncGenerator[Outcome]:
-    """Report so many times, one after the other, and yield what came of each."""
+    """Report `count` times in sequence, and yield the outcome of each report."""
     client = Client()
     direct = Direct(Dispatcher(CallSender(client, Telemetry(), observer), Limiter(pausing=False)))
     try:
@@ -48,7 +48,7 @@ async def outcomes(
 
 
 def reporter_route(provider: Provider, base: PublicUrl, credential: Credential | None, given: dict[str, str]) -> Route:
-    """Return the route of a reporter that calls this URL, signed by the first recipe that the credential serves."""
+    """Return the route of a reporter that calls this URL, signed by the first recipe that the credential fits."""
     if provider.send is None:
         fail(f"{provider.name} has no `send`: its reporters cannot be played")
     if provider.relay:
@@ -77,9 +77,9 @@ def reporter_route(provider: Provider, base: PublicUrl, credential: Credential |
 
 
 def _form(send: Send, credential: Credential | None, login: Login | None, name: str) -> tuple[CallForm, Recipe | None]:
-    """Return the first call that the credential can sign, and the recipe by which; without one, an unsigned call.
+    """Return the first call that the credential can sign, and its recipe; without a credential, an unsigned call.
 
-    With a login, it is the first call that carries the session.
+    With a login, return the first call that carries the session.
     """
     recipes = [recipe for form in send.requests for recipe in form.sign]
     if credential is None:
@@ -87,7 +87,7 @@ def _form(send: Send, credential: Credential | None, login: Login | None, name: 
             if not form.sign:
                 return form, None
         misuse(f"calls to {name} are signed: give " + ("--key and --secret" if recipes[0].needs_key else "--secret"))
-    fitting = [login.for_recipe] if login else serving(recipes, credential, name)
+    fitting = [login.for_recipe] if login else recipes_for(credential, recipes, name)
     for form in send.requests:
         for recipe in form.sign:
             if recipe in fitting:

@@ -1,16 +1,17 @@
-"""A vendor that is played: a gateway where reports end, and are answered in the vendor's words."""
+"""Plays a vendor: a gateway that takes reports, or the calls of a relay, and replies as the vendor does."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, replace
+from io import BytesIO
 from typing import Any
 
 from gateway.app import Gateway, Settings
-from gateway.commands.arguments.credentials import serving
+from gateway.commands.arguments.credentials import recipes_for
 from gateway.commands.arguments.loading import check_given
-from gateway.commands.arguments.options import fail
+from gateway.commands.output.errors import fail
 from gateway.commands.output.printing import point_json
-from gateway.commands.roles.file_answer import FileAnswer, Opened
+from gateway.core.http.request import Headers
 from gateway.core.outcome.combine import combine_outcomes
 from gateway.core.outcome.errors import GatewayError
 from gateway.core.outcome.outcome import Outcome
@@ -25,7 +26,23 @@ from gateway.core.vendor.routing import make_snapshot
 from gateway.core.vendor.verifiers import make_verifiers
 from gateway.specs.schema.cases import stand_in_route
 
-NOTHING = FileAnswer()
+PART_BYTES = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The answer to each call of a relay, read in parts like that of an upstream."""
+
+    content: BytesIO
+    headers: Headers = ()
+    status: int = 200
+
+    @property
+    def length(self) -> int:
+        return self.content.getbuffer().nbytes
+
+    async def read(self) -> bytes:
+        return self.content.read(PART_BYTES)
 
 
 def play_vendor(
@@ -33,53 +50,50 @@ def play_vendor(
     settings: Settings,
     take: Callable[[Sequence[Any]], None],
     *,
-    refusal: Outcome | None = None,
-    content: FileAnswer = NOTHING,
+    rejection: Outcome | None = None,
+    content: bytes = b"",
+    media_type: str | None = None,
 ) -> Gateway:
-    """Return a gateway that hands the data points of each report to `take`, or refuses whatever comes.
+    """Return a gateway that passes the data points of each report to `take`, or rejects every report.
 
-    Of a relay's calls it hands over the body, and answers with the content.
+    For a relay's call, it passes on the body, and answers with `content`.
     """
 
     async def deliver(route: Route, accepted: AcceptedReport, request_id: str) -> Outcome:
-        if refusal is not None:
-            return refusal
+        if rejection is not None:
+            return rejection
         take([point_json(item.point) for item in accepted.items])
         return combine_outcomes(accepted, ())
 
-    def pass_on(route: Route, relayed: RelayedRequest, request_id: str) -> AbstractAsyncContextManager[Opened]:
-        if refusal is not None:
-            raise GatewayError(refusal)
+    @asynccontextmanager
+    async def answer() -> AsyncIterator[Content]:
+        yield Content(BytesIO(content), () if media_type is None else (("Content-Type", media_type),))
+
+    def pass_on(route: Route, relayed: RelayedRequest, request_id: str) -> AbstractAsyncContextManager[Content]:
+        if rejection is not None:
+            raise GatewayError(rejection)
         take([relayed.names["body"]])
-        return content.open()
+        return answer()
 
     return Gateway(make_snapshot([route]), settings, deliver=deliver, pass_on=pass_on)
 
 
 def vendor_route(provider: Provider, credential: Credential | None, given: dict[str, str]) -> Route:
-    """Return the route of a vendor that takes this credential; without one, whoever reports is believed."""
+    """Return the route of a vendor that accepts this credential; without one, it accepts every sender."""
     receive = provider.receive
     if receive is None:
         fail(f"{provider.name} has no `receive`: it cannot be played")
     check_given(given, receive.verify, provider)
+    local_calls = {form.name: form.local_call for form in receive.requests if form.local_call}
     if credential is not None:
-        logins = [
-            recipe
-            for form in receive.requests
-            if form.local_call and form.local_call.issues
-            for recipe in form.local_call.verify
-        ]
-        serving([*receive.verify, *logins], credential, provider.name)
+        logins = [recipe for call in local_calls.values() if call.issues for recipe in call.verify]
+        recipes_for(credential, [*receive.verify, *logins], provider.name)
     stand_in = stand_in_route(provider)
     source = replace(
         stand_in.source,
         checks=_checks(receive, receive.verify, credential, given),
         given={**provider.given, **given},
-        local_checks={
-            form.name: _checks(receive, form.local_call.verify, credential, given)
-            for form in receive.requests
-            if form.local_call
-        },
+        local_checks={name: _checks(receive, call.verify, credential, given) for name, call in local_calls.items()},
     )
     return replace(stand_in, source=source, target=replace(stand_in.target, rules=()))
 
@@ -87,7 +101,7 @@ def vendor_route(provider: Provider, credential: Credential | None, given: dict[
 def _checks(
     receive: Receive, recipes: Sequence[Recipe], credential: Credential | None, given: dict[str, str]
 ) -> tuple[Verifier, ...] | None:
-    """Return what verifies a call; None, which believes whoever makes it, where there is nothing to hold it to."""
+    """Return what verifies a call, or None, which accepts every sender."""
     if credential is None or not recipes:
         return None
     return make_verifiers(receive, recipes, [credential], given)

@@ -42,7 +42,7 @@ class Document:
     document is `alone` where a single file was loaded.
     `replaced` has each text with variables as written, and what they made of it: no finding shows the latter. What
     depends on where the spec is read is an error where `strict`, else a warning. `files` are those that it names and
-    that were read for it.
+    that were read for it. `spec` is what was read last.
     """
 
     kind: str
@@ -58,6 +58,7 @@ class Document:
     unloaded: Unloaded = Unloaded()
     lacks: bool = False
     alone: bool = False
+    spec: BaseModel | None = None
 
     def anew(self, diagnostics: Diagnostics) -> "Document":
         """Return the document as it was read; what is found in it from now on goes there."""
@@ -129,7 +130,8 @@ class Document:
     def read(self, model: type[M], values: Any) -> M | None:
         """Hold the values to a model; every way in which they do not fit becomes a finding."""
         try:
-            return model.model_validate(values)
+            self.spec = spec = model.model_validate(values)
+            return spec
         except ValidationError as error:
             for path, detail in _told(self.node, error.errors(include_url=False, include_input=False)):
                 self._explain(model, path, detail)

@@ -1,6 +1,7 @@
 """What the admin API says and does about the queue: its lines in the table, and their handlers."""
 
 import re
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,9 +39,9 @@ class Queue(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Which:
-    """Points by their ids, or all in one state; of those, where named, of a route and to a target.
+    """Points by their ids, or by filters: a state and, if given, a route and a target; at most `limit` of them.
 
-    What is spelt wrong is refused, and no filter is left out by it.
+    An unknown member is an error, so that a typing mistake does not select more points.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
@@ -49,6 +50,7 @@ class Which:
     state: State | None = None
     route: str | None = None
     target: str | None = None
+    limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,13 +150,15 @@ class QueueCalls:
         return sum([await change(ids) async for ids in self._pages(which)])
 
     async def _pages(self, which: Which) -> AsyncIterator[list[int]]:
-        """Yield the ids that there are, some at a time. They only rise, so that no point comes twice."""
-        after = 0
-        while page := await self._open.points(
-            route=which.route, target=which.target, state=which.state, after=after, limit=LARGEST_PAGE
+        """Yield the selected ids in ascending order, page by page."""
+        after, left = 0, sys.maxsize if which.limit is None else which.limit
+        while left > 0 and (
+            page := await self._open.points(
+                route=which.route, target=which.target, state=which.state, after=after, limit=min(left, LARGEST_PAGE)
+            )
         ):
             yield [each.id for each in page]
-            after = page[-1].id
+            after, left = page[-1].id, left - len(page)
 
 
 def queue_endpoints(calls: QueueCalls) -> list[Endpoint]:

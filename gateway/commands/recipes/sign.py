@@ -1,4 +1,4 @@
-"""gateway sign: one request, signed by a recipe."""
+"""gateway sign: sign one request by a recipe."""
 
 import os
 import sys
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.commands.arguments.credentials import read_credential, serving
+from gateway.commands.arguments.credentials import read_credential, recipes_for
 from gateway.commands.arguments.loading import check_given, load_or_fail, recipe_named
 from gateway.commands.arguments.options import (
     At,
@@ -16,14 +16,13 @@ from gateway.commands.arguments.options import (
     RequestFile,
     SecretOption,
     SpecFolder,
-    fail,
-    misuse,
     read_clock,
     read_given,
     read_request,
 )
-from gateway.commands.output.explanation import string_to_sign
+from gateway.commands.output.errors import fail, misuse
 from gateway.commands.output.printing import print_json
+from gateway.commands.recipes.explanation import string_to_sign
 from gateway.core.http.received import ReceivedRequest, guess_body_kind
 from gateway.core.http.text import write_raw
 from gateway.core.outcome.errors import GatewayError
@@ -46,7 +45,7 @@ def sign_(
 ) -> None:
     """Print a request with its signature, ready to be sent.
 
-    The signature stands where the recipe carries it; a JSON body is written anew where that is the body.
+    The signature is placed where the recipe carries it. If that is a JSON body, the body is written again.
 
     \b
     Example:
@@ -54,7 +53,7 @@ def sign_(
     """
     stated, credential = read_given(given), read_credential(key, secret)
     chosen = recipe_named(load_or_fail(routes, only=()), recipe)
-    serving([chosen], credential, recipe)
+    recipes_for(credential, [chosen], recipe)
     check_given(stated, [chosen])
     _check_needs(chosen, stated)
     fresh = SigningContext(read_clock(at), os.urandom(16), _pinned(chosen, nonce))
@@ -82,7 +81,7 @@ def _check_needs(recipe: Recipe, given: dict[str, str]) -> None:
 
 
 def _pinned(recipe: Recipe, nonce: str | None) -> dict[str, str]:
-    """Return what slots hold in the place of something made."""
+    """Return the value of the nonce slot, if --nonce gives one."""
     slot = next((slot for slot in recipe.slots.values() if isinstance(slot, NonceSlot)), None)
     if nonce is None:
         return {}

@@ -1,17 +1,18 @@
-"""gateway coverage: what a signature scheme protects, found out by altering a sample."""
+"""gateway coverage: the parts of a request that a signature scheme protects, found by altering a sample."""
 
 from typing import Annotated
 
 import typer
 
 from gateway.commands.arguments.loading import load_or_fail, recipe_named
-from gateway.commands.arguments.options import Json, SpecFolder, fail
+from gateway.commands.arguments.options import Json, SpecFolder
+from gateway.commands.output.errors import fail
 from gateway.commands.output.printing import line, print_json
 from gateway.core.http.request import Secret
 from gateway.core.outcome.errors import GatewayError
 from gateway.core.recipe.model import Recipe
 from gateway.proof.coverage import PARTS, Protection
-from gateway.proof.coverage import coverage as find_out
+from gateway.proof.coverage import coverage as probe_coverage
 
 
 def coverage(
@@ -21,7 +22,7 @@ def coverage(
 ) -> None:
     """Show what a signature scheme does not protect.
 
-    Each part of a signed sample is altered, and verified.
+    Alters each part of a signed sample in turn, and verifies the result.
 
     \b
     Example:
@@ -52,13 +53,13 @@ _WORDS = {True: "yes", False: "**no**", None: "-"}
 
 def _found(recipe: Recipe) -> list[Protection]:
     try:
-        return find_out(recipe, _rsa_key() if recipe.needs_rsa else None)
+        return probe_coverage(recipe, _rsa_key() if recipe.needs_rsa else None)
     except GatewayError as error:
         fail(error.outcome.message)
 
 
 def _rsa_key() -> Secret:
-    """Make a key for a sample; nothing is ever signed with it but that."""
+    """Make a key for the sample."""
     try:
         from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
         from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat

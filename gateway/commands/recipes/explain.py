@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.commands.arguments.credentials import read_credential, serving
+from gateway.commands.arguments.credentials import read_credential, recipes_for
 from gateway.commands.arguments.loading import check_given, load_or_fail, recipe_named
 from gateway.commands.arguments.options import (
     STANDARD_INPUT,
@@ -16,20 +16,19 @@ from gateway.commands.arguments.options import (
     RequestFile,
     SecretOption,
     SpecFolder,
-    misuse,
+    base_url,
     read_clock,
     read_file,
     read_given,
     read_request,
 )
-from gateway.commands.arguments.targets import base_url
-from gateway.commands.output.explanation import MASK, Explanation, Value, explain_request, first_difference
+from gateway.commands.output.errors import misuse
 from gateway.commands.output.printing import heading, line, print_json
+from gateway.commands.recipes.explanation import MASK, Explanation, explain_request, first_difference
 from gateway.core.http.received import ReceivedRequest, guess_body_kind
 from gateway.core.http.request import Secret
 from gateway.core.outcome.masking import mask_secrets
 from gateway.core.outcome.outcome import Reason
-from gateway.core.recipe.model import Recipe
 
 
 def explain(
@@ -50,7 +49,7 @@ def explain(
 ) -> None:
     """Show each step of a signature for one request, and the verdict.
 
-    What a secret flows into is masked. Exits 0 when the request is accepted, 1 when it is refused.
+    Values that depend on the secret are masked. Exits 0 when the request is accepted, 1 when it is rejected.
 
     \b
     Example:
@@ -61,7 +60,7 @@ def explain(
     clock, pins, base = read_clock(at), read_given(given), None if url is None else base_url(url, "--url")
     credential = read_credential(key, secret)
     chosen = recipe_named(load_or_fail(routes, only=()), recipe)
-    serving([chosen], credential, recipe)
+    recipes_for(credential, [chosen], recipe)
     check_given(pins, [chosen])
     if expect is not None and chosen.signature is None:
         misuse(f"--expect: {recipe} signs nothing")
@@ -73,22 +72,22 @@ def explain(
     explanation = _without(explanation, credential.secret)
     compared = None if expect is None else _compared(explanation, read_file(expect, "--expect"), credential.secret)
     if json:
-        print_json(_as_json(chosen, explanation, compared))
+        print_json(_as_json(recipe, explanation, compared))
     else:
         _show(explanation, compared)
-    raise typer.Exit(1 if explanation.refused else 0)
+    raise typer.Exit(1 if explanation.rejected else 0)
 
 
 def _without(explanation: Explanation, secret: Secret) -> Explanation:
-    """Mask the secret also where the client itself wrote it into a value."""
+    """Mask the secret also where the client wrote it into a value."""
     values = tuple(replace(value, text=mask_secrets(value.text, [secret])) for value in explanation.values)
-    refused = explanation.refused and mask_secrets(explanation.refused, [secret])
+    rejected = explanation.rejected and mask_secrets(explanation.rejected, [secret])
     signed = mask_secrets(explanation.string_to_sign, [secret])
-    return replace(explanation, values=values, refused=refused, string_to_sign=signed)
+    return replace(explanation, values=values, rejected=rejected, string_to_sign=signed)
 
 
 def _compared(explanation: Explanation, expected: bytes, secret: Secret) -> tuple[bool, str]:
-    """Return whether the client's string to sign is ours, and what to say of it."""
+    """Return whether the client's string to sign equals ours, and a sentence about it."""
     if not explanation.values:
         return False, "there is nothing to compare with"
     if explanation.string_to_sign == MASK:
@@ -97,40 +96,35 @@ def _compared(explanation: Explanation, expected: bytes, secret: Secret) -> tupl
     difference = first_difference(explanation.string_to_sign, theirs)
     if difference is not None:
         return False, f"they differ from {difference}"
-    unfitting = (explanation.refused or "").startswith(Reason.BAD_SIGNATURE)
-    return True, "they are the same" + (": the secrets differ" if unfitting else "")
+    bad_signature = (explanation.rejected or "").startswith(Reason.BAD_SIGNATURE)
+    return True, "they are the same" + (": the secrets differ" if bad_signature else "")
 
 
 def _show(explanation: Explanation, compared: tuple[bool, str] | None) -> None:
     width = max((len(value.name) for value in explanation.values), default=0)
     for value in explanation.values:
-        _show_value(value, width)
+        if "\n" not in value.text:
+            line(f"{value.kind:6}  {value.name:{width}}  {value.text}")
+            continue
+        line(f"{value.kind:6}  {value.name}")
+        for each in value.text.split("\n"):
+            line(f"{'':6}  | {each}")
     if explanation.bound:
         line("fits with " + ", ".join(f"{name} = {text}" for name, text in explanation.bound.items()))
     if compared is not None:
         heading("compared with the client's string to sign")
         line(compared[1])
-    heading("accepted" if explanation.refused is None else f"refused: {explanation.refused}")
+    heading("accepted" if explanation.rejected is None else f"rejected: {explanation.rejected}")
 
 
-def _show_value(value: Value, width: int) -> None:
-    """Print a value; one of several lines begins on a line of its own."""
-    if "\n" not in value.text:
-        line(f"{value.kind:6}  {value.name:{width}}  {value.text}")
-        return
-    line(f"{value.kind:6}  {value.name}")
-    for each in value.text.split("\n"):
-        line(f"{'':6}  | {each}")
-
-
-def _as_json(recipe: Recipe, explanation: Explanation, compared: tuple[bool, str] | None) -> dict[str, object]:
+def _as_json(recipe: str, explanation: Explanation, compared: tuple[bool, str] | None) -> dict[str, object]:
     values = [{"kind": each.kind, "name": each.name, "value": each.text} for each in explanation.values]
     comparison = {} if compared is None else {"same": compared[0], "difference": None if compared[0] else compared[1]}
     return {
-        "recipe": recipe.name,
+        "recipe": recipe,
         "values": values,
         "bound": explanation.bound,
         **comparison,
-        "accepted": explanation.refused is None,
-        "refused": explanation.refused,
+        "accepted": explanation.rejected is None,
+        "rejected": explanation.rejected,
     }

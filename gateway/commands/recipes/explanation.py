@@ -1,4 +1,4 @@
-"""What a recipe makes of one request: the values on the way, and the verdict. `explain` prints it."""
+"""The values that a recipe computes for one request, and the verdict. `explain` prints them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -18,12 +18,12 @@ from gateway.core.recipe.verify import NoReplayCheck, Verifier, verify
 from gateway.proof.diagnose import cause_of_rejection
 
 MASK = "***"
-_CONTEXT = 24
+CONTEXT_CHARS = 24
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """One value on the way to the signature: a `slot` that the request carries, a `step`, or a `result`."""
+    """A value that leads to the signature: a `slot` that the request carries, a `step`, or a `result`."""
 
     kind: str
     name: str
@@ -32,51 +32,48 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The values that a request gives, and why it is refused, None when it is accepted.
+    """The values of a request, and why it is rejected; `rejected` is None when it is accepted.
 
-    `bound` are the request names that had to be bound anew, by the recipe's `accept`, for the signature to fit.
+    `bound` are the request names to which the recipe's `accept` gave other values before the signature matched.
     """
 
     values: tuple[Value, ...] = ()
     string_to_sign: str = ""
     bound: Mapping[str, str] | None = None
-    refused: str | None = None
+    rejected: str | None = None
 
 
 def explain_request(
     recipe: Recipe, message: ReceivedRequest, credential: Credential, given: Mapping[str, str], now_ns: int
 ) -> Explanation:
-    """Evaluate and verify a request by a recipe. No value holds a secret, the signature excepted."""
+    """Evaluate and verify a request by a recipe. No value but the signature depends on the secret."""
     try:
         slots = read_slots(recipe, message)
-        bound, evaluation = _fitting(recipe, message, slots, credential)
+        bound, evaluation = _matching(recipe, message, slots, credential)
         check = Verifier(recipe, make_keyring([credential]), given)
-        refused = _refusal(check, message, credential, slots, now_ns)
+        rejected = _rejection(check, message, credential, slots, now_ns)
     except CallerError as error:
-        return Explanation(refused=_words(error))
-    if refused == f"{Reason.BAD_SIGNATURE}: the signature does not match" and recipe.signature:
-        refused += f": the request has {slots[recipe.signature.name]}, the recipe makes {evaluation.signature}"
+        return Explanation(rejected=_words(error))
+    if rejected == f"{Reason.BAD_SIGNATURE}: the signature does not match" and recipe.signature:
+        rejected += f": the request has {slots[recipe.signature.name]}, the recipe makes {evaluation.signature}"
         cause = cause_of_rejection(recipe, message, slots, [credential.secret.reveal()], now_ns=now_ns)
-        refused += f"; {cause}"
-    return Explanation(_values(recipe, slots, evaluation), string_to_sign(evaluation), _sources(bound), refused)
-
-
-def _sources(bound: Mapping[str, Template]) -> dict[str, str] | None:
-    return {name: template.source for name, template in bound.items()} or None
+        rejected += f"; {cause}"
+    sources = {name: template.source for name, template in bound.items()} or None
+    return Explanation(_values(recipe, slots, evaluation), string_to_sign(evaluation), sources, rejected)
 
 
 def string_to_sign(evaluation: Evaluation | None) -> str:
-    """Return the string to sign, masked if it contains the secret; empty for an unsigned call."""
+    """Return the string to sign, masked if it depends on the secret; empty for an unsigned call."""
     if evaluation is None or evaluation.recipe.signature is None:
         return ""
     hides = evaluation.recipe.signature.of.names & {"secret", *evaluation.recipe.masked}
     return MASK if hides else to_text(evaluation.string_to_sign)
 
 
-def _fitting(
+def _matching(
     recipe: Recipe, message: ReceivedRequest, slots: Mapping[str, str], credential: Credential
 ) -> tuple[Mapping[str, Template], Evaluation]:
-    """Return the binding of request names under which the signature fits, else the plain one."""
+    """Return the entry of `accept` under which the signature matches, otherwise an empty one."""
     secret = credential.secret.reveal()
     plain = Evaluation(recipe, message, slots, secret)
     carried = slots.get(recipe.signature.name) if recipe.signature else None
@@ -88,7 +85,7 @@ def _fitting(
     return {}, plain
 
 
-def _refusal(
+def _rejection(
     check: Verifier, message: ReceivedRequest, credential: Credential, slots: Mapping[str, str], now_ns: int
 ) -> str | None:
     key = next((slots.get(name) for name, slot in check.recipe.slots.items() if isinstance(slot, KeySlot)), None)
@@ -97,9 +94,13 @@ def _refusal(
     error = _error(check, message, now_ns)
     if error is None or error.outcome.reason is not Reason.STALE:
         return _words(error) if error else None
-    time_ns = _time_ns(check.recipe, slots)
+    time_ns = next(
+        read_times(slots[name], slot)[0]
+        for name, slot in check.recipe.slots.items()
+        if isinstance(slot, TimeSlot) and name in slots
+    )
     other = _error(check, message, time_ns)
-    then = "is accepted" if other is None else f"is refused too: {_words(other)}"
+    then = "is accepted" if other is None else f"is rejected too: {_words(other)}"
     return f"{_words(error)}; at its own time (--at {time_ns // NS}) it {then}"
 
 
@@ -111,14 +112,6 @@ def _error(check: Verifier, message: ReceivedRequest, now_ns: int) -> CallerErro
     return None
 
 
-def _time_ns(recipe: Recipe, slots: Mapping[str, str]) -> int:
-    return next(
-        read_times(slots[name], slot)[0]
-        for name, slot in recipe.slots.items()
-        if isinstance(slot, TimeSlot) and name in slots
-    )
-
-
 def _words(error: CallerError) -> str:
     return f"{error.outcome.reason}: {error.outcome.message}"
 
@@ -128,7 +121,7 @@ def _values(recipe: Recipe, slots: Mapping[str, str], evaluation: Evaluation) ->
     signature = recipe.signature
     values = [Value("slot", name, text) for name, text in slots.items()]
     for name, value in evaluation.steps.items():
-        if signature is None or signature.of.source != f"{{{name}}}":  # else it is the string to sign, shown below
+        if signature is None or signature.of.source != f"{{{name}}}":  # otherwise it is the string to sign, see below
             values.append(Value("step", name, to_text(value)))
     values = [replace(value, text=MASK) if value.name in hidden else value for value in values]
     if signature is not None:
@@ -138,7 +131,7 @@ def _values(recipe: Recipe, slots: Mapping[str, str], evaluation: Evaluation) ->
 
 
 def first_difference(ours: str, theirs: str) -> str | None:
-    """Say where the client's string to sign first differs from ours; one line end more, of its file, is none."""
+    """Describe the first difference of the two strings to sign. A line end at the end of `theirs` does not count."""
     if ours in (theirs, theirs.removesuffix("\n"), theirs.removesuffix("\r\n")):
         return None
     differing = (at for at, (one, other) in enumerate(zip(ours, theirs, strict=False)) if one != other)
@@ -149,4 +142,4 @@ def first_difference(ours: str, theirs: str) -> str | None:
 
 
 def _around(text: str, at: int) -> str:
-    return repr(text[at : at + _CONTEXT]) if at < len(text) else "its end"
+    return repr(text[at : at + CONTEXT_CHARS]) if at < len(text) else "its end"

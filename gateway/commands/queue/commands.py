@@ -1,0 +1,229 @@
+"""gateway queue: list, show, retry and drop stored data points, of a running gateway or of a stopped one."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from gateway.commands.arguments.credentials import ADMIN_TOKEN, read_admin_token
+from gateway.commands.arguments.options import Json, base_url
+from gateway.commands.output.errors import fail, misuse, warn
+from gateway.commands.output.printing import count, heading, line, print_json, print_pairs, table_lines
+from gateway.commands.queue.client import (
+    DROP,
+    POINT,
+    RETRY,
+    STATE,
+    Ask,
+    change,
+    count_points,
+    live,
+    stopped,
+    stored_points,
+)
+from gateway.commands.queue.tables import point_facts, point_rows, state_rows
+from gateway.core.queue_view import State
+from gateway.logs import configure
+
+LOCAL_ADMIN = "http://127.0.0.1:9091"
+Result = TypeVar("Result")
+
+AdminUrl = Annotated[
+    str | None, typer.Option("--admin", metavar="URL", help=f"A live gateway's admin port; default: {LOCAL_ADMIN}.")
+]
+AdminToken = Annotated[
+    str | None,
+    typer.Option(metavar="SECRET", envvar=ADMIN_TOKEN, help="Token of its admin API, as env:NAME or file:PATH."),
+]
+# Not from GATEWAY_DATA: in a container that is the folder of the running gateway.
+Data = Annotated[Path | None, typer.Option(metavar="DIR", help="A stopped gateway's folder, in place of --admin.")]
+OfRoute = Annotated[str | None, typer.Option("--route", metavar="ROUTE", help="Only those of this route.")]
+ToTarget = Annotated[
+    str | None, typer.Option("--target", metavar="NAME", help="Only those to this target: send, or a mirror.")
+]
+InState = Annotated[
+    State | None,
+    typer.Option("--point-state", metavar="STATE", help="Only data points that are queued, leased or dead_letter."),
+]
+ThoseInState = Annotated[
+    State | None,
+    typer.Option("--point-state", metavar="STATE", help="queued, leased or dead_letter (the default)."),
+]
+Ids = Annotated[list[int] | None, typer.Argument(metavar="ID", min=1, help="Ids of data points, see list.")]
+AtMost = Annotated[int | None, typer.Option(min=1, metavar="N", help="At most so many; default: all.")]
+
+
+def list_(
+    route: OfRoute = None,
+    target: ToTarget = None,
+    state: InState = None,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="At most so many.")] = 100,
+    admin: AdminUrl = None,
+    admin_token: AdminToken = None,
+    data: Data = None,
+    json: Json = False,
+) -> None:
+    """List stored data points by their ids.
+
+    With --json, each is a line.
+
+    \b
+    Example:
+      gateway queue list --point-state dead_letter --route acme-to-zeta
+    """
+    filters = _filters(route=route, target=target, state=state)
+
+    async def work(ask: Ask) -> tuple[list[dict[str, Any]], int]:
+        return await stored_points(ask, filters, limit), await count_points(ask, filters)
+
+    found, total = _run(_gateway(admin, admin_token, data), work)
+    if json:
+        for each in found:
+            print_json(each)
+    elif found:
+        _print_table(point_rows(found, time.time()))
+    if len(found) < total:
+        warn(f"{len(found)} of {count(total, 'data point')}; --limit shows more")
+    elif not found and not json:
+        line("no data point is stored" + (" that matches" if filters else ""))
+
+
+def show(
+    number: Annotated[int | None, typer.Argument(metavar="ID", min=1, help="Id of a data point, see list.")] = None,
+    admin: AdminUrl = None,
+    admin_token: AdminToken = None,
+    data: Data = None,
+    json: Json = False,
+) -> None:
+    """Show what is stored for each target, or one data point.
+
+    \b
+    Example:
+      gateway queue show 12
+    """
+    gateway = _gateway(admin, admin_token, data)
+    if number is not None:
+        point = _run(gateway, lambda ask: ask(POINT, {"id": number}, None))
+        if json:
+            print_json(point)
+        else:
+            heading(f"data point {number}")
+            print_pairs(point_facts(point, time.time()))
+        return
+    queue = _run(gateway, lambda ask: ask(STATE, {}, None))
+    if json:
+        print_json(queue)
+    elif queue["targets"]:
+        _print_table(state_rows(queue["targets"], time.time()))
+    else:
+        line("no data point was ever stored")
+    if queue["failure"] is not None:
+        warn(f"the queue cannot write to its disk: {queue['failure']}")
+    for name in queue["damaged_files"]:
+        warn(f"{name} in the data folder is damaged; its data points are not sent until they are recovered")
+
+
+def retry(
+    ids: Ids = None,
+    route: OfRoute = None,
+    target: ToTarget = None,
+    state: ThoseInState = None,
+    limit: AtMost = None,
+    admin: AdminUrl = None,
+    admin_token: AdminToken = None,
+    data: Data = None,
+    json: Json = False,
+) -> None:
+    """Make dead letters and postponed data points due.
+
+    Selects them by id, or by filters. Exits 1 when one of the ids does not exist, is due already, or is being sent.
+
+    \b
+    Example:
+      gateway queue retry --point-state dead_letter --route acme-to-zeta
+    """
+    filters = _change_filters(ids, route=route, target=target, state=state, limit=limit)
+    changed = _run(_gateway(admin, admin_token, data), lambda ask: change(ask, RETRY, ids or (), filters))
+    _print_changed(changed, "made due", ids, json)
+
+
+def drop(
+    ids: Ids = None,
+    route: OfRoute = None,
+    target: ToTarget = None,
+    state: ThoseInState = None,
+    limit: AtMost = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Confirm that the filters select the right ones.")] = False,
+    admin: AdminUrl = None,
+    admin_token: AdminToken = None,
+    data: Data = None,
+    json: Json = False,
+) -> None:
+    """Delete data points.
+
+    Selects them by id, or by filters with --yes. Exits 1 when one of the ids does not exist.
+
+    \b
+    Example:
+      gateway queue drop 12 13
+    """
+    filters = _change_filters(ids, route=route, target=target, state=state, limit=limit)
+
+    async def work(ask: Ask) -> int:
+        if not ids and not yes:
+            fail(f"this would delete {count(await count_points(ask, filters), 'data point')}; to do it, give --yes")
+        return await change(ask, DROP, ids or (), filters)
+
+    _print_changed(_run(_gateway(admin, admin_token, data), work), "dropped", ids, json)
+
+
+def _gateway(admin: str | None, admin_token: str | None, data: Path | None) -> AbstractAsyncContextManager[Ask]:
+    if data is None:
+        token = None if admin_token is None else read_admin_token(admin_token)
+        return live(base_url(admin or LOCAL_ADMIN, "--admin"), token)
+    if admin is not None:
+        misuse("--data and --admin: give --admin for a running gateway, --data for a stopped one")
+    configure("warning", "text")  # opening the folder logs damaged files
+    return stopped(data)
+
+
+def _run(gateway: AbstractAsyncContextManager[Ask], work: Callable[[Ask], Awaitable[Result]]) -> Result:
+    async def main() -> Result:
+        async with gateway as ask:
+            return await work(ask)
+
+    return asyncio.run(main())
+
+
+def _filters(**filters: Any) -> dict[str, Any]:
+    return {name: value for name, value in filters.items() if value is not None}
+
+
+def _change_filters(ids: Sequence[int] | None, **filters: Any) -> dict[str, Any]:
+    """Return the filters of a change. They default to dead letters, so queued points are not dropped by accident."""
+    stated = _filters(**filters)
+    if ids and stated:
+        misuse("name the ids, or filter by --route, --target, --point-state and --limit; not both")
+    if not ids and not stated.keys() - {"limit"}:
+        misuse("name the ids, or filter by --route, --target or --point-state")
+    return {"state": State.DEAD_LETTER, **stated}
+
+
+def _print_table(rows: Sequence[Sequence[str]]) -> None:
+    for text in table_lines(rows):
+        line(text)
+
+
+def _print_changed(changed: int, verb: str, ids: Sequence[int] | None, json: bool) -> None:
+    if json:
+        print_json({"points": changed})
+    else:
+        line(f"{count(changed, 'data point')} {verb}")
+    others = len(set(ids or ())) - changed
+    if others > 0:
+        warn(f"{others} of the ids: the data point does not exist, or nothing had to change")
+        raise typer.Exit(1)

@@ -1,1 +1,0 @@
-"""What `gateway queue` asks of a running gateway."""

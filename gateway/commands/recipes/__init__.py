@@ -1,0 +1,1 @@
+"""The commands for signature recipes: `sign`, `explain` and `coverage`."""
