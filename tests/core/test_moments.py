@@ -22,13 +22,13 @@ NOW = 1_700_000_000 * NS  # 2023-11-14T22:13:20Z, a Tuesday
         pytest.param(NOW, "plain", 0, "plain", id="no directive"),
     ],
 )
-def test_moment_is_written_by_its_pattern(time_ns: int, pattern: str, offset_s: int, text: str):
+def test_time_is_written_by_its_pattern(time_ns: int, pattern: str, offset_s: int, text: str):
     assert format_moment(time_ns, pattern, offset_s) == text
 
 
-def test_percent_sign_that_is_written_twice_is_one():
+def test_double_percent_sign_is_one_percent_sign():
     assert format_moment(NOW, "100%% of %Y") == "100% of 2023"
 
 
-def test_percent_sign_before_the_letter_of_a_name_is_no_name():
+def test_escaped_percent_sign_does_not_start_a_directive():
     assert format_moment(NOW, "%%a %%b %%p") == "%a %b %p"

@@ -62,7 +62,7 @@ def accepted(*items: Any, route: Route | None = None, **more: Any) -> AcceptedRe
     return receive_report(match, message, now_ns=NOW, replays=Unseen())
 
 
-def test_report_becomes_points_of_a_verified_reporter():
+def test_report_becomes_data_points_with_a_verified_caller():
     result = accepted({"m": "cpu", "v": 1}, {"m": "mem", "v": 2, "ns": "n"})
 
     assert (result.caller.recipe, result.caller.key, result.caller.slots) == ("session", None, {})
@@ -72,20 +72,20 @@ def test_report_becomes_points_of_a_verified_reporter():
     ]
 
 
-def test_input_takes_the_place_of_the_body():
+def test_input_expression_replaces_the_body():
     match, message = matched(stand_in(ACME), Request("GET", "/metrics?m=cpu&v=1", (KNOWN,)))
 
     assert receive_report(match, message, now_ns=NOW, replays=Unseen()).items[0].point.value == 1
 
 
-def test_nothing_is_read_of_a_report_that_is_not_verified():
+def test_unverified_report_is_not_parsed():
     match, message = matched(stand_in(ACME), Request("POST", "/p/metrics", (), b"{"))
 
     with pytest.raises(CallerError, match="MISSING_CREDENTIALS: the header Authorization is missing"):
         receive_report(match, message, now_ns=NOW, replays=Unseen())
 
 
-def test_route_without_checks_takes_reports_of_anyone():
+def test_route_without_credentials_accepts_any_caller():
     route = stand_in(ACME)
     open_route = replace(route, source=replace(route.source, checks=None))
     match, message = matched(open_route, Request("GET", "/metrics?m=cpu&v=1"))
@@ -93,7 +93,7 @@ def test_route_without_checks_takes_reports_of_anyone():
     assert receive_report(match, message, now_ns=NOW, replays=Unseen()).caller == ANONYMOUS
 
 
-def test_route_whose_checks_fit_no_credential_takes_reports_of_nobody():
+def test_route_without_usable_credentials_rejects_every_caller():
     route = stand_in(ACME)
     closed_route = replace(route, source=replace(route.source, checks=()))
     match, message = matched(closed_route, Request("GET", "/metrics?m=cpu&v=1"))
@@ -113,7 +113,7 @@ def test_route_whose_checks_fit_no_credential_takes_reports_of_nobody():
         pytest.param({"items": [{"m": "a", "v": 1, "w": 2}]}, "item.m || to_json(item)", 0, id="item read as a whole"),
     ],
 )
-def test_members_that_nobody_reads_are_counted(more: dict[str, Any], read: str, count: int):
+def test_unread_members_are_counted(more: dict[str, Any], read: str, count: int):
     route = stand_in(
         ACME.replace("item.m,", f"{read},").replace("on_bad_item: reject_report", "on_bad_item: reject_item")
     )
@@ -121,7 +121,7 @@ def test_members_that_nobody_reads_are_counted(more: dict[str, Any], read: str, 
     assert accepted({"m": "a", "v": 1}, route=route, **more).ignored == count
 
 
-def test_refuse_comes_before_the_items_are_read():
+def test_reject_report_is_applied_before_items_are_decoded():
     route = stand_in(ACME)
     route = replace(route, source=replace(route.source, given={"zone": "b"}))
 
@@ -129,7 +129,7 @@ def test_refuse_comes_before_the_items_are_read():
         accepted(route=route)
 
 
-def test_one_bad_item_refuses_the_report_where_partial_is_whole():
+def test_on_bad_item_reject_report_rejects_the_whole_report():
     with pytest.raises(CallerError) as caught:
         accepted({"m": "cpu", "v": 1}, {"m": "cpu"})
 
@@ -144,7 +144,7 @@ def test_on_bad_item_reject_item_rejects_only_that_item():
     assert [(each.index, each.reason) for each in result.rejected] == [(0, Reason.MISSING_FIELD)]
 
 
-def test_report_of_bad_items_alone_is_refused_though_partial_is_point():
+def test_report_with_only_bad_items_is_rejected():
     with pytest.raises(CallerError, match="item 0: v is missing"):
         accepted({"m": "cpu"}, route=stand_in(ACME.replace("reject_report", "reject_item")))
 
@@ -157,7 +157,7 @@ def test_report_of_bad_items_alone_is_refused_though_partial_is_point():
     ],
     ids=["missing", "broken"],
 )
-def test_point_that_the_target_cannot_hold_is_rejected(
+def test_point_that_violates_a_target_rule_is_rejected(
     rule: Rule, fields: dict[str, Any], reason: Reason, message: str
 ):
     route = stand_in(ACME)
@@ -170,7 +170,7 @@ def test_point_that_the_target_cannot_hold_is_rejected(
     assert caught.value.outcome.message == f"item 0: {message}"
 
 
-def test_point_too_old_for_the_target_is_too_old():
+def test_point_too_old_for_the_target_is_rejected_as_too_old():
     route = replace(stand_in(ACME), points=changes(time_ns="`0`"))
     route = replace(route, target=replace(route.target, rules=(Rule("time_ns", max_age_s=60),)))
 
@@ -178,7 +178,7 @@ def test_point_too_old_for_the_target_is_too_old():
         accepted({"m": "cpu", "v": 1}, route=route)
 
 
-def test_source_rules_come_before_the_changes_of_the_route_and_target_rules_after():
+def test_source_rules_run_before_route_changes_and_target_rules_after():
     route = replace(stand_in(ACME), points=changes(metric="'renamed'"))
     source = replace(route.source, rules=(Rule("metric", max_chars=3),))
     target = replace(route.target, rules=(Rule("metric", max_chars=5),))
@@ -187,7 +187,7 @@ def test_source_rules_come_before_the_changes_of_the_route_and_target_rules_afte
         accepted({"m": "cpu", "v": 1}, route=replace(route, source=source, target=target))
 
 
-def test_dropped_points_are_counted_and_refuse_nothing():
+def test_dropped_points_are_counted_and_reject_nothing():
     route = replace(stand_in(ACME), points=changes(keep="metric != 'debug'"))
     route = replace(route, target=replace(route.target, rules=(Rule("value", max=5, else_="drop"),)))
 
@@ -203,27 +203,27 @@ def spreading(*rules: Rule, wanted: str | None = None) -> Route:
     return replace(route, points=PointChanges(stats=wanted), target=target)
 
 
-def test_statistics_become_points_of_their_own_where_the_target_has_no_place_for_them():
+def test_unsupported_statistics_become_separate_points():
     result = accepted({"m": "cpu", "s": {"min": 1, "max": 2}}, {"m": "mem", "v": 3}, route=spreading())
 
     made = [(item.index, item.point.metric, item.point.value) for item in result.items]
     assert made == [(0, "cpu.min", 1), (0, "cpu.max", 2), (1, "mem", 3)]
 
 
-def test_statistic_that_the_route_wants_becomes_the_value():
+def test_selected_statistic_becomes_the_value():
     result = accepted({"m": "cpu", "s": {"min": 1, "max": 2}}, route=spreading(wanted="max"))
 
     assert [(item.point.metric, item.point.value) for item in result.items] == [("cpu", 2)]
 
 
-def test_item_is_refused_whole_where_the_target_cannot_hold_one_of_its_points():
+def test_item_is_rejected_if_the_target_cannot_hold_one_of_its_points():
     route = spreading(Rule("value", max=1))
 
     with pytest.raises(CallerError, match="CANNOT_HOLD: item 0: the target cannot hold it: value 2 is more than 1"):
         accepted({"m": "cpu", "s": {"min": 1, "max": 2}}, route=route)
 
 
-def test_item_is_dropped_only_where_each_of_its_points_is():
+def test_item_counts_as_dropped_only_if_all_its_points_are():
     route = spreading(Rule("value", max=1, else_="drop"))
 
     result = accepted({"m": "cpu", "s": {"min": 1, "max": 2}}, {"m": "mem", "s": {"max": 2}}, route=route)
@@ -231,7 +231,7 @@ def test_item_is_dropped_only_where_each_of_its_points_is():
     assert ([item.point.metric for item in result.items], result.dropped) == (["cpu.min"], 1)
 
 
-def test_report_may_be_dropped_whole():
+def test_all_items_of_a_report_may_be_dropped():
     result = accepted({"m": "cpu", "v": 1}, route=replace(stand_in(ACME), points=changes(keep="`false`")))
 
     assert (result.items, result.dropped) == ((), 1)
@@ -247,7 +247,7 @@ def test_report_may_be_dropped_whole():
     ],
     ids=["metric", "unit and value", "attributes", "null"],
 )
-def test_route_sets_fields_anew(fields: dict[str, str], changed: dict[str, Any]):
+def test_route_sets_fields(fields: dict[str, str], changed: dict[str, Any]):
     point = DataPoint("cpu", NOW, "n", 1)
 
     assert change_point(changes(**fields), point) == replace(point, **changed)
@@ -264,7 +264,7 @@ def test_route_sets_fields_anew(fields: dict[str, str], changed: dict[str, Any])
     ],
     ids=["type", "failing", "no metric", "no time", "no value"],
 )
-def test_change_that_makes_no_point_is_a_violation(fields: dict[str, str], reason: Reason, message: str):
+def test_change_to_an_invalid_point_is_a_violation(fields: dict[str, str], reason: Reason, message: str):
     with pytest.raises(Violation, match=message) as caught:
         change_point(changes(**fields), DataPoint("cpu", NOW, "n", 1))
 
@@ -279,7 +279,7 @@ def test_change_that_makes_no_point_is_a_violation(fields: dict[str, str], reaso
         pytest.param("PUT", "/p/metrics", None, None, id="wrong method"),
     ],
 )
-def test_reply_reads_what_can_be_read(method: str, target: str, request_: str | None, body: Any):
+def test_reply_reads_only_parsed_parts_of_the_request(method: str, target: str, request_: str | None, body: Any):
     match, message = matched(stand_in(ACME), Request(method, target, (("X-A", "b"),), b'{"report": {"m": 1}}'))
 
     names = reply_names(match, message, VerificationFailed(Reason.STALE, "old", "session", "k1"))

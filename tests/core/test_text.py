@@ -13,5 +13,5 @@ from gateway.core.text import did_you_mean
         pytest.param("!", "abcdefghijklm", "known: a, b, c, d, e, f, g, h, i, j, k, l, …", id="many known"),
     ],
 )
-def test_nearest_gives_a_hint(word: str, known: list[str], hint: str):
+def test_hint_names_similar_or_known_words(word: str, known: list[str], hint: str):
     assert did_you_mean(word, known) == hint

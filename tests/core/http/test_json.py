@@ -25,7 +25,7 @@ from gateway.core.http.json import TooManyParts, read_json, read_number, write_j
         pytest.param("[" * 64 + "]" * 64, None, id="64 levels"),
     ],
 )
-def test_json_is_read_digit_for_digit(text: str, value: Any):
+def test_numbers_are_read_exactly(text: str, value: Any):
     read = read_json(text)
 
     assert value is None or read == value
@@ -33,7 +33,7 @@ def test_json_is_read_digit_for_digit(text: str, value: Any):
 
 
 @pytest.mark.parametrize(
-    ("data", "words"),
+    ("data", "message"),
     [
         pytest.param(b"", "", id="nothing"),
         pytest.param(b"{", "line 1 column 2", id="open brace"),
@@ -54,16 +54,16 @@ def test_json_is_read_digit_for_digit(text: str, value: Any):
         pytest.param(b"\xef\xbb\xbf{}", "BOM", id="byte order mark"),
     ],
 )
-def test_what_is_not_json_is_refused(data: bytes, words: str):
-    with pytest.raises(ValueError, match=f"(?i){words}"):
+def test_invalid_json_is_rejected(data: bytes, message: str):
+    with pytest.raises(ValueError, match=f"(?i){message}"):
         read_json(data)
 
 
-def test_many_siblings_are_not_depth():
+def test_many_siblings_do_not_count_as_depth():
     assert len(read_json("[" + ",".join(["[{}]"] * 1000) + "]")) == 1000
 
 
-def test_json_is_written_without_blanks():
+def test_json_is_written_without_whitespace():
     assert write_json({"a": [1, 2.5, None, True], "ä": "x"}) == '{"a":[1,2.5,null,true],"ä":"x"}'.encode()
 
 
@@ -75,7 +75,7 @@ def test_json_is_written_without_blanks():
         pytest.param([10**30, 1e400], f"[1{'0' * 30},null]", id="beside what is past a double"),
     ],
 )
-def test_integers_past_64_bits_are_written_digit_for_digit(value: Any, text: str):
+def test_integers_beyond_64_bits_are_written_exactly(value: Any, text: str):
     assert write_json(value) == text.encode()
 
 
@@ -87,7 +87,7 @@ def test_integers_past_64_bits_are_written_digit_for_digit(value: Any, text: str
         pytest.param([2**64, {1, 2}], id="a set beside a long integer"),
     ],
 )
-def test_what_json_cannot_hold_is_refused(value: Any):
+def test_values_outside_json_are_rejected(value: Any):
     with pytest.raises(ValueError, match=r"."):
         write_json(value)
 
@@ -104,7 +104,7 @@ def test_what_json_cannot_hold_is_refused(value: Any):
         ("-2E-1", -0.2),
     ],
 )
-def test_number_as_text_follows_the_grammar_of_json(text: str, number: float):
+def test_number_text_follows_the_json_grammar(text: str, number: float):
     read = read_number(text)
 
     assert (read, type(read)) == (number, type(number))
@@ -132,7 +132,7 @@ def test_number_as_text_follows_the_grammar_of_json(text: str, number: float):
     ],
     ids=lambda text: repr(text[:10]),
 )
-def test_what_is_not_a_number_of_json_is_refused(text: str):
+def test_text_outside_the_json_number_grammar_is_rejected(text: str):
     with pytest.raises(ValueError, match="is not a number"):
         read_number(text)
 
@@ -141,15 +141,15 @@ def test_what_is_not_a_number_of_json_is_refused(text: str):
     ("number", "text"),
     [(1, "1"), (2**64, "18446744073709551616"), (0.1, "0.1"), (1.0, "1.0"), (1e100, "1e+100")],
 )
-def test_number_is_written_shortest(number: float, text: str):
+def test_number_is_written_in_its_shortest_form(number: float, text: str):
     assert write_number(number) == text
 
 
-def test_integer_past_a_doubles_range_keeps_its_digits():
+def test_integer_outside_the_range_of_a_double_is_exact():
     assert read_json(b'{"a": 1%b, "b": 1}' % (b"0" * 400)) == {"a": 10**400, "b": 1}
 
 
-def test_number_past_a_doubles_range_is_infinite_and_spoils_nothing_else():
+def test_number_outside_the_range_of_a_double_is_infinite():
     assert read_json(b'{"a": 1e400, "b": 1}') == {"a": float("inf"), "b": 1}
 
 
@@ -170,12 +170,12 @@ def depth_of(value: Any) -> int:
 
 
 @given(NESTED, st.integers(0, 4))
-def test_depth_counts_brackets_and_not_those_in_strings(value: Any, limit: int) -> None:
+def test_depth_ignores_brackets_in_strings(value: Any, limit: int) -> None:
     assert json_.deeper_than(json.dumps(value).encode(), limit) is (depth_of(value) > limit)
 
 
 @pytest.mark.parametrize("part", [b"{},", b"[],", b"1,", b'"",'])
-def test_a_text_of_too_many_parts_is_not_read(part: bytes) -> None:
+def test_text_with_too_many_parts_is_rejected(part: bytes) -> None:
     with pytest.raises(TooManyParts, match="more than 200000 members and elements"):
         read_json(b"[" + part * 200_000 + b"1]")
 
@@ -192,7 +192,7 @@ def test_a_text_of_too_many_parts_is_not_read(part: bytes) -> None:
     ],
     ids=["a long string", "brackets in a string", "escapes", "61 levels", "deep", "many"],
 )
-def test_a_hostile_text_is_read_or_rejected_fast(raw: bytes) -> None:
+def test_hostile_text_is_parsed_or_rejected_fast(raw: bytes) -> None:
     """It takes 50 ms at most; the limit of the test leaves room for a busy machine."""
     gc.freeze()  # as the running gateway does; the objects of other tests would be collected too
     try:

@@ -33,12 +33,12 @@ def received(body: bytes = b"", kind: BodyKind = "none", target: str = "/", **he
         pytest.param(" , ", b"hello", id="empty members"),
     ],
 )
-def test_content_encoding_is_undone(encoding: str, data: bytes):
+def test_content_encoding_is_decoded(encoding: str, data: bytes):
     assert received(data, content_encoding=encoding).content == b"hello"
 
 
 @pytest.mark.parametrize(
-    ("encoding", "data", "reason", "words"),
+    ("encoding", "data", "reason", "message"),
     [
         pytest.param(
             "br", b"x", Reason.BAD_HEADER, "Content-Encoding 'br' is not known; gzip and deflate are", id="br"
@@ -55,15 +55,15 @@ def test_content_encoding_is_undone(encoding: str, data: bytes):
         pytest.param("deflate", bare_deflate(bytes(9_000_000)), Reason.TOO_LARGE, "larger than", id="bare bomb"),
     ],
 )
-def test_body_that_cannot_be_inflated_is_refused(encoding: str, data: bytes, reason: Reason, words: str):
-    with pytest.raises(CallerError, match=words) as caught:
+def test_body_that_cannot_be_decoded_is_rejected(encoding: str, data: bytes, reason: Reason, message: str):
+    with pytest.raises(CallerError, match=message) as caught:
         _ = received(data, content_encoding=encoding).content
 
     assert caught.value.outcome.reason is reason
 
 
 @pytest.mark.parametrize("size", [10, 11])
-def test_inflated_bytes_are_capped_over_all_members(size: int):
+def test_inflated_bytes_of_all_gzip_members_are_limited(size: int):
     data = gzip.compress(b"x" * 5) + gzip.compress(b"x" * (size - 5))
 
     if size <= 10:
@@ -73,7 +73,7 @@ def test_inflated_bytes_are_capped_over_all_members(size: int):
             inflate(data, "gzip", 10)
 
 
-def test_two_header_lines_are_two_encodings():
+def test_repeated_content_encoding_header_is_rejected():
     message = ReceivedRequest(
         Request("POST", "/", (("Content-Encoding", "gzip"), ("content-encoding", "gzip"))), "json"
     )
@@ -92,12 +92,12 @@ def test_two_header_lines_are_two_encodings():
         pytest.param("none", b"ignored", None, id="none"),
     ],
 )
-def test_body_is_read_by_its_kind(kind: BodyKind, body: bytes, value: Any):
+def test_body_is_parsed_by_its_kind(kind: BodyKind, body: bytes, value: Any):
     assert received(body, kind).body == value
 
 
 @pytest.mark.parametrize(
-    ("kind", "body", "words"),
+    ("kind", "body", "message"),
     [
         pytest.param("json", b"", "the body is empty, and JSON is expected", id="empty"),
         pytest.param("json", b"{", "the body is not JSON: .* at line 1 column 2", id="broken"),
@@ -107,38 +107,38 @@ def test_body_is_read_by_its_kind(kind: BodyKind, body: bytes, value: Any):
         pytest.param("form", b"a&" * 2001, "more than 2000 parameters", id="many"),
     ],
 )
-def test_body_that_cannot_be_read_is_not_parsed(kind: BodyKind, body: bytes, words: str):
-    with pytest.raises(CallerError, match=words) as caught:
+def test_unparsable_body_is_rejected(kind: BodyKind, body: bytes, message: str):
+    with pytest.raises(CallerError, match=message) as caught:
         _ = received(body, kind).body
 
     assert caught.value.outcome.reason is Reason.NOT_PARSED
 
 
 @pytest.mark.parametrize("part", ["query", "bound_query"])
-def test_query_of_too_many_parameters_is_not_parsed(part: str):
+def test_query_with_too_many_parameters_is_rejected(part: str):
     with pytest.raises(CallerError, match="more than 2000 parameters"):
         getattr(received(target="/?" + "&".join(["a=1"] * 2001)), part)
 
 
-def test_proxied_message_has_the_same_caps():
+def test_request_behind_a_proxy_has_the_same_limits():
     message = ReceivedRequest(Request("POST", "/", (), b""), "none", Caps(inflated_bytes=7))
 
     assert message.as_sent_to(PublicUrl("https", "h", "")).caps == Caps(inflated_bytes=7)
 
 
-def test_query_keeps_repeats_blanks_and_order():
+def test_query_keeps_order_repetitions_and_blank_values():
     message = received(target="/p?b=2&a=1&b=&c=%2B+x")
 
     assert message.query == [("b", "2"), ("a", "1"), ("b", ""), ("c", "+ x")]
 
 
-def test_headers_have_plain_names_and_joined_repeats():
+def test_headers_have_lower_case_names_and_joined_repetitions():
     message = ReceivedRequest(Request("GET", "/", (("X-TC-Action", "a"), ("x-tc-action", "b"), ("Host", "h"))), "none")
 
     assert message.headers == {"x_tc_action": "a, b", "host": "h"}
 
 
-def test_nothing_is_parsed_before_it_is_asked_for():
+def test_parts_are_parsed_on_first_use():
     message = received(b"{", "json", content_encoding="br", host="h")
 
     assert message.headers["host"] == "h"

@@ -23,11 +23,11 @@ POST = Request("POST", "/p?q=1", (("Host", "h"), ("X-A", "b: c")), b"body\n\nmor
         ),
     ],
 )
-def test_pasted_request_is_read(data: bytes, request_: Request):
+def test_request_text_is_parsed(data: bytes, request_: Request):
     assert read_raw(data) == (request_, [])
 
 
-def test_missing_blank_line_is_told():
+def test_missing_blank_line_is_a_warning():
     request, warnings = read_raw(b"POST / HTTP/1.1\nHost: h\n")
 
     assert request == Request("POST", "/", (("Host", "h"),))
@@ -35,7 +35,7 @@ def test_missing_blank_line_is_told():
 
 
 @pytest.mark.parametrize(
-    ("data", "words"),
+    ("data", "message"),
     [
         (b"\r\n", "it is empty; the first line of a request is such as 'POST /path HTTP/1.1'"),
         (b"hello\n\n", "line 1: 'hello' is not a request line such as 'POST /path HTTP/1.1'"),
@@ -47,11 +47,11 @@ def test_missing_blank_line_is_told():
     ],
     ids=["empty", "prose", "long", "lower case", "no colon", "blank before the colon", "folded"],
 )
-def test_what_is_no_request_names_its_line(data: bytes, words: str):
+def test_error_names_the_invalid_line(data: bytes, message: str):
     with pytest.raises(ValueError) as caught:
         read_raw(data)
 
-    assert str(caught.value).startswith(words)
+    assert str(caught.value).startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_what_is_no_request_names_its_line(data: bytes, words: str):
         ("x", ["Content-Length says x, and the body has 4 bytes"]),
     ],
 )
-def test_wrong_content_length_is_told(value: str, warnings: list[str]):
+def test_wrong_content_length_is_a_warning(value: str, warnings: list[str]):
     assert length_warnings(Request("POST", "/", (("content-length", value),), b"body")) == warnings
 
 
@@ -75,11 +75,11 @@ def test_wrong_content_length_is_told(value: str, warnings: list[str]):
     ],
     ids=["no body", "length added", "length kept"],
 )
-def test_request_is_written_as_it_goes_over_the_wire(request_: Request, data: bytes):
+def test_request_is_written_in_wire_format(request_: Request, data: bytes):
     assert write_raw(request_) == data
 
 
-def test_what_is_written_is_read_again():
+def test_written_request_is_parsed_to_the_same_request():
     request, _ = read_raw(write_raw(POST))
 
     assert request.body == POST.body

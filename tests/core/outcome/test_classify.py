@@ -15,7 +15,9 @@ OF = """
 """
 
 
-def judged(rules: str, status: int = 200, body: bytes = b"", polled: str | None = None, **headers: str) -> Classified:
+def classified(
+    rules: str, status: int = 200, body: bytes = b"", polled: str | None = None, **headers: str
+) -> Classified:
     poll = "poll: {every_s: 1}" if "poll:" in rules else ""
     text = f"provider: acme\nsend:\n  item: metric\n  request: {{method: POST, path: /}}\n  outcome: {rules}\n  {poll}"
     send = provider(text).send
@@ -47,8 +49,8 @@ def judged(rules: str, status: int = 200, body: bytes = b"", polled: str | None 
         (599, Code.UNAVAILABLE, Reason.UPSTREAM_DOWN),
     ],
 )
-def test_code_follows_the_status_where_no_rule_stands(status: int, code: Code, reason: Reason | None):
-    outcome = judged("[]", status).outcome
+def test_code_without_rules_follows_the_status(status: int, code: Code, reason: Reason | None):
+    outcome = classified("[]", status).outcome
 
     assert (outcome.code, outcome.reason) == (code, reason)
     assert outcome.message == (
@@ -61,8 +63,8 @@ def test_code_follows_the_status_where_no_rule_stands(status: int, code: Code, r
 
 
 @pytest.mark.parametrize("status", [200, 204])
-def test_success_that_no_rule_knows_is_garbled(status: int):
-    outcome = judged("[{status: 201, code: OK}]", status).outcome
+def test_success_without_a_matching_rule_is_garbled(status: int):
+    outcome = classified("[{status: 201, code: OK}]", status).outcome
 
     assert (outcome.code, outcome.reason) == (Code.INTERNAL, Reason.UPSTREAM_GARBLED)
 
@@ -85,42 +87,42 @@ def test_success_that_no_rule_knows_is_garbled(status: int):
         pytest.param(b'{"code": true}', Code.UNAUTHENTICATED, "the upstream answered", id="true"),
     ],
 )
-def test_the_body_decides_where_a_rule_reads_it(body: bytes, code: Code, message: str):
-    outcome = judged(OF, 200, body).outcome
+def test_rule_on_the_body_decides_the_code(body: bytes, code: Code, message: str):
+    outcome = classified(OF, 200, body).outcome
 
     assert outcome.code is code
     assert outcome.message.startswith(message)
 
 
-def test_status_speaks_where_the_body_does_not():
-    assert judged(OF, 429, b'{"code": 7}').outcome.code is Code.RESOURCE_EXHAUSTED
+def test_status_decides_if_the_body_does_not():
+    assert classified(OF, 429, b'{"code": 7}').outcome.code is Code.RESOURCE_EXHAUSTED
 
 
 @pytest.mark.parametrize(
     ("status", "code"), [(202, Code.UNAVAILABLE), (203, Code.UNAVAILABLE), (204, Code.OK), (418, Code.INVALID_ARGUMENT)]
 )
-def test_first_rule_that_holds_counts(status: int, code: Code):
+def test_first_matching_rule_wins(status: int, code: Code):
     rules = "[{status: [202, 203], code: UNAVAILABLE}, {when: 'status < `300`', code: OK}]"
 
-    assert judged(rules, status).outcome.code is code
+    assert classified(rules, status).outcome.code is code
 
 
 @pytest.mark.parametrize(
     "when",
     ["headers.x_done == 'yes'", "body.done == `1`", "contains(text, 'done')", "call_id == 'id1'", "status == `200`"],
 )
-def test_rules_see_the_whole_answer(when: str):
-    assert judged(write_json([{"when": when, "code": "OK"}]).decode(), 200, b'{"done":1}', X_Done="yes").outcome.ok
+def test_rules_see_all_parts_of_the_answer(when: str):
+    assert classified(write_json([{"when": when, "code": "OK"}]).decode(), 200, b'{"done":1}', X_Done="yes").outcome.ok
 
 
-def test_rule_without_code_keeps_its_message():
-    outcome = judged("[{message: body.why}]", 403, b'{"why": "blocked"}').outcome
+def test_rule_without_a_code_sets_the_message():
+    outcome = classified("[{message: body.why}]", 403, b'{"why": "blocked"}').outcome
 
     assert (outcome.code, outcome.message) == (Code.PERMISSION_DENIED, "blocked")
 
 
-def test_message_is_cut_at_500_characters():
-    outcome = judged("[{code: INTERNAL, message: text}]", 200, b"x" * 501).outcome
+def test_message_is_truncated_at_500_characters():
+    outcome = classified("[{code: INTERNAL, message: text}]", 200, b"x" * 501).outcome
 
     assert outcome.message == "x" * 500
 
@@ -130,21 +132,21 @@ def test_message_is_cut_at_500_characters():
     [("7", 7), ("0", 0), ("Fri, 31 Dec 1999 23:59:59 GMT", None), ("-1", None), ("1e9", None), ("9" * 9, None)],
 )
 def test_retry_after_is_read_in_seconds(value: str, seconds: float | None):
-    assert judged("[]", 503, Retry_After=value).outcome.retry_after_s == seconds
+    assert classified("[]", 503, Retry_After=value).outcome.retry_after_s == seconds
 
 
 POLL = "[{status: 202, poll: body.location, message: body.state}]"
 
 
-def test_answer_that_names_a_path_to_poll_is_a_timeout_as_long_as_no_more_is_known():
-    result = judged(POLL, 202, b'{"location": "/jobs/1?a=b"}')
+def test_unfinished_call_is_a_timeout_with_a_path_to_poll():
+    result = classified(POLL, 202, b'{"location": "/jobs/1?a=b"}')
 
     assert result.poll == "/jobs/1?a=b"
     assert (result.outcome.reason, result.outcome.message) == (Reason.UPSTREAM_TIMEOUT, "the upstream has not finished")
 
 
-def test_answer_that_is_not_the_last_word_may_say_why():
-    assert judged(POLL, 202, b'{"location": "/jobs/1", "state": "queued"}').outcome.message == "queued"
+def test_unfinished_call_may_have_a_message():
+    assert classified(POLL, 202, b'{"location": "/jobs/1", "state": "queued"}').outcome.message == "queued"
 
 
 @pytest.mark.parametrize(
@@ -152,21 +154,21 @@ def test_answer_that_is_not_the_last_word_may_say_why():
     [(b"", "/jobs/1"), (b"{}", "/jobs/1"), (b'{"location": "/jobs/2"}', "/jobs/2")],
     ids=["no body", "no path", "another path"],
 )
-def test_path_that_was_polled_is_polled_again_where_the_answer_names_no_other(body: bytes, path: str):
-    assert judged(POLL, 202, body, polled="/jobs/1").poll == path
+def test_polled_path_is_polled_again_without_a_new_path(body: bytes, path: str):
+    assert classified(POLL, 202, body, polled="/jobs/1").poll == path
 
 
 @pytest.mark.parametrize(
     "location", ["http://h/jobs", "//h\\u0020/jobs", "jobs", "", "/a#b", "/\\u00e9", "/" + "a" * 4001]
 )
-def test_what_is_no_path_of_a_request_is_not_polled(location: str):
-    result = judged(POLL, 202, b'{"location": "%s"}' % location.encode())
+def test_invalid_path_is_not_polled(location: str):
+    result = classified(POLL, 202, b'{"location": "%s"}' % location.encode())
 
     assert (result.poll, result.outcome.message) == (None, "the answer names no path to poll")
 
 
 @pytest.mark.parametrize(
-    ("rules", "words"),
+    ("rules", "message"),
     [
         pytest.param("[{status: 200, poll: body.location}]", "the answer names no path to poll", id="no path"),
         pytest.param(
@@ -174,15 +176,15 @@ def test_what_is_no_path_of_a_request_is_not_polled(location: str):
         ),
     ],
 )
-def test_answer_that_a_rule_cannot_read_is_garbled(rules: str, words: str):
-    outcome = judged(rules).outcome
+def test_answer_is_garbled_if_a_rule_fails(rules: str, message: str):
+    outcome = classified(rules).outcome
 
     assert (outcome.code, outcome.reason) == (Code.INTERNAL, Reason.UPSTREAM_GARBLED)
-    assert outcome.message.startswith(words)
+    assert outcome.message.startswith(message)
 
 
 @pytest.mark.parametrize(
-    ("code", "heard"),
+    ("code", "seen"),
     [
         (Code.OK, Code.OK),
         (Code.INVALID_ARGUMENT, Code.INVALID_ARGUMENT),
@@ -196,17 +198,17 @@ def test_answer_that_a_rule_cannot_read_is_garbled(rules: str, words: str):
         (Code.INTERNAL, Code.INTERNAL),
     ],
 )
-def test_reporter_is_told_what_is_its_own_fault(code: Code, heard: Code):
+def test_reporter_sees_codes_of_the_gateways_errors_as_server_errors(code: Code, seen: Code):
     outcome: Any = as_seen_by_reporter(Outcome(code, Reason.UPSTREAM_AUTH, "m"))
 
-    assert outcome == Outcome(heard, Reason.UPSTREAM_AUTH, "m")
+    assert outcome == Outcome(seen, Reason.UPSTREAM_AUTH, "m")
 
 
-def test_answer_names_the_items_that_were_refused():
+def test_answer_names_rejected_items():
     rules = "[{code: INVALID_ARGUMENT, rejected: {each: body.errors, same: '{m: metric}', message: why}}]"
     body = {"errors": [{"metric": "a", "why": "old"}, {"metric": "b"}]}
 
-    named = judged(rules, body=write_json(body)).entries
+    named = classified(rules, body=write_json(body)).entries
 
     assert [(each.index, each.same, each.message) for each in named] == [
         (None, {"m": "a"}, "old"),
@@ -218,13 +220,13 @@ def test_answer_names_the_items_that_were_refused():
     ("index", "read"),
     [pytest.param(2, 2, id="index"), pytest.param("2", -1, id="text"), pytest.param(True, -1, id="true")],
 )
-def test_index_that_is_no_integer_names_no_item(index: Any, read: int):
+def test_invalid_index_matches_no_item(index: Any, read: int):
     rules = "[{code: INVALID_ARGUMENT, rejected: {each: body, index: '@'}}]"
 
-    assert [each.index for each in judged(rules, body=write_json([index])).entries] == [read]
+    assert [each.index for each in classified(rules, body=write_json([index])).entries] == [read]
 
 
-def test_answer_without_a_list_names_nothing():
+def test_answer_without_a_list_names_no_items():
     rules = "[{code: INVALID_ARGUMENT, rejected: {each: body.errors, index: '@'}}]"
 
-    assert judged(rules, body=b'{"errors": "all"}').entries == ()
+    assert classified(rules, body=b'{"errors": "all"}').entries == ()

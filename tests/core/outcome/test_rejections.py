@@ -16,16 +16,16 @@ FORMS: tuple[Any, ...] = (
     {"metric": "b", "at": 1700000000, "tags": {"host": "x"}},
     {"metric": "c", "at": 1.5, "tags": ["x", "y"]},
 )
-REFUSED = failure(Reason.UPSTREAM_REJECTED, "some were refused")
+REJECTED = failure(Reason.UPSTREAM_REJECTED, "some were rejected")
 
 
 def call() -> Call:
-    """Return a call whose items are every second one of the reporter's."""
+    """Return a call with every second item of the report."""
     items = tuple(Item(at * 2, f"item {at * 2}", DataPoint("m", 0)) for at in range(len(FORMS)))
     return Call("id", UnsignedRequest("POST", "http", "h", "/"), items, FORMS)
 
 
-def blamed(*named: RejectedEntry, outcome: Outcome = REFUSED) -> list[int]:
+def rejected_indices(*named: RejectedEntry, outcome: Outcome = REJECTED) -> list[int]:
     return [each.index for each in map_rejections(call(), Classified(outcome, entries=named)).rejected]
 
 
@@ -40,16 +40,19 @@ def blamed(*named: RejectedEntry, outcome: Outcome = REFUSED) -> list[int]:
         pytest.param({"metric": "b"}, [2], id="the first of two alike"),
     ],
 )
-def test_item_is_known_by_what_its_form_holds(same: Any, indices: list[int]):
-    assert blamed(RejectedEntry(None, same, "")) == indices
+def test_item_is_found_by_members_of_its_form(same: Any, indices: list[int]):
+    assert rejected_indices(RejectedEntry(None, same, "")) == indices
 
 
-def test_two_that_are_alike_are_two_items():
-    assert blamed(RejectedEntry(None, {"metric": "b"}, ""), RejectedEntry(None, {"metric": "b"}, "")) == [2, 4]
+def test_equal_entries_match_equal_items_in_turn():
+    assert rejected_indices(RejectedEntry(None, {"metric": "b"}, ""), RejectedEntry(None, {"metric": "b"}, "")) == [
+        2,
+        4,
+    ]
 
 
-def test_item_is_known_by_its_index_in_the_call():
-    assert blamed(RejectedEntry(3, None, ""), RejectedEntry(0, None, "")) == [0, 6]
+def test_item_is_found_by_its_index_in_the_call():
+    assert rejected_indices(RejectedEntry(3, None, ""), RejectedEntry(0, None, "")) == [0, 6]
 
 
 @pytest.mark.parametrize(
@@ -70,32 +73,32 @@ def test_item_is_known_by_its_index_in_the_call():
         pytest.param((RejectedEntry(0, None, ""), RejectedEntry(9, None, "")), id="one of two is not there"),
     ],
 )
-def test_item_that_is_not_in_the_call_condemns_each_item_of_the_call(named: tuple[RejectedEntry, ...]):
-    outcome = map_rejections(call(), Classified(REFUSED, entries=named))
+def test_unmatched_entry_rejects_all_items_of_the_call(named: tuple[RejectedEntry, ...]):
+    outcome = map_rejections(call(), Classified(REJECTED, entries=named))
 
     assert [(each.index, each.message) for each in outcome.rejected] == [
-        (index, "some were refused") for index in (0, 2, 4, 6)
+        (index, "some were rejected") for index in (0, 2, 4, 6)
     ]
     assert outcome.accepted == 0
 
 
-def test_refused_item_has_its_own_words_and_what_the_reporter_sent():
+def test_rejected_item_has_its_own_message_and_the_received_item():
     outcome = map_rejections(
-        call(), Classified(REFUSED, entries=(RejectedEntry(1, None, "too old"), RejectedEntry(2, None, "")))
+        call(), Classified(REJECTED, entries=(RejectedEntry(1, None, "too old"), RejectedEntry(2, None, "")))
     )
 
     assert [(each.item, each.message) for each in outcome.rejected] == [
         ("item 2", "too old"),
-        ("item 4", "some were refused"),
+        ("item 4", "some were rejected"),
     ]
     assert outcome.accepted == 2
 
 
-def test_success_that_names_refused_items_is_none():
+def test_success_with_rejected_items_is_a_failure():
     outcome = map_rejections(call(), Classified(Outcome(Code.OK), entries=(RejectedEntry(0, None, "bad"),)))
 
     assert (outcome.code, outcome.reason, outcome.accepted) == (Code.INVALID_ARGUMENT, Reason.UPSTREAM_REJECTED, 3)
 
 
-def test_outcome_that_names_nothing_stays():
-    assert map_rejections(call(), Classified(REFUSED)) is REFUSED
+def test_outcome_without_entries_is_unchanged():
+    assert map_rejections(call(), Classified(REJECTED)) is REJECTED

@@ -47,7 +47,7 @@ receive:
     return build_reply(receive.replies, outcome, NAMES | names)
 
 
-def test_success_is_told_in_the_words_of_the_vendor():
+def test_success_reply_is_in_the_vendors_dialect():
     response = replied(Outcome(Code.OK, accepted=3))
 
     assert response.status == 202
@@ -86,13 +86,13 @@ def test_success_is_told_in_the_words_of_the_vendor():
         ),
     ],
 )
-def test_failure_is_told_by_reason_then_code_then_default(outcome: Outcome, status: int, body: Any):
+def test_error_row_is_chosen_by_reason_then_code_then_default(outcome: Outcome, status: int, body: Any):
     response = replied(outcome)
 
     assert (response.status, read_json(response.body)) == (status, body)
 
 
-def test_row_overrides_status_text_and_headers():
+def test_error_row_overrides_status_text_and_headers():
     response = replied(failure(Reason.BAD_FIELD, "v is missing"))
 
     assert (response.status, response.body) == (400, b"bad: v is missing")
@@ -100,13 +100,13 @@ def test_row_overrides_status_text_and_headers():
 
 
 @pytest.mark.parametrize(("accepted", "status"), [pytest.param(0, 500, id="first"), pytest.param(5, 501, id="second")])
-def test_first_shape_that_holds_is_the_reply(accepted: int, status: int):
+def test_first_matching_shape_is_the_reply(accepted: int, status: int):
     error = "[{when: accepted == `0`, status: 500}, {status: 501, text: x}]"
 
     assert replied(Outcome(Code.INTERNAL, accepted=accepted), f"{{ok: {{}}, error: {error}}}").status == status
 
 
-def test_partial_has_a_shape_of_its_own_with_the_rejected_items():
+def test_partial_reply_lists_the_rejected_items():
     replies = (
         "{ok: {}, partial: {status: 207, json: {bad: rejected, code: error.c}}, error: {}, errors: {default: {c: 1}}}"
     )
@@ -118,7 +118,7 @@ def test_partial_has_a_shape_of_its_own_with_the_rejected_items():
     assert (response.status, read_json(response.body)) == (207, {"bad": [bad], "code": 1})
 
 
-def test_partial_without_a_shape_is_an_error():
+def test_partial_without_a_shape_uses_the_error_shape():
     assert replied(Outcome(Code.UNAVAILABLE, Reason.PARTIAL, "m", 1)).status == 503
 
 
@@ -138,7 +138,7 @@ def test_reply_without_json_or_text_has_no_body():
         pytest.param("{when: '`false`'}", id="no shape holds"),
     ],
 )
-def test_reply_that_cannot_be_built_is_an_internal_error_in_the_vendors_words(ok: str):
+def test_failing_reply_becomes_an_internal_error_in_the_vendors_dialect(ok: str):
     error = "{status: 503, json: {why: error.words, details: message}}, errors: {INTERNAL: {words: broken}}"
 
     response = replied(Outcome(Code.OK, request_id="r1"), f"{{ok: {ok}, error: {error}}}")
@@ -147,7 +147,7 @@ def test_reply_that_cannot_be_built_is_an_internal_error_in_the_vendors_words(ok
     assert read_json(response.body) == {"why": "broken", "details": "the reply could not be built"}
 
 
-def test_where_not_even_that_can_be_built_the_reply_is_plain_json():
+def test_failing_error_reply_becomes_plain_json():
     response = replied(Outcome(Code.OK, request_id="r1"), "{ok: {status: 99}, error: {status: 99}}")
 
     assert response.status == 500
@@ -161,7 +161,7 @@ def test_where_not_even_that_can_be_built_the_reply_is_plain_json():
 
 
 @pytest.mark.parametrize("reason", Reason)
-def test_provider_without_replies_answers_plainly_by_status(reason: Reason):
+def test_provider_without_replies_sends_plain_json(reason: Reason):
     response = build_reply(None, failure(reason, "m"), NAMES)
 
     assert response == plain_reply(failure(reason, "m"))
@@ -182,12 +182,12 @@ def test_reply_carries_this_header(outcome: Outcome, header: tuple[str, str]):
     assert header in replied(outcome, '{ok: {}, error: {headers: {x-why: "{message}"}}}').headers
 
 
-def test_success_never_asks_to_retry():
+def test_success_has_no_retry_after():
     assert replied(Outcome(Code.OK, retry_after_s=5), "{ok: {}, error: {}}").headers == ()
 
 
 @pytest.mark.parametrize(("status", "allowed"), [(405, ["GET, POST"]), (200, []), (404, [])])
-def test_status_405_goes_with_the_methods_of_the_path(status: int, allowed: list[str]):
+def test_status_405_lists_the_methods_of_the_path(status: int, allowed: list[str]):
     outcome = replace(failure(Reason.WRONG_METHOD, "m"), allow=("GET", "POST"))
 
     headers = replied(outcome, f"{{ok: {{}}, error: {{status: {status}}}}}").headers
@@ -195,7 +195,7 @@ def test_status_405_goes_with_the_methods_of_the_path(status: int, allowed: list
     assert [value for name, value in headers if name == "Allow"] == allowed
 
 
-def test_content_type_of_a_shape_is_the_only_one():
+def test_content_type_of_a_shape_replaces_the_default():
     response = replied(Outcome(Code.OK), "{ok: {json: {}, headers: {Content-type: application/x}}, error: {}}")
 
     assert response.headers == (("Content-type", "application/x"),)

@@ -65,12 +65,12 @@ receive:
         pytest.param(read_attributes, [], {}, id="no pairs"),
     ],
 )
-def test_field_is_read(reader: Any, value: Any, read: Any):
+def test_field_is_decoded(reader: Any, value: Any, read: Any):
     assert reader(value) == read
 
 
 @pytest.mark.parametrize(
-    ("reader", "value", "words"),
+    ("reader", "value", "message"),
     [
         pytest.param(read_text, 5, "5 is not text", id="text"),
         pytest.param(read_text, ["x"], "a list is not text", id="text as a list"),
@@ -96,12 +96,12 @@ def test_field_is_read(reader: Any, value: Any, read: Any):
         pytest.param(read_attributes, {"a": {"b": 1}}, "'a' is a map, not text", id="nested attribute"),
     ],
 )
-def test_what_is_no_such_field_is_refused(reader: Any, value: Any, words: str):
-    with pytest.raises(ValueError, match=words):
+def test_invalid_field_is_rejected(reader: Any, value: Any, message: str):
+    with pytest.raises(ValueError, match=message):
         reader(value)
 
 
-def test_point_has_every_field_that_its_item_gives():
+def test_point_has_all_fields_of_its_item():
     point = (
         "namespace: body.ns, metric: item.m, value: item.v, stats: {sum: item.s, max: item.x},"
         " unit: item.u, time_ns: from_ms(item.t), attributes: {host: item.h, zone: item.z}"
@@ -115,7 +115,7 @@ def test_point_has_every_field_that_its_item_gives():
     assert items[0].point == DataPoint("cpu", 1_699_999_999_123_000_000, "n", 0.5, {"sum": 3}, "Percent", {"host": "a"})
 
 
-def test_missing_time_is_the_time_of_receipt_and_empty_stats_are_none():
+def test_missing_time_is_the_time_of_receipt_and_empty_stats_are_absent():
     point = "metric: item.m, value: item.v, stats: {sum: item.s}, time_ns: item.t"
 
     items, _ = decode(receive(point=point), NAMES | {"body": {"data": [{"m": "cpu", "v": 0}]}}, now_ns=NOW)
@@ -136,7 +136,7 @@ def test_missing_time_is_the_time_of_receipt_and_empty_stats_are_none():
         pytest.param(None, Reason.MISSING_FIELD, "m is missing", id="null item"),
     ],
 )
-def test_bad_item_is_rejected_in_the_words_of_the_caller_and_harms_no_other(item: Any, reason: Reason, message: str):
+def test_bad_item_is_rejected_with_its_path_and_affects_no_other(item: Any, reason: Reason, message: str):
     good = {"m": "cpu", "v": 1}
 
     items, rejected = decode(receive(), NAMES | {"body": {"data": [good, item, good]}}, now_ns=NOW)
@@ -168,18 +168,18 @@ def test_failing_expression_rejects_its_item():
         pytest.param([], Reason.MISSING_FIELD, "data is missing", id="body of another type"),
     ],
 )
-def test_report_without_a_list_of_items_is_refused(body: Any, reason: Reason, message: str):
+def test_report_without_a_list_of_items_is_rejected(body: Any, reason: Reason, message: str):
     with pytest.raises(CallerError) as caught:
         decode(receive(), NAMES | {"body": body}, now_ns=NOW)
 
     assert (caught.value.outcome.reason, caught.value.outcome.message) == (reason, message)
 
 
-def test_empty_report_is_taken_where_the_vendor_takes_it():
+def test_empty_report_is_accepted_with_allow_empty():
     assert decode(receive("allow_empty: true"), NAMES | {"body": {"data": []}}, now_ns=NOW) == ([], [])
 
 
-def test_nested_lists_are_walked_in_order_and_each_level_sees_those_above():
+def test_nested_lists_are_decoded_in_order_with_outer_names():
     form = receive(
         each="{host: body, group: host.groups, item: group.data}",
         point="namespace: host.name, metric: group.name, value: item",
@@ -196,14 +196,14 @@ def test_nested_lists_are_walked_in_order_and_each_level_sees_those_above():
     assert seen == [(0, "a", "x", 1), (1, "a", "x", 2), (2, "c", "z", 3)]
 
 
-def test_inner_list_of_another_type_refuses_the_report():
+def test_inner_value_that_is_not_a_list_rejects_the_report():
     form = receive(each="{group: body, item: group.data}")
 
     with pytest.raises(CallerError, match="BAD_FIELD: the list of items is not a list"):
         decode(form, NAMES | {"body": [{"data": 5}]}, now_ns=NOW)
 
 
-def test_reject_refuses_one_item_with_its_text():
+def test_reject_item_rejects_one_item_with_its_text():
     form = receive("reject_item: [{when: item.v > `9`, reason: NOT_ALLOWED, text: 'no {item.m}'}]")
 
     items, rejected = decode(form, NAMES | {"body": {"data": [{"m": "a", "v": 10}, {"m": "b", "v": 1}]}}, now_ns=NOW)
@@ -213,28 +213,28 @@ def test_reject_refuses_one_item_with_its_text():
 
 
 @pytest.mark.parametrize(
-    ("body", "refused"),
+    ("body", "rejected"),
     [
         pytest.param({"v": "2"}, None, id="fits"),
         pytest.param({"v": "1"}, (Reason.NOT_ALLOWED, "version 1 is too old"), id="first that holds"),
         pytest.param({"v": 1}, (Reason.BAD_FIELD, "it cannot be read: 1 is not text"), id="failing expression"),
     ],
 )
-def test_refuse_refuses_the_whole_report(body: Any, refused: tuple[Reason, str] | None):
+def test_reject_report_rejects_the_whole_report(body: Any, rejected: tuple[Reason, str] | None):
     rules = (
         "reject_report: [{when: \"matches(body.v, '1')\", reason: NOT_ALLOWED, text: 'version {body.v} is too old'}]"
     )
-    refusals = receive(rules).reject_report
+    rules_of_report = receive(rules).reject_report
 
-    if refused is None:
-        apply_reject_rules(refusals, NAMES | {"body": body})
+    if rejected is None:
+        apply_reject_rules(rules_of_report, NAMES | {"body": body})
     else:
         with pytest.raises(CallerError) as caught:
-            apply_reject_rules(refusals, NAMES | {"body": body})
-        assert (caught.value.outcome.reason, caught.value.outcome.message) == refused
+            apply_reject_rules(rules_of_report, NAMES | {"body": body})
+        assert (caught.value.outcome.reason, caught.value.outcome.message) == rejected
 
 
-def test_report_refused_for_its_items_names_the_first_and_the_count():
+def test_report_rejected_for_its_items_names_the_first_and_the_count():
     rejected = [RejectedItem(3, Reason.BAD_FIELD, "v is bad"), RejectedItem(5, Reason.MISSING_FIELD, "m is missing")]
 
     outcome = rejection_of_report(rejected)
@@ -244,12 +244,12 @@ def test_report_refused_for_its_items_names_the_first_and_the_count():
     assert outcome.rejected == tuple(rejected)
 
 
-def test_point_is_read_from_its_own_fields():
+def test_point_is_read_from_json_fields():
     point = read_point({"metric": "cpu", "value": "1", "attributes": {"a": 1}, "unit": None}, now_ns=NOW)
 
     assert point == DataPoint("cpu", NOW, value=1, attributes={"a": "1"})
 
 
-def test_point_has_no_other_fields():
+def test_unknown_field_of_a_point_is_rejected():
     with pytest.raises(ValueError, match="a data point has no 'labels'; it has namespace, metric, value"):
         read_point({"labels": {}}, now_ns=NOW)

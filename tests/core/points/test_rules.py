@@ -41,7 +41,7 @@ def held(rules: str, **fields: Any) -> DataPoint:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_point_within_the_rules_stays_as_it_is(rules: str, fields: Mapping[str, Any]):
+def test_point_within_the_rules_is_unchanged(rules: str, fields: Mapping[str, Any]):
     assert held(rules, **fields) == point(**fields)
 
 
@@ -152,7 +152,7 @@ def test_point_that_breaks_a_rule_with_else_drop_is_dropped(rule: str):
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_clamp_and_fix_change_what_breaks_a_rule(rules: str, fields: dict[str, Any], changed: dict[str, Any]):
+def test_clamp_and_fix_correct_a_violation(rules: str, fields: dict[str, Any], changed: dict[str, Any]):
     assert held(rules, **fields) == point(**fields | changed)
 
 
@@ -165,12 +165,12 @@ def test_clamp_and_fix_change_what_breaks_a_rule(rules: str, fields: dict[str, A
         pytest.param("{metric: {max_chars: 1, fix: length(value)}}", "metric: length", id="a fix that fails"),
     ],
 )
-def test_point_that_stays_broken_is_rejected(rules: str, message: str):
+def test_point_that_still_breaks_a_rule_is_rejected(rules: str, message: str):
     with pytest.raises(Violation, match=message):
         held(rules)
 
 
-def test_later_rule_sees_what_an_earlier_one_changed():
+def test_later_rule_sees_the_correction_of_an_earlier_one():
     rules = "{metric: {max_chars: 2, fix: \"'ab'\"}, namespace: {required: true, fix: metric}}"
 
     assert held(rules).namespace == "ab"

@@ -24,23 +24,23 @@ def carried(wanted: str | None, held: set[str], point: DataPoint = POINT) -> lis
         pytest.param("avg", set(), [("cpu", 3, None)], id="the average of sum and count"),
     ],
 )
-def test_statistics_are_carried_so(wanted: str | None, held: set[str], expected: list[tuple[str, Any, Any]]):
+def test_statistics_are_spread_over_points(wanted: str | None, held: set[str], expected: list[tuple[str, Any, Any]]):
     assert carried(wanted, held) == expected
 
 
-def test_point_keeps_its_own_value_beside_the_statistics_that_leave_it():
+def test_point_keeps_its_value_when_statistics_are_spread():
     point = DataPoint("cpu", 0, value=1, stats={"min": 2})
 
     assert carried(None, set(), point) == [("cpu", 1, None), ("cpu.min", 2, None)]
 
 
-def test_points_of_statistics_keep_all_else():
+def test_spread_points_keep_all_other_fields():
     (first, _) = spread_statistics(POINT, None, set())
 
     assert (first.namespace, first.unit, first.attributes, first.time_ns) == ("n", "s", {"host": "a"}, 0)
 
 
-def test_point_without_statistics_is_left_alone():
+def test_point_without_statistics_is_unchanged():
     point = DataPoint("cpu", 0, value=1)
 
     assert spread_statistics(point, "avg", set()) == [point]
@@ -50,7 +50,7 @@ def test_point_without_statistics_is_left_alone():
     "stats",
     [pytest.param({"sum": 3}, id="no count"), pytest.param({"sum": 3, "count": 0}, id="a count of none")],
 )
-def test_statistic_that_is_wanted_and_not_there_cannot_be_held(stats: dict[str, float]):
+def test_missing_selected_statistic_is_a_violation(stats: dict[str, float]):
     with pytest.raises(Violation, match=r"stats.avg, which the route sends as the value, is missing") as caught:
         spread_statistics(DataPoint("cpu", 0, stats=stats), "avg", set())
 

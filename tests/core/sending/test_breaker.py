@@ -33,7 +33,7 @@ def after(*outcomes: Outcome) -> Breaker:
         pytest.param([failure(Reason.INTERNAL, "ours")] * 20, False, id="our own fault"),
     ],
 )
-def test_breaker_opens_where_the_target_is_not_worth_calling(outcomes: list[Outcome], is_open: bool):
+def test_failures_of_the_target_open_the_breaker(outcomes: list[Outcome], is_open: bool):
     assert after(*outcomes).admits(100) is not is_open
 
 
@@ -45,11 +45,11 @@ def test_open_breaker_admits_one_call_after_its_pause():
     assert not breaker.entered().admits(101)
 
 
-def test_success_of_the_probe_closes_it():
+def test_successful_probe_closes_the_breaker():
     assert after(AUTH).entered().after(OK, 101) == Breaker()
 
 
-def test_pause_doubles_with_each_probe_that_fails():
+def test_pause_doubles_with_each_failed_probe():
     breaker, pauses = after(AUTH), []
 
     for _ in range(8):
@@ -59,18 +59,18 @@ def test_pause_doubles_with_each_probe_that_fails():
     assert pauses == [1, 2, 4, 8, 16, 32, 60, LONGEST_PAUSE_S]
 
 
-def test_probe_that_was_never_sent_leaves_the_next_call_to_probe():
+def test_unsent_probe_lets_the_next_call_probe():
     breaker = after(AUTH).entered().given_up(101)
 
     assert breaker.admits(101)
     assert breaker.pause_s == 1
 
 
-def test_call_that_was_under_way_when_it_opened_does_not_prolong_the_pause():
+def test_call_in_flight_at_opening_does_not_prolong_the_pause():
     breaker = after(AUTH)
 
     assert breaker.after(DOWN, 100.5) is breaker
 
 
-def test_breaker_keeps_what_opened_it():
+def test_breaker_keeps_the_outcome_that_opened_it():
     assert after(DOWN, AUTH).cause == AUTH

@@ -8,7 +8,7 @@ from gateway.core.points.point import DataPoint
 from gateway.core.sending.coalesce import BatchMember, is_rejected_as_whole, max_bisect_calls, merge, outcome_of_part
 from gateway.core.sending.encode import Group
 
-REFUSED = failure(Reason.UPSTREAM_REJECTED, "no")
+REJECTED = failure(Reason.UPSTREAM_REJECTED, "no")
 
 
 def share(owner: str, *indices: int) -> BatchMember[str]:
@@ -19,7 +19,7 @@ def share(owner: str, *indices: int) -> BatchMember[str]:
 MERGED = merge([share("a", 0, 3), share("b", 0), share("c", 1, 2)])
 
 
-def test_items_of_several_reports_are_counted_through():
+def test_items_of_a_batch_are_renumbered():
     assert [(item.index, item.item) for item in MERGED.group.items] == [
         (0, "a0"),
         (1, "a3"),
@@ -30,7 +30,7 @@ def test_items_of_several_reports_are_counted_through():
     assert MERGED.group.forms[1] == "form of a3"
 
 
-def test_each_report_is_told_apart_in_a_call_again():
+def test_items_of_a_call_are_split_by_report():
     parts = MERGED.parts(MERGED.group.items[1:4])
 
     assert [(part.member.owner, [item.index for item in part.member.group.items]) for part in parts] == [
@@ -41,16 +41,16 @@ def test_each_report_is_told_apart_in_a_call_again():
     assert [part.member.group.forms for part in parts] == [("form of a3",), ("form of b0",), ("form of c1",)]
 
 
-@pytest.mark.parametrize("outcome", [Outcome(Code.OK), REFUSED], ids=["taken", "refused whole"])
-def test_outcome_that_names_nothing_is_that_of_every_report(outcome: Outcome):
+@pytest.mark.parametrize("outcome", [Outcome(Code.OK), REJECTED], ids=["accepted", "rejected whole"])
+def test_outcome_without_rejected_items_applies_to_every_report(outcome: Outcome):
     assert [outcome_of_part(part, outcome) for part in MERGED.parts(MERGED.group.items)] == [outcome] * 3
 
 
-def test_refused_items_are_told_to_their_own_reports_by_their_own_indices():
+def test_rejected_items_return_to_their_reports_with_their_own_indices():
     named = tuple(RejectedItem(number, Reason.UPSTREAM_REJECTED, f"no {number}") for number in (1, 4))
-    refused = Outcome(Code.INVALID_ARGUMENT, Reason.UPSTREAM_REJECTED, "no", accepted=3, rejected=named)
+    outcome = Outcome(Code.INVALID_ARGUMENT, Reason.UPSTREAM_REJECTED, "no", accepted=3, rejected=named)
 
-    outcomes = [outcome_of_part(part, refused) for part in MERGED.parts(MERGED.group.items)]
+    outcomes = [outcome_of_part(part, outcome) for part in MERGED.parts(MERGED.group.items)]
 
     assert [(each.code, each.accepted, [(one.index, one.message) for one in each.rejected]) for each in outcomes] == [
         (Code.INVALID_ARGUMENT, 1, [(3, "no 1")]),
@@ -62,7 +62,7 @@ def test_refused_items_are_told_to_their_own_reports_by_their_own_indices():
 @pytest.mark.parametrize(
     ("outcome", "whole"),
     [
-        pytest.param(REFUSED, True, id="refused"),
+        pytest.param(REJECTED, True, id="rejected"),
         pytest.param(
             Outcome(Code.INVALID_ARGUMENT, rejected=(RejectedItem(0, Reason.BAD_FIELD, ""),)), False, id="named"
         ),
@@ -71,10 +71,10 @@ def test_refused_items_are_told_to_their_own_reports_by_their_own_indices():
         pytest.param(Outcome(Code.OK), False, id="taken"),
     ],
 )
-def test_call_is_refused_whole_when_what_it_holds_is_at_fault(outcome: Outcome, whole: bool):
+def test_call_with_rejected_content_is_rejected_as_a_whole(outcome: Outcome, whole: bool):
     assert is_rejected_as_whole(outcome) is whole
 
 
 @pytest.mark.parametrize("reports", [1, 2, 3, 1000])
-def test_further_calls_are_bounded(reports: int):
+def test_number_of_bisecting_calls_is_limited(reports: int):
     assert max_bisect_calls(reports) - 1 < 4 * log2(reports) <= max_bisect_calls(reports)

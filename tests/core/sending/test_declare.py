@@ -39,8 +39,8 @@ def points(*metrics: str, **fields: Any) -> list[Item]:
     ]
 
 
-def size_of(draft: UnsignedRequest) -> int:
-    return len(draft.render().body)
+def size_of(request: UnsignedRequest) -> int:
+    return len(request.render().body)
 
 
 def declared(to: Target, items: list[Item]) -> list[UnsignedRequest]:
@@ -51,7 +51,7 @@ def declared(to: Target, items: list[Item]) -> list[UnsignedRequest]:
     return [each.request for each in made]
 
 
-def test_each_combination_is_declared_by_the_first_point_that_has_it():
+def test_each_combination_is_declared_by_its_first_point():
     items = points("cpu", "mem", "cpu", value=5)
 
     found = declaration_keys(target(), items)
@@ -69,41 +69,41 @@ def test_each_combination_is_declared_by_the_first_point_that_has_it():
     ],
     ids=["other values", "fewer names", "no names", "other fields"],
 )
-def test_combination_is_what_the_expressions_give(fields: dict[str, Any], same: bool):
+def test_combination_is_the_value_of_unique_by(fields: dict[str, Any], same: bool):
     one, other = points("cpu", attributes={"a": "1", "b": "2"}), points("cpu", **fields)
 
     assert (declaration_keys(target(), one).keys() == declaration_keys(target(), other).keys()) is same
 
 
-def test_combination_may_read_what_the_route_gives():
+def test_combination_may_read_given_values():
     assert len(declaration_keys(target("[given.zone]"), points("cpu", "mem"))) == 1
 
 
-def test_provider_that_declares_nothing_needs_nothing():
+def test_provider_without_declare_has_no_combinations():
     silent = stand_in("provider: acme\nsend: {item: metric, request: {method: POST, path: /, json: items}}").target
 
     assert declaration_keys(silent, points("cpu")) == {}
     assert declared(silent, points("cpu")) == []
 
 
-def test_one_call_declares_all_that_is_new_and_sees_the_names_of_its_group():
-    (draft,) = declared(target(item="{m: metric, ns: namespace, zone: given.zone}"), points("cpu", "mem"))
+def test_one_call_declares_all_new_combinations_of_a_group():
+    (request,) = declared(target(item="{m: metric, ns: namespace, zone: given.zone}"), points("cpu", "mem"))
 
-    assert (draft.method, draft.path) == ("PUT", "/meta/n/a/id1")
-    assert draft.body == {
+    assert (request.method, request.path) == ("PUT", "/meta/n/a/id1")
+    assert request.body == {
         "at": NOW,
         "all": [{"m": "cpu", "ns": "n", "zone": "a"}, {"m": "mem", "ns": "n", "zone": "a"}],
     }
 
 
-def test_declarations_over_the_bytes_go_in_several_calls_each_with_an_id_of_its_own():
-    drafts = declared(target(limits="{bytes: 50}"), points("aaa", "bbb", "ccc"))
+def test_declarations_over_the_byte_limit_are_split_into_calls():
+    requests = declared(target(limits="{bytes: 50}"), points("aaa", "bbb", "ccc"))
 
-    assert [draft.body["all"] for draft in drafts] == [["aaa"], ["bbb", "ccc"]]
-    assert len({draft.path for draft in drafts}) == 2
+    assert [request.body["all"] for request in requests] == [["aaa"], ["bbb", "ccc"]]
+    assert len({request.path for request in requests}) == 2
 
 
-def test_declaration_that_no_call_can_carry_is_too_large():
+def test_single_declaration_over_the_byte_limit_is_too_large():
     with pytest.raises(CallerError, match="TOO_LARGE: one declaration takes more than the 39 bytes of a call"):
         declared(target(limits="{bytes: 39}"), points("aaa"))
 
@@ -111,12 +111,12 @@ def test_declaration_that_no_call_can_carry_is_too_large():
 @pytest.mark.parametrize(
     "wrong", [{"unique_by": "[length(value)]"}, {"item": "length(value)"}], ids=["unique_by", "item"]
 )
-def test_what_an_author_got_wrong_is_an_error_of_the_spec(wrong: dict[str, str]):
+def test_failing_expression_is_a_spec_error(wrong: dict[str, str]):
     with pytest.raises(SpecError, match="acme: length"):
         declared(target(**wrong), points("cpu"))
 
 
-def test_upstream_that_was_told_nothing_is_told_of_each_combination_before_the_first_call_that_needs_it():
+def test_each_combination_is_declared_before_its_first_call():
     to = target(limits="{points: 1}")
     encoder = EncodeContext(NOW, lambda: "id", size_of)
     calls = plan_calls(to, points("cpu", "cpu", "mem"), encoder).calls

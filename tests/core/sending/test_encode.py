@@ -30,7 +30,7 @@ def encoded(send: str, *points: DataPoint, limits: str = "{}", given: Any = None
     items = [Item(index, None, each) for index, each in enumerate(points)]
     ids = count(1)
     return plan_calls(
-        target, items, EncodeContext(NOW, lambda: f"id{next(ids)}", lambda draft: len(draft.render().body))
+        target, items, EncodeContext(NOW, lambda: f"id{next(ids)}", lambda request: len(request.render().body))
     )
 
 
@@ -38,7 +38,7 @@ def bodies(result: Encoded) -> list[Any]:
     return [call.request.body for call in result.calls]
 
 
-def test_items_are_grouped_in_the_order_in_which_each_combination_first_appears():
+def test_items_are_grouped_in_order_of_first_appearance():
     points = [point("x", namespace="b"), point("y", namespace="a"), point("z", namespace="b"), point("w")]
 
     result = encoded(f"group_by: [namespace]\n  item: metric\n  {CALL}", *points)
@@ -48,7 +48,7 @@ def test_items_are_grouped_in_the_order_in_which_each_combination_first_appears(
     assert [call.call_id for call in result.calls] == ["id1", "id2", "id3"]
 
 
-def test_values_of_another_type_are_another_group():
+def test_values_of_different_types_are_different_groups():
     points = [point("x", attributes={"n": "1"}), point("y", value=1)]
 
     result = encoded(f"group_by: {{n: attributes.n || value}}\n  item: metric\n  {CALL}", *points)
@@ -56,7 +56,7 @@ def test_values_of_another_type_are_another_group():
     assert bodies(result) == [["x"], ["y"]]
 
 
-def test_items_and_calls_see_the_names_of_their_group():
+def test_items_and_calls_see_the_values_of_their_group():
     send = """group_by: {ns: namespace, kind: "attributes.kind || 'none'"}
   item: {m: metric, ns: ns, zone: given.zone, at: now_ns}
   request: {method: PUT, path: "/{ns}/{kind}", json: {ns: ns, items: items, values: "points[*].value"}}"""
@@ -89,7 +89,7 @@ def test_calls_are_split_by_the_limits_and_keep_their_order(limits: str, sizes: 
     assert result.rejected == ()
 
 
-def test_one_point_over_the_bytes_is_too_large_and_harms_no_other():
+def test_single_point_over_the_byte_limit_is_too_large_and_affects_no_other():
     result = encoded(f"item: metric\n  {CALL}", point("a"), point("b" * 50), point("c"), limits="{bytes: 20}")
 
     assert bodies(result) == [["a"], ["c"]]
@@ -149,7 +149,7 @@ def test_call_is_rendered_byte_for_byte(call: str, request_: Request):
     assert result.calls[0].request.render() == request_
 
 
-def test_what_is_filled_into_a_path_stays_one_segment():
+def test_value_in_a_path_stays_one_segment():
     send = 'group_by: [namespace]\n  item: metric\n  request: {method: POST, path: "/v1/{namespace}/data"}'
 
     (call,) = encoded(send, point("x", namespace="a/../b?c#ä"), base_path="/base").calls
@@ -158,7 +158,7 @@ def test_what_is_filled_into_a_path_stays_one_segment():
 
 
 @pytest.mark.parametrize(
-    ("send", "words"),
+    ("send", "message"),
     [
         pytest.param(f"item: length(value)\n  {CALL}", "acme: length(value): ", id="failing expression"),
         pytest.param("item: metric\n  request: {method: GET, path: /, query: items}", "not a map", id="query"),
@@ -166,29 +166,29 @@ def test_what_is_filled_into_a_path_stays_one_segment():
         pytest.param("item: metric\n  request: {method: GET, path: '/{items}'}", "items: not text", id="path"),
     ],
 )
-def test_what_an_author_got_wrong_is_an_error_of_the_spec(send: str, words: str):
+def test_failing_expression_is_a_spec_error(send: str, message: str):
     with pytest.raises(SpecError) as caught:
         encoded(send, point("x"))
 
     assert caught.value.outcome.reason is Reason.INTERNAL
-    assert words in caught.value.outcome.message
+    assert message in caught.value.outcome.message
 
 
 @pytest.mark.parametrize("character", ["\r", "\n", "\0"])
-def test_header_with_a_line_break_is_refused(character: str):
-    draft = UnsignedRequest("GET", "http", "h", "/", headers=(("X-A", f"a{character}b"),))
+def test_header_with_a_line_break_is_rejected(character: str):
+    request = UnsignedRequest("GET", "http", "h", "/", headers=(("X-A", f"a{character}b"),))
 
     with pytest.raises(SpecError, match="the header X-A would contain a line break"):
-        draft.render()
+        request.render()
 
 
-def test_body_that_json_cannot_hold_is_refused():
+def test_body_outside_json_is_rejected():
     with pytest.raises(SpecError, match="the body cannot be written as JSON"):
         UnsignedRequest("POST", "http", "h", "/", body_kind="json", body="\udcff").render()
 
 
 @pytest.mark.parametrize("namespace", ["..", ".", ""])
-def test_a_value_that_would_lead_to_another_path_is_rejected_and_harms_no_other(namespace: str):
+def test_value_that_would_change_the_path_is_rejected_and_affects_no_other(namespace: str):
     send = 'group_by: [namespace]\n  item: metric\n  request: {method: POST, path: "/m/{namespace}/put", json: items}'
 
     result = encoded(send, point("x", namespace="a"), point("y", namespace=namespace), point("z", namespace="b"))

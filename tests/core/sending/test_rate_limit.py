@@ -12,11 +12,11 @@ from gateway.core.sending.rate_limit import UNPACED, Pace, Pacer
         pytest.param(Pace(requests_per_s=1, points_per_s=100), 50, 1, id="the slower of both"),
     ],
 )
-def test_call_keeps_the_next_one_waiting(pace: Pace, points: int, interval_s: float):
+def test_call_delays_the_next_call(pace: Pace, points: int, interval_s: float):
     assert pace.interval_s(points) == interval_s
 
 
-def test_calls_are_spread_evenly():
+def test_calls_are_spaced_evenly():
     pacer, starts = Pacer(), []
 
     for now in (10, 10, 10, 13):
@@ -26,6 +26,6 @@ def test_calls_are_spread_evenly():
     assert starts == [10, 10.5, 11, 13]
 
 
-def test_vendor_that_asks_for_quiet_has_it():
+def test_pause_of_the_vendor_delays_the_next_call():
     assert Pacer(5).hold(8).reserve(UNPACED, 1, 6)[0] == 8
     assert Pacer(9).hold(8).reserve(UNPACED, 1, 6)[0] == 9

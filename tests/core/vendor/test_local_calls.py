@@ -52,7 +52,7 @@ ADMIN = Credential(Secret("97c87ca8"), "admin")
 
 
 class Memory:
-    """Remembers for ever."""
+    """A replay memory without expiry."""
 
     def __init__(self) -> None:
         self.remembered: dict[tuple[str, ...], int] = {}
@@ -67,7 +67,7 @@ class Memory:
 
 
 def logging_in(*accounts: Credential) -> Route:
-    """Return the route, on which these accounts log in."""
+    """Return the route with these accounts."""
     route = stand_in(PROVIDER)
     session = route.source.checks[0].recipe
     source = replace(
@@ -90,13 +90,13 @@ def answered(
     now_ns: int = NOW,
     peer: str | None = None,
 ) -> tuple[int, str]:
-    """Return status and body of the answer. Raises CallerError."""
+    """Return status and body of the reply. Raises CallerError."""
     request = Request(method, path, headers)
     match = make_snapshot([route]).match(request)
     assert match is not None and match.form is not None and match.form.local_call is not None
     message = ReceivedRequest(request, match.form.body)
-    moment = RequestContext(now_ns, bytes(16), "an-id")
-    response = answer_local_call(match, match.form.local_call, message, moment, memory or Memory(), peer=peer)
+    context = RequestContext(now_ns, bytes(16), "an-id")
+    response = answer_local_call(match, match.form.local_call, message, context, memory or Memory(), peer=peer)
     return response.status, response.body.decode()
 
 
@@ -110,19 +110,19 @@ def logged_in(route: Route = ROUTE) -> str:
 
 
 def who_reports(token: str, memory: Memory, *, now_ns: int = NOW) -> str | None:
-    """Return the account that a session reports as. Raises CallerError."""
+    """Return the key id of a session. Raises CallerError."""
     message = ReceivedRequest(Request("POST", "/report", (("Authorization", token),)), "none")
     checks = ROUTE.source.checks
     return identify_caller(ROUTE.source, checks, message, now_ns=now_ns, replays=memory, peer=None).key
 
 
-def refusal(token: str, memory: Memory, *, now_ns: int = NOW) -> Reason | None:
+def rejection(token: str, memory: Memory, *, now_ns: int = NOW) -> Reason | None:
     with pytest.raises(CallerError) as caught:
         who_reports(token, memory, now_ns=now_ns)
     return caught.value.outcome.reason
 
 
-def test_login_is_answered_with_a_session_its_end_and_whose_it_is():
+def test_login_reply_has_the_session_its_expiry_and_its_account():
     status, body = answered("POST", "/login", *proof())
 
     said = json.loads(body)
@@ -130,9 +130,9 @@ def test_login_is_answered_with_a_session_its_end_and_whose_it_is():
     assert said == {"token": logged_in(), "ends": NOW + 60 * NS, "who": "admin", "id": "an-id"}
 
 
-def test_session_reports_until_it_ends():
+def test_session_is_accepted_until_it_expires():
     assert who_reports(logged_in(), Memory(), now_ns=NOW + 59 * NS) == "admin"
-    assert refusal(logged_in(), Memory(), now_ns=NOW + 60 * NS) is Reason.UNKNOWN_KEY
+    assert rejection(logged_in(), Memory(), now_ns=NOW + 60 * NS) is Reason.UNKNOWN_KEY
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_session_reports_until_it_ends():
         pytest.param((), Reason.MISSING_CREDENTIALS, id="nothing"),
     ],
 )
-def test_login_that_proves_nothing_is_refused(headers: tuple[tuple[str, str], ...], reason: Reason):
+def test_login_without_valid_credentials_is_rejected(headers: tuple[tuple[str, str], ...], reason: Reason):
     with pytest.raises(CallerError) as caught:
         answered("POST", "/login", *headers)
 
@@ -153,7 +153,7 @@ def test_login_that_proves_nothing_is_refused(headers: tuple[tuple[str, str], ..
 @pytest.mark.parametrize(
     "accounts", [(), (Credential(Secret("97c87ca8"), "other"),)], ids=["no account", "another account"]
 )
-def test_session_of_nobody_is_not_issued(accounts: tuple[Credential, ...]):
+def test_session_is_not_issued_without_an_account(accounts: tuple[Credential, ...]):
     with pytest.raises(CallerError) as caught:
         answered("POST", "/login", *proof(), route=logging_in(*accounts))
 
@@ -163,7 +163,7 @@ def test_session_of_nobody_is_not_issued(accounts: tuple[Credential, ...]):
     )
 
 
-def test_anyone_may_log_in_where_whoever_reports_is_believed():
+def test_any_caller_may_log_in_to_a_route_without_credentials():
     route = logging_in()
     open_to_all = replace(route.source, checks=None, local_checks=dict.fromkeys(route.source.local_checks))
 
@@ -172,14 +172,14 @@ def test_anyone_may_log_in_where_whoever_reports_is_believed():
     assert status == 201
 
 
-def test_session_that_was_logged_out_reports_no_more():
+def test_revoked_session_is_rejected():
     memory, token = Memory(), logged_in()
 
     answer = answered("DELETE", f"/sessions/{token}", memory=memory)
 
     assert answer == (200, "{}")
     assert list(memory.remembered.values()) == [NOW + 60 * NS]
-    assert refusal(token, memory) is Reason.UNKNOWN_KEY
+    assert rejection(token, memory) is Reason.UNKNOWN_KEY
 
 
 @pytest.mark.parametrize(
@@ -187,25 +187,25 @@ def test_session_that_was_logged_out_reports_no_more():
     [("0" * 80, NOW), ("x", NOW), (logged_in(), NOW + 60 * NS)],
     ids=["a forged one", "no token", "one that has ended"],
 )
-def test_session_that_is_nobodys_is_logged_out_without_being_remembered(token: str, now_ns: int):
+def test_logout_of_an_invalid_session_stores_nothing(token: str, now_ns: int):
     memory = Memory()
 
     assert answered("DELETE", f"/sessions/{token}", memory=memory, now_ns=now_ns) == (200, "{}")
     assert memory.remembered == {}
 
 
-def test_call_without_points_may_inflate_to_what_a_body_may_have_on_the_wire():
+def test_inflated_body_of_a_local_call_is_limited_to_the_body_limit():
     match = make_snapshot([ROUTE]).match(Request("POST", "/login"))
 
     assert match is not None
     assert match.read(Request("POST", "/login")).caps == Caps(ROUTE.source.max_body_bytes)
 
 
-def test_call_that_issues_nothing_is_only_answered():
+def test_local_call_without_a_session_is_only_answered():
     assert answered("GET", "/ping") == (200, "pong an-id")
 
 
-def test_networks_of_a_route_hold_for_its_other_calls():
+def test_networks_of_a_route_apply_to_local_calls():
     route = replace(ROUTE, source=replace(ROUTE.source, networks=(ip_network("10.0.0.0/8"),)))
 
     assert answered("GET", "/ping", route=route, peer="10.1.2.3") == (200, "pong an-id")
@@ -213,5 +213,5 @@ def test_networks_of_a_route_hold_for_its_other_calls():
         answered("GET", "/ping", route=route, peer="127.0.0.1")
 
 
-def test_password_of_a_login_is_among_the_secrets_that_are_masked():
+def test_login_password_is_masked():
     assert ADMIN.secret in ROUTE.secrets

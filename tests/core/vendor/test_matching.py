@@ -30,15 +30,15 @@ REQUEST = Request(
         pytest.param("key", ["k"], True, id="key, which is not asked for here"),
     ],
 )
-def test_condition_holds_for_a_request(subject: str, patterns: list[str], holds: bool):
+def test_request_meets_a_condition(subject: str, patterns: list[str], holds: bool):
     assert (RequestMatcher({subject: tuple(patterns)}).unmet(REQUEST) is None) is holds
 
 
-def test_no_conditions_hold_for_any_request():
+def test_empty_matcher_matches_any_request():
     assert ANY_REQUEST.unmet(Request("GET", "/")) is None
 
 
-def test_query_that_cannot_be_read_meets_no_condition():
+def test_unparsable_query_meets_no_condition():
     assert RequestMatcher({"query.a": ("*",)}).unmet(Request("GET", "/?a=%ff")) is not None
 
 
@@ -53,9 +53,7 @@ def test_query_that_cannot_be_read_meets_no_condition():
         pytest.param({"host": ("a",)}, {"key": ("k",)}, False, id="two subjects"),
     ],
 )
-def test_conditions_exclude_one_another(
-    one: dict[str, tuple[str, ...]], other: dict[str, tuple[str, ...]], apart: bool
-):
+def test_matchers_are_disjoint(one: dict[str, tuple[str, ...]], other: dict[str, tuple[str, ...]], apart: bool):
     assert RequestMatcher(one).is_disjoint_from(RequestMatcher(other)) is apart
     assert RequestMatcher(other).is_disjoint_from(RequestMatcher(one)) is apart
 
@@ -69,5 +67,7 @@ def test_conditions_exclude_one_another(
         pytest.param({"host": ("b",), "key": ("k",)}, {"host": ("a",)}, False, id="other values"),
     ],
 )
-def test_conditions_sharpen_others(one: dict[str, tuple[str, ...]], other: dict[str, tuple[str, ...]], sharper: bool):
+def test_matcher_is_stricter_than_another(
+    one: dict[str, tuple[str, ...]], other: dict[str, tuple[str, ...]], sharper: bool
+):
     assert RequestMatcher(one).is_stricter_than(RequestMatcher(other)) is sharper

@@ -49,7 +49,7 @@ def with_given(**given: str) -> Route:
     return replace(ROUTE, target=target)
 
 
-def test_call_is_built_of_what_was_received():
+def test_upstream_request_is_built_from_the_received_request():
     call = relayed({"call": {"names": ["a", "b"]}}, KNOWN, ("X-Kept", "k"), target="/old/cellar?q=%26").request
 
     assert (call.method, call.scheme, call.host, call.path) == ("POST", "http", "target.example", "/new/cellar")
@@ -58,20 +58,20 @@ def test_call_is_built_of_what_was_received():
     assert (call.body_kind, call.body) == ("json", {"names": "a,b"})
 
 
-def test_what_the_sending_side_states_counts_before_what_the_path_captured():
+def test_given_values_of_the_target_precede_captured_values():
     call = relayed({"call": {}}, route=with_given(room="attic", version="v2")).request
 
     assert (call.path, call.headers) == ("/new/attic", (("x-version", "v2"),))
 
 
-def test_what_the_path_captured_counts_before_what_the_provider_gives_or_needs():
+def test_captured_values_precede_the_providers_values():
     needing = stand_in(IMAGE.replace("relay: true", "relay: true\nneeds: [room]"))
     giving = stand_in(IMAGE.replace("given: {version: v1}", "given: {version: v1, room: attic}"))
 
     assert [relayed({"call": {}}, route=route).request.path for route in (needing, giving)] == ["/new/cellar"] * 2
 
 
-def test_who_sent_it_and_what_it_said_is_kept_for_replies():
+def test_relayed_request_keeps_its_caller_and_names():
     result = relayed({"call": {"names": ["a"]}})
 
     assert result.caller.recipe == "session"
@@ -87,9 +87,9 @@ def test_who_sent_it_and_what_it_said_is_kept_for_replies():
         ({"call": {"bad": True}}, (KNOWN,), Reason.BAD_FIELD),
         ({"call": {"names": [1]}}, (KNOWN,), Reason.BAD_FIELD),
     ],
-    ids=["unsigned", "unknown", "refused", "the call's expression does not fit it"],
+    ids=["unsigned", "unknown", "rejected", "the expression of the call fails"],
 )
-def test_what_cannot_be_passed_on_is_the_callers_to_mend(body: Any, headers: Headers, reason: Reason):
+def test_request_that_cannot_be_relayed_is_a_caller_error(body: Any, headers: Headers, reason: Reason):
     with pytest.raises(CallerError) as caught:
         relayed(body, *headers)
 
@@ -101,14 +101,14 @@ def test_what_cannot_be_passed_on_is_the_callers_to_mend(body: Any, headers: Hea
     ["/old/..", "/old/%2e%2e", "/old/\udcff", "/old/cellar?q=1&q=2"],
     ids=["dots", "encoded", "UTF-8", "repeated"],
 )
-def test_what_a_path_or_a_query_cannot_hold_is_the_callers_to_mend(target: str):
+def test_value_that_cannot_be_in_a_path_or_query_is_a_caller_error(target: str):
     with pytest.raises(CallerError) as caught:
         relayed({"call": {}}, KNOWN, target=target)
 
     assert caught.value.outcome.reason is Reason.BAD_FIELD
 
 
-def test_parameters_that_are_no_map_are_the_specs_to_mend():
+def test_parameters_that_are_not_a_map_are_a_spec_error():
     route = stand_in(IMAGE.replace("query: {q: query.q, at: now_ns, id: call_id}", "query: call_id"))
 
     with pytest.raises(SpecError, match="image: parameters are not a map"):
@@ -128,7 +128,7 @@ def test_parameters_that_are_no_map_are_the_specs_to_mend():
         (503, Code.UNAVAILABLE, Reason.UPSTREAM_DOWN),
     ],
 )
-def test_answer_means_what_its_status_says(status: int, code: Code, reason: Reason | None):
+def test_relayed_answer_is_classified_by_its_status(status: int, code: Code, reason: Reason | None):
     outcome = outcome_of_relayed(ROUTE.target, status, ())
 
     assert (outcome.code, outcome.reason, outcome.accepted) == (code, reason, 0)
@@ -146,7 +146,7 @@ def test_answer_means_what_its_status_says(status: int, code: Code, reason: Reas
     ],
     ids=["of the body", "repeated", "framing", "named by Connection", "of the connection", "request id"],
 )
-def test_headers_of_one_connection_stay_behind(headers: Headers, kept: list[str]):
+def test_hop_by_hop_headers_are_removed(headers: Headers, kept: list[str]):
     passed = passed_headers(headers, "ours")
 
     assert [name for name, _ in passed] == [*kept, "X-Request-Id"]

@@ -16,7 +16,7 @@ TARGET = replace(
 )
 
 
-def test_target_has_the_url_in_front_of_its_calls():
+def test_target_has_the_base_url_of_its_calls():
     assert TARGET.url == PublicUrl("https", "h:1", "/base")
 
 
@@ -32,7 +32,7 @@ def test_target_has_the_url_in_front_of_its_calls():
     ],
     ids=str,
 )
-def test_another_place_or_credential_is_another_account(other: dict[str, Any]):
+def test_different_url_or_credential_is_a_different_account(other: dict[str, Any]):
     assert replace(TARGET, **other).account != TARGET.account
 
 

@@ -62,15 +62,15 @@ def test_request_finds_its_route(call: str, route: str, form: str | None, captur
 
 
 @pytest.mark.parametrize("path", ["/", "/a", "/a/", "/a/b/", "//a/b", "/a/x/y", "/A/b", "/pxq/x", "/v1//x/y", ""])
-def test_path_of_no_route_matches_nothing(path: str):
+def test_unknown_path_matches_no_route(path: str):
     assert make_snapshot(ROUTES).match(Request("POST", path)) is None
 
 
-def test_empty_snapshot_matches_nothing():
+def test_empty_snapshot_matches_no_request():
     assert make_snapshot([]).match(Request("GET", "/")) is None
 
 
-def test_route_knows_every_secret_of_both_sides():
+def test_route_lists_the_secrets_of_both_sides():
     route = ROUTES[0]
     route = replace(route, target=replace(route.target, credential=Credential(Secret("mine"))))
 
@@ -84,7 +84,7 @@ def wishing(name: str, wishes: dict[str, tuple[str, ...]], path: str = "") -> Ro
 
 
 def by_either(route: Route, other: Recipe) -> Route:
-    """Return a route that takes a further recipe as well."""
+    """Return the route with a second recipe."""
     (check,) = route.source.checks or ()
     return replace(route, source=replace(route.source, checks=(check, replace(check, recipe=other))))
 
@@ -112,7 +112,7 @@ JSON = (("Content-Type", "application/json"),)
         pytest.param("?Action=Get", (), None, id="none that fits"),
     ],
 )
-def test_calls_of_one_path_are_told_apart(query: str, headers: Headers, form: str | None):
+def test_calls_of_one_path_are_selected_by_conditions(query: str, headers: Headers, form: str | None):
     match = make_snapshot([wishing("acme", {})]).match(Request("POST", "/" + query, headers))
 
     assert match is not None
@@ -128,14 +128,14 @@ def test_calls_of_one_path_are_told_apart(query: str, headers: Headers, form: st
         pytest.param("GET /c", (), id="none where the method is known"),
     ],
 )
-def test_wrong_method_is_told_those_of_the_path(call: str, allow: tuple[str, ...]):
+def test_wrong_method_lists_the_methods_of_the_path(call: str, allow: tuple[str, ...]):
     match = make_snapshot(ROUTES).match(Request(*call.split()))
 
     assert match is not None
     assert match.allow == allow
 
 
-def test_refusal_of_a_wrong_method_names_the_others():
+def test_wrong_method_error_names_the_allowed_methods():
     match = make_snapshot(ROUTES).match(Request("PATCH", "/c"))
     assert match is not None
 
@@ -153,7 +153,7 @@ def test_refusal_of_a_wrong_method_names_the_others():
     ],
     ids=["missing", "another value"],
 )
-def test_condition_that_a_request_does_not_meet_is_named(headers: Headers, unmet: str):
+def test_failed_condition_is_described(headers: Headers, unmet: str):
     match = make_snapshot([wishing("acme", {})]).match(Request("POST", "/", headers))
     assert match is not None
 
@@ -170,7 +170,7 @@ def test_condition_that_a_request_does_not_meet_is_named(headers: Headers, unmet
         pytest.param(Request("GET", "/"), Reason.WRONG_METHOD, id="no call has the method"),
     ],
 )
-def test_request_that_is_no_call_of_its_route_is_refused(request_: Request, reason: Reason):
+def test_request_that_matches_no_call_of_its_route_is_rejected(request_: Request, reason: Reason):
     match = make_snapshot([wishing("acme", {})]).match(request_)
     assert match is not None
 
@@ -189,7 +189,7 @@ def test_request_that_is_no_call_of_its_route_is_refused(request_: Request, reas
         pytest.param("c.example", "rest", id="any other host"),
     ],
 )
-def test_routes_of_one_call_are_told_apart_by_host(host: str, route: str):
+def test_routes_with_equal_calls_are_selected_by_host(host: str, route: str):
     routes = [wishing("rest", {}), wishing("b", {"host": ("*.b.example",)}), wishing("a", {"host": ("a.example",)})]
 
     match = make_snapshot(routes).match(Request("POST", "/", (*JSON, ("Host", host))))
@@ -206,7 +206,7 @@ def test_routes_of_one_call_are_told_apart_by_host(host: str, route: str):
         pytest.param(None, "rest", id="no key"),
     ],
 )
-def test_routes_of_one_call_are_told_apart_by_key(key: str | None, route: str):
+def test_routes_with_equal_calls_are_selected_by_key_id(key: str | None, route: str):
     routes = [wishing("rest", {}), wishing("one", {"key": ("k1",)}), wishing("two", {"key": ("k2",)})]
     headers = JSON if key is None else (*JSON, ("Authorization", f"{key}:secret"))
     request = Request("POST", "/", headers)
@@ -217,7 +217,7 @@ def test_routes_of_one_call_are_told_apart_by_key(key: str | None, route: str):
     assert choose_by_key_id(match, ReceivedRequest(request, "json")).route.name == route
 
 
-def test_key_of_no_route_stays_with_the_first():
+def test_unknown_key_id_selects_the_first_route():
     routes = [wishing("one", {"key": ("k1",)}), wishing("two", {"key": ("k2",)})]
     request = Request("POST", "/", (*JSON, ("Authorization", "k3:secret")))
 
@@ -227,14 +227,14 @@ def test_key_of_no_route_stays_with_the_first():
     assert choose_by_key_id(match, ReceivedRequest(request, "json")).route.name == "one"
 
 
-def test_route_is_told_by_the_key_that_is_verified_and_by_no_other_claim():
+def test_route_is_selected_by_the_key_id_that_is_verified():
     other = recipe("""
 recipe: other
 slots: {id: {kind: key}, password: {kind: secret}}
 carry: [{header: x-other, value: "{id}:{password}"}]
 """)
     routes = [by_either(wishing(name, {"key": (key,)}), other) for name, key in (("one", "k1"), ("two", "k2"))]
-    request = Request("POST", "/", (*JSON, ("Authorization", "k2:secret"), ("X-Other", "k1:whatever")))
+    request = Request("POST", "/", (*JSON, ("Authorization", "k2:secret"), ("X-Other", "k1:any")))
 
     match = make_snapshot(routes).match(request)
 
@@ -242,7 +242,7 @@ carry: [{header: x-other, value: "{id}:{password}"}]
     assert choose_by_key_id(match, ReceivedRequest(request, "json")).route.name == "two"
 
 
-def test_route_below_a_prefix_has_its_calls_there():
+def test_path_prefix_of_a_route_applies_to_its_calls():
     snapshot = make_snapshot([wishing("acme", {}, path="/team-a")])
 
     assert snapshot.match(Request("POST", "/team-a/", JSON)) is not None
@@ -260,11 +260,11 @@ def test_route_below_a_prefix_has_its_calls_there():
         pytest.param({"type": ("text/plain",)}, {"type": ("text/plain",)}, False, id="the type of no call"),
     ],
 )
-def test_two_routes_overlap_unless_what_they_ask_for_tells_them_apart(
+def test_routes_overlap_unless_their_conditions_are_disjoint(
     one: dict[str, tuple[str, ...]], other: dict[str, tuple[str, ...]], apart: bool
 ):
     assert (indistinguishable_call(wishing("one", one), wishing("other", other)) is None) is apart
 
 
-def test_routes_below_two_prefixes_do_not_overlap():
+def test_routes_with_different_prefixes_do_not_overlap():
     assert indistinguishable_call(wishing("one", {}, path="/a"), wishing("other", {}, path="/b")) is None

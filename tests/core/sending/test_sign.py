@@ -21,7 +21,7 @@ send:
 """).target
 
 
-def test_question_is_the_path_to_the_host_of_the_target_and_nothing_more():
+def test_poll_request_is_a_get_of_the_path_on_the_targets_host():
     there = replace(target("sign: none"), scheme="https", base_path="/base")
 
     question = poll_request(there, "/jobs?id=a%20b").render()
@@ -42,7 +42,7 @@ def test_signature_in_the_query_joins_the_query_of_the_path():
     [("", "session"), ("sign: none", None), ("sign: session", "session")],
     ids=["own", "none", "named"],
 )
-def test_question_is_signed_as_the_provider_says(sign: str, name: str | None):
+def test_poll_request_is_signed_by_the_recipe_of_the_provider(sign: str, name: str | None):
     signs = poll_recipe(target(sign))
 
     assert (signs.name if signs else None) == name
