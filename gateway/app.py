@@ -18,10 +18,10 @@ from gateway.core.http.request import Secret
 from gateway.core.vendor.routing import Snapshot
 from gateway.delivery.queue import Limits as QueueLimits
 from gateway.delivery.service import DeliveryService
+from gateway.offload import Offloader, share_interpreter
 from gateway.reload import Origin, Reloader
 from gateway.telemetry import Telemetry
 from gateway.tls import Pair
-from gateway.turns import Turns, share_interpreter
 from gateway.web.admin.app import Admin
 from gateway.web.admin.endpoints import Running, endpoints
 from gateway.web.admin.guard import Guard
@@ -81,7 +81,7 @@ class Gateway:
         self._pass_on = pass_on
         self._telemetry = Telemetry()
         self._ready = False
-        self._turns: Turns | None = None
+        self._offloader: Offloader | None = None
         self._delivery: DeliveryService | None = None
         self._listener: Listener | None = None
         self._admin: Listener | None = None
@@ -103,15 +103,15 @@ class Gateway:
     async def start(self) -> None:
         """Listen. Raises ValueError or OSError for an address that cannot be had, BadPem for a certificate, and
         CannotOpen for a folder that cannot hold a queue."""
-        turns, replays = Turns(), Replays()
-        self._turns = turns
+        offloader, replays = Offloader(), Replays()
+        self._offloader = offloader
         self._telemetry.remembered.set_function(lambda: len(replays))
         self._delivery = await DeliveryService.open(
             self._telemetry,
             lambda: self._snapshot,
             data=self._settings.data,
             limits=self._settings.queue,
-            turns=turns,
+            offloader=offloader,
         )
         ingress = Ingress(
             lambda: self._snapshot,
@@ -120,7 +120,7 @@ class Gateway:
             replays,
             self._telemetry,
             max_in_flight=self._settings.max_in_flight,
-            turns=turns,
+            offloader=offloader,
         )
         try:
             if self._settings.admin is not None:
@@ -170,8 +170,8 @@ class Gateway:
             await self._delivery.close(end - time.monotonic())
         if self._admin is not None:
             await self._admin.close(0)
-        if self._turns is not None:
-            self._turns.close()
+        if self._offloader is not None:
+            self._offloader.close()
 
     def _admin_handler(self, address: str, ingress: Ingress, delivery: DeliveryService) -> Admin:
         running = Running(

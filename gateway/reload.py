@@ -10,10 +10,10 @@ from typing import Any, Literal
 import structlog
 
 from gateway.core.vendor.routing import Snapshot
+from gateway.file_fingerprint import Fingerprints
 from gateway.specs.load import Specs
 from gateway.specs.watcher import changes, look, settle
 from gateway.specs.yaml.diagnostic import Diagnostics, Mark, Severity
-from gateway.stamps import Files
 from gateway.telemetry import Telemetry
 
 # How many findings are told: in the log, and in an answer.
@@ -64,7 +64,7 @@ class Reloader:
         self._telemetry = telemetry
         self._one_at_a_time = asyncio.Lock()
         self._asked = self._served = 0
-        self._seen: Files = first.files
+        self._seen: Fingerprints = first.files
         self.last = _state(first, "start", started=time.monotonic(), generation=1, routes=len(first.routes))
         telemetry.loaded(self.last.time)
 

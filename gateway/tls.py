@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NoReturn
 
-from gateway.regular import read_regular
+from gateway.regular_files import read_regular_file
 
 # What aiohttp speaks, on either side.
 PROTOCOLS = ("http/1.1",)
@@ -121,7 +121,7 @@ def _load_pair(context: ssl.SSLContext, pair: Pair) -> None:
 
 def _read(part: Literal["ca", "cert", "key"], file: Path) -> bytes:
     try:
-        return read_regular(file, MAX_BYTES)
+        return read_regular_file(file, MAX_BYTES)
     except (OSError, ValueError) as error:  # ValueError: a path with a null byte
         raise BadPem(part, file, f"cannot be read: {_system_text(error)}") from None
 

@@ -25,8 +25,8 @@ LAYERS = [
     {"app"},
     {"reload"},
     {"web", "delivery", "specs"},
-    {"telemetry", "logs", "tls", "stamps", "turns", "interrupts"},
-    {"regular"},
+    {"telemetry", "logs", "tls", "file_fingerprint", "offload", "interrupts"},
+    {"regular_files"},
     {"proof"},
     {"core"},
     {""},  # gateway itself: the version

@@ -11,7 +11,7 @@ from gateway.core.sending.encode import group_items
 from gateway.core.vendor.route import Target
 from gateway.delivery.deadline import Deadline
 from gateway.delivery.dispatch import Dispatcher, Parcel
-from gateway.turns import Turns
+from gateway.offload import Offloader
 
 # Each group is a call.
 MAX_GROUPS = 1000
@@ -22,9 +22,9 @@ GRACE_S = 0.05
 class Direct:
     """Sends the groups of a report concurrently and waits for them until the route's deadline."""
 
-    def __init__(self, dispatcher: Dispatcher, turns: Turns | None = None) -> None:
+    def __init__(self, dispatcher: Dispatcher, offloader: Offloader | None = None) -> None:
         self._dispatcher = dispatcher
-        self._turns = turns or Turns()
+        self._offloader = offloader or Offloader()
 
     async def deliver(self, route: str, target: Target, accepted: AcceptedReport, request_id: str) -> Outcome:
         """Return the outcome of a report. After the deadline, or if the reporter disconnects, delivery continues.
@@ -32,7 +32,7 @@ class Direct:
         Raises SpecError if the provider's expressions fail, and CallerError if the report needs too many calls.
         """
         deadline = Deadline.after(target.timeout_s)
-        groups = await self._turns.take(group_items(target, accepted.items, now_ns=time.time_ns()))
+        groups = await self._offloader.run(group_items(target, accepted.items, now_ns=time.time_ns()))
         if len(groups) > MAX_GROUPS:
             what = f"the report needs {len(groups)} calls to the upstream; the limit is {MAX_GROUPS}"
             raise CallerError.of(Reason.TOO_LARGE, what)

@@ -43,7 +43,7 @@ from gateway.delivery.call import CallSender
 from gateway.delivery.deadline import Deadline
 from gateway.delivery.limits import Limiter
 from gateway.delivery.transport import encode_context
-from gateway.turns import Turns
+from gateway.offload import Offloader
 
 MAX_CALLS_OF_A_GROUP = 4
 MAX_MERGED_POINTS = 1000
@@ -133,9 +133,9 @@ class _Lane:
 class Dispatcher:
     """Owns the lanes and the tasks that send their batches."""
 
-    def __init__(self, calls: CallSender, limiter: Limiter | None = None, turns: Turns | None = None) -> None:
+    def __init__(self, calls: CallSender, limiter: Limiter | None = None, offloader: Offloader | None = None) -> None:
         self.limiter = limiter or Limiter()
-        self.turns = turns or Turns()
+        self.offloader = offloader or Offloader()
         self._calls = calls
         self._lanes: dict[Hashable, _Lane] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -195,7 +195,7 @@ class Dispatcher:
     async def _deliver(self, lane: _Lane, members: Sequence[BatchMember[Parcel]]) -> None:
         """Send the calls of a batch. The halves of a rejected call go before later calls."""
         calls_left = max_bisect_calls(len(members))
-        todo = await self.turns.take(_plan(lane.target, members))
+        todo = await self.offloader.run(_plan(lane.target, members))
         while todo:
             call, parts = todo.pop(0)
             outcome = call if isinstance(call, Outcome) else await self._send(lane, call, parts)
@@ -203,7 +203,7 @@ class Dispatcher:
                 if len(parts) > 1:
                     if pieces := _bisect([part.member for part in parts], calls_left):
                         calls_left -= 2
-                        planned = [await self.turns.take(_plan(lane.target, piece)) for piece in pieces]
+                        planned = [await self.offloader.run(_plan(lane.target, piece)) for piece in pieces]
                         todo = [*chain.from_iterable(planned), *todo]
                         continue
                     outcome = NOT_ISOLATED

@@ -22,8 +22,8 @@ from gateway.delivery.queue import Destination, Limits, Store
 from gateway.delivery.queue.queued import Queued
 from gateway.delivery.queue.workers import Workers
 from gateway.delivery.relays import Relays
+from gateway.offload import Offloader
 from gateway.telemetry import Telemetry
-from gateway.turns import Turns
 
 MAX_MIRRORED_REPORTS = 1000
 QUEUE_STATS_TIMEOUT_S = 2.0
@@ -49,15 +49,15 @@ class DeliveryService:
         telemetry: Telemetry,
         snapshot: Callable[[], Snapshot],
         store: Store | None,
-        turns: Turns | None = None,
+        offloader: Offloader | None = None,
     ) -> None:
-        turns = turns or Turns()
+        offloader = offloader or Offloader()
         calls = CallSender(client, telemetry)
-        self._dispatcher = Dispatcher(calls, turns=turns)
+        self._dispatcher = Dispatcher(calls, offloader=offloader)
         self._workers = None if store is None else Workers(store, self._dispatcher, snapshot, telemetry)
-        self._direct: Mode = Direct(self._dispatcher, turns)
+        self._direct: Mode = Direct(self._dispatcher, offloader)
         self._queued: Mode | None = (
-            None if store is None or self._workers is None else Queued(store, self._workers.wake, turns)
+            None if store is None or self._workers is None else Queued(store, self._workers.wake, offloader)
         )
         self.store = store
         self.limiter = self._dispatcher.limiter
@@ -75,11 +75,11 @@ class DeliveryService:
         *,
         data: Path | None = None,
         limits: Limits | None = None,
-        turns: Turns | None = None,
+        offloader: Offloader | None = None,
     ) -> Self:
         """Open the store if there is a folder for it, and resume its deliveries. Raises CannotOpen."""
         store = None if data is None else await Store.open(data, limits)
-        service = cls(Client(), telemetry, snapshot, store, turns)
+        service = cls(Client(), telemetry, snapshot, store, offloader)
         if service._workers is not None:
             await service._workers.start()
         return service

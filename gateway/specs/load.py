@@ -12,9 +12,10 @@ from gateway.core.text import did_you_mean
 from gateway.core.vendor.provider import Provider
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import Snapshot, indistinguishable_call, make_snapshot
+from gateway.file_fingerprint import Fingerprints, fingerprint
 from gateway.proof.cases.run import Case
 from gateway.proof.vectors import Vector
-from gateway.regular import MAX_SECRET_BYTES, read_regular
+from gateway.regular_files import MAX_SECRET_BYTES, read_regular_file
 from gateway.specs.case_coverage import Watch
 from gateway.specs.check.loss import check_loss
 from gateway.specs.environment import Substitution
@@ -28,7 +29,6 @@ from gateway.specs.shipped import shipped
 from gateway.specs.yaml.diagnostic import Diagnostics, Mark, Severity
 from gateway.specs.yaml.document import Document, Unloaded
 from gateway.specs.yaml.nodes import ListNode, mark_of
-from gateway.stamps import Files, stamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class Specs:
     documents: dict[str, dict[str, Document]] = field(default_factory=dict)
     read: Counter[str] = field(default_factory=Counter)
     watch: Watch = field(default_factory=Watch)
-    files: Files = field(default_factory=dict)
+    files: Fingerprints = field(default_factory=dict)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -124,7 +124,7 @@ class _Loader:
 
     def read_own(self) -> Iterator[Document]:
         for path in spec_files(self.folder) if self.folder else ():
-            self.specs.files[path] = stamp(path)
+            self.specs.files[path] = fingerprint(path)
             for document in read_file(path, str(path), self.specs.diagnostics):
                 document.alone = path == self.folder
                 yield document
@@ -250,7 +250,7 @@ class _Loader:
             document.diagnostics.error(mark, "", what, hint)
 
         def read_named(path: str) -> str | None:
-            document.files[Path(path)] = stamp(Path(path))
+            document.files[Path(path)] = fingerprint(Path(path))
             return _read_secret_file(path)
 
         substitution = Substitution(environ.get, read_named, report)
@@ -277,7 +277,7 @@ def _without(documents: Sequence[Document], built: Collection[str], unloaded: Un
 
 def _read_secret_file(path: str) -> str | None:
     try:
-        text = read_regular(Path(path), MAX_SECRET_BYTES).decode("utf-8")
+        text = read_regular_file(Path(path), MAX_SECRET_BYTES).decode("utf-8")
     except (OSError, ValueError):
         return None
     return text.removesuffix("\n").removesuffix("\r")

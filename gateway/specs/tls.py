@@ -6,9 +6,9 @@ from ssl import SSLContext
 
 from gateway.core.expression.compiler import KeyPath
 from gateway.core.http.request import PublicUrl
+from gateway.file_fingerprint import Fingerprint, fingerprint
 from gateway.specs.schema.models import TlsSpec
 from gateway.specs.yaml.document import Document
-from gateway.stamps import Stamp, stamp
 from gateway.tls import BadPem, Pair, client_context
 
 
@@ -21,9 +21,9 @@ def build_tls(document: Document, spec: TlsSpec, url: PublicUrl, place: KeyPath)
         document.error((*place, "key"), "a key without its certificate", "add `cert:`")
         return None
     ca, cert, key = (_file(document, named) for named in (spec.ca, spec.cert, spec.key))
-    stamps = tuple(document.files[file] for file in (ca, cert, key) if file is not None)
+    fingerprints = tuple(document.files[file] for file in (ca, cert, key) if file is not None)
     try:
-        return _context(ca, None if cert is None else Pair(cert, key), spec.strict, stamps)
+        return _context(ca, None if cert is None else Pair(cert, key), spec.strict, fingerprints)
     except BadPem as error:
         at = (*place, error.part)
         document.environmental(at, f"{document.written(at)} {error.what}")
@@ -40,11 +40,11 @@ def _file(document: Document, named: str | None) -> Path | None:
     if named is None:
         return None
     file = Path(document.node.mark.file).parent / named
-    document.files[file] = stamp(file)
+    document.files[file] = fingerprint(file)
     return file
 
 
 @lru_cache(maxsize=256)
-def _context(ca: Path | None, pair: Pair | None, strict: bool, stamps: tuple[Stamp, ...]) -> SSLContext:
+def _context(ca: Path | None, pair: Pair | None, strict: bool, fingerprints: tuple[Fingerprint, ...]) -> SSLContext:
     """Return the same context while the files stay the same: connections to a target outlive a reload then."""
     return client_context(ca, pair, strict=strict)

@@ -15,8 +15,8 @@ import structlog
 from watchfiles import awatch
 from watchfiles.main import FileChange
 
+from gateway.file_fingerprint import Fingerprints, fingerprint
 from gateway.specs.files import spec_files
-from gateway.stamps import Files, stamp
 
 LOOK_EVERY_S = 1.0
 # Without events, the wait after a look is this many times what the look took, and at most LONGEST_WAIT_S.
@@ -28,16 +28,16 @@ MAX_LOOKS = 20
 log = structlog.get_logger()
 
 
-def look(folder: Path, named: Iterable[Path]) -> Files:
+def look(folder: Path, named: Iterable[Path]) -> Fingerprints:
     """Return how the files of a folder's specs look now, and those that the specs name."""
     try:
         found = spec_files(folder)
     except OSError:
         found = []
-    return {path: stamp(path) for path in (*found, *named)}
+    return {path: fingerprint(path) for path in (*found, *named)}
 
 
-async def settle(folder: Path, named: Iterable[Path]) -> Files:
+async def settle(folder: Path, named: Iterable[Path]) -> Fingerprints:
     """Wait until nothing changes for a moment, two seconds at most, and return how the files look then."""
     seen = await asyncio.to_thread(look, folder, named)
     for _ in range(MAX_LOOKS):
@@ -49,7 +49,7 @@ async def settle(folder: Path, named: Iterable[Path]) -> Files:
 
 
 async def changes(
-    folder: Path, seen: Callable[[], Files], *, wait_per_look: float = WAIT_PER_LOOK
+    folder: Path, seen: Callable[[], Fingerprints], *, wait_per_look: float = WAIT_PER_LOOK
 ) -> AsyncGenerator[None, None]:
     """Yield each time that a look at the files differs from `seen`, for ever."""
     due_s = 0.0
@@ -96,4 +96,4 @@ def _events(folder: Path) -> AsyncGenerator[set[FileChange], None]:
 
 
 def _identity(folder: Path) -> tuple[int, ...]:
-    return (stamp(folder) or ())[:2]
+    return (fingerprint(folder) or ())[:2]

@@ -5,7 +5,7 @@ import ssl
 
 import structlog
 
-from gateway.stamps import Stamp, stamp
+from gateway.file_fingerprint import Fingerprint, fingerprint
 from gateway.tls import BadPem, Pair, server_context
 
 # Files are looked at rather than watched: mounts of containers and networks report no events, and an event of a
@@ -20,7 +20,7 @@ class Certificate:
     def __init__(self, pair: Pair) -> None:
         """Raises BadPem."""
         self._pair = pair
-        self._stamps = self._look()
+        self._fingerprints = self._look()
         self.context: ssl.SSLContext = server_context(pair)
 
     async def watch(self) -> None:
@@ -33,10 +33,10 @@ class Certificate:
     def refresh(self) -> None:
         """Take the files as they are now, where they have changed. A pair that will not do leaves all as it was."""
         # Looked at first: a file that changes while it is read is read once more.
-        stamps = self._look()
-        if stamps == self._stamps:
+        fingerprints = self._look()
+        if fingerprints == self._fingerprints:
             return
-        self._stamps = stamps
+        self._fingerprints = fingerprints
         try:
             self.context = server_context(self._pair)
         except BadPem as error:
@@ -44,5 +44,5 @@ class Certificate:
         else:
             log.info("certificate reloaded", file=str(self._pair.cert))
 
-    def _look(self) -> list[Stamp]:
-        return [stamp(file) for file in (self._pair.cert, self._pair.key) if file is not None]
+    def _look(self) -> list[Fingerprint]:
+        return [fingerprint(file) for file in (self._pair.cert, self._pair.key) if file is not None]

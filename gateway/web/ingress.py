@@ -25,9 +25,9 @@ from gateway.core.vendor.local_calls import RequestContext
 from gateway.core.vendor.relay import RelayedRequest, outcome_of_relayed, passed_headers
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import RouteMatch, Snapshot, choose_by_key_id
+from gateway.offload import Offloader
 from gateway.proof.diagnose import likely_cause
 from gateway.telemetry import Telemetry
-from gateway.turns import Turns
 from gateway.web.body import Hold, Room
 from gateway.web.protocol import CallerGone
 from gateway.web.server import Incoming
@@ -73,7 +73,7 @@ class Ingress:
         telemetry: Telemetry,
         *,
         max_in_flight: int = MAX_IN_FLIGHT,
-        turns: Turns | None = None,
+        offloader: Offloader | None = None,
         room: Room | None = None,
     ) -> None:
         self._snapshot = snapshot
@@ -81,7 +81,7 @@ class Ingress:
         self._stream = pass_on
         self._replays = replays
         self._telemetry = telemetry
-        self._turns = turns or Turns()
+        self._offloader = offloader or Offloader()
         self._max_in_flight = max_in_flight
         self._in_flight: Counter[str] = Counter()
         self._room = room or Room()
@@ -148,7 +148,7 @@ class Ingress:
                     steps = receive_report_steps(
                         match, message, now_ns=now_ns, replays=self._replays, peer=peer, caller=who
                     )
-                    accepted = await self._turns.take(steps)
+                    accepted = await self._offloader.run(steps)
                     names = accepted.names
             with self._in_hand(match.route):
                 if match.route.is_relay:

@@ -5,9 +5,9 @@ import pytest
 
 from gateway.core.http.received import DEFAULT_CAPS, Caps
 from gateway.core.http.request import Request
+from gateway.file_fingerprint import fingerprint
 from gateway.proof.cases.run import run_case
 from gateway.specs.load import Specs, load
-from gateway.stamps import stamp
 
 SESSION = """\
 recipe: acme-session
@@ -96,9 +96,9 @@ def test_files_that_were_read_are_told_as_they_were(tmp_path: Path):
     specs, _ = loaded(tmp_path, {"a.yaml": route})
 
     assert specs.files == {
-        tmp_path / "a.yaml": stamp(tmp_path / "a.yaml"),
+        tmp_path / "a.yaml": fingerprint(tmp_path / "a.yaml"),
         tmp_path / "none": None,
-        tmp_path / "secret": stamp(tmp_path / "secret"),
+        tmp_path / "secret": fingerprint(tmp_path / "secret"),
     }
 
 

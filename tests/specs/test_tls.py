@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from gateway.core.vendor.route import Target
+from gateway.file_fingerprint import fingerprint
 from gateway.specs.load import Specs, load
-from gateway.stamps import stamp
 from tests.support.certificates import Authority
 
 ROUTE = """\
@@ -108,5 +108,5 @@ def test_the_files_that_a_route_names_are_among_those_that_were_read(tmp_path: P
     specs = loaded(tmp_path, "{ca: ../ca.pem, cert: ../none}")
 
     assert [file.name for file in specs.files] == ["route.yaml", "ca.pem", "none"]
-    assert specs.files[tmp_path / "below" / ".." / "ca.pem"] == stamp(authority.file)
+    assert specs.files[tmp_path / "below" / ".." / "ca.pem"] == fingerprint(authority.file)
     assert specs.files[tmp_path / "below" / ".." / "none"] is None

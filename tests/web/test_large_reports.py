@@ -18,8 +18,8 @@ from gateway.core.outcome.outcome import Code, Outcome
 from gateway.core.points.report import AcceptedReport
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import make_snapshot
+from gateway.offload import share_interpreter
 from gateway.specs.load import load
-from gateway.turns import share_interpreter
 from tests.support.caller import Reply, exchange
 from tests.support.gateway import Running, datum, raw_report, running
 

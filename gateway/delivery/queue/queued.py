@@ -10,15 +10,15 @@ from gateway.core.points.report import AcceptedReport
 from gateway.core.vendor.route import Target
 from gateway.delivery.queue import Destination, NewPoint, Store
 from gateway.delivery.transport import encode_context
-from gateway.turns import Turns
+from gateway.offload import Offloader
 
 
 class Queued:
     """Stores data points for a target; `wake` is called with each destination that has something new."""
 
-    def __init__(self, store: Store, wake: Callable[[Destination], None], turns: Turns | None = None) -> None:
+    def __init__(self, store: Store, wake: Callable[[Destination], None], offloader: Offloader | None = None) -> None:
         self._store = store
-        self._turns = turns or Turns()
+        self._offloader = offloader or Offloader()
         self._wake = wake
 
     async def deliver(self, route: str, target: Target, accepted: AcceptedReport, request_id: str) -> Outcome:
@@ -26,7 +26,7 @@ class Queued:
         now_ns = time.time_ns()
         destination = Destination(route, target.name)
         # Built once as a check: what could never be sent is refused while somebody waits to hear it.
-        encoded = await self._turns.take(plan_calls_steps(target, accepted.items, encode_context(target)))
+        encoded = await self._offloader.run(plan_calls_steps(target, accepted.items, encode_context(target)))
         refused = encoded.rejected
         too_large = {each.index for each in refused}
         await self._store.append(

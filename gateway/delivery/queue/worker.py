@@ -126,7 +126,7 @@ class Worker:
                     lot, leased, failure(Reason.ROUTE_GONE, "no route of this name has this target any more")
                 )
                 return
-            parcels = await self._dispatcher.turns.take(self._parcels(target, lot))
+            parcels = await self._dispatcher.offloader.run(self._parcels(target, lot))
             self._dispatcher.send(self.destination.route, target, parcels)
             for parcel in parcels:
                 await parcel.settled.wait()

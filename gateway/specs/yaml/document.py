@@ -13,11 +13,11 @@ from gateway.core.expression import Problem
 from gateway.core.expression.backtracking import nested_repeat
 from gateway.core.expression.compiler import KeyPath
 from gateway.core.text import did_you_mean
+from gateway.file_fingerprint import Fingerprints
 from gateway.specs.yaml.diagnostic import Diagnostics, Mark
 from gateway.specs.yaml.errors import QUOTE
 from gateway.specs.yaml.nodes import ListNode, MapNode, Node, Path, Scalar, find, format_path, key_mark, mark_of
 from gateway.specs.yaml.renamed import replacement
-from gateway.stamps import Files
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -54,7 +54,7 @@ class Document:
     replaced: dict[Mark, tuple[str, str]] = field(default_factory=dict)
     errors: int = 0
     strict: bool = True
-    files: Files = field(default_factory=dict)
+    files: Fingerprints = field(default_factory=dict)
     unloaded: Unloaded = Unloaded()
     lacks: bool = False
     alone: bool = False

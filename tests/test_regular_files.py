@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.regular import read_regular
+from gateway.regular_files import read_regular_file
 from gateway.specs.load import load
 from gateway.tls import BadPem, Pair, server_context
 
@@ -21,15 +21,15 @@ def test_a_regular_file_is_read_up_to_the_limit(tmp_path: Path) -> None:
     file = tmp_path / "secret"
     file.write_bytes(b"12345")
 
-    assert read_regular(file, 5) == b"12345"
+    assert read_regular_file(file, 5) == b"12345"
     with pytest.raises(OSError, match="larger than 4 bytes"):
-        read_regular(file, 4)
+        read_regular_file(file, 4)
 
 
 @pytest.mark.parametrize("path", ["/dev/zero", "/dev", "pipe"])
 def test_only_regular_files_are_read(pipe: Path, path: str) -> None:
     with pytest.raises(OSError):
-        read_regular(pipe.parent / path, 5)
+        read_regular_file(pipe.parent / path, 5)
 
 
 @pytest.mark.parametrize("path", ["/dev/zero", "pipe"])
@@ -45,5 +45,5 @@ def test_endless_secret_file_is_an_error(pipe: Path, path: str) -> None:
 
 
 def test_endless_certificate_file_is_an_error(pipe: Path) -> None:
-    with pytest.raises(BadPem, match="cannot be read: it is no regular file"):
+    with pytest.raises(BadPem, match="cannot be read: it is not a regular file"):
         server_context(Pair(pipe))
