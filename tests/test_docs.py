@@ -155,6 +155,18 @@ def test_every_documented_log_event_and_metric_exists() -> None:
     assert [name for name in (*events, *metrics) if f'"{name}"' not in code] == []
 
 
+def test_every_message_that_troubleshooting_quotes_exists() -> None:
+    code = "".join(file.read_text() for file in (ROOT / "gateway").rglob("*.py"))
+    texts = re.sub(r"\{[^{}]*\}", "…", re.sub(r'"\s*\n\s*f?"', "", code))
+    page = re.sub("### TLS to upstreams.*?## ", "", (ROOT / "docs/troubleshooting.md").read_text(), flags=re.S)
+    symptoms = re.findall(r"^\|([^|]*)\|", page, re.M)
+    quoted = [text for symptom in symptoms for text in re.findall(r"`([^`]+)`", symptom) if " " in text]
+    quoted = [text for text in quoted if not text.startswith("gateway ")]
+
+    assert quoted
+    assert [part for text in quoted for part in text.split("…") if part.strip() not in texts] == []
+
+
 @pytest.mark.parametrize("block", numbered("yaml"))
 def test_every_yaml_block_loads(block: str, tmp_path: Path) -> None:
     (tmp_path / "block.yaml").write_text(block)
