@@ -79,7 +79,7 @@ class Specs:
     vectors: list[PlacedVector] = field(default_factory=list)
     trials: list[Trial] = field(default_factory=list)
     not_run: list[NotRun] = field(default_factory=list)
-    documents: dict[str, dict[str, Document]] = field(default_factory=dict)
+    documents: dict[str, dict[str, Document]] = field(default_factory=dict, repr=False)
     read: Counter[str] = field(default_factory=Counter)
     watch: Watch = field(default_factory=Watch)
     files: Fingerprints = field(default_factory=dict)
