@@ -99,7 +99,7 @@ async def everything_shown(route: Route, trial: Trial, data: Path) -> str:
         await gateway.start()
         try:
             sample = case_request(trial.case, trial.route)
-            again = refresh_sample(sample, route, then_ns=trial.case.now_ns, fresh=fresh(), address=gateway.address)
+            again = refresh_sample(sample, route, then_ns=trial.case.now_ns, context=fresh(), address=gateway.address)
             replies = [await exchange(gateway.address, write_raw(again.request))]
             if route.is_queued:
                 await until_it_failed(gateway)

@@ -192,7 +192,7 @@ def _gateway(trial: Trial, routes: Path, settings: Settings, stand_in: str) -> G
 def _sample(trial: Trial, address: str) -> RefreshedSample:
     try:
         request = case_request(trial.case, trial.route)
-        return refresh_sample(request, trial.route, then_ns=trial.case.now_ns, fresh=fresh(), address=address)
+        return refresh_sample(request, trial.route, then_ns=trial.case.now_ns, context=fresh(), address=address)
     except Mismatch as error:
         fail(str(error))
     except GatewayError as error:

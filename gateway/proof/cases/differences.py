@@ -1,4 +1,4 @@
-"""How what was made differs from what a case states."""
+"""Compares the parts of a case with the results of the stages."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from gateway.core.http.json import write_json
 
 
 def differences(expected: Any, made: Any, path: str) -> Iterator[str]:
-    """Yield where `made` lacks something of `expected`: maps may hold more, lists are as long, null means absent."""
+    """Yield each difference. Maps may have more members, lists have the same length, and null means absent."""
     if isinstance(expected, Mapping):
         if not isinstance(made, Mapping):
             yield f"{path}: expected a map, got {_shown(made)}"

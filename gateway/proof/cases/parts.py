@@ -1,6 +1,7 @@
-"""The parts of a case: calls, answers, outcomes and replies as plain data, and back."""
+"""Converts the parts of a case (calls, answers, outcomes, replies) to and from plain data."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from gateway.core.http.json import read_json, write_json
@@ -8,27 +9,37 @@ from gateway.core.http.received import as_map
 from gateway.core.http.request import Response
 from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.classify import Classified
+from gateway.core.outcome.errors import GatewayError
 from gateway.core.outcome.outcome import CODE_OF, Code, Outcome, Reason, RejectedItem
 
 
 class Mismatch(Exception):
-    """A case cannot go on: a stage failed where the case expects it to work, or a part of the case is no good."""
+    """A case cannot continue: a stage failed unexpectedly, or a part of the case is invalid."""
 
 
-def draft_parts(draft: UnsignedRequest) -> dict[str, Any]:
+@contextmanager
+def stage(part: str) -> Iterator[None]:
+    """Raise Mismatch for an error of the stage that this part of the case needs."""
+    try:
+        yield
+    except GatewayError as error:
+        raise Mismatch(f"{part}: {error.outcome.message}") from error
+
+
+def request_parts(request: UnsignedRequest) -> dict[str, Any]:
     parts: dict[str, Any] = {
-        "method": draft.method,
-        "url": f"{draft.scheme}://{draft.host}",
-        "path": draft.path,
-        "query": dict(draft.query),
-        "headers": {name.lower(): value for name, value in draft.headers},
+        "method": request.method,
+        "url": f"{request.scheme}://{request.host}",
+        "path": request.path,
+        "query": dict(request.query),
+        "headers": {name.lower(): value for name, value in request.headers},
     }
-    if draft.body_kind != "none":
-        parts[draft.body_kind] = as_map(list(draft.body)) if draft.body_kind == "form" else draft.body
+    if request.body_kind != "none":
+        parts[request.body_kind] = as_map(list(request.body)) if request.body_kind == "form" else request.body
     return parts
 
 
-def stated_response(parts: Mapping[str, Any]) -> Response:
+def response_of(parts: Mapping[str, Any]) -> Response:
     body = write_json(parts["json"]) if "json" in parts else str(parts.get("text", "")).encode()
     headers = tuple((name, str(value)) for name, value in parts.get("headers", {}).items())
     return Response(int(parts.get("status", 200)), headers, body)
@@ -47,21 +58,21 @@ def response_parts(response: Response) -> dict[str, Any]:
     return parts
 
 
-def judged_parts(judged: Classified) -> dict[str, Any]:
-    """Return an answer's own outcome, the items as it names them, and where to poll."""
-    named = [{"index": each.index, "same": each.same, "message": each.message} for each in judged.entries]
-    return judged.outcome.as_mapping() | {"rejected": named, "poll": judged.poll}
+def classified_parts(classified: Classified) -> dict[str, Any]:
+    """Return the outcome of an answer, the rejected items in its own words, and the path to poll."""
+    entries = [{"index": entry.index, "same": entry.same, "message": entry.message} for entry in classified.entries]
+    return classified.outcome.as_mapping() | {"rejected": entries, "poll": classified.poll}
 
 
-def stated_outcome(stated: Mapping[str, Any]) -> Outcome:
+def outcome_of(parts: Mapping[str, Any]) -> Outcome:
     try:
-        reason = Reason(stated["reason"]) if "reason" in stated else None
-        code = Code(stated["code"]) if "code" in stated else CODE_OF[reason] if reason else Code.OK
+        reason = Reason(parts["reason"]) if "reason" in parts else None
+        code = Code(parts["code"]) if "code" in parts else CODE_OF[reason] if reason else Code.OK
         rejected = tuple(
-            RejectedItem(each["index"], Reason(each["reason"]), each.get("message", ""), each.get("item"))
-            for each in stated.get("rejected", ())
+            RejectedItem(item["index"], Reason(item["reason"]), item.get("message", ""), item.get("item"))
+            for item in parts.get("rejected", ())
         )
     except (KeyError, ValueError) as error:
         raise Mismatch(f"outcome: {error}") from error
-    message, accepted = stated.get("message", ""), stated.get("accepted", 0)
-    return Outcome(code, reason, message, accepted, rejected, retry_after_s=stated.get("retry_after_s"))
+    message, accepted = parts.get("message", ""), parts.get("accepted", 0)
+    return Outcome(code, reason, message, accepted, rejected, retry_after_s=parts.get("retry_after_s"))

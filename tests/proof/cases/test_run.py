@@ -99,7 +99,7 @@ def test_golden_case_passes(parts: dict[str, Any]):
         ),
         pytest.param(
             {"request": {"json": {}}, "points": [{}]},
-            ["request: refused, MISSING_FIELD: items is missing"],
+            ["request: rejected, MISSING_FIELD: items is missing"],
             id="refused",
         ),
         pytest.param({"request": ONE, "sends": []}, ["sends: expected 0 items, got 1 items"], id="sent after all"),
@@ -283,4 +283,4 @@ def test_a_case_of_a_relay_that_does_not_hold_says_what_differs(parts: dict[str,
 
 
 def test_a_case_of_a_refused_call_sends_nothing():
-    assert pass_on(request={"json": {}}, sends=[{}]) == ["request: refused, MISSING_FIELD: start is missing"]
+    assert pass_on(request={"json": {}}, sends=[{}]) == ["request: rejected, MISSING_FIELD: start is missing"]

@@ -60,7 +60,7 @@ def sample(body: str = "{}", *, scheme: str = "http", host: str = "vendor.exampl
 
 def anew(request: Request, on: Route) -> Request:
     return refresh_sample(
-        request, on, then_ns=THEN_S * NS, fresh=SigningContext(NOW_S * NS, bytes(16)), address=ADDRESS
+        request, on, then_ns=THEN_S * NS, context=SigningContext(NOW_S * NS, bytes(16)), address=ADDRESS
     ).request
 
 
