@@ -21,6 +21,7 @@ from gateway.commands.arguments.options import DEFAULT_ROUTES, Routes
 from gateway.commands.output.errors import fail, system_text
 from gateway.commands.output.printing import heading, json_line, line, print_response
 from gateway.commands.roles.vendor import play_vendor, vendor_route
+from gateway.core.context import RequestContext
 from gateway.core.http.request import Request, Response
 from gateway.core.outcome.errors import GatewayError
 from gateway.core.outcome.outcome import Code
@@ -237,7 +238,7 @@ def _expected(trial: Trial) -> list[dict[str, Any]]:
     match = make_snapshot([trial.route]).match(request)
     try:
         items = (
-            receive_report(match, match.read(request), now_ns=trial.case.now_ns, replays=NoReplayCheck()).items
+            receive_report(match, match.read(request), RequestContext(trial.case.now_ns, NoReplayCheck())).items
             if match
             else ()
         )

@@ -24,6 +24,7 @@ from gateway.commands.output.printing import (
     response_json,
 )
 from gateway.commands.recipes.explanation import string_to_sign
+from gateway.core.context import RequestContext
 from gateway.core.http.received import ReceivedRequest
 from gateway.core.http.request import Request, Response, Secret
 from gateway.core.http.unsigned import UnsignedRequest
@@ -137,7 +138,7 @@ class Trial:
 
     async def _deliver(self, match: RouteMatch, message: ReceivedRequest, request_id: str) -> Outcome:
         """Verify and decode a report; with --send deliver it, otherwise build its calls and assume their success."""
-        accepted = receive_report(match, message, now_ns=self.now_ns, replays=NoReplayCheck())
+        accepted = receive_report(match, message, RequestContext(self.now_ns, NoReplayCheck()))
         self.accepted, self.who = accepted, accepted.caller
         target = self.route.target
         if self.send:
@@ -156,7 +157,7 @@ class Trial:
 
     def _relay(self, match: RouteMatch, message: ReceivedRequest) -> Any:
         """Verify a relay's request and build its call, with --send send it; return the names for a reply."""
-        relayed = receive_relayed(match, message, now_ns=self.now_ns, call_id=uuid4().hex, replays=NoReplayCheck())
+        relayed = receive_relayed(match, message, RequestContext(self.now_ns, NoReplayCheck()), call_id=uuid4().hex)
         self.who = relayed.caller
         self.calls.append(Sent("call", self._signed(relayed.request)))
         if self.send:

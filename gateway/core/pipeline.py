@@ -15,6 +15,7 @@ in `delivery/call.py`.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from gateway.core.context import RequestContext
 from gateway.core.expression import EvaluationError
 from gateway.core.http.received import ReceivedRequest, as_map
 from gateway.core.http.request import Response
@@ -24,12 +25,12 @@ from gateway.core.outcome.reply import build_local_reply
 from gateway.core.points.changes import change_items
 from gateway.core.points.decode import Item, apply_reject_rules, count_ignored, decode_items, rejection_of_report
 from gateway.core.points.report import AcceptedReport
-from gateway.core.recipe.verify import ReplayMemory, VerificationFailed, Verified, Verifier, verify
+from gateway.core.recipe.verify import VerificationFailed, Verified, Verifier, verify
 from gateway.core.sending.declare import DeclaringCall, declaration_keys, declaring_calls
 from gateway.core.sending.encode import Call, Encoded, encode_group, group_items
 from gateway.core.sending.split import EncodeContext
 from gateway.core.steps import Steps, finish
-from gateway.core.vendor.local_calls import RequestContext, issue_session, revoke_session
+from gateway.core.vendor.local_calls import issue_session, revoke_session
 from gateway.core.vendor.provider import LocalCall
 from gateway.core.vendor.relay import RelayedRequest, relayed_request
 from gateway.core.vendor.route import Source, Target
@@ -40,23 +41,13 @@ ANONYMOUS = Verified("none", None, {})
 LARGE_BODY_BYTES = 32_768
 
 
-def receive_report_steps(
-    match: RouteMatch,
-    message: ReceivedRequest,
-    *,
-    now_ns: int,
-    replays: ReplayMemory,
-    peer: str | None = None,
-    caller: Verified | None = None,
-) -> Steps[AcceptedReport]:
+def receive_report_steps(match: RouteMatch, message: ReceivedRequest, context: RequestContext) -> Steps[AcceptedReport]:
     """Turn a request into data points for the route's targets. One step per item and target.
 
-    `peer` is the client's IP address; None skips the check of the route's networks. `caller` is the
-    result of `verify_head`. Raises CallerError or SpecError.
+    Raises CallerError or SpecError.
     """
-    route, receive = match.route, match.route.source.receive
-    if caller is None:
-        caller = identify_caller(route.source, route.source.checks, message, now_ns=now_ns, replays=replays, peer=peer)
+    route, receive, now_ns = match.route, match.route.source.receive, context.now_ns
+    caller = identify_caller(route.source, route.source.checks, message, context)
     yield len(message.request.body) > LARGE_BODY_BYTES or message.request.header("content-encoding") is not None
     names = request_names(match, message, caller)
     apply_reject_rules(receive.reject_report, names)
@@ -73,56 +64,37 @@ def receive_report_steps(
     for mirror in route.mirrors:
         kept, _, _ = yield from change_items(route, mirror, fit, now_ns)
         mirrored[mirror.name] = tuple(kept)
-    return AcceptedReport(caller, tuple(items), tuple(rejected), dropped, names, ignored, mirrored, peer)
+    return AcceptedReport(caller, tuple(items), tuple(rejected), dropped, names, ignored, mirrored, context.peer)
 
 
-def receive_report(
-    match: RouteMatch, message: ReceivedRequest, *, now_ns: int, replays: ReplayMemory, peer: str | None = None
-) -> AcceptedReport:
+def receive_report(match: RouteMatch, message: ReceivedRequest, context: RequestContext) -> AcceptedReport:
     """Run all steps of `receive_report_steps`."""
-    return finish(receive_report_steps(match, message, now_ns=now_ns, replays=replays, peer=peer))
+    return finish(receive_report_steps(match, message, context))
 
 
 def receive_relayed(
-    match: RouteMatch,
-    message: ReceivedRequest,
-    *,
-    now_ns: int,
-    call_id: str,
-    replays: ReplayMemory,
-    peer: str | None = None,
-    caller: Verified | None = None,
+    match: RouteMatch, message: ReceivedRequest, context: RequestContext, *, call_id: str
 ) -> RelayedRequest:
-    """Turn a request of a relay into the upstream request. Raises CallerError or SpecError.
-
-    `caller` is the result of `verify_head`.
-    """
+    """Turn a request of a relay into the upstream request. Raises CallerError or SpecError."""
     source = match.route.source
-    if caller is None:
-        caller = identify_caller(source, source.checks, message, now_ns=now_ns, replays=replays, peer=peer)
+    caller = identify_caller(source, source.checks, message, context)
     names = request_names(match, message, caller)
     apply_reject_rules(source.receive.reject_report, names)
-    request = relayed_request(match, names, now_ns=now_ns, call_id=call_id)
+    request = relayed_request(match, names, now_ns=context.now_ns, call_id=call_id)
     return RelayedRequest(caller, names, request)
 
 
 def answer_local_call(
-    match: RouteMatch,
-    call: LocalCall,
-    message: ReceivedRequest,
-    context: RequestContext,
-    replays: ReplayMemory,
-    *,
-    peer: str | None = None,
+    match: RouteMatch, call: LocalCall, message: ReceivedRequest, context: RequestContext
 ) -> Response:
     """Answer a call that needs no upstream, such as login and logout. Raises CallerError."""
     source = match.route.source
     verifiers = source.local_checks[match.form.name if match.form else ""]
-    caller = identify_caller(source, verifiers, message, now_ns=context.now_ns, replays=replays, peer=peer)
+    caller = identify_caller(source, verifiers, message, context)
     names = request_names(match, message, caller) | {"request_id": context.request_id}
     token, expires_ns = issue_session(source, call, caller, context) if call.issues is not None else (None, None)
     if call.ends is not None:
-        revoke_session(source, call.ends, match.captured.get("token", ""), context.now_ns, replays)
+        revoke_session(source, call.ends, match.captured.get("token", ""), context)
     return build_local_reply(call.reply, {**names, "token": token, "expires_ns": expires_ns}, context.request_id)
 
 
@@ -154,9 +126,7 @@ def plan_declarations(
         yield call, declaring_calls(target, new, context)
 
 
-def verify_head(
-    match: RouteMatch, head: ReceivedRequest, *, now_ns: int, replays: ReplayMemory, peer: str
-) -> Verified | None:
+def verify_head(match: RouteMatch, head: ReceivedRequest, context: RequestContext) -> Verified | None:
     """Verify a request before its body is read.
 
     Returns None for a local call and for a route without credentials. Raises CallerError, and BodyNeeded if the recipe
@@ -165,28 +135,24 @@ def verify_head(
     source = match.route.source
     if match.form is None or match.form.local_call is not None or source.checks is None:
         return None
-    return identify_caller(source, source.checks, head, now_ns=now_ns, replays=replays, peer=peer)
+    return identify_caller(source, source.checks, head, context)
 
 
 def identify_caller(
-    source: Source,
-    verifiers: Sequence[Verifier] | None,
-    message: ReceivedRequest,
-    *,
-    now_ns: int,
-    replays: ReplayMemory,
-    peer: str | None,
+    source: Source, verifiers: Sequence[Verifier] | None, message: ReceivedRequest, context: RequestContext
 ) -> Verified:
-    """Check the caller's address and credentials. Raises CallerError.
+    """Check the caller's address and credentials, unless its head is verified. Raises CallerError.
 
     None for `verifiers` accepts any caller; an empty sequence rejects every caller.
     """
-    if peer is not None and not source.admits(peer):
+    if context.caller is not None:
+        return context.caller
+    if context.peer is not None and not source.admits(context.peer):
         raise CallerError.of(Reason.NOT_ALLOWED, "reports may not come from this address")
     if verifiers is None:
         return ANONYMOUS
     signed = message if source.public_url is None else message.as_sent_to(source.public_url)
-    return verify(signed, verifiers, now_ns=now_ns, replays=replays)
+    return verify(signed, verifiers, now_ns=context.now_ns, replays=context.replays)
 
 
 def request_names(match: RouteMatch, message: ReceivedRequest, caller: Verified) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import structlog
 
+from gateway.core.context import RequestContext
 from gateway.core.http.received import BodyNeeded, ReceivedRequest
 from gateway.core.http.request import Headers, Request, Response
 from gateway.core.outcome.addresses import without_addresses
@@ -21,7 +22,6 @@ from gateway.core.outcome.reply import build_reply
 from gateway.core.pipeline import answer_local_call, receive_relayed, receive_report_steps, reply_names, verify_head
 from gateway.core.points.report import AcceptedReport
 from gateway.core.recipe.verify import ReplayMemory, VerificationFailed, Verified
-from gateway.core.vendor.local_calls import RequestContext
 from gateway.core.vendor.relay import RelayedRequest, outcome_of_relayed, passed_headers
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import RouteMatch, Snapshot, choose_by_key_id
@@ -134,21 +134,16 @@ class Ingress:
                 if who is None:
                     match = choose_by_key_id(match, _message(match, incoming, body))
                 message = _message(match, incoming, body)
+                context = RequestContext(time.time_ns(), self._replays, incoming.peer, who, request_id)
                 if match.form is not None and match.form.local_call is not None:
-                    moment = RequestContext(time.time_ns(), os.urandom(16), request_id)
-                    response = answer_local_call(
-                        match, match.form.local_call, message, moment, self._replays, peer=incoming.peer
-                    )
+                    context = replace(context, entropy=os.urandom(16))
+                    response = answer_local_call(match, match.form.local_call, message, context)
                     return match, Outcome(Code.OK, request_id=request_id), response, None
                 if match.route.is_relay:
-                    relayed = self._relay(match, message, incoming.peer, who)
+                    relayed = receive_relayed(match, message, context, call_id=uuid4().hex)
                     names = relayed.names
                 else:
-                    now_ns, peer = time.time_ns(), incoming.peer
-                    steps = receive_report_steps(
-                        match, message, now_ns=now_ns, replays=self._replays, peer=peer, caller=who
-                    )
-                    accepted = await self._offloader.run(steps)
+                    accepted = await self._offloader.run(receive_report_steps(match, message, context))
                     names = accepted.names
             with self._in_hand(match.route):
                 if match.route.is_relay:
@@ -176,16 +171,10 @@ class Ingress:
     def _verify_head(self, match: RouteMatch, head: ReceivedRequest, incoming: Incoming) -> Verified | None:
         """Do what `verify_head` does; if the request is rejected, its body stays unread."""
         try:
-            return verify_head(match, head, now_ns=time.time_ns(), replays=self._replays, peer=incoming.peer)
+            return verify_head(match, head, RequestContext(time.time_ns(), self._replays, incoming.peer))
         except CallerError:
             incoming.decline_body()
             raise
-
-    def _relay(self, match: RouteMatch, message: ReceivedRequest, peer: str, who: Verified | None) -> RelayedRequest:
-        now_ns, call_id = time.time_ns(), uuid4().hex
-        return receive_relayed(
-            match, message, now_ns=now_ns, call_id=call_id, replays=self._replays, peer=peer, caller=who
-        )
 
     async def _pass_on(self, route: Route, relayed: RelayedRequest, incoming: Incoming, request_id: str) -> Outcome:
         """Reply with the upstream's answer as it arrives, and return what it meant. Raises GatewayError without one."""

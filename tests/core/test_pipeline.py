@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from gateway.core.context import RequestContext
 from gateway.core.expression import Compiler
 from gateway.core.http.json import write_json
 from gateway.core.http.received import ReceivedRequest
@@ -59,7 +60,7 @@ def matched(route: Route, request: Request) -> tuple[RouteMatch, ReceivedRequest
 def accepted(*items: Any, route: Route | None = None, **more: Any) -> AcceptedReport:
     body = write_json({"report": {"items": list(items)} | more})
     match, message = matched(route or stand_in(ACME), Request("POST", "/p1/metrics", (KNOWN,), body))
-    return receive_report(match, message, now_ns=NOW, replays=Unseen())
+    return receive_report(match, message, RequestContext(NOW, Unseen()))
 
 
 def test_report_becomes_data_points_with_a_verified_caller():
@@ -75,14 +76,14 @@ def test_report_becomes_data_points_with_a_verified_caller():
 def test_input_expression_replaces_the_body():
     match, message = matched(stand_in(ACME), Request("GET", "/metrics?m=cpu&v=1", (KNOWN,)))
 
-    assert receive_report(match, message, now_ns=NOW, replays=Unseen()).items[0].point.value == 1
+    assert receive_report(match, message, RequestContext(NOW, Unseen())).items[0].point.value == 1
 
 
 def test_unverified_report_is_not_parsed():
     match, message = matched(stand_in(ACME), Request("POST", "/p/metrics", (), b"{"))
 
     with pytest.raises(CallerError, match="MISSING_CREDENTIALS: the header Authorization is missing"):
-        receive_report(match, message, now_ns=NOW, replays=Unseen())
+        receive_report(match, message, RequestContext(NOW, Unseen()))
 
 
 def test_route_without_credentials_accepts_any_caller():
@@ -90,7 +91,7 @@ def test_route_without_credentials_accepts_any_caller():
     open_route = replace(route, source=replace(route.source, checks=None))
     match, message = matched(open_route, Request("GET", "/metrics?m=cpu&v=1"))
 
-    assert receive_report(match, message, now_ns=NOW, replays=Unseen()).caller == ANONYMOUS
+    assert receive_report(match, message, RequestContext(NOW, Unseen())).caller == ANONYMOUS
 
 
 def test_route_without_usable_credentials_rejects_every_caller():
@@ -99,7 +100,7 @@ def test_route_without_usable_credentials_rejects_every_caller():
     match, message = matched(closed_route, Request("GET", "/metrics?m=cpu&v=1"))
 
     with pytest.raises(CallerError):
-        receive_report(match, message, now_ns=NOW, replays=Unseen())
+        receive_report(match, message, RequestContext(NOW, Unseen()))
 
 
 @pytest.mark.parametrize(

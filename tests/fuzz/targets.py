@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
+from gateway.core.context import RequestContext
 from gateway.core.http.json import read_json
 from gateway.core.http.received import ReceivedRequest
 from gateway.core.http.request import Request, Response
@@ -163,7 +164,7 @@ def body(data: bytes) -> None:
     if match is None or match.form is None or match.form.local_call is not None or route.is_relay:
         return
     try:
-        receive_report(match, match.read(request), now_ns=trial.case.now_ns, replays=NoReplayCheck())
+        receive_report(match, match.read(request), RequestContext(trial.case.now_ns, NoReplayCheck()))
     except GatewayError as error:
         assert error.outcome.message
 

@@ -6,9 +6,9 @@ from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 import pytest
+from gateway.stamps import Files
 
 from gateway.specs.watcher import changes, look, next_look_s
-from gateway.stamps import Files
 
 
 @pytest.mark.parametrize(

@@ -1,26 +1,16 @@
 """Sessions of local calls: login issues a session token, logout revokes it."""
 
-from dataclasses import dataclass
-
+from gateway.core.context import RequestContext
 from gateway.core.http.request import Secret
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.session_tokens import Account, account_of_token, issue_token, revocation_key, token_expiry_ns
-from gateway.core.recipe.verify import ReplayMemory, Verified
+from gateway.core.recipe.verify import Verified
 from gateway.core.vendor.provider import LocalCall
 from gateway.core.vendor.route import Source
 
 _ANY_ACCOUNT = Account(Credential(Secret("")), 0, b"")
-
-
-@dataclass(frozen=True, slots=True)
-class RequestContext:
-    """The time, 16 random bytes and the gateway's own id of a request."""
-
-    now_ns: int
-    entropy: bytes
-    request_id: str
 
 
 def issue_session(source: Source, call: LocalCall, caller: Verified, context: RequestContext) -> tuple[str, int]:
@@ -44,10 +34,10 @@ def issue_session(source: Source, call: LocalCall, caller: Verified, context: Re
     return issue_token(account, now_ns=context.now_ns, lifetime_s=call.lifetime_s, entropy=context.entropy)
 
 
-def revoke_session(source: Source, recipe: str, token: str, now_ns: int, replays: ReplayMemory) -> None:
+def revoke_session(source: Source, recipe: str, token: str, context: RequestContext) -> None:
     """Store the revocation of a session. Tokens that are expired or not issued here take no memory."""
     for verifier in source.checks or ():
         if verifier.recipe.name == recipe:
-            account = account_of_token(token, verifier.accounts, now_ns=now_ns)
+            account = account_of_token(token, verifier.accounts, now_ns=context.now_ns)
             if account is not None:
-                replays.remember(revocation_key(token), token_expiry_ns(token), owner=account.key or "")
+                context.replays.remember(revocation_key(token), token_expiry_ns(token), owner=account.key or "")

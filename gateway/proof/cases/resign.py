@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+from gateway.core.context import RequestContext
 from gateway.core.http.request import PublicUrl, Request, Secret
 from gateway.core.moments import NS
 from gateway.core.outcome.errors import CallerError
@@ -47,7 +48,7 @@ def refresh_sample(
         return RefreshedSample(shifted)
     source, verifiers, message = route.source, route.source.checks, match.read(request)
     try:
-        caller = identify_caller(source, verifiers, message, now_ns=then_ns, replays=NoReplayCheck(), peer=None)
+        caller = identify_caller(source, verifiers, message, RequestContext(then_ns, NoReplayCheck()))
     except CallerError:
         return RefreshedSample(shifted)
     verifier = next((verifier for verifier in verifiers or () if verifier.recipe.name == caller.recipe), None)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from gateway.core.context import RequestContext
 from gateway.core.http.request import Request, Response
 from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.classify import Classified, classify
@@ -33,7 +34,6 @@ from gateway.core.recipe.verify import NoReplayCheck
 from gateway.core.sending.encode import Call
 from gateway.core.sending.sign import login_request, login_token
 from gateway.core.sending.split import EncodeContext
-from gateway.core.vendor.local_calls import RequestContext
 from gateway.core.vendor.relay import RelayedRequest, outcome_of_relayed, passed_headers
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import make_snapshot
@@ -117,7 +117,7 @@ class _Run:
             yield from self._reply(case.reply)
 
     def _receive(self, request: Request) -> None:
-        now_ns, replays = self.case.now_ns, NoReplayCheck()
+        context = RequestContext(self.case.now_ns, NoReplayCheck(), request_id=_REQUEST_ID, entropy=ENTROPY)
         match = make_snapshot([self.route]).match(request)
         if match is None:
             raise Mismatch(f"request: no call of {self.route.name} has the path {request.path}")
@@ -125,14 +125,13 @@ class _Run:
         try:
             call = match.expect_call(request.method).local_call
             if call is not None:
-                context = RequestContext(now_ns, ENTROPY, _REQUEST_ID)
-                self.response = answer_local_call(match, call, message, context, replays)
+                self.response = answer_local_call(match, call, message, context)
                 self.outcome = Outcome(Code.OK)
                 return
             if self.route.is_relay:
-                self.relayed = receive_relayed(match, message, now_ns=now_ns, call_id=_CALL_ID, replays=replays)
+                self.relayed = receive_relayed(match, message, context, call_id=_CALL_ID)
             else:
-                self.accepted = receive_report(match, message, now_ns=now_ns, replays=replays)
+                self.accepted = receive_report(match, message, context)
             self.names |= reply_names(match, message, None)
         except GatewayError as error:
             self.outcome = error.outcome

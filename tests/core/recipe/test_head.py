@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.core.context import RequestContext
 from gateway.core.http.received import BodyNeeded, ReceivedRequest
 from gateway.core.http.request import Secret
 from gateway.core.http.unsigned import UnsignedRequest
@@ -152,13 +153,13 @@ def test_nonce_of_a_request_verified_by_its_head_is_stored_once():
     assert match is not None
     head = match.read(replace(call.request, body=b""), head_only=True)
 
-    who = verify_head(match, head, now_ns=NOW_NS, replays=replays, peer="127.0.0.1")
-    steps = receive_report_steps(match, match.read(call.request), now_ns=NOW_NS, replays=replays, caller=who)
+    who = verify_head(match, head, RequestContext(NOW_NS, replays, "127.0.0.1"))
+    steps = receive_report_steps(match, match.read(call.request), RequestContext(NOW_NS, replays, caller=who))
 
     assert finish(steps).caller == who
     assert replays.stored == 1
     with pytest.raises(CallerError) as caught:
-        verify_head(match, head, now_ns=NOW_NS, replays=replays, peer="127.0.0.1")
+        verify_head(match, head, RequestContext(NOW_NS, replays, "127.0.0.1"))
     assert caught.value.outcome.reason is Reason.REPLAYED
 
 
@@ -187,7 +188,7 @@ def test_head_is_not_verified_for(path: str, method: str, change: dict[str, None
     assert match is not None
 
     head = match.read(signed_once().request, head_only=True)
-    assert verify_head(match, head, now_ns=NOW_NS, replays=Memory(), peer="127.0.0.1") is None
+    assert verify_head(match, head, RequestContext(NOW_NS, Memory(), "127.0.0.1")) is None
 
 
 def test_key_in_the_body_leaves_the_route_open():

@@ -5,6 +5,7 @@ from ipaddress import ip_network
 
 import pytest
 
+from gateway.core.context import RequestContext
 from gateway.core.http.received import Caps, ReceivedRequest
 from gateway.core.http.request import Request, Secret
 from gateway.core.outcome.errors import CallerError
@@ -13,7 +14,6 @@ from gateway.core.pipeline import answer_local_call, identify_caller
 from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.session_tokens import make_accounts
 from gateway.core.recipe.verify import Verifier
-from gateway.core.vendor.local_calls import RequestContext
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import make_snapshot
 from tests.support.specs import recipe, stand_in
@@ -95,8 +95,8 @@ def answered(
     match = make_snapshot([route]).match(request)
     assert match is not None and match.form is not None and match.form.local_call is not None
     message = ReceivedRequest(request, match.form.body)
-    context = RequestContext(now_ns, bytes(16), "an-id")
-    response = answer_local_call(match, match.form.local_call, message, context, memory or Memory(), peer=peer)
+    context = RequestContext(now_ns, memory or Memory(), peer, request_id="an-id", entropy=bytes(16))
+    response = answer_local_call(match, match.form.local_call, message, context)
     return response.status, response.body.decode()
 
 
@@ -113,7 +113,7 @@ def who_reports(token: str, memory: Memory, *, now_ns: int = NOW) -> str | None:
     """Return the key id of a session. Raises CallerError."""
     message = ReceivedRequest(Request("POST", "/report", (("Authorization", token),)), "none")
     checks = ROUTE.source.checks
-    return identify_caller(ROUTE.source, checks, message, now_ns=now_ns, replays=memory, peer=None).key
+    return identify_caller(ROUTE.source, checks, message, RequestContext(now_ns, memory)).key
 
 
 def rejection(token: str, memory: Memory, *, now_ns: int = NOW) -> Reason | None:

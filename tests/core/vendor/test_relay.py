@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from gateway.core.context import RequestContext
 from gateway.core.http.json import write_json
 from gateway.core.http.received import ReceivedRequest
 from gateway.core.http.request import Headers, Request
@@ -41,7 +42,7 @@ def relayed(body: Any, *headers: tuple[str, str], target: str = "/old/cellar", r
     request = Request("POST", target, headers or (KNOWN,), write_json(body))
     match = make_snapshot([route]).match(request)
     assert match is not None
-    return receive_relayed(match, ReceivedRequest(request, "json"), now_ns=NOW, call_id="c0", replays=NoReplayCheck())
+    return receive_relayed(match, ReceivedRequest(request, "json"), RequestContext(NOW, NoReplayCheck()), call_id="c0")
 
 
 def with_given(**given: str) -> Route:

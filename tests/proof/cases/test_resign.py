@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from gateway.core.context import RequestContext
 from gateway.core.http.received import ReceivedRequest
 from gateway.core.http.request import PublicUrl, Request, Secret
 from gateway.core.http.unsigned import UnsignedRequest
@@ -67,14 +68,8 @@ def anew(request: Request, on: Route) -> Request:
 def refusal(request: Request, on: Route) -> Reason | None:
     """Verify a request now."""
     try:
-        identify_caller(
-            on.source,
-            on.source.checks,
-            ReceivedRequest(request, "json"),
-            now_ns=NOW_S * NS,
-            replays=NoReplayCheck(),
-            peer=None,
-        )
+        context = RequestContext(NOW_S * NS, NoReplayCheck())
+        identify_caller(on.source, on.source.checks, ReceivedRequest(request, "json"), context)
     except CallerError as error:
         return error.outcome.reason
     return None
