@@ -30,7 +30,7 @@ ALL = frozenset(STATISTICS)
         ),
     ],
 )
-def test_provider_holds(text: str, holding: Capabilities):
+def test_capabilities_of_a_provider(text: str, holding: Capabilities):
     assert probe_capabilities(own_targets(provider(text))[0]) == holding
 
 
@@ -52,7 +52,7 @@ def test_provider_holds(text: str, holding: Capabilities):
         pytest.param("n: namespace,", "n: \"'all'\",", "namespace", False, id="one namespace"),
     ],
 )
-def test_what_a_provider_sends_otherwise_is_not_held(old: str, new: str, field: str, held: object):
+def test_changed_values_are_not_capabilities(old: str, new: str, field: str, held: object):
     (target,) = own_targets(provider(WHOLE.replace(old, new)))
 
     assert getattr(probe_capabilities(target), field) == held
@@ -70,5 +70,5 @@ def test_what_a_provider_sends_otherwise_is_not_held(old: str, new: str, field: 
     ],
     ids=str,
 )
-def test_resolution_is_the_finest_that_explains_what_arrived(arrived: int, name: str):
+def test_resolution_is_the_finest_that_explains_the_arrived_time(arrived: int, name: str):
     assert resolution(1_699_999_998_123_456_789, arrived) == name

@@ -32,7 +32,7 @@ def test_recipe_protects_these_parts(name: str, protected: set[str]):
         pytest.param("huawei-login", {"form body", "text body"}, id="members of JSON"),
     ],
 )
-def test_body_without_a_place_for_the_scheme_is_neither_protected_nor_not(name: str, parts: set[str]):
+def test_body_that_the_scheme_cannot_sign_has_no_verdict(name: str, parts: set[str]):
     assert {each.part for each in coverage(RECIPES[name]) if each.protected is None} == parts
 
 
@@ -41,7 +41,7 @@ def test_body_without_a_place_for_the_scheme_is_neither_protected_nor_not(name: 
     [("{body}", BODIES), ("{header.x-other}", {"another header"}), ("{header.content-type}", {"content-type"})],
     ids=["the body", "a header", "the content type"],
 )
-def test_part_that_is_signed_alone_is_protected_alone(of: str, protected: set[str]):
+def test_only_the_signed_part_is_protected(of: str, protected: set[str]):
     signing = recipe(f"""
 recipe: acme
 slots: {{key: {{kind: key}}, signature: {{kind: signature, of: "{of}", hmac: sha256, key: "{{secret}}", as: hex}}}}

@@ -33,7 +33,7 @@ BAD = VerificationFailed(Reason.BAD_SIGNATURE, "m", "acme", "K")
 
 
 def signed_as(body: bytes, host: str = "h") -> Request:
-    """Return a request with the signature of one that has another body, or was sent to another host."""
+    """Return a request with the signature for another body or host."""
     made = Evaluation(
         SIGNED, ReceivedRequest(Request("POST", "/p", (("Host", host),), body), "json"), {"key": "K"}, "s"
     )
@@ -49,29 +49,29 @@ def cause(
     return likely_cause(match, ReceivedRequest(request, "json"), error, now_ns=0)
 
 
-def test_cause_of_a_bad_signature_is_told():
+def test_cause_of_a_bad_signature_is_found():
     assert cause(signed_as(b""), BAD) == "the client signed an empty body"
 
 
-def test_cause_is_told_of_a_call_without_data_points():
+def test_cause_is_found_for_a_call_without_data_points():
     assert cause(signed_as(b""), BAD, also=True) == "the client signed an empty body"
 
 
-def test_cause_is_sought_in_the_request_as_its_client_sent_it():
+def test_cause_is_found_in_the_request_as_the_client_sent_it():
     public = PublicUrl("http", "public.example")
 
     assert cause(signed_as(b"", "public.example"), BAD, public_url=public) == "the client signed an empty body"
     assert cause(signed_as(b"", "public.example"), BAD) == UNKNOWN_CAUSE
 
 
-def test_stale_request_is_worth_asking_about():
+def test_cause_of_a_stale_request_is_found():
     error = VerificationFailed(Reason.STALE, "m", "acme", "K")
 
     assert cause(signed_as(b"{}"), error) == "the signature is right: another rule rejects it"
 
 
-@pytest.mark.parametrize("key", ["other", None], ids=["one that is not known", "none"])
-def test_of_an_unknown_key_the_cause_is_unknown(key: str | None):
+@pytest.mark.parametrize("key", ["other", None], ids=["one unknown", "none"])
+def test_cause_is_unknown_for_an_unknown_key(key: str | None):
     assert cause(signed_as(b""), VerificationFailed(Reason.BAD_SIGNATURE, "m", "acme", key)) == UNKNOWN_CAUSE
 
 
@@ -80,13 +80,15 @@ def test_of_an_unknown_key_the_cause_is_unknown(key: str | None):
     [
         pytest.param(None, id="nothing"),
         pytest.param(ValueError("bug"), id="a bug"),
-        pytest.param(CallerError.of(Reason.BAD_SIGNATURE, "m"), id="a refusal that claims no recipe"),
+        pytest.param(CallerError.of(Reason.BAD_SIGNATURE, "m"), id="a rejection without a claimed recipe"),
         pytest.param(VerificationFailed(Reason.UNKNOWN_KEY, "m", "acme", "K"), id="an unknown key"),
         pytest.param(VerificationFailed(Reason.REPLAYED, "m", "acme", "K"), id="a replay"),
-        pytest.param(VerificationFailed(Reason.BAD_SIGNATURE, "m", "other", "K"), id="a recipe that the route has not"),
+        pytest.param(
+            VerificationFailed(Reason.BAD_SIGNATURE, "m", "other", "K"), id="a recipe that the route does not have"
+        ),
     ],
 )
-def test_other_refusals_say_their_cause_themselves(error: Exception | None):
+def test_other_rejections_have_no_further_cause(error: Exception | None):
     assert cause(signed_as(b""), error) is None
 
 

@@ -48,7 +48,7 @@ def cause(
     time: str = str(NOW_S),
     secrets: tuple[str, ...] = ("s",),
 ) -> str:
-    """Return the cause that is found for a request whose client signed another one."""
+    """Return the cause for a request whose client signed another one."""
     slots: Mapping[str, str] = {"key": "K", "time": time}
     made = Evaluation(recipe_, ReceivedRequest(signed, "text"), slots, "s").signature
     return cause_of_rejection(
@@ -101,7 +101,7 @@ def cause(
             at("/?q=a+b"),
             at("/?q=a%20b"),
             "the client signed a space as %20 and sent it as a plus sign",
-            id="a blank",
+            id="a space",
         ),
     ],
 )
@@ -120,7 +120,7 @@ def test_cause_is_the_variation_that_was_signed(received: Request, signed: Reque
         pytest.param(at(host="h.example:8080", scheme="https"), id="two variations at once"),
     ],
 )
-def test_of_what_is_no_variation_the_cause_is_unknown(signed: Request):
+def test_without_a_matching_variation_the_cause_is_unknown(signed: Request):
     assert cause(at(), signed) == UNKNOWN_CAUSE
 
 
@@ -142,7 +142,7 @@ def test_recipe_without_a_signature_has_no_cause():
     assert cause_of_rejection(lone, ReceivedRequest(at(), "text"), {"token": "t"}, ["s"], now_ns=NOW) == UNKNOWN_CAUSE
 
 
-def test_right_signature_at_the_right_time_was_refused_for_something_else():
+def test_matching_signature_at_the_right_time_points_to_another_rule():
     assert cause(at(), at()) == "the signature is right: another rule rejects it"
 
 
@@ -168,12 +168,14 @@ WALL_CLOCK = signing('{kind: time, format: "%Y-%m-%dT%H:%M:%SZ", window_s: 60}')
         ),
     ],
 )
-def test_wall_clock_is_off_or_in_another_zone(time: str, sentence: str):
+def test_cause_is_a_wrong_clock_or_another_zone(time: str, sentence: str):
     assert cause(at(), at(), recipe_=WALL_CLOCK, time=time) == sentence
 
 
-@pytest.mark.parametrize("away_s", [-301, 61, 8 * HOUR], ids=["behind", "ahead", "by a zone, which an epoch has not"])
-def test_clock_that_counts_seconds_is_only_off(away_s: int):
+@pytest.mark.parametrize(
+    "away_s", [-301, 61, 8 * HOUR], ids=["behind", "ahead", "by a zone, which an epoch does not have"]
+)
+def test_cause_for_an_epoch_is_a_wrong_clock(away_s: int):
     sentence = cause(at(), at(), time=str(NOW_S + away_s))
 
     assert sentence == "the signature is right, and the clocks of client and gateway differ"
@@ -200,7 +202,7 @@ carry:
     ],
     ids=["of the old body", "of the new body"],
 )
-def test_body_that_was_changed_under_its_old_digest_is_named(digested: bytes, sentence: str):
+def test_changed_body_with_its_old_digest_is_named(digested: bytes, sentence: str):
     slots = {"key": "K", "digest": hashlib.sha256(digested).hexdigest()}
     made = Evaluation(DIGESTED, ReceivedRequest(at(body=b"b"), "text"), slots, "s").signature
 

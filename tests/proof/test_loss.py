@@ -24,7 +24,7 @@ def setting(**fields: str) -> PointChanges:
     return PointChanges(set=tuple(Compiler().members(fields, None, ()).items()))
 
 
-def told(loss: Loss) -> dict[str, str]:
+def losses(loss: Loss) -> dict[str, str]:
     return {each.field: each.what for each in loss.lost}
 
 
@@ -83,8 +83,8 @@ def told(loss: Loss) -> dict[str, str]:
         ),
     ],
 )
-def test_what_is_stated_and_does_not_arrive_is_lost(source: str, target: str, lost: dict[str, str]):
-    assert told(between(source, target)) == lost
+def test_expressible_data_that_does_not_arrive_is_lost(source: str, target: str, lost: dict[str, str]):
+    assert losses(between(source, target)) == lost
 
 
 @pytest.mark.parametrize(
@@ -103,33 +103,33 @@ def test_what_is_stated_and_does_not_arrive_is_lost(source: str, target: str, lo
         ),
     ],
 )
-def test_way_in_which_a_field_is_lost_is_told(old: str, new: str, lost: dict[str, str]):
-    assert told(between(WHOLE, WHOLE.replace(old, new))) == lost
+def test_loss_says_how_a_field_is_lost(old: str, new: str, lost: dict[str, str]):
+    assert losses(between(WHOLE, WHOLE.replace(old, new))) == lost
 
 
-def test_large_integers_that_are_refused_are_not_lost_unseen():
-    assert told(between(WHOLE, WHOLE, PointChanges(), Rule("value", max=10_000))) == {}
+def test_rejected_large_integers_are_not_lost():
+    assert losses(between(WHOLE, WHOLE, PointChanges(), Rule("value", max=10_000))) == {}
 
 
-def test_provider_that_only_receives_states_all_that_it_reads():
-    deaf = provider(WHOLE.partition("send:")[0])
+def test_provider_without_send_can_express_all_that_it_reads():
+    receiving = provider(WHOLE.partition("send:")[0])
 
-    assert told(between(deaf, COUNTS)).keys() == {"namespace", "attributes", "time_ns", "value", "unit", "stats"}
+    assert losses(between(receiving, COUNTS)).keys() == {"namespace", "attributes", "time_ns", "value", "unit", "stats"}
 
 
-def test_provider_that_only_receives_states_the_attributes_that_it_names():
+def test_provider_without_send_can_express_the_attributes_it_names():
     stated = expressible_by(provider(FIXED.partition("send:")[0].replace("given: {members: [qps, rate]}\n", "")))
 
     assert stated.point.attributes == {"host": "host", "zone": "zone"}
 
 
-def test_field_that_is_read_and_never_sent_is_stated_all_the_same():
+def test_field_that_is_only_read_can_be_expressed():
     stated = expressible_by(provider(WHOLE.replace("u: unit, ", "").replace("n: namespace, ", "")))
 
     assert (stated.point.namespace, stated.units != ()) == ("probe_namespace", True)
 
 
-def test_source_states_it_in_its_own_words():
+def test_expressible_values_are_in_the_words_of_the_source():
     stated = expressible_by(provider(NARROW))
 
     assert (stated.units, stated.stats) == (("PERCENT", "NONE", "SECOND"), {"min", "max"})
@@ -146,18 +146,18 @@ def test_source_states_it_in_its_own_words():
         pytest.param({"unit": "'s'"}, {"namespace", "attributes", "value", "unit"}, id="stated by the route"),
     ],
 )
-def test_what_the_route_sets_is_what_has_to_arrive(changes: dict[str, str], lost: set[str]):
-    assert told(between(FIXED, COUNTS, setting(**changes))).keys() == lost
+def test_loss_is_computed_after_the_routes_changes(changes: dict[str, str], lost: set[str]):
+    assert losses(between(FIXED, COUNTS, setting(**changes))).keys() == lost
 
 
-def test_time_that_only_the_route_states_has_to_arrive_too():
+def test_time_set_by_the_route_must_arrive():
     loss = between(FIXED, FIXED, setting(time_ns="`1699999999000000000`"))
 
-    assert told(loss).keys() == {"time_ns"}
+    assert losses(loss).keys() == {"time_ns"}
 
 
-def test_one_statistic_that_the_route_wants_splits_nothing():
-    assert "stats" not in told(between(WHOLE, FIXED, PointChanges(stats="avg")))
+def test_single_statistic_is_not_split():
+    assert "stats" not in losses(between(WHOLE, FIXED, PointChanges(stats="avg")))
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_one_statistic_that_the_route_wants_splits_nothing():
     [({}, ("namespace",)), ({"namespace": "'a/b'"}, ()), ({"namespace": "length(metric)"}, ())],
     ids=["never stated", "set", "unknown of a probe"],
 )
-def test_field_that_the_target_requires_and_no_report_has_is_missing(changes: dict[str, str], missing: tuple[str, ...]):
+def test_required_field_that_no_report_has_is_missing(changes: dict[str, str], missing: tuple[str, ...]):
     assert between(COUNTS, NARROW, setting(**changes)).missing == missing
 
 
@@ -175,8 +175,8 @@ def test_target_that_cannot_read_itself_says_so():
 
 
 @pytest.mark.parametrize(("names", "lost"), [({"team"}, {"namespace"}), (set(), set())], ids=["known", "unknown"])
-def test_attribute_that_the_route_reads_is_among_those_probed(names: set[str], lost: set[str]):
+def test_attribute_that_the_route_reads_is_probed(names: set[str], lost: set[str]):
     route = stand_in(WHOLE.replace("n: namespace, ", ""))
     changed = replace(route, points=setting(namespace="join('-', [attributes.team])"))
 
-    assert told(route_loss(changed, names)).keys() == lost
+    assert losses(route_loss(changed, names)).keys() == lost

@@ -9,7 +9,7 @@ from tests.support.kinds import COUNTS, FIXED, WHOLE, without
 from tests.support.specs import provider
 
 
-def test_point_goes_round_whole():
+def test_point_survives_a_round_trip():
     point = replace(PROBE, unit="s")
 
     (target,) = own_targets(provider(WHOLE))
@@ -17,13 +17,13 @@ def test_point_goes_round_whole():
     assert round_trip(target, point) == point
 
 
-def test_what_a_url_needs_and_nobody_has_given_is_filled_in():
+def test_needed_given_without_a_value_is_filled_in():
     (target,) = own_targets(provider(FIXED))
 
     assert round_trip(target, PROBE).namespace == "probe_namespace"
 
 
-def test_prefix_of_a_url_is_not_part_of_the_call():
+def test_path_prefix_of_the_url_is_not_part_of_the_probe():
     (target,) = own_targets(provider(WHOLE))
 
     assert round_trip(replace(target, base_path="/prefix"), PROBE) == PROBE
@@ -50,7 +50,7 @@ def test_provider_that_only_receives_has_no_targets():
             "each:",
             "reject_report: [{when: '`true`', reason: NOT_ALLOWED, text: no}]\n  each:",
             "no",
-            id="refused",
+            id="rejected",
         ),
         pytest.param(
             "provider: whole", "provider: whole\nrules: {unit: {required: true}}", "unit is missing", id="rule"
@@ -64,7 +64,7 @@ def test_provider_that_only_receives_has_no_targets():
         pytest.param("json: items}", "json: length(`1`)}", "whole: length.*", id="failing expression"),
     ],
 )
-def test_point_that_does_not_go_round_says_why(old: str, new: str, why: str):
+def test_failed_probe_says_why(old: str, new: str, why: str):
     (target,) = own_targets(provider(WHOLE.replace(old, new)))
 
     with pytest.raises(ProbeFailed, match=f"^({why})$"):
@@ -88,17 +88,17 @@ def test_provider_that_only_sends_cannot_be_read():
         pytest.param(Rule("attributes", max_chars=2), {}, id="nothing that fits"),
     ],
 )
-def test_probe_is_made_to_fit_a_rule(rule: Rule, fit: dict[str, object]):
+def test_probe_is_adapted_to_a_rule(rule: Rule, fit: dict[str, object]):
     point = replace(PROBE, attributes={**PROBE.attributes, "host": "host"})
 
     assert fitted((rule,), point) == replace(point, **fit)  # type: ignore[arg-type]
 
 
-def test_field_that_is_probed_itself_is_not_made_to_fit():
+def test_probed_field_is_not_replaced():
     assert fitted((Rule("value", max=1),), PROBE, but="value") == PROBE
 
 
-def test_fix_is_left_to_the_sender():
+def test_probe_does_not_apply_a_fix():
     rule = Rule("unit", required=True, fix=lambda names: "s")
 
     assert fitted((rule,), DataPoint("m", 0, value=1, unit="ms")).unit == "ms"

@@ -45,7 +45,7 @@ VECTOR = Vector(
 
 
 @pytest.mark.parametrize("text", [TEXT, ""], ids=["with its string to sign", "without one"])
-def test_vector_passes_that_is_accepted_and_signed_again(text: str):
+def test_correct_vector_passes(text: str):
     assert run_vector(ACME, replace(VECTOR, string_to_sign=text)) == []
 
 
@@ -77,7 +77,7 @@ def test_vector_passes_that_is_accepted_and_signed_again(text: str):
         ),
     ],
 )
-def test_what_is_wrong_with_a_vector_is_named(vector: Vector, wrong: list[str]):
+def test_failing_vector_says_what_is_wrong(vector: Vector, wrong: list[str]):
     assert run_vector(ACME, vector) == wrong
 
 
@@ -89,7 +89,7 @@ accept: [{path: /old}]
 """)
 
 
-def test_signature_that_is_accepted_and_not_made_again_is_named():
+def test_accepted_signature_that_signing_does_not_reproduce_is_named():
     old, new = (hmac.new(b"s", path, "sha256").hexdigest() for path in (b"/old", b"/p"))
     message = ReceivedRequest(Request("POST", "/p", (("X-Key", "K"), ("X-Signature", old))), "none")
 
@@ -98,7 +98,7 @@ def test_signature_that_is_accepted_and_not_made_again_is_named():
     assert wrong == [f"signed again, the signature is {new}, not {old}"]
 
 
-def test_lone_secret_has_nothing_to_sign_again():
+def test_vector_of_a_lone_secret_is_only_verified():
     message = ReceivedRequest(Request("POST", "/p", (("Authorization", "s"),)), "none")
     vector = replace(VECTOR, message=message, credential=Credential(Secret("s")), string_to_sign="")
 

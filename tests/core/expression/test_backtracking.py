@@ -50,11 +50,11 @@ def test_a_repeat_of_a_repeat_is_found(pattern: str, group: str):
         "",
     ],
 )
-def test_other_patterns_are_not(pattern: str):
+def test_patterns_without_nested_repeats_are_accepted(pattern: str):
     assert nested_repeat(pattern) is None
 
 
-def test_a_pattern_that_is_no_fixed_text_is_left_out(tmp_path: Path):
+def test_pattern_that_is_not_a_fixed_text_is_left_out(tmp_path: Path):
     (tmp_path / "spec.yaml").write_text(
         "provider: acme\nsend:\n  item: {m: metric, v: 'if(matches(metric, unit), value)'}\n"
         "  request: {method: POST, path: /, json: items}\n"

@@ -86,18 +86,18 @@ def test_mistake_is_found_at_load(source: str, what: str | None, hint: str):
     assert what is None or expression(SCOPE) == {}
 
 
-def test_all_mistakes_of_a_tree_are_found_with_their_paths():
+def test_all_mistakes_in_a_tree_are_found_with_their_paths():
     compiler = Compiler()
     compiler.expression({"a": "nope", "b": ["body.a", "|", {"c": "f(body)"}]}, SCOPE, ("send",))
 
     assert [problem.path for problem in compiler.problems] == [("send", "a"), ("send", "b", 1), ("send", "b", 2, "c")]
 
 
-def test_names_are_unchecked_where_the_scope_is_not_known():
+def test_names_are_unchecked_if_the_scope_is_unknown():
     assert compiled("whatever.a", None)({"whatever": {"a": 1}}) == 1
 
 
-def test_compiler_remembers_names_functions_and_members():
+def test_compiler_records_names_functions_and_members():
     seen: list[tuple[str | int, ...]] = []
     compiler = Compiler(seen.append)
     expression = compiler.expression({"a": "given.region", "b": "to_ms(body.b)"}, SCOPE, ("item",))
@@ -127,14 +127,14 @@ def test_text_is_filled_in(source: str, text: str | None):
     assert filled(source) == text
 
 
-def test_text_escapes_what_is_filled_in_and_nothing_else():
+def test_text_escapes_only_inserted_values():
     text = Compiler().text("/a b/{name}", {"name"}, (), escape=str.upper)
 
     assert text({"name": "x"}) == "/a b/X"
 
 
 @pytest.mark.parametrize("source", ["{", "}", "a}b", "{}", "{a b}", "{a[0]}", "{1}", "{'x'}"])
-def test_brace_that_holds_no_name_is_a_mistake(source: str):
+def test_brace_without_a_name_is_a_mistake(source: str):
     compiler = Compiler()
     compiler.text(source, SCOPE, ("path",))
 
@@ -164,7 +164,7 @@ def test_unknown_name_in_text_is_a_mistake():
     assert compiler.problems[0][1:] == ("unknown name 'givn'", "did you mean 'given'?")
 
 
-def test_list_in_text_is_an_error_of_evaluation():
+def test_list_in_text_is_an_evaluation_error():
     with pytest.raises(EvaluationError, match=r"given\.list: not text but a list"):
         filled("{given.list}")
 
@@ -173,7 +173,7 @@ def test_list_in_text_is_an_error_of_evaluation():
     ("source", "value"),
     [
         pytest.param("""from_json('{"a": [1]}')""", {"a": [1]}, id="from_json"),
-        pytest.param("from_json(body.items)", [{"v": 1}, {"v": 2}], id="from_json of what is no text"),
+        pytest.param("from_json(body.items)", [{"v": 1}, {"v": 2}], id="from_json of a value that is not text"),
         pytest.param("from_json(none)", None, id="from_json of null"),
         pytest.param("to_json(body.items)", '[{"v":1},{"v":2}]', id="to_json"),
         pytest.param("to_json(none)", None, id="to_json of null"),
@@ -189,7 +189,7 @@ def test_list_in_text_is_an_error_of_evaluation():
         pytest.param("to_number('18446744073709551616')", 2**64, id="to_number keeps every digit"),
         pytest.param("to_number('NaN')", None, id="to_number of NaN"),
         pytest.param("to_number('1_000')", None, id="to_number by JSON's grammar"),
-        pytest.param("to_number(' 1')", None, id="to_number of a blank"),
+        pytest.param("to_number(' 1')", None, id="to_number of a space"),
         pytest.param("to_number(`true`)", None, id="to_number of true"),
         pytest.param("to_number(none)", None, id="to_number of null"),
         pytest.param("round(`2.5`)", 2, id="round to the even one"),
@@ -239,12 +239,12 @@ def test_list_in_text_is_an_error_of_evaluation():
         pytest.param("path_of(none)", None, id="path_of null"),
     ],
 )
-def test_function_gives(source: str, value: Any):
+def test_function_returns(source: str, value: Any):
     assert compiled(source)(SCOPE) == value
 
 
 def test_every_function_has_an_example_above():
-    (mark,) = (mark for mark in test_function_gives.pytestmark if mark.name == "parametrize")
+    (mark,) = (mark for mark in test_function_returns.pytestmark if mark.name == "parametrize")
 
     assert {case.values[0].partition("(")[0] for case in mark.args[1]} == set(FUNCTIONS)
 
@@ -271,7 +271,7 @@ def test_every_function_has_an_example_above():
         "sum(body.items)",
     ],
 )
-def test_what_a_function_cannot_take_is_an_error_of_evaluation(source: str):
+def test_invalid_argument_is_an_evaluation_error(source: str):
     with pytest.raises(EvaluationError) as caught:
         compiled(source)(SCOPE)
 
@@ -279,7 +279,7 @@ def test_what_a_function_cannot_take_is_an_error_of_evaluation(source: str):
     assert "\n" not in str(caught.value)
 
 
-def test_an_expression_of_endless_alternatives_is_a_problem_and_no_crash():
+def test_an_endless_chain_of_alternatives_is_a_problem_and_not_a_crash():
     compiler = Compiler()
     compiler.expression(" || ".join(["a"] * 20_000), {"a"}, ("at",))
 

@@ -10,7 +10,7 @@ NAMES = st.text("abcXYZ", min_size=1, max_size=4)
 TREES: Any = st.dictionaries(
     NAMES,
     st.recursive(
-        st.integers() | NAMES,  # any text would do, but all of Unicode takes its time
+        st.integers() | NAMES,  # all of Unicode would be slow
         lambda below: st.lists(below, min_size=1, max_size=3) | st.dictionaries(NAMES, below, min_size=1, max_size=3),
         max_leaves=12,
     ),
@@ -19,7 +19,7 @@ TREES: Any = st.dictionaries(
 
 
 @given(TREES, st.sampled_from([".0", ".1", "_0"]))
-def test_what_was_flattened_is_nested_again(tree: dict[str, Any], style: str):
+def test_flattened_map_can_be_nested_again(tree: dict[str, Any], style: str):
     assert nest(flatten(tree, style), style) == tree
 
 
@@ -38,11 +38,11 @@ def test_lists_are_named_in_the_style_of_a_vendor(style: str, flat: dict[str, An
     assert nest(flat, style) == tree
 
 
-def test_null_members_are_left_out_of_what_is_flattened():
+def test_flatten_leaves_null_members_out():
     assert flatten({"A": None, "B": [None, 1]}, ".0") == {"B.1": 1}
 
 
-def test_long_names_of_many_members_are_not_multiplied():
+def test_flattened_names_have_a_limited_length():
     tree: Any = {str(number): 1 for number in range(1000)}
     for _ in range(50):
         tree = {"k" * 1000: tree}
@@ -51,11 +51,11 @@ def test_long_names_of_many_members_are_not_multiplied():
         flatten(tree, ".0")
 
 
-def test_gaps_between_indices_are_closed_in_their_order():
+def test_nest_closes_gaps_between_indices():
     assert nest({"A.10": "c", "A.9": "b", "A.2": "a"}, ".0") == {"A": ["a", "b", "c"]}
 
 
-def test_name_that_holds_no_index_makes_a_map():
+def test_names_without_indices_are_nested_to_a_map():
     assert nest({"A.0": "a", "A.x": "b"}, ".0") == {"A": {"0": "a", "x": "b"}}
 
 
@@ -68,7 +68,7 @@ def test_name_that_holds_no_index_makes_a_map():
         pytest.param({"A.0": 1}, "the index 0 is below 1", id="index too low"),
     ],
 )
-def test_names_that_contradict_one_another_are_refused(flat: dict[str, Any], words: str):
+def test_contradicting_names_are_rejected(flat: dict[str, Any], words: str):
     with pytest.raises(ValueError, match=words):
         nest(flat, ".1")
 
@@ -79,18 +79,18 @@ def test_style_is_a_separator_and_a_first_index(style: Any):
         flatten({}, style)
 
 
-def test_value_whose_name_stands_twice_begins_another_row():
+def test_repeated_name_starts_another_row():
     rows = [{"t": 1, "n": "a", "v": 1}, {"t": 1, "n": "a", "v": 2}, {"t": 1, "n": "b", "v": 3}]
 
     assert pivot(rows, "n", "v") == [{"t": 1, "a": 1}, {"t": 1, "a": 2, "b": 3}]
 
 
-def test_rows_apart_in_any_other_member_stay_apart():
+def test_rows_that_differ_in_another_member_stay_separate():
     rows = [{"t": 1, "n": "a", "v": 1}, {"t": 2, "n": "b", "v": 2}]
 
     assert pivot(rows, "n", "v") == [{"t": 1, "a": 1}, {"t": 2, "b": 2}]
 
 
 @given(st.dictionaries(NAMES, st.integers(), min_size=1))
-def test_what_was_unpivoted_is_pivoted_again(members: dict[str, int]):
+def test_unpivoted_rows_can_be_pivoted_again(members: dict[str, int]):
     assert pivot(unpivot(members, None), "name", "value") == [members]

@@ -1,4 +1,4 @@
-"""What a signature covers of a call, and one change of it that nobody may make unseen."""
+"""Changes to a call that its signature must detect."""
 
 from collections.abc import Iterator
 
@@ -9,12 +9,12 @@ from gateway.core.recipe.dataflow import names_read_by, signed_names
 from gateway.core.recipe.model import ChosenSlot, DerivedSlot, Recipe
 from tests.core.recipe.samples import Call
 
-# It is no hexadecimal digit, so that putting it into a percent-encoding breaks that.
+# Not a hexadecimal digit: inside a percent-encoding it breaks the encoding.
 LETTER = "q"
 
 
 def changed_calls(call: Call) -> st.SearchStrategy[Call]:
-    """Draw the call with one part of it changed that its signature covers, or something that must be as it is."""
+    """Draw the call with one change to a part that is signed or that the recipe fixes."""
     return st.one_of(*_changes(call))
 
 
@@ -44,13 +44,13 @@ def _changes(call: Call) -> Iterator[st.SearchStrategy[Call]]:
 
 def _changed_path(call: Call) -> st.SearchStrategy[Call]:
     path, query = call.request.path, call.request.target.removeprefix(call.request.path)
-    # A segment that a `..` behind it takes away says nothing, so that only the last one is changed there.
+    # A segment before a `..` has no meaning, so only the last one is changed then.
     changed = st.just(path + LETTER) if "." in path else _with_letter(path, at_least=1)
     return changed.map(lambda path: call.changed(target=path + query))
 
 
 def _changed_parameters(text: str) -> st.SearchStrategy[str]:
-    # A name without an equals sign, or none before it, is signed by some schemes and by others not.
+    # Schemes differ in whether they sign a parameter without a name or without an equals sign.
     parts = text.split("&") if text else []
     bound = [index for index, part in enumerate(parts) if "=" in part[1:]]
 
@@ -65,7 +65,7 @@ def _changed_parameters(text: str) -> st.SearchStrategy[str]:
 
 
 def _covered_headers(call: Call) -> set[str]:
-    """Return the headers that are there and signed, and those that have to be what the recipe says of them."""
+    """Return the present headers that are signed, and those whose value the recipe fixes."""
     lists = [slot for slot in call.recipe.slots.values() if isinstance(slot, ChosenSlot)]
     names = {name.strip().lower() for slot in lists for name in call.slots[slot.name].split(slot.sep)}
     for step in call.recipe.steps.values():
@@ -81,7 +81,7 @@ def _covered_headers(call: Call) -> set[str]:
 
 
 def covers_bytes(recipe: Recipe) -> bool:
-    """Tell whether the body is signed byte for byte, by itself or through a header that holds its digest."""
+    """True if the body is signed byte for byte, directly or through a digest in a header."""
     digests = {
         name
         for name, slot in recipe.slots.items()
@@ -98,7 +98,7 @@ def _with_letter(text: str, at_least: int = 0) -> st.SearchStrategy[str]:
     return places.map(lambda at: text[:at] + LETTER + text[at:])
 
 
-# What is not UTF-8 arrives as halves of surrogate pairs.
+# Bytes that are not UTF-8 are lone surrogates in text.
 _ANYTHING = st.sampled_from(
     [*'\0\t\r\n "%&+,/:;=?٣é', *["\udcff"] * 5, "%zz", "%ff", "%00", "..", "//", "\xa0", "{", "}"]
 )
@@ -107,7 +107,7 @@ _WITHIN = st.integers(0, 2**16)
 
 @st.composite
 def garbled(draw: st.DrawFn, call: Call) -> Call:
-    """Draw the call with something in it that may be none of a call."""
+    """Draw the call with random damage."""
     request = call.request
     part = draw(st.sampled_from(["method", "path", "query", "header", "header", "name", "more", "less", "body"]))
     if part == "method":

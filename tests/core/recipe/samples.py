@@ -1,4 +1,4 @@
-"""Calls that recipes sign: one plain call for each recipe, and any that hypothesis thinks of."""
+"""Signed calls: one plain call for each recipe, and arbitrary calls drawn by hypothesis."""
 
 import os
 import re
@@ -26,7 +26,7 @@ from gateway.core.recipe.sign import SigningContext, sign
 from gateway.core.recipe.verify import ReplayMemory, Verified, Verifier, verify
 from tests.core.recipe.vectors import RECIPES, secret
 
-# The same few examples in each run; GATEWAY_TESTS_EXAMPLES=1000 looks for others, as many for each recipe.
+# The same few examples in each run; GATEWAY_TESTS_EXAMPLES=1000 draws that many random ones for each recipe.
 _EXAMPLES = os.environ.get("GATEWAY_TESTS_EXAMPLES")
 few = settings(
     max_examples=int(_EXAMPLES or 8),
@@ -42,7 +42,7 @@ FRAMING = frozenset({"host", "content-length", "content-encoding", "transfer-enc
 
 
 class Memory:
-    """Remembers for ever what came once."""
+    """Remembers forever."""
 
     def __init__(self) -> None:
         self._seen: set[tuple[str, ...]] = set()
@@ -58,7 +58,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class Call:
-    """A signed request as it was received, and what it was signed with."""
+    """A received signed request, and what it was signed with."""
 
     recipe: Recipe = field(repr=False)
     request: Request
@@ -79,7 +79,7 @@ class Call:
         return replace(self, request=replace(self.request, **parts))
 
     def with_header(self, name: str, *values: str) -> "Call":
-        """Return the call with these in the place of any header of the name."""
+        """Return the call with these values of the header, in place of any others."""
         others = tuple(header for header in self.request.headers if header[0].lower() != name.lower())
         return self.changed(headers=(*others, *((name, value) for value in values)))
 
@@ -91,7 +91,7 @@ class Call:
     def verify(
         self, *known: Credential, now_ns: int | None = None, memory: ReplayMemory | None = None, **pins: str | None
     ) -> Verified:
-        """Verify it, by default at its own clock against its own credential."""
+        """Verify it, by default at its own time with its own credential."""
         pinned = {name: text for name, text in {**self.given, **pins}.items() if text is not None}
         check = Verifier(self.recipe, make_keyring(known or [self.credential]), pinned)
         return verify(self.message, [check], now_ns=now_ns or self.now_ns, replays=memory or Memory())
@@ -99,7 +99,7 @@ class Call:
     def rejection(
         self, *known: Credential, now_ns: int | None = None, memory: ReplayMemory | None = None, **pins: str | None
     ) -> Reason | None:
-        """Return why it is refused, None where it is accepted. What is no CallerError comes out as it is."""
+        """Return the reason of a rejection, or None. Errors other than CallerError propagate."""
         try:
             self.verify(*known, now_ns=now_ns, memory=memory, **pins)
         except CallerError as error:
@@ -115,7 +115,7 @@ def signed(
     now_ns: int = NOW_NS,
     **pinned: str,
 ) -> Call:
-    """Sign a draft, write it as HTTP, and read that."""
+    """Sign a request, write it as HTTP, and read it back."""
     made = sign(draft, recipe, credential, given, SigningContext(now_ns, bytes(range(16)), pinned))
     request, odd = read_raw(write_raw(made.request))
     assert not odd or not request.body
@@ -126,7 +126,7 @@ def signed(
 def plain_call(
     name: str, *, method: str = "POST", path: str = "/v1/a%20b", query: Any = (("q", "1"),), **pinned: str
 ) -> Call:
-    """Return a report as the recipe's vendor might take it; `pinned` slots hold what they are told to."""
+    """Return a report for the recipe's vendor; `pinned` overrides slots."""
     recipe = RECIPES[name]
     kind = body_kinds(recipe)[0]
     bodies = {"json": {"metric": "cpu", "value": 0.5}, "form": (("metric", "cpu"), ("v", "a b")), "text": "cpu 0.5"}
@@ -146,42 +146,42 @@ def uses_rsa(recipe: Recipe) -> bool:
 
 @cache
 def rsa_pem(number: int = 0) -> str:
-    """Return a private key of its own for each number."""
+    """Return a different private key for each number."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     unencrypted = serialization.NoEncryption()
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, unencrypted).decode()
 
 
 def body_kinds(recipe: Recipe) -> list[BodyKind]:
-    """Return the bodies in which the recipe can put its slots, and all of them where it puts none there."""
+    """Return the kinds of body that have a place for the recipe's slots."""
     places = {carrier.place for carrier in recipe.carriers}
     if "json" in places:
         return ["json"]
     if "param" in places:
-        # Where parameters are signed as a whole, they are those of a query or a form.
+        # Parameters that are signed as a whole are in a query or a form.
         sources = {source for step in recipe.steps.values() if isinstance(step, PairsStep) for source in step.sources}
         return ["form", "none"] if "form" in sources else ["json", "form", "none"]
     return ["json", "form", "text", "none"]
 
 
 def signed_header_names(recipe: Recipe) -> set[str]:
-    """Return the headers, in lower case, of which the recipe wants some to be signed."""
+    """Return the headers, in lower case, that may have to be signed."""
     lists = [slot for slot in recipe.slots.values() if isinstance(slot, ChosenSlot)]
     return {name for slot in lists for must in slot.must for name in must}
 
 
 def names_in(recipe: Recipe, *places: str) -> frozenset[str]:
-    """Return the names, in lower case, under which the recipe has slots there."""
+    """Return the names, in lower case, of the recipe's carriers in these places."""
     return frozenset(carrier.name.lower() for carrier in recipe.carriers if carrier.place in places)
 
 
-# Neither control characters, which HTTP has no place for, nor halves of characters, which UTF-8 has none for.
+# No control characters, which HTTP does not allow, and no surrogates, which UTF-8 does not allow.
 _PRINTABLE = st.characters(exclude_categories=("Cc", "Cs"))
 _TEXT = st.text(_PRINTABLE, max_size=12)
 _HEADER_NAMES = st.text("abcdefgXYZ0189!#$&'*+-.^_`|~", min_size=1, max_size=10) | st.sampled_from(
     ["User-Agent", "Accept", "x-amz-meta", "X-Acs-Zz", "X-Cms-B", "under_score", "X-JDCLOUD-Pin"]
 )
-# Blanks around a value are none of it (RFC 9110, section 5.5), and no client has them there when it signs.
+# Spaces around a value are not part of it (RFC 9110, section 5.5), and no client signs them.
 _HEADER_VALUES = _TEXT.map(lambda text: text.strip(" "))
 _SEGMENTS = st.sampled_from(
     ["", ".", "..", "a", "%2F", "%2f", "%c3%a9", "%C3%A9", "é", "+", "%20", "~", "%7E", "*", "zstack", "%", "%zz", "=&"]
@@ -205,7 +205,7 @@ _RAW = st.text() | st.binary(max_size=50)
 
 @st.composite
 def calls(draw: st.DrawFn, recipe: Recipe) -> Call:
-    """Draw a call that the recipe signed: any method, path, query, headers and body, at any time."""
+    """Draw a signed call with any method, path, query, headers and body, at any time."""
     credential = draw(_credentials(recipe))
     return signed(draw(_drafts(recipe)), recipe, credential, draw(_given(recipe)), draw(_MOMENTS))
 
@@ -260,7 +260,7 @@ def _given(draw: st.DrawFn, recipe: Recipe) -> dict[str, str]:
     return given
 
 
-# A strategy costs more to make than to draw from, so that each is made once.
+# Strategies are expensive to make, so each is made once.
 @cache
 def _pairs(taken: frozenset[str]) -> st.SearchStrategy[tuple[tuple[str, str], ...]]:
     names = _TEXT.filter(lambda name: name.lower() not in taken)
@@ -280,6 +280,6 @@ def _objects(taken: frozenset[str]) -> st.SearchStrategy[dict[str, Any]]:
 
 @cache
 def _fitting(pattern: str) -> st.SearchStrategy[str]:
-    # A quotation mark opens a quoted value wherever it stands among parameters; no vendor's key holds one.
+    # A quotation mark would open a quoted value among parameters; no vendor's key contains one.
     printable = st.characters(exclude_categories=("Cc", "Cs"), exclude_characters='"')
     return st.from_regex(re.compile(pattern), fullmatch=True, alphabet=printable).filter(lambda text: len(text) < 200)

@@ -55,7 +55,7 @@ PSEUDO = "pseudo: {(target): '{method|lower} {target}'}"
         pytest.param("list: signed", "x-b;host", "host=h&x-b=  2  2 ", id="those listed, sorted"),
         pytest.param("list: signed, sort: none", "x-b;host", "x-b=  2  2 &host=h", id="in the order of the list"),
         pytest.param("list: signed", "X-B;Host", "host=h&x-b=  2  2 ", id="listed in capitals"),
-        pytest.param("list: signed, value: squeeze", "x-b;host", "host=h&x-b=2 2", id="blanks squeezed"),
+        pytest.param("list: signed, value: squeeze", "x-b;host", "host=h&x-b=2 2", id="spaces squeezed"),
         pytest.param("list: signed", "x-a", "x-a=1, 1/2", id="repeats joined"),
         pytest.param("list: signed, value: 'trim|percent'", "x-a", "x-a=1,1%2F2", id="repeats encoded one by one"),
         pytest.param("list: signed", "host;x-none", "host=h&x-none=", id="one that is empty"),
@@ -98,7 +98,7 @@ def in_json(body: Any, options: str = "") -> str:
         pytest.param({"a": True, "b": False}, "", "a=true&b=false", id="booleans"),
         pytest.param({"a": 1.0, "b": 1.5, "c": -2.0, "d": 0.1}, "", "a=1&b=1.5&c=-2&d=0.1", id="whole floats"),
         pytest.param({"a": 2**63 - 1}, "", "a=9223372036854775807", id="a long integer"),
-        pytest.param({"a": None, "b": "", "c": [], "d": {}}, "", "b=", id="nothing of what is null or holds nothing"),
+        pytest.param({"a": None, "b": "", "c": [], "d": {}}, "", "b=", id="null and empty values"),
         pytest.param({"a": None, "b": ""}, ", skip_empty: true", "", id="nothing of an empty text"),
         pytest.param({"a": {"b": 1}, "c": 2}, ", except: [a.b]", "c=2", id="except a path"),
         pytest.param({"ä": "ß/"}, ", key: percent, value: percent", "%C3%A4=%C3%9F%2F", id="encoded"),
@@ -108,7 +108,7 @@ def test_json_has_this_canonical_text(body: Any, options: str, text: str):
     assert in_json(body, options) == text
 
 
-def test_body_that_is_no_json_has_no_pairs_of_json():
+def test_body_that_is_not_json_has_no_json_pairs():
     assert canonical("from: json", body=b"a=1", kind="form") == ""
 
 
@@ -128,7 +128,7 @@ def test_parameter_without_an_equals_sign(options: str, text: str):
     ("options", "text"),
     [
         pytest.param("from: [query, form]", "a=2&q=1&z=3", id="query and form, sorted together"),
-        pytest.param("from: [form, query], sort: none", "z=3&a=2&q=1", id="each as it stands"),
+        pytest.param("from: [form, query], sort: none", "z=3&a=2&q=1", id="each as written"),
         pytest.param("from: [query, headers], choose: {names: [host]}", "host=h&q=1", id="query and headers"),
         pytest.param(
             "from: [slots, form, headers], choose: {names: [host]}, slots: {k: '{key}'}, except: [a]",
@@ -140,5 +140,5 @@ def test_parameter_without_an_equals_sign(options: str, text: str):
         pytest.param("from: [query, form], except: [q, a], prefix: '?', end: '#'", "?z=3#", id="prefix and end"),
     ],
 )
-def test_several_sources_make_one_text(options: str, text: str):
+def test_several_sources_are_joined_to_one_text(options: str, text: str):
     assert canonical(options, headers=HEADERS, body=b"z=3&a=2", kind="form") == text

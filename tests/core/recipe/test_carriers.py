@@ -16,7 +16,7 @@ SLOTS = {"key": "K1", "region": "sh", "signature": "ab12"}
 
 
 def carrying(*carriers: str, region: str = "kind: given") -> Recipe:
-    """Return a recipe with the slots key, region and signature, and these carriers; what they leave out has its own."""
+    """Return a recipe with the slots key, region and signature. Slots without a carrier get one of the default ones."""
     named = "".join(carriers)
     rest = [
         f'{{header: x-own-{name}, value: "{{{name}}}"}}' for name in ("key", "signature") if f"{{{name}}}" not in named
@@ -45,9 +45,9 @@ def posted(
 @pytest.mark.parametrize(
     "value",
     ["ACME K1/sh, Signature=ab12", "ACME   K1/sh,  Signature=ab12", " ACME K1/sh, Signature=ab12\t"],
-    ids=["as written", "runs of blanks", "blanks around"],
+    ids=["as written", "runs of spaces", "spaces around"],
 )
-def test_header_gives_its_slots(value: str):
+def test_slots_are_read_from_the_header(value: str):
     assert read_slots(carrying(ALL), posted(("AUTHORIZATION", value))) == SLOTS
 
 
@@ -59,7 +59,7 @@ def test_header_gives_its_slots(value: str):
         pytest.param(posted(*OWN, target="/?Signature=ab12%0A", kind="none"), id="query"),
     ],
 )
-def test_blanks_around_a_signature_are_none_of_it(message: ReceivedRequest):
+def test_whitespace_around_a_signature_is_stripped(message: ReceivedRequest):
     assert read_slots(carrying('{param: Signature, value: "{signature}"}'), message)["signature"] == "ab12"
 
 
@@ -74,7 +74,7 @@ def test_blanks_around_a_signature_are_none_of_it(message: ReceivedRequest):
         pytest.param("param: Region", posted(*OWN, target="/?Region=sh", kind="none"), id="param of a query"),
     ],
 )
-def test_slot_is_read_where_its_carrier_sits(carrier: str, message: ReceivedRequest):
+def test_slot_is_read_from_its_carriers_place(carrier: str, message: ReceivedRequest):
     assert read_slots(carrying(f'{{{carrier}, value: "{{region}}"}}'), message)["region"] == "sh"
 
 
@@ -174,7 +174,7 @@ TWICE = carrying('{query: Region, value: "{region}"}', '{header: x-region, value
         pytest.param(IN_JSON, posted(*OWN, form=b"{"), Reason.NOT_PARSED, "the body is not JSON", id="broken JSON"),
     ],
 )
-def test_credentials_that_cannot_be_read_are_refused(
+def test_credentials_that_cannot_be_read_are_rejected(
     recipe_: Recipe, message: ReceivedRequest, reason: Reason, words: str
 ):
     with pytest.raises(CallerError) as caught:
@@ -229,7 +229,7 @@ def test_slot_carried_twice_may_agree():
         ),
     ],
 )
-def test_slot_is_written_where_its_carrier_sits(carrier: str, draft: UnsignedRequest, made: dict[str, Any]):
+def test_slot_is_written_at_its_carriers_place(carrier: str, draft: UnsignedRequest, made: dict[str, Any]):
     (written,) = (each for each in carrying(f'{{{carrier}, value: "{{region}}"}}').carriers if "region" in each.slots)
 
     signed = write_slots([written], draft, SLOTS)
@@ -246,7 +246,7 @@ def test_int_carrier_writes_a_number_into_json():
 
 
 @pytest.mark.parametrize("body", [["a"], {"a": "text"}], ids=["a list", "text on the way"])
-def test_body_without_a_place_for_a_slot_is_an_error_of_the_spec(body: Any):
+def test_body_without_a_place_for_a_slot_is_a_spec_error(body: Any):
     (first, *_) = carrying('{json: a.b, value: "{region}"}').carriers
 
     with pytest.raises(SpecError, match="the body has no place for"):

@@ -50,14 +50,14 @@ def signed_text(recipe_: Recipe, listed: str, headers: Headers = HEADERS) -> str
         pytest.param("must: [host, date]", "date;host", "date:today\nhost:h", id="all that it must"),
         pytest.param("must: [host]", "Host", "host:h", id="in other case"),
         pytest.param("must: [host]", "host;x-acme-a", "host:h\nx-acme-a:1", id="more than it must"),
-        pytest.param("must: [host]", "host;x-twice", "host:h\nx-twice:1,2", id="a free header that stands twice"),
+        pytest.param("must: [host]", "host;x-twice", "host:h\nx-twice:1,2", id="a free header that repeated"),
         pytest.param("must: [host, (target)]", "(target);host", "(target):/p\nhost:h", id="a pseudo header"),
         pytest.param("must: {any: [[host, date], [x-acme-a]]}", "x-acme-a", "x-acme-a:1", id="one of the alternatives"),
         pytest.param(
             "must: [host], empty: rule", "", "date:today\nhost:h\nx-acme-a:1", id="an empty list, by the rule"
         ),
         pytest.param("must: [host], empty: rule", "host", "host:h", id="a list where it might be empty"),
-        pytest.param("""must: [host], sep: " ", chars: "[a-z ]+" """, "host date", "date:today\nhost:h", id="blanks"),
+        pytest.param("""must: [host], sep: " ", chars: "[a-z ]+" """, "host date", "date:today\nhost:h", id="spaces"),
         pytest.param(
             """must: [host], wrap: "'" """, "'host';'date'", "date:today\nhost:h", id="names that are wrapped"
         ),
@@ -67,7 +67,7 @@ def test_headers_that_the_client_lists_are_signed(options: str, listed: str, tex
     assert signed_text(choosing(options), listed) == text
 
 
-def test_empty_list_stands_for_pseudo_headers_too():
+def test_empty_list_includes_pseudo_headers():
     choosing_target = choosing("must: [host, (target)], empty: rule", "choose: {names: [host, (target)]}, ")
 
     assert signed_text(choosing_target, "") == "(target):/p\nhost:h"
@@ -124,7 +124,7 @@ TWO_HOSTS: Headers = (*HEADERS, ("host", "other"))
         ),
     ],
 )
-def test_client_does_not_decide_what_is_covered(options: str, listed: str, headers: Headers, message: str):
+def test_client_does_not_decide_what_is_signed(options: str, listed: str, headers: Headers, message: str):
     with pytest.raises(CallerError) as caught:
         signed_text(choosing(options), listed, headers)
 
@@ -160,5 +160,5 @@ def test_rule_chooses_these_headers(rule: HeaderRule, names: list[str]):
     assert rule.choose(REQUEST) == names
 
 
-def test_pseudo_header_is_always_there_to_be_chosen():
+def test_pseudo_header_can_always_be_chosen():
     assert HeaderRule(names=("(target)", "host"), as_listed=True).choose(REQUEST, ["(target)"]) == ["(target)", "host"]

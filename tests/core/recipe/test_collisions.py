@@ -1,4 +1,4 @@
-"""Different requests that have one signature by the vendor's own rules: docs/security.md lists each."""
+"""Different requests with the same signature by the vendor's rules; docs/security.md lists each."""
 
 from collections.abc import Mapping
 
@@ -9,14 +9,14 @@ from gateway.core.outcome.outcome import Reason
 from tests.core.recipe.samples import Call, plain_call, plain_credential, signed
 from tests.core.recipe.vectors import RECIPES, ROOT
 
-# The query that was signed, and others that the same signature is good for.
+# The signed query, and others with the same signature.
 QUERIES: Mapping[str, tuple[str, list[str]]] = {
     "jdcloud3": ("a=1&b=2", ["a=1&b=2&bare", "a=1&b=2&=nameless"]),
     "tencent-v1": ("a_b=1&c=2", ["a.b=1&c=2", "a_b=1%26c%3D2"]),
     "tencent-v1-sha256": ("a_b=1&c=2", ["a.b=1&c=2", "a_b=1%26c%3D2"]),
     "aliyun-metrichub": ("a=1&b=2", ["a=1%26b%3D2"]),
 }
-# Query and form are signed as one, so that a parameter may stand in either.
+# Query and form are signed together, so a parameter may be in either.
 SIGNED_AS_ONE = ["aliyun-rpc-v1", "tencent-v1", "tencent-v1-sha256"]
 
 

@@ -23,7 +23,7 @@ KEY = Credential(Secret("s"), "K")
 
 
 def rejection(recipe_: Recipe, request: Request, now_s: int = NOW_S) -> tuple[Reason | None, str] | None:
-    """Return why a request is refused, None where it is taken."""
+    """Return the reason of a rejection, or None."""
     check = Verifier(recipe_, make_keyring([KEY]), {})
     try:
         verify(ReceivedRequest(request, "text"), [check], now_ns=now_s * NS, replays=NoReplayCheck())
@@ -49,7 +49,7 @@ carry:
 
 
 def signed(of: str, *headers: tuple[str, str], at_s: int = NOW_S) -> Request:
-    """Return a request whose signature was made by hand."""
+    """Return a request that was signed by hand."""
     made = hmac.new(b"s", of.encode(), "sha256").hexdigest()
     own: Headers = (("X-Key", "K"), ("X-Time", str(at_s)), ("X-Signature", made))
     return Request("POST", "/", (*own, *headers), BODY)
@@ -71,7 +71,7 @@ OPTIONAL = signing(
         pytest.param(signed("UNSIGNED", ("X-Digest", "UNSIGNED")), id="a literal that is allowed, signed"),
     ],
 )
-def test_derived_slot_is_taken(request_: Request):
+def test_derived_slot_is_accepted(request_: Request):
     assert rejection(OPTIONAL, request_) is None
 
 
@@ -104,11 +104,11 @@ DAY = 'day: {kind: time_part, of: time, format: "%Y%m%d", tz: "+08:00"}'
 DATED = signing(DAY, '{header: x-day, value: "{day}"}', "{day}")
 
 
-def test_part_of_the_time_is_of_the_same_moment_in_its_own_zone():
+def test_time_part_is_the_same_time_in_its_own_zone():
     assert rejection(DATED, signed("20231115", ("X-Day", "20231115"))) is None
 
 
-def test_part_of_another_time_is_refused():
+def test_time_part_of_another_time_is_rejected():
     why = rejection(DATED, signed("20231114", ("X-Day", "20231114")))
 
     assert why == (Reason.BAD_CREDENTIALS, "day '20231114' differs from the time '1700000000'")
@@ -186,7 +186,7 @@ CHAINED = mac(mac(mac(b"As", b"K"), b"end"), BODY)
         ),
     ],
 )
-def test_signature_is_this_digest(method: str, steps: str, expected: str):
+def test_signature_has_this_digest(method: str, steps: str, expected: str):
     of = "" if "of:" in method else 'of: "{body}", '
     made = recipe(f"""
 recipe: acme

@@ -80,7 +80,7 @@ def test_head_verifies_as_the_whole_request_does(name: str):
 
 
 @pytest.mark.parametrize("name", HEAD_ONLY)
-def test_wrong_secret_is_refused_by_the_head(name: str):
+def test_wrong_secret_is_rejected_by_the_head(name: str):
     call = plain_call(name)
     wrong = replace(call.credential, secret=Secret("another-secret"))
 
@@ -111,7 +111,7 @@ def test_head_of_a_request_whose_body_is_read_does_not_decide(name: str):
         ),
     ],
 )
-def test_dataflow_says_whether_the_body_is_read(text: str, reads_body: bool):
+def test_recipe_knows_whether_it_reads_the_body(text: str, reads_body: bool):
     assert recipe(text).reads_body is reads_body
 
 
@@ -163,7 +163,7 @@ def test_nonce_of_a_request_verified_by_its_head_is_stored_once():
     assert caught.value.outcome.reason is Reason.REPLAYED
 
 
-def test_head_decides_where_a_scheme_that_reads_the_body_lacks_its_header():
+def test_missing_header_is_rejected_by_the_head():
     call = plain_call("bearer")
     both = [RECIPES["jdcloud3"], call.recipe]
     checks = [Verifier(each, make_keyring([call.credential]), {}) for each in both]
@@ -191,7 +191,7 @@ def test_head_is_not_verified_for(path: str, method: str, change: dict[str, None
     assert verify_head(match, head, RequestContext(NOW_NS, Memory(), "127.0.0.1")) is None
 
 
-def test_key_in_the_body_leaves_the_route_open():
+def test_key_in_the_body_does_not_choose_the_route_by_the_head():
     match = make_snapshot([route_of(RECIPES["tencent-receiver"])]).match(signed_once().request)
     assert match is not None
     two = replace(match, others=(match,))

@@ -50,7 +50,7 @@ def test_pairs_have_this_canonical_text(options: str, text: str):
     assert canonical(options, "b=&a=2&c=x+y%2F%C3%A4&b=1", "a=0&d=9") == text
 
 
-def test_names_are_sorted_after_they_are_encoded():
+def test_names_are_sorted_after_encoding():
     assert canonical("from: query, key: percent", "%C3%A4=1&z=2&%5B=3") == "%5B=3&%C3%A4=1&z=2"
 
 
@@ -59,7 +59,7 @@ def members(body: bytes, caps: Caps) -> str:
     return to_text(Evaluation(recipe(RECIPE.format(options="from: json")), message, {"key": "K"}, "s").steps["pairs"])
 
 
-def test_json_within_its_caps_is_signed_member_by_member():
+def test_json_within_the_limits_is_signed_member_by_member():
     assert members(b'{"a": [1, {"b": 2}]}', Caps(10, 2)) == "a.0=1&a.1.b=2"
 
 
@@ -70,10 +70,10 @@ def test_json_within_its_caps_is_signed_member_by_member():
         pytest.param(Caps(9, 2), "the names and values to sign are larger than a body may be", id="long"),
     ],
 )
-def test_json_that_would_become_large_is_refused_before_it_is_encoded(caps: Caps, words: str):
+def test_large_flattened_json_is_rejected_before_it_is_encoded(caps: Caps, words: str):
     with pytest.raises(CallerError, match=words):
         members(b'{"a": [1, {"b": 2}]}', caps)
 
 
-def test_body_of_another_kind_has_no_part_in_the_query():
+def test_body_of_another_kind_has_no_parameters():
     assert canonical("from: query", "a=1", "{}", "json") == "a=1"

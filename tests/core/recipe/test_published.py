@@ -1,4 +1,4 @@
-"""The known answers that vendors print, step by step: the first step that goes wrong is named by its test."""
+"""Examples that vendors publish, compared step by step; the test id names the step."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -19,7 +19,7 @@ from tests.core.recipe.vectors import RECIPES, document, secret
 
 NS = 1_000_000_000
 PUBLISHED = {case["id"]: case for case in document("published.json")["cases"]}
-# What a case starts from, and what says where it is from; anything else that it prints is a step.
+# The inputs and the source of a case; every other key is a step.
 GIVEN = {"id", "scheme", "source", "access_key", "secret_key", "password", "body"} | {
     *("region", "service", "date", "timestamp"),
 }
@@ -27,7 +27,7 @@ GIVEN = {"id", "scheme", "source", "access_key", "secret_key", "password", "body
 
 @dataclass(frozen=True)
 class Step:
-    """A step of a printed example: what the page has, and what the recipe makes."""
+    """A step of a published example: the published value, and the recipe's."""
 
     case: str
     name: str
@@ -105,7 +105,7 @@ def _jdcloud2() -> Iterator[Step]:
 
 
 def _links(signed: Signed, secret_key: str) -> Iterator[str]:
-    """Yield the digest of each link of the chain of keys: that of a recipe whose chain ends there."""
+    """Yield the digest of each link of the key chain."""
     recipe = RECIPES["jdcloud2"]
     message = ReceivedRequest(signed.request, "text")
     chain = recipe.steps["signing_key"]
@@ -134,12 +134,12 @@ STEPS = [
 
 
 @pytest.mark.parametrize("step", STEPS, ids=str)
-def test_a_step_is_what_the_vendor_prints(step: Step) -> None:
+def test_a_step_equals_the_published_value(step: Step) -> None:
     assert step.made == step.printed
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_every_step_that_the_vendor_prints_is_compared(name: str) -> None:
+def test_every_published_step_is_compared(name: str) -> None:
     compared = {step.name for step in STEPS if step.case.startswith(name)}
 
     assert compared == PUBLISHED[name].keys() - GIVEN

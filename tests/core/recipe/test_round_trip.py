@@ -1,4 +1,4 @@
-"""Whatever a recipe signs it verifies, and nothing that the signature covers can be changed on the way."""
+"""A recipe verifies every request that it signs, and detects every change to a signed part."""
 
 import pytest
 from hypothesis import given
@@ -19,7 +19,7 @@ every_signing_recipe = pytest.mark.parametrize("recipe", SIGNING, ids=[recipe.na
 @every_recipe
 @few
 @given(data=st.data())
-def test_what_it_signs_it_verifies(recipe: Recipe, data: st.DataObject) -> None:
+def test_key_verifies_what_it_signs(recipe: Recipe, data: st.DataObject) -> None:
     call = data.draw(calls(recipe))
 
     assert call.rejection() is None
@@ -28,7 +28,7 @@ def test_what_it_signs_it_verifies(recipe: Recipe, data: st.DataObject) -> None:
 @every_signing_recipe
 @few
 @given(data=st.data())
-def test_a_change_of_what_is_covered_breaks_it(recipe: Recipe, data: st.DataObject) -> None:
+def test_changing_a_signed_part_breaks_the_signature(recipe: Recipe, data: st.DataObject) -> None:
     call = data.draw(calls(recipe))
 
     changed = data.draw(changed_calls(call))
@@ -37,7 +37,7 @@ def test_a_change_of_what_is_covered_breaks_it(recipe: Recipe, data: st.DataObje
 
 
 @pytest.mark.parametrize("name", ["huawei-login", "basic"])
-def test_blanks_around_a_password_are_part_of_it(name: str) -> None:
+def test_spaces_around_a_password_are_part_of_it(name: str) -> None:
     draft = UnsignedRequest("POST", "https", "iam.example", "/v3/auth/tokens", body_kind="json", body={})
 
     call = signed(draft, RECIPES[name], secret(" pass word ", "user"), {})

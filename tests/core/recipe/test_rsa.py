@@ -35,7 +35,7 @@ PLAIN = serialization.NoEncryption()
 
 @cache
 def rsa_key(number: int) -> rsa.RSAPrivateKey:
-    """Return one key for each number."""
+    """Return a different key for each number."""
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
@@ -75,12 +75,12 @@ def rejection(request: Request, pem: str, text: str = ACME, key: str = "K") -> R
 
 
 @pytest.mark.parametrize("pem", [private_pem, public_pem], ids=["the private key", "its public half"])
-def test_what_a_private_key_signed_is_verified_by(pem: Pem):
+def test_signature_of_a_private_key_is_verified_by(pem: Pem):
     assert rejection(signed(private_pem()), pem()) is None
 
 
 @pytest.mark.parametrize(("name", "algorithm"), [("sha256", hashes.SHA256()), ("sha512", hashes.SHA512())])
-def test_signature_is_the_one_of_pkcs1(name: str, algorithm: hashes.HashAlgorithm):
+def test_signature_follows_pkcs1(name: str, algorithm: hashes.HashAlgorithm):
     text = ACME.replace("pkcs1-sha256, as: base64", f"pkcs1-{name}, as: base64")
 
     request = signed(private_pem(), text=text)
@@ -99,18 +99,18 @@ def test_signature_is_the_one_of_pkcs1(name: str, algorithm: hashes.HashAlgorith
             lambda: Request("POST", "/p", (("X-Key", "K"), ("X-Signature", "AAAA"))), public_pem, id="no signature"
         ),
         pytest.param(
-            lambda: Request("POST", "/p", (("X-Key", "K"), ("X-Signature", "A=A"))), public_pem, id="no base64"
+            lambda: Request("POST", "/p", (("X-Key", "K"), ("X-Signature", "A=A"))), public_pem, id="not base64"
         ),
         pytest.param(lambda: signed(private_pem()), lambda: "no PEM", id="a secret that is no key"),
         pytest.param(lambda: signed(private_pem()), encrypted_pem, id="a secret that is encrypted"),
         pytest.param(lambda: signed(private_pem()), elliptic_pem, id="a secret that is a key of another kind"),
     ],
 )
-def test_signature_that_is_not_the_keys_is_refused(request_: Callable[[], Request], pem: Pem):
+def test_signature_of_another_key_is_rejected(request_: Callable[[], Request], pem: Pem):
     assert rejection(request_(), pem()) is Reason.BAD_SIGNATURE
 
 
-def test_key_id_that_is_not_known_is_told_as_such():
+def test_unknown_key_id_is_named():
     assert rejection(signed(private_pem()), public_pem(), key="other") is Reason.UNKNOWN_KEY
 
 
@@ -119,7 +119,7 @@ def test_key_id_that_is_not_known_is_told_as_such():
     [encrypted_pem, public_pem, elliptic_pem, lambda: "no PEM", lambda: "", lambda: DECOY_PEM],
     ids=["encrypted", "public", "another kind", "no PEM", "nothing", "the decoy"],
 )
-def test_secret_that_cannot_sign_is_the_specs_fault_and_is_not_told(pem: Pem):
+def test_secret_that_cannot_sign_is_a_spec_error_without_the_secret(pem: Pem):
     with pytest.raises(SpecError) as caught:
         signed(pem())
 

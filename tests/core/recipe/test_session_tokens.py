@@ -36,7 +36,7 @@ def key_of(token: str, *, now_ns: int = NOW) -> str | None:
     return credential and credential.key
 
 
-def test_token_holds_its_expiry_its_account_and_a_proof():
+def test_token_has_its_expiry_account_and_mac():
     token, expires_ns = issue_token(account(), now_ns=NOW + 5, lifetime_s=LIFETIME_S, entropy=ENTROPY)
 
     signed = ENTROPY.hex() + f"{1_700_000_060:08x}" + hashlib.sha256(b"admin").hexdigest()[:8]
@@ -49,14 +49,14 @@ def test_token_holds_its_expiry_its_account_and_a_proof():
 @pytest.mark.parametrize(
     ("credential", "key"), [(ADMIN, "admin"), (Credential(Secret("t"), "other"), "other")], ids=["one", "another"]
 )
-def test_token_is_its_accounts(credential: Credential, key: str):
+def test_token_belongs_to_its_account(credential: Credential, key: str):
     assert key_of(issued(credential)) == key
 
 
 @pytest.mark.parametrize(
     ("after_ns", "key"), [(60 * NS - 1, "admin"), (60 * NS, None), (3600 * NS, None)], ids=["before", "at", "after"]
 )
-def test_token_ends_when_its_lifetime_does(after_ns: int, key: str | None):
+def test_token_expires_after_its_lifetime(after_ns: int, key: str | None):
     assert key_of(issued(), now_ns=NOW + after_ns) == key
 
 
@@ -103,20 +103,20 @@ def edited(position: int) -> str:
         pytest.param("\udcff" * 80, id="no text"),
     ],
 )
-def test_forged_token_is_nobodys(token: str):
+def test_forged_token_belongs_to_no_account(token: str):
     assert account_of_token(token, ACCOUNTS, now_ns=NOW) is None
 
 
 @pytest.mark.parametrize(
     "credential",
     [Credential(Secret("s"), "nobody"), Credential(Secret("new"), "admin"), Credential(Secret("t"), "admin")],
-    ids=["an account that is not known", "a secret that is not the account's", "the secret of another account"],
+    ids=["an account unknown", "another secret", "the secret of another account"],
 )
-def test_token_of_another_account_or_secret_is_nobodys(credential: Credential):
+def test_token_of_another_account_or_secret_belongs_to_no_account(credential: Credential):
     assert account_of_token(issued(credential), ACCOUNTS, now_ns=NOW) is None
 
 
-def test_token_of_either_secret_is_taken_while_one_replaces_the_other():
+def test_tokens_of_both_secrets_are_accepted_during_a_rotation():
     new = Credential(Secret("new"), "admin")
     accounts = make_accounts([ADMIN, new], LIFETIME_S)
 
@@ -130,7 +130,7 @@ def test_two_logins_make_two_tokens():
     assert other != issued()
 
 
-def test_what_is_remembered_of_an_ended_token_is_not_the_token():
+def test_revocation_key_does_not_contain_the_token():
     kind, digest = revocation_key(issued())
 
     assert kind == "ended"
@@ -138,5 +138,5 @@ def test_what_is_remembered_of_an_ended_token_is_not_the_token():
     assert revocation_key(edited(0)) != revocation_key(issued())
 
 
-def test_text_that_is_no_token_never_ends():
+def test_text_that_is_not_a_token_has_no_expiry():
     assert token_expiry_ns("no token") == 0

@@ -53,7 +53,7 @@ def verified(result: Signed, recipe_: Recipe, credential: Credential, draft: Uns
     return verify(ReceivedRequest(result.request, draft.body_kind), checks, now_ns=NOW, replays=NothingSeen())
 
 
-def test_signature_is_what_hmac_makes_of_the_steps():
+def test_signature_is_the_hmac_of_the_steps():
     result = signed(region="gz")
 
     day_key = "gz\n/p043a718774c572bd8a25adbeb1bfcd5c0256ae11cecf9f9c3f925d0e52beaf89"  # sha256 of the secret
@@ -63,7 +63,7 @@ def test_signature_is_what_hmac_makes_of_the_steps():
     assert result.request.header("x-signature") == f"v1={digest}"
 
 
-def test_slots_are_written_and_the_rest_of_the_call_stays():
+def test_signing_adds_slots_and_keeps_the_rest_of_the_call():
     request = signed().request
 
     assert request.headers[:3] == (("Host", "h"), ("X-B", "b"), ("x-key", "K/sh"))
@@ -71,11 +71,11 @@ def test_slots_are_written_and_the_rest_of_the_call_stays():
     assert request.body == b"hello"
 
 
-def test_optional_slot_travels_when_it_has_a_value():
+def test_optional_slot_with_a_value_is_written():
     assert signed(token="t1").request.header("x-token") == "t1"
 
 
-def test_given_without_a_value_is_an_error_of_the_spec():
+def test_given_without_a_value_is_a_spec_error():
     with pytest.raises(SpecError, match=r"the signature needs a value for `given\.region`"):
         signed(ACME.replace(", default: sh", ""))
 
@@ -89,7 +89,7 @@ def test_given_without_a_value_is_an_error_of_the_spec():
         ("base64url", b64encode(DIGEST, b"-_").decode()),
     ],
 )
-def test_signature_is_printed_as_the_slot_says(encoding: str, printed: str):
+def test_signature_is_encoded_as_the_slot_says(encoding: str, printed: str):
     plain = ACME.replace("{day_key}", "{secret}").replace("hmac: sha256", "hmac: sha1")
 
     assert signed(plain.replace("as: hex", f"as: {encoding}")).evaluation.signature == printed
@@ -128,7 +128,7 @@ DATE = "Wed, 15 Nov 2023 06:13:20 "
         pytest.param("Wed, 15 Nov 2023", [], id="no time"),
     ],
 )
-def test_wall_clock_is_read_by_its_zone_else_by_the_readings_listed(text: str, hours_east: list[float]):
+def test_wall_clock_is_read_by_its_zone_or_the_listed_offsets(text: str, hours_east: list[float]):
     slot = TimeSlot("t", "", "%a, %d %b %Y %H:%M:%S CST", 28_800, 900, ("named", 28_800, 0), ZONES)
 
     wall_clock_ns = 1_700_028_800_000_000_000
@@ -144,11 +144,11 @@ def test_wall_clock_is_read_by_its_zone_else_by_the_readings_listed(text: str, h
         pytest.param(None, None, bytes(range(16)), "00010203-0405-4607-8809-0a0b0c0d0e0f", id="uuid"),
     ],
 )
-def test_nonce_is_made_of_the_entropy(low: int | None, high: int | None, entropy: bytes, nonce: str):
+def test_nonce_is_made_from_the_entropy(low: int | None, high: int | None, entropy: bytes, nonce: str):
     assert make_nonce(NonceSlot("n", "", low, high), entropy) == nonce
 
 
-def test_form_of_our_own_may_have_any_number_of_fields():
+def test_signed_form_may_have_any_number_of_fields():
     fields = tuple((f"field{number}", "1") for number in range(3000))
     draft = UnsignedRequest("POST", "http", "h", "/", body_kind="form", body=fields)
 
@@ -157,14 +157,14 @@ def test_form_of_our_own_may_have_any_number_of_fields():
     assert "field2999=1" in str(signed.evaluation.string_to_sign)
 
 
-def test_call_without_a_recipe_goes_as_it_is():
+def test_call_without_a_recipe_is_not_changed():
     target = stand_in("{provider: acme, send: {item: metric, request: {method: GET, path: /}}}").target
     draft = UnsignedRequest("GET", "http", "h", "/")
 
     assert sign_call(target, target.recipe, draft, FRESH) == Signed.unsigned(draft)
 
 
-def test_call_is_signed_with_the_credential_and_the_given_of_its_route():
+def test_call_is_signed_with_the_routes_credential_and_given():
     target = stand_in("{provider: acme, send: {item: metric, request: {method: GET, path: /}}}").target
     target = replace(target, recipe=recipe(ACME), credential=Credential(Secret("s"), "K"), given={"region": 7})
 

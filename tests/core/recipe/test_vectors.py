@@ -1,4 +1,4 @@
-"""Requests that other people's programs signed: accepted at their clock, made again, refused with any part changed."""
+"""Requests signed by other programs: accepted at their time, signed again, rejected with any part changed."""
 
 import json
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ NS = 1_000_000_000
 
 @dataclass(frozen=True)
 class Known:
-    """A vector and the recipe that it is of."""
+    """A vector and its recipe."""
 
     recipe: Recipe
     vector: Vector
@@ -80,7 +80,7 @@ def _zstack() -> Iterator[Known]:
 def _huawei() -> Iterator[Known]:
     for known in _cases("huawei_sdk_hmac_sha256.json", "huawei-sdk-hmac-sha256", "ak", "sk"):
         if known.vector.name == "post-text-plain":
-            # The SDK announces UNSIGNED-PAYLOAD for a body that is not JSON, which a recipe has to allow.
+            # The SDK sends UNSIGNED-PAYLOAD for a body that is not JSON; the recipe must allow it.
             recipe = altered("huawei-sdk-hmac-sha256", slots={"digest": {"allow": ["UNSIGNED-PAYLOAD"]}})
             known = replace(known, recipe=recipe)
         yield known
@@ -145,14 +145,14 @@ every_signed_vector = pytest.mark.parametrize("known", SIGNED, ids=str)
 
 
 @every_vector
-def test_it_is_accepted_at_its_clock(known: Known) -> None:
+def test_vector_is_accepted_at_its_time(known: Known) -> None:
     verified = accept_vector(known.recipe, known.vector)
 
     assert verified.recipe == known.recipe.name
 
 
 @every_signed_vector
-def test_it_is_signed_again_to_the_same_signature(known: Known) -> None:
+def test_vector_is_signed_again_with_the_same_signature(known: Known) -> None:
     signed = sign_again(known.recipe, known.vector)
 
     assert signed.signature == known.slots()[known.recipe.signature.name]
@@ -160,14 +160,14 @@ def test_it_is_signed_again_to_the_same_signature(known: Known) -> None:
 
 
 @every_signed_vector
-def test_it_is_refused_with_any_covered_part_changed(known: Known) -> None:
+def test_vector_with_a_changed_signed_part_is_rejected(known: Known) -> None:
     accepted = [name for name, request in _changes(known) if known.is_accepted(request)]
 
     assert accepted == []
 
 
 @every_vector
-def test_it_is_refused_under_another_secret(known: Known) -> None:
+def test_vector_with_another_secret_is_rejected(known: Known) -> None:
     other = replace(known.vector, credential=secret("another secret", known.vector.credential.key))
 
     with pytest.raises(CallerError):
@@ -175,7 +175,7 @@ def test_it_is_refused_under_another_secret(known: Known) -> None:
 
 
 def _changes(known: Known) -> Iterator[tuple[str, Request]]:
-    """Yield the request with each part changed that the recipe, or the client's own list of headers, covers."""
+    """Yield the request with a change to each part that the recipe or the client's list of headers covers."""
     request, covered = known.request, known.recipe.signed
     if "method" in covered:
         yield "method", replace(request, method="PUT")

@@ -1,4 +1,4 @@
-"""The receiver's signature, held to both samples of the vendor's page, which its own code signed."""
+"""The receiver's signature, compared with both samples on the vendor's page."""
 
 import json
 from collections.abc import Iterator
@@ -67,7 +67,7 @@ def with_parameters(request: Request, values: dict[str, Any]) -> Request:
 
 
 def other_texts(text: str) -> Iterator[str]:
-    """Yield the text with each character changed, another of its kind in its place, and with each left out."""
+    """Yield the text with each character replaced by a similar one, and with each left out."""
     for at, character in enumerate(text):
         other = str((int(character) + 1) % 10) if character.isdigit() else ("x" if character != "x" else "y")
         yield text[:at] + other + text[at + 1 :]
@@ -83,7 +83,7 @@ def test_a_vector_is_accepted_at_its_clock(case: dict[str, Any]) -> None:
 
 
 @each_vector
-def test_a_vector_gives_its_own_string_to_sign_and_signature(case: dict[str, Any]) -> None:
+def test_a_vector_gives_its_string_to_sign_and_signature(case: dict[str, Any]) -> None:
     message = message_of(request_of(case))
 
     made = Evaluation(RECIPE, message, read_slots(RECIPE, message), case["credentials"]["secret_key"])
@@ -92,7 +92,7 @@ def test_a_vector_gives_its_own_string_to_sign_and_signature(case: dict[str, Any
 
 
 @each_vector
-def test_a_vector_without_its_signature_is_signed_to_the_same_one(case: dict[str, Any]) -> None:
+def test_a_vector_without_its_signature_is_signed_with_the_same_one(case: dict[str, Any]) -> None:
     request = request_of(case)
     unsigned = {name: value for name, value in parameters(request).items() if name not in SIGNED}
     query = () if request.body else tuple(unsigned.items())
@@ -107,12 +107,12 @@ def test_a_vector_without_its_signature_is_signed_to_the_same_one(case: dict[str
 
 @each_vector
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "post", "get", "POS", "GE", "POSTT", ""])
-def test_a_vector_with_another_method_is_refused(case: dict[str, Any], method: str) -> None:
+def test_a_vector_with_another_method_is_rejected(case: dict[str, Any], method: str) -> None:
     assert rejection(case, replace(request_of(case), method=method)) is Reason.BAD_SIGNATURE
 
 
 @each_vector
-def test_a_vector_with_the_method_of_the_other_is_refused(case: dict[str, Any]) -> None:
+def test_a_vector_with_the_method_of_the_other_is_rejected(case: dict[str, Any]) -> None:
     request = request_of(case)
     other = {"POST": "GET", "GET": "POST"}[request.method]
 
@@ -120,7 +120,7 @@ def test_a_vector_with_the_method_of_the_other_is_refused(case: dict[str, Any]) 
 
 
 @each_vector
-def test_a_vector_with_any_character_of_its_path_changed_is_refused(case: dict[str, Any]) -> None:
+def test_a_vector_with_any_character_of_its_path_changed_is_rejected(case: dict[str, Any]) -> None:
     request = request_of(case)
     query = request.target.removeprefix(request.path)
 
@@ -132,7 +132,7 @@ def test_a_vector_with_any_character_of_its_path_changed_is_refused(case: dict[s
 
 @each_vector
 @pytest.mark.parametrize("name", SIGNED)
-def test_a_vector_with_any_character_of_a_signed_parameter_changed_is_refused(case: dict[str, Any], name: str) -> None:
+def test_a_vector_with_any_character_of_a_signed_parameter_changed_is_rejected(case: dict[str, Any], name: str) -> None:
     request = request_of(case)
     values = parameters(request)
     kind = type(values[name])
@@ -148,7 +148,7 @@ def test_a_vector_with_any_character_of_a_signed_parameter_changed_is_refused(ca
 
 @each_vector
 @pytest.mark.parametrize("name", [name for name in SIGNED if name != "Signature"])
-def test_a_vector_with_a_blank_beside_a_signed_parameter_is_refused(case: dict[str, Any], name: str) -> None:
+def test_a_vector_with_a_space_beside_a_signed_parameter_is_rejected(case: dict[str, Any], name: str) -> None:
     request = request_of(case)
     values = parameters(request)
     padded = [f"{values[name]}{blank}" for blank in " \t\n\u00a0"] + [f" {values[name]}"]
@@ -159,8 +159,8 @@ def test_a_vector_with_a_blank_beside_a_signed_parameter_is_refused(case: dict[s
 
 
 @each_vector
-def test_a_vector_with_a_line_end_after_its_signature_is_taken(case: dict[str, Any]) -> None:
-    """Python 2 writes one after base64."""
+def test_a_vector_with_a_line_break_after_its_signature_is_accepted(case: dict[str, Any]) -> None:
+    """Python 2 appends one to base64."""
     request = request_of(case)
     values = parameters(request)
 
@@ -171,7 +171,7 @@ def test_a_vector_with_a_line_end_after_its_signature_is_taken(case: dict[str, A
 
 @each_vector
 @pytest.mark.parametrize("name", SIGNED)
-def test_a_vector_without_a_signed_parameter_is_refused(case: dict[str, Any], name: str) -> None:
+def test_a_vector_without_a_signed_parameter_is_rejected(case: dict[str, Any], name: str) -> None:
     request = request_of(case)
     values = {other: value for other, value in parameters(request).items() if other != name}
 
@@ -179,7 +179,7 @@ def test_a_vector_without_a_signed_parameter_is_refused(case: dict[str, Any], na
 
 
 @each_vector
-def test_a_vector_under_any_other_secret_is_refused(case: dict[str, Any]) -> None:
+def test_a_vector_with_any_other_secret_is_rejected(case: dict[str, Any]) -> None:
     secrets = [text for text in other_texts(case["credentials"]["secret_key"])]
 
     reasons = {
@@ -193,10 +193,10 @@ def test_a_vector_under_any_other_secret_is_refused(case: dict[str, Any]) -> Non
 @each_vector
 @pytest.mark.parametrize("away_s", [-301, 301])
 def test_a_vector_is_stale_outside_its_window(case: dict[str, Any], away_s: int) -> None:
-    with pytest.raises(CallerError) as refused:
+    with pytest.raises(CallerError) as rejected:
         verified(case, request_of(case), now_ns=NOW_NS + away_s * 1_000_000_000)
 
-    assert refused.value.outcome.reason is Reason.STALE
+    assert rejected.value.outcome.reason is Reason.STALE
 
 
 @each_vector
@@ -206,8 +206,8 @@ def test_a_vector_is_accepted_within_its_window(case: dict[str, Any], away_s: in
 
 
 @each_vector
-def test_what_is_not_signed_may_differ(case: dict[str, Any]) -> None:
-    """Neither Namespace and Data nor the Host header are signed, by the vendor's own choice."""
+def test_unsigned_parts_may_differ(case: dict[str, Any]) -> None:
+    """The vendor signs neither Namespace and Data nor the Host header."""
     request = request_of(case)
     other = with_parameters(request, parameters(request) | {"Namespace": "other", "Action": "PutMonitorData"})
 

@@ -1,4 +1,4 @@
-"""The lone session of an Authorization header, held to the request of the vendor's own SDK."""
+"""The session in an Authorization header, compared with a request of the vendor's SDK."""
 
 from dataclasses import replace
 
@@ -46,7 +46,7 @@ def test_the_sdks_request_is_accepted() -> None:
     assert rejection(REQUEST) is None
 
 
-def test_the_sdks_request_with_any_character_of_its_session_changed_is_refused() -> None:
+def test_the_sdks_request_with_any_character_of_its_session_changed_is_rejected() -> None:
     others = [SESSION[:at] + "x" + SESSION[at + 1 :] for at in range(len(SESSION))]
 
     reasons = {rejection(with_authorization(f"OAuth {other}")) for other in others}
@@ -70,16 +70,16 @@ def test_the_sdks_request_with_any_character_of_its_session_changed_is_refused()
     ],
     ids=["none", "empty", "bare word", "no session", "no word", "other word", "twice", "short", "long", "upper case"],
 )
-def test_another_authorization_is_refused(values: tuple[str, ...], reason: Reason) -> None:
+def test_another_authorization_is_rejected(values: tuple[str, ...], reason: Reason) -> None:
     assert rejection(with_authorization(*values)) is reason
 
 
 @pytest.mark.parametrize("name", [name for name in BY_ID if name != "post-oauth"])
-def test_the_sdks_access_key_requests_are_no_sessions(name: str) -> None:
+def test_the_sdks_access_key_requests_are_not_sessions(name: str) -> None:
     assert rejection(request_of(BY_ID[name])) is Reason.BAD_CREDENTIALS
 
 
-def test_the_request_without_its_session_is_signed_to_the_same_one() -> None:
+def test_signing_adds_the_sdks_session() -> None:
     draft = UnsignedRequest.of(with_authorization(), "text", REQUEST.body, ())
 
     signed = sign(draft, RECIPE, Credential(Secret(SESSION)), {}, SigningContext(NOW_NS, b"")).request

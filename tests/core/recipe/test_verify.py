@@ -41,7 +41,7 @@ ACME = recipe(SIGNED)
 
 
 class Memory:
-    """Remembers for ever."""
+    """Remembers forever."""
 
     def __init__(self) -> None:
         self.remembered: dict[tuple[str, ...], int] = {}
@@ -93,7 +93,7 @@ def rejection(request: Request, *checks: Verifier, now_ns: int = NOW, memory: Me
     return caught.value
 
 
-def test_what_was_signed_is_verified():
+def test_signed_request_is_verified():
     who = verified(signed())
 
     assert (who.recipe, who.key) == ("acme", "K1")
@@ -170,30 +170,30 @@ def test_what_was_signed_is_verified():
         ),
     ],
 )
-def test_request_is_refused_with_its_reason(request_: Request, check_: Verifier, reason: Reason, message: str):
+def test_request_is_rejected_with_its_reason(request_: Request, check_: Verifier, reason: Reason, message: str):
     error = rejection(request_, check_)
 
     assert (error.outcome.reason, error.outcome.message) == (reason, message)
 
 
 @pytest.mark.parametrize("away_s", [-60, 60])
-def test_time_at_the_edge_of_the_window_is_taken(away_s: int):
+def test_time_at_the_edge_of_the_window_is_accepted(away_s: int):
     assert verified(signed(at_ns=NOW + away_s * NS)).key == "K1"
 
 
-def test_refusal_tells_what_the_request_claimed():
+def test_verification_error_has_the_claimed_recipe_and_key():
     error = rejection(signed(key="K2"))
 
     assert isinstance(error, VerificationFailed)
     assert (error.recipe, error.key) == ("acme", "K2")
 
 
-def test_what_is_not_pinned_is_taken_as_it_comes():
+def test_given_value_without_a_pin_is_not_checked():
     assert verified(signed(region="anywhere")).slots["region"] == "anywhere"
 
 
 @pytest.mark.parametrize("secret", ["old", "new"])
-def test_either_secret_of_a_key_is_taken_while_one_replaces_the_other(secret: str):
+def test_both_secrets_of_a_key_are_accepted_during_a_rotation(secret: str):
     assert verified(signed(secret=secret), check(ACME, ("K1", "old"), ("K1", "new"))).key == "K1"
 
 
@@ -202,7 +202,7 @@ def test_either_secret_of_a_key_is_taken_while_one_replaces_the_other(secret: st
     [("h.example", "h.example", True), ("old.example", "h.example", True), ("h.example", "old.example", False)],
     ids=["its own", "an accepted one", "the accepted one, signed for another"],
 )
-def test_host_that_was_signed_is_the_one_on_the_wire_or_an_accepted_one(signed_host: str, host: str, is_taken: bool):
+def test_signed_host_is_the_one_on_the_wire_or_an_accepted_one(signed_host: str, host: str, is_taken: bool):
     request = signed(host=signed_host)
     moved = replace(request, headers=(("Host", host), *request.headers[1:]))
 
@@ -213,7 +213,7 @@ def test_host_that_was_signed_is_the_one_on_the_wire_or_an_accepted_one(signed_h
 
 
 class Counting(Request):
-    """Counts how often it is evaluated: each evaluation reads the host once, and ends in one HMAC."""
+    """Counts evaluations: each one reads the host once and computes one HMAC."""
 
     evaluations = 0
 
@@ -246,7 +246,7 @@ def test_unknown_key_costs_what_a_bad_signature_costs():
     assert evaluations("unknown") == evaluations("K1") == 3
 
 
-def test_request_is_taken_once():
+def test_request_is_accepted_once():
     memory = Memory()
 
     assert verified(signed(), memory=memory).key == "K1"
@@ -259,7 +259,7 @@ def test_request_is_taken_once():
     [replace(signed(), body=b"{}"), signed(key="K2"), signed(at_ns=NOW - 99 * NS), signed(region="gz")],
     ids=["bad signature", "unknown key", "stale", "another region"],
 )
-def test_refused_request_is_not_remembered(request_: Request):
+def test_rejected_request_is_not_remembered(request_: Request):
     memory = Memory()
 
     rejection(request_, check(pins={"region": "sh"}), memory=memory)
@@ -277,7 +277,7 @@ def test_refused_request_is_not_remembered(request_: Request):
     ],
     ids=["default", "slots", "signature", "none"],
 )
-def test_recipe_says_what_may_be_seen_only_once(replay: str, slots: tuple[str, ...] | None):
+def test_recipe_names_the_slots_that_are_accepted_once(replay: str, slots: tuple[str, ...] | None):
     memory = Memory()
 
     verified(signed(), check(recipe(SIGNED + replay)), memory=memory)
@@ -285,14 +285,14 @@ def test_recipe_says_what_may_be_seen_only_once(replay: str, slots: tuple[str, .
     assert list(memory.remembered) == ([] if slots is None else [slots])
 
 
-def test_nonce_that_is_not_signed_guards_nothing_by_default():
+def test_unsigned_nonce_does_not_prevent_replays_by_default():
     assert (
         recipe(SIGNED.replace("{nonce}\\n{body}", "{body}").replace("[Signature]", "[Signature, Nonce]")).replay == ()
     )
 
 
-@pytest.mark.parametrize("wire", ["+", "%2B", "%20"], ids=["plus", "encoded plus", "encoded blank"])
-def test_blank_in_a_base64_signature_reads_as_plus(wire: str):
+@pytest.mark.parametrize("wire", ["+", "%2B", "%20"], ids=["plus", "encoded plus", "encoded space"])
+def test_space_in_a_base64_signature_is_read_as_plus(wire: str):
     request = next(request for nonce in range(99) if "%2B" in (request := signed(nonce=str(nonce))).target)
 
     assert verified(replace(request, target=request.target.replace("%2B", wire))).key == "K1"
@@ -324,7 +324,7 @@ def test_unknown_secret_is_an_unknown_key():
 BOTH: Sequence[Verifier] = (check(LONE, (None, "s1")), check())
 
 
-def test_recipe_is_told_by_the_carriers_that_are_there():
+def test_recipe_is_chosen_by_the_carriers_that_are_present():
     assert verified(authorized("s1"), *BOTH).recipe == "session"
     assert verified(signed(), *BOTH).recipe == "acme"
 
@@ -335,9 +335,9 @@ def test_recipe_is_told_by_the_carriers_that_are_there():
         (Request("GET", "/"), Reason.MISSING_CREDENTIALS, "the parameter Key is missing"),
         (authorized("not one"), Reason.BAD_CREDENTIALS, "the header Authorization cannot be read"),
     ],
-    ids=["nothing", "the one that got furthest"],
+    ids=["nothing", "the most specific one"],
 )
-def test_of_several_refusals_the_one_that_got_furthest_is_told(request_: Request, reason: Reason, words: str):
+def test_most_specific_rejection_of_several_recipes_is_raised(request_: Request, reason: Reason, words: str):
     error = rejection(request_, *BOTH)
 
     assert (error.outcome.reason, error.outcome.message) == (reason, words)
@@ -364,16 +364,14 @@ carry:
     [((), Reason.BAD_CREDENTIALS), ((("X-Token", "b"),), Reason.BAD_CREDENTIALS), ((("X-Token", "a"),), None)],
     ids=["missing", "another", "the one"],
 )
-def test_what_a_route_pins_has_to_be_there_although_it_is_optional(
-    token: tuple[tuple[str, str], ...], reason: Reason | None
-):
+def test_optional_slot_that_a_route_pins_is_required(token: tuple[tuple[str, str], ...], reason: Reason | None):
     message = ReceivedRequest(Request("POST", "/", (("X-Secret", "s"), *token)), "none")
     pinned = Verifier(TOKEN, make_keyring([Credential(Secret("s"))]), {"token": "a"})
 
     try:
         verify(message, [pinned], now_ns=NOW, replays=NoReplayCheck())
-        refused = None
+        rejected = None
     except CallerError as error:
-        refused = error.outcome.reason
+        rejected = error.outcome.reason
 
-    assert refused is reason
+    assert rejected is reason

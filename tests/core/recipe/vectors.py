@@ -1,4 +1,4 @@
-"""Reads the vectors of tests/data, as data about recipes."""
+"""Reads the vectors in tests/data."""
 
 import json
 import tempfile
@@ -29,7 +29,7 @@ def read_request(parts: Mapping[str, Any]) -> Request:
 
 
 def _as_received(value: str) -> str:
-    """Header values stand in the vectors as bytes read as latin-1; the gateway reads them as UTF-8."""
+    """The vectors have header values decoded as latin-1; the gateway decodes UTF-8."""
     return value.encode("latin-1").decode("utf-8", "surrogateescape")
 
 
@@ -38,7 +38,7 @@ def secret(text: str, key: str | None = None) -> Credential:
 
 
 def altered(name: str, *, slots: Mapping[str, Any] | None = None, steps: Mapping[str, Any] | None = None) -> Recipe:
-    """Return a shipped recipe with some keys changed, as a person would replace it by a file of their own."""
+    """Return a shipped recipe with some keys changed."""
     content = yaml.safe_load((ROOT / "gateway" / "recipes" / f"{name}.yaml").read_text())
     for slot, keys in (slots or {}).items():
         content["slots"][slot] |= keys

@@ -16,7 +16,7 @@ from gateway.proof.cases.differences import differences
     ],
     ids=["maps may hold more", "null means absent", "nested", "a number is a number", "empty"],
 )
-def test_part_that_is_there_differs_in_nothing(expected: Any, made: Any):
+def test_equal_part_has_no_difference(expected: Any, made: Any):
     assert list(differences(expected, made, "x")) == []
 
 
@@ -34,5 +34,5 @@ def test_part_that_is_there_differs_in_nothing(expected: Any, made: Any):
     ],
     ids=["absent", "not absent", "list for map", "length", "map for list", "each item", "boolean", "long"],
 )
-def test_each_difference_has_its_place(expected: Any, made: Any, found: list[str]):
+def test_each_difference_has_its_path(expected: Any, made: Any, found: list[str]):
     assert list(differences(expected, made, "x")) == found

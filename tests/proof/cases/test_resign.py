@@ -59,13 +59,13 @@ def sample(body: str = "{}", *, scheme: str = "http", host: str = "vendor.exampl
     return sign(draft, SIGNS, CREDENTIAL, {}, SigningContext(THEN_S * NS, b"")).request
 
 
-def anew(request: Request, on: Route) -> Request:
+def refreshed(request: Request, on: Route) -> Request:
     return refresh_sample(
         request, on, then_ns=THEN_S * NS, context=SigningContext(NOW_S * NS, bytes(16)), address=ADDRESS
     ).request
 
 
-def refusal(request: Request, on: Route) -> Reason | None:
+def rejection(request: Request, on: Route) -> Reason | None:
     """Verify a request now."""
     try:
         context = RequestContext(NOW_S * NS, NoReplayCheck())
@@ -83,29 +83,29 @@ HOSTED = route(match=RequestMatcher({"host": ("vendor.example",)}))
     ("request_", "on", "host"),
     [
         pytest.param(sample(), route(), ADDRESS, id="its host is the address"),
-        pytest.param(sample(), HOSTED, "vendor.example", id="its host tells the route"),
+        pytest.param(sample(), HOSTED, "vendor.example", id="its host selects the route"),
         pytest.param(sample(scheme="https", path="/api/in"), BEHIND, ADDRESS, id="its URL is a proxy's"),
     ],
 )
-def test_sample_is_signed_for_now_and_for_where_it_goes(request_: Request, on: Route, host: str):
+def test_sample_is_signed_for_now_and_its_new_address(request_: Request, on: Route, host: str):
     received = replace(request_, target="/in", scheme="http")
 
-    made = anew(received, on)
+    made = refreshed(received, on)
 
-    assert refusal(received, on) is Reason.STALE
-    assert refusal(made, on) is None
+    assert rejection(received, on) is Reason.STALE
+    assert rejection(made, on) is None
     assert (made.host, made.target) == (host, "/in")
 
 
-def test_digest_that_need_not_be_there_is_left_out():
+def test_optional_digest_is_left_out():
     body = '{"t": 1700000000}'
     digest = hashlib.sha256(body.encode()).hexdigest()
     request = sample(body)
     announced = replace(request, headers=(*request.headers, ("X-Digest", digest)))
 
-    made = anew(announced, route())
+    made = refreshed(announced, route())
 
-    assert (made.header("x-digest"), refusal(made, route())) == (None, None)
+    assert (made.header("x-digest"), rejection(made, route())) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -123,8 +123,8 @@ def test_digest_that_need_not_be_there_is_left_out():
     ],
     ids=["s", "ms", "us", "ns", "text", "another year", "a fraction", "more digits", "part of a word"],
 )
-def test_times_of_the_samples_day_are_moved_to_now(then: str, now: str):
-    assert anew(sample(f'{{"t": {then}}}'), route()).body.decode() == f'{{"t": {now}}}'
+def test_times_of_the_samples_day_are_shifted_to_now(then: str, now: str):
+    assert refreshed(sample(f'{{"t": {then}}}'), route()).body.decode() == f'{{"t": {now}}}'
 
 
 @pytest.mark.parametrize(
@@ -141,10 +141,10 @@ def test_times_of_the_samples_day_are_moved_to_now(then: str, now: str):
     ],
     ids=["UTC", "fraction", "zone", "basic", "percent-encoded", "another year", "no such hour", "a date alone"],
 )
-def test_iso_times_of_the_samples_day_are_moved_to_now(then: str, now: str):
+def test_iso_times_of_the_samples_day_are_shifted_to_now(then: str, now: str):
     request = replace(ACME_UNSIGNED, target=f"/in?t={then.replace(' ', '%20')}", body=f'{{"t": "{then}"}}'.encode())
 
-    made = anew(request, ACME)
+    made = refreshed(request, ACME)
 
     assert (made.body.decode(), made.target) == (f'{{"t": "{now}"}}', f"/in?t={now.replace(' ', '%20')}")
 
@@ -156,26 +156,26 @@ def test_session_of_an_account_is_issued_again():
     token, _ = issue_token(make_account(account, 60), now_ns=THEN_S * NS, lifetime_s=60, entropy=bytes(16))
     request = replace(ACME_UNSIGNED, headers=(("Host", "h"), ("Authorization", token)))
 
-    made = anew(request, on)
+    made = refreshed(request, on)
 
-    assert (refusal(request, on), refusal(made, on)) == (Reason.UNKNOWN_KEY, None)
+    assert (rejection(request, on), rejection(made, on)) == (Reason.UNKNOWN_KEY, None)
 
 
 def test_times_in_a_query_are_moved():
     request = replace(ACME_UNSIGNED, target="/in?t=1700000000")
 
-    assert anew(request, ACME).target == "/in?t=1800000000"
+    assert refreshed(request, ACME).target == "/in?t=1800000000"
 
 
 @pytest.mark.parametrize(
     ("request_", "on"),
     [
         pytest.param(ACME_UNSIGNED, ACME, id="a secret alone"),
-        pytest.param(replace(sample(), headers=(("Host", "h"), ("X-Key", "k"))), route(), id="refused"),
+        pytest.param(replace(sample(), headers=(("Host", "h"), ("X-Key", "k"))), route(), id="rejected"),
         pytest.param(replace(ACME_UNSIGNED, target="/other"), ACME, id="another path"),
     ],
 )
-def test_what_is_not_signed_or_not_taken_stays_as_it_is(request_: Request, on: Route):
-    made = anew(request_, on)
+def test_unsigned_and_rejected_samples_are_not_signed(request_: Request, on: Route):
+    made = refreshed(request_, on)
 
     assert made == request_.at(PublicUrl("http", ADDRESS))

@@ -62,7 +62,7 @@ def run(**parts: Any) -> list[str]:
             {"points": [{"metric": "a"}], "sends": [{"request": "get", "query": {"n": "1"}}]}, id="other call"
         ),
         pytest.param(
-            {"request": {"json": {}}, "outcome": {"reason": "MISSING_FIELD"}, "reply": {"status": 400}}, id="refused"
+            {"request": {"json": {}}, "outcome": {"reason": "MISSING_FIELD"}, "reply": {"status": 400}}, id="rejected"
         ),
         pytest.param({"request": {"method": "PUT"}, "outcome": {"reason": "WRONG_METHOD"}}, id="wrong method"),
         pytest.param(
@@ -100,7 +100,7 @@ def test_golden_case_passes(parts: dict[str, Any]):
         pytest.param(
             {"request": {"json": {}}, "points": [{}]},
             ["request: rejected, MISSING_FIELD: items is missing"],
-            id="refused",
+            id="rejected",
         ),
         pytest.param({"request": ONE, "sends": []}, ["sends: expected 0 items, got 1 items"], id="sent after all"),
         pytest.param(
@@ -133,7 +133,7 @@ def test_golden_case_passes(parts: dict[str, Any]):
         ),
     ],
 )
-def test_case_fails_with_what_differs(parts: dict[str, Any], found: list[str]):
+def test_case_fails_with_each_difference(parts: dict[str, Any], found: list[str]):
     assert run(**parts) == found
 
 
@@ -161,14 +161,14 @@ send:
         ),
     ],
 )
-def test_declares_are_held_against_the_calls_to_an_upstream_that_was_told_nothing(declares: Any, found: list[str]):
+def test_declares_are_compared_with_the_calls_to_an_upstream_without_declarations(declares: Any, found: list[str]):
     points = [{"metric": "a", "namespace": namespace, "value": 1} for namespace in ("n", "n", "o")]
     sends = [{"json": ["a"]}] * 3
 
     assert run_case(Case("a", NOW, points=points, declares=declares, sends=sends), DECLARES) == found
 
 
-def test_request_of_a_case_in_parts_is_signed():
+def test_case_request_in_parts_is_signed():
     request = case_request(Case("a", NOW, request=ONE | {"headers": {"Host": "h", "X-A": 1}}), ACME)
 
     assert request == Request(
@@ -179,7 +179,7 @@ def test_request_of_a_case_in_parts_is_signed():
     )
 
 
-def test_request_of_a_case_is_signed_by_the_recipe_that_it_names():
+def test_case_request_is_signed_with_the_named_recipe():
     route = stand_in(BY_TWO)
 
     request = case_request(Case("a", NOW, request={"sign": "keyed"}), route)
@@ -187,13 +187,13 @@ def test_request_of_a_case_is_signed_by_the_recipe_that_it_names():
     assert request.header("authorization") == "case-key:case-secret"
 
 
-def test_path_of_a_case_holds_what_is_given_for_its_places():
+def test_path_of_a_case_is_filled_with_given_values():
     route = stand_in(BY_TWO)
 
     assert case_request(Case("a", NOW, request={}), route).path == "/cn/project"
 
 
-def test_request_of_a_route_without_checks_goes_unsigned():
+def test_case_request_of_a_route_without_verifiers_is_unsigned():
     route = replace(ACME, source=replace(ACME.source, checks=()))
 
     request = case_request(Case("a", NOW, request={"form": {"a": "b c"}, "query": {"q": "1"}}), route)
@@ -201,7 +201,7 @@ def test_request_of_a_route_without_checks_goes_unsigned():
     assert (request.target, request.body, request.header("authorization")) == ("/in?q=1", b"a=b+c", None)
 
 
-def test_raw_request_that_cannot_be_read_is_a_mismatch():
+def test_unreadable_raw_request_is_a_mismatch():
     with pytest.raises(Mismatch, match="request: line 1"):
         case_request(Case("a", NOW, request="?"), ACME)
 
@@ -256,7 +256,7 @@ def pass_on(**parts: Any) -> list[str]:
                 "outcome": {"reason": "MISSING_FIELD"},
                 "reply": {"status": 400, "json": {"why": "start is missing"}},
             },
-            id="refused",
+            id="rejected",
         ),
         pytest.param(
             {"outcome": {"reason": "UPSTREAM_DOWN", "recipe": "session"}, "reply": {"json": {"by": "session"}}},
@@ -264,7 +264,7 @@ def pass_on(**parts: Any) -> list[str]:
         ),
     ],
 )
-def test_a_case_of_a_relay_that_holds_passes(parts: dict[str, Any]):
+def test_a_correct_case_of_a_relay_passes(parts: dict[str, Any]):
     assert pass_on(**parts) == []
 
 
@@ -278,9 +278,9 @@ def test_a_case_of_a_relay_that_holds_passes(parts: dict[str, Any]):
     ],
     ids=["sends", "none sent", "status", "text"],
 )
-def test_a_case_of_a_relay_that_does_not_hold_says_what_differs(parts: dict[str, Any], differs: list[str]):
+def test_a_wrong_case_of_a_relay_fails_with_each_difference(parts: dict[str, Any], differs: list[str]):
     assert pass_on(**parts) == differs
 
 
-def test_a_case_of_a_refused_call_sends_nothing():
+def test_a_case_of_a_rejected_call_sends_nothing():
     assert pass_on(request={"json": {}}, sends=[{}]) == ["request: rejected, MISSING_FIELD: start is missing"]

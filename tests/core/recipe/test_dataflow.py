@@ -55,5 +55,5 @@ def test_recipe_leaves_these_parts_unsigned(name: str, unsigned: set[str]):
         pytest.param("oci-cavage", set(), id="a private key"),
     ],
 )
-def test_secret_flows_into_these_names(name: str, masked: set[str]):
+def test_these_names_depend_on_the_secret(name: str, masked: set[str]):
     assert RECIPES[name].masked == masked

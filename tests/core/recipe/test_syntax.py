@@ -27,7 +27,7 @@ def value(source: str, **chars: str) -> TextSyntax:
         pytest.param("{key}", "", None, id="an empty slot"),
         pytest.param("{key}", "K 1", None, id="a character that the slot has not"),
         pytest.param("ZStack {key}:{signature}", "ZStack K:a+/=", {"key": "K", "signature": "a+/="}, id="two slots"),
-        pytest.param("ZStack {key}:{signature}", "ZStack   K:a", {"key": "K", "signature": "a"}, id="a run of blanks"),
+        pytest.param("ZStack {key}:{signature}", "ZStack   K:a", {"key": "K", "signature": "a"}, id="a run of spaces"),
         pytest.param("ZStack {key}:{signature}", "zstack K:a", None, id="a literal in other case"),
         pytest.param("ZStack {key}:{signature}", "ZStack K:a:b", None, id="something behind it"),
         pytest.param("{key}/{region}/{key}", "K/sh/K", {"key": "K", "region": "sh"}, id="the same slot twice"),
@@ -58,14 +58,14 @@ def test_value_reads_what_it_wrote():
         pytest.param("{method}", "a carrier takes only slots, and 'method' is not a slot", id="no slot"),
     ],
 )
-def test_form_that_cannot_be_parsed_is_refused_at_once(source: str, what: str):
+def test_ambiguous_syntax_is_rejected_at_load(source: str, what: str):
     with pytest.raises(RecipeError) as caught:
         value(source)
 
     assert caught.value.what == what
 
 
-def test_chars_make_an_end_that_could_not_be_told():
+def test_chars_of_a_slot_make_its_end_unambiguous():
     assert value("{key}x{region}", key="[0-9]+").read("17xsh") == {"key": "17", "region": "sh"}
 
 
@@ -95,12 +95,12 @@ def test_params_are_written_in_order_and_read_again(form: ParamsSyntax, text: st
     [
         pytest.param("ACME Signature=ab=, Version=1, Credential=K/sh", id="in another order"),
         pytest.param("ACME Credential=K/sh, Signature=ab=", id="a literal left out"),
-        pytest.param("ACME Credential=K/sh,Signature=ab=", id="no blanks"),
-        pytest.param("ACME \tCredential=K/sh  ,  Signature=ab= ", id="more blanks"),
+        pytest.param("ACME Credential=K/sh,Signature=ab=", id="no spaces"),
+        pytest.param("ACME \tCredential=K/sh  ,  Signature=ab= ", id="more spaces"),
         pytest.param('ACME Credential="K/sh", Signature="ab="', id="quoted"),
     ],
 )
-def test_params_may_be_written_otherwise(text: str):
+def test_params_are_read_in_other_notations(text: str):
     assert params().read(text) == SLOTS
 
 
@@ -108,29 +108,29 @@ def test_params_may_be_written_otherwise(text: str):
     "text",
     [
         pytest.param("ACME Signature=ab=", id="a slot is missing"),
-        pytest.param("ACME Credential=K/sh, Signature=ab=, Extra=1", id="one is not known"),
-        pytest.param("ACME Credential=K/sh, Signature=ab=, Signature=ab=", id="one stands twice"),
+        pytest.param("ACME Credential=K/sh, Signature=ab=, Extra=1", id="one is unknown"),
+        pytest.param("ACME Credential=K/sh, Signature=ab=, Signature=ab=", id="one repeated"),
         pytest.param("ACME Credential=K/sh, Signature=ab=, Version=2", id="another literal"),
         pytest.param("ACME credential=K/sh, Signature=ab=", id="a name in other case"),
         pytest.param("ACME Credential=K, Signature=ab=", id="a value that does not fit"),
         pytest.param('ACME Credential="K/sh, Signature=ab=', id="a quote that is not closed"),
         pytest.param("ACME Credential=K/sh, Signature", id="no pair"),
         pytest.param("OTHER Credential=K/sh, Signature=ab=", id="another scheme"),
-        pytest.param("ACMECredential=K/sh, Signature=ab=", id="no blank behind the scheme"),
+        pytest.param("ACMECredential=K/sh, Signature=ab=", id="no space behind the scheme"),
         pytest.param("ACME", id="the scheme alone"),
     ],
 )
-def test_params_that_do_not_fit_are_not_read(text: str):
+def test_params_that_do_not_match_are_not_read(text: str):
     assert params().read(text) is None
 
 
-def test_divider_within_quotes_divides_nothing():
+def test_separator_within_quotes_is_text():
     form = ParamsSyntax("ACME", {"keyId": value("{key}", key='[^"]+'), "s": value("{signature}")}, ",", True)
 
     assert form.read('ACME keyId="a,b",s="ab"') == {"key": "a,b", "signature": "ab"}
 
 
-def test_slot_in_two_parameters_has_one_text():
+def test_slot_in_two_parameters_must_agree():
     form = ParamsSyntax("ACME", {"a": value("{key}"), "b": value("{key}")}, ",", False)
 
     assert form.read("ACME a=K,b=K") == {"key": "K"}
@@ -144,7 +144,7 @@ def encoded(text: bytes) -> str:
     return f"Basic {base64.b64encode(text).decode()}"
 
 
-def test_encoded_value_is_read_as_it_was_written():
+def test_base64_value_is_read_as_it_was_written():
     slots = {"key": "K", "secret": "pä:ß"}
 
     assert BASIC.write(slots) == encoded("K:pä:ß".encode())
@@ -154,14 +154,14 @@ def test_encoded_value_is_read_as_it_was_written():
 @pytest.mark.parametrize(
     "text",
     [
-        pytest.param("Basic !!!!", id="no base64"),
+        pytest.param("Basic !!!!", id="not base64"),
         pytest.param("Basic SzpwYXM", id="base64 without its pad"),
-        pytest.param(encoded(b"K:\xff"), id="no UTF-8"),
+        pytest.param(encoded(b"K:\xff"), id="not UTF-8"),
         pytest.param(encoded(b"K"), id="another form within"),
         pytest.param(encoded(b"K:p").replace("Basic", "Bearer"), id="another scheme"),
-        pytest.param(encoded(b"K:p").replace(" ", ""), id="no blank"),
+        pytest.param(encoded(b"K:p").replace(" ", ""), id="no space"),
         pytest.param("Basic", id="the scheme alone"),
     ],
 )
-def test_encoded_value_that_does_not_fit_is_not_read(text: str):
+def test_base64_value_that_does_not_match_is_not_read(text: str):
     assert BASIC.read(text) is None

@@ -70,12 +70,12 @@ def test_template_has_a_kind(source: str, kind: Kind, made: Value):
         ("{digest|base64|percent}", "Af4%3D"),
     ],
 )
-def test_filter_gives(source: str, made: str):
+def test_filter_returns(source: str, made: str):
     assert value(source) == made
 
 
 def test_every_filter_has_an_example_above():
-    (mark,) = (mark for mark in test_filter_gives.pytestmark if mark.name == "parametrize")
+    (mark,) = (mark for mark in test_filter_returns.pytestmark if mark.name == "parametrize")
     used = {name.partition(":")[0] for source, _ in mark.args[1] for name in source.strip("{}").split("|")[1:]}
 
     assert used == set(FILTERS)
@@ -99,7 +99,7 @@ def test_every_filter_has_an_example_above():
         pytest.param("{body}{digest}", "joins a digest to text", "", id="digest beside bytes"),
     ],
 )
-def test_mistake_in_a_template_is_found_at_load(source: str, what: str, hint: str):
+def test_template_error_is_found_at_load(source: str, what: str, hint: str):
     with pytest.raises(RecipeError) as caught:
         compile_template(source, KINDS)
 
