@@ -132,7 +132,7 @@ class Gateway:
                 self._settings.listen,
                 limits=self._settings.limits,
                 certificate=certificate,
-                rejected=self._telemetry.unread,
+                on_reject=self._telemetry.unread,
             )
         except (OSError, ValueError):
             await self._close()

@@ -1,25 +1,124 @@
-"""Reads one request body from aiohttp: never more than allowed, never longer than allowed, never decompressed."""
+"""The body of one request, and the memory limit of all bodies."""
 
 import asyncio
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-
-from aiohttp import StreamReader, web
 
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
 
-# Per listener. Fewer than its 2,048 connections, so that some are left for verified reports.
+# Per listener. Fewer than its 2,048 connections, to leave some for verified reports.
 MAX_BODIES = 1536
 MAX_BYTES = 67_108_864
 
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+# Bytes that may arrive before the body is read; then the connection stops reading.
+READ_AHEAD_BYTES = 65_536
+
+
+class Body:
+    """A body as on the wire: chunks joined, compression left in place.
+
+    The connection calls `append`, `end` and `fail`. `length` is the declared length, None for a chunked body. `size`
+    counts the received bytes. `awaits_continue` is set if the caller waits for a 100 response before it sends the body.
+    `on_read` is called when reading begins.
+    """
+
+    __slots__ = ("_changed", "_on_read", "_parts", "_wanted", "awaits_continue", "complete", "failed", "length", "size")
+
+    def __init__(self, length: int | None, awaits_continue: bool, on_read: Callable[["Body"], None]) -> None:
+        self.length = length
+        self.size = 0
+        self.complete = False
+        self.failed = False
+        self.awaits_continue = awaits_continue
+        self._on_read = on_read
+        self._parts: list[bytes] | None = []
+        self._wanted = False
+        self._changed: asyncio.Future[None] | None = None
+
+    def append(self, data: bytes) -> None:
+        self.size += len(data)
+        self.awaits_continue = False
+        if self._parts is not None:
+            self._parts.append(data)
+        self._wake()
+
+    def end(self) -> None:
+        self.complete = True
+        self.awaits_continue = False
+        self._wake()
+
+    def fail(self) -> None:
+        """Mark the body as one whose rest will not arrive, or not be read. Its connection closes after the reply."""
+        if not self.complete:
+            self.failed, self._parts = True, None
+            self._wake()
+
+    @property
+    def is_full(self) -> bool:
+        """True if the connection has to stop reading until the body is read."""
+        return self.size > READ_AHEAD_BYTES and not (self._wanted or self.complete or self.failed)
+
+    async def read(self, *, max_bytes: int, timeout_s: float, hold: "Hold | None" = None) -> bytes:
+        """Return the body.
+
+        Raises CallerError: TOO_LARGE (before reading, if the length is declared), TOO_SLOW, NOT_PARSED, or OVERLOADED
+        if `hold` has no room for it.
+        """
+        if (self.length or 0) > max_bytes:
+            raise _too_large(max_bytes)
+        try:
+            if self.complete:
+                return await self._read(max_bytes, hold)
+            async with asyncio.timeout(timeout_s):
+                self._start()
+                return await self._read(max_bytes, hold)
+        except TimeoutError:
+            self.fail()
+            raise CallerError.of(Reason.TOO_SLOW, f"the body took longer than {timeout_s:g} s") from None
+        finally:
+            self._parts = None
+
+    async def _read(self, max_bytes: int, hold: "Hold | None") -> bytes:
+        held = 0
+        while True:
+            if hold is not None and self.size > held:
+                hold.add(size=self.size - held)
+                held = self.size
+            if self.size > max_bytes:
+                self.fail()
+                raise _too_large(max_bytes)
+            if self.failed:
+                raise CallerError.of(Reason.NOT_PARSED, "the body ended early or is not validly chunked")
+            if self.complete:
+                return b"".join(self._parts or ())
+            await self._change()
+
+    async def skip(self) -> bool:
+        """Discard the rest of the body. Returns False if it does not arrive."""
+        self._parts = None
+        self._start()
+        while not (self.complete or self.failed):
+            await self._change()
+        return self.complete
+
+    def _start(self) -> None:
+        self._wanted = True
+        self._on_read(self)
+
+    async def _change(self) -> None:
+        self._changed = asyncio.get_running_loop().create_future()
+        await self._changed
+
+    def _wake(self) -> None:
+        if self._changed is not None and not self._changed.done():
+            self._changed.set_result(None)
 
 
 class Room:
     """Limits the memory of bodies, in total and per owner: an address, or for verified requests a route and key.
 
-    `bodies` bounds how many are read at a time, `size` their bytes. One owner may have half of each: behind a proxy,
+    `bodies` bounds how many are read at a time, `size` their bytes. One owner may use half of each: behind a proxy,
     all reporters have the same address.
     """
 
@@ -74,73 +173,5 @@ class Hold:
         self._bodies = self._size = 0
 
 
-async def read_body(request: web.BaseRequest, *, max_bytes: int, timeout_s: float, hold: Hold | None = None) -> bytes:
-    """Return the body as on the wire, chunks joined.
-
-    Raises CallerError: TOO_LARGE (before reading, where the length is declared), TOO_SLOW, NOT_PARSED, and OVERLOADED
-    where `hold` has no room for it.
-    """
-    content = request.content
-    if (request.content_length or 0) > max_bytes:
-        raise _too_large(max_bytes)
-    try:
-        if content.is_eof():
-            body = content.read_nowait()
-            if hold is not None:
-                hold.add(size=len(body))
-        else:
-            async with asyncio.timeout(timeout_s):
-                body = await _read_rest(request, content, max_bytes, hold)
-    except TimeoutError:
-        _give_up(content)
-        raise CallerError.of(Reason.TOO_SLOW, f"the body took longer than {timeout_s:g} s") from None
-    except (web.RequestPayloadError, ConnectionError):
-        raise CallerError.of(Reason.NOT_PARSED, "the body ended early or is not validly chunked") from None
-    if len(body) > max_bytes:
-        raise _too_large(max_bytes)
-    return body
-
-
-async def _read_rest(request: web.BaseRequest, content: StreamReader, max_bytes: int, hold: Hold | None) -> bytes:
-    if awaits_continue(request):
-        await request.writer.write(CONTINUE)
-    parts: list[bytes] = []
-    size = 0
-    try:
-        while not content.at_eof():
-            parts.append(await content.readany())
-            size += len(parts[-1])
-            if size > max_bytes:
-                _give_up(content)
-                raise _too_large(max_bytes)
-            if hold is not None:
-                hold.add(size=len(parts[-1]))
-        return b"".join(parts)
-    finally:
-        # The exception of a broken body refers to this frame, and is referred to by the reader: without this the parts
-        # would live until the garbage collector finds the cycle.
-        parts.clear()
-
-
-def decline_body(request: web.BaseRequest) -> None:
-    """Leave the rest of the body unread. Unless it has arrived already, the connection closes after the reply."""
-    if not request.content.is_eof():
-        _give_up(request.content)
-
-
-def awaits_continue(request: web.BaseRequest) -> bool:
-    """Tell whether the caller holds its body back until it is asked for (RFC 9110, section 10.1.1)."""
-    return (
-        request.content.total_bytes == 0
-        and request.version >= (1, 1)
-        and request.headers.get("Expect", "").lower() == "100-continue"
-    )
-
-
 def _too_large(max_bytes: int) -> CallerError:
     return CallerError.of(Reason.TOO_LARGE, f"the body is larger than {max_bytes} bytes")
-
-
-def _give_up(content: StreamReader) -> None:
-    """Mark a body that will not be read on: its connection cannot serve a further request."""
-    content.set_exception(web.RequestPayloadError("given up"))

@@ -1,4 +1,4 @@
-"""The certificate that a listener shows, read anew when its files change."""
+"""The certificate of a listener, reloaded when its files change."""
 
 import asyncio
 import ssl
@@ -8,14 +8,14 @@ import structlog
 from gateway.file_fingerprint import Fingerprint, fingerprint
 from gateway.tls import BadPem, Pair, server_context
 
-# Files are looked at rather than watched: mounts of containers and networks report no events, and an event of a
-# symlink's target, which is what a mounted Kubernetes secret changes, comes from a folder that is not the file's own.
-LOOK_EVERY_S = 1.0
+# Polled, because container and network mounts report no events, and a mounted Kubernetes secret changes the target of a
+# symlink in another folder.
+POLL_EVERY_S = 1.0
 log = structlog.get_logger()
 
 
 class Certificate:
-    """What the next handshake shows is in `context`; connections that have shaken hands keep theirs."""
+    """`context` is for the next handshake; established connections keep theirs."""
 
     def __init__(self, pair: Pair) -> None:
         """Raises BadPem."""
@@ -24,15 +24,15 @@ class Certificate:
         self.context: ssl.SSLContext = server_context(pair)
 
     async def watch(self) -> None:
-        """Keep it fresh, for ever."""
+        """Reload until cancelled."""
         while True:
-            await asyncio.sleep(LOOK_EVERY_S)
-            # In a thread, so that a file system that hangs does not block the loop.
+            await asyncio.sleep(POLL_EVERY_S)
+            # In a thread, because a hanging file system must not block the loop.
             await asyncio.to_thread(self.refresh)
 
     def refresh(self) -> None:
-        """Take the files as they are now, where they have changed. A pair that will not do leaves all as it was."""
-        # Looked at first: a file that changes while it is read is read once more.
+        """Load the files if they have changed. If they are invalid, keep the current certificate."""
+        # Before loading: a file that changes while it is read is then loaded again.
         fingerprints = self._look()
         if fingerprints == self._fingerprints:
             return
@@ -40,9 +40,9 @@ class Certificate:
         try:
             self.context = server_context(self._pair)
         except BadPem as error:
-            log.error("certificate not reloaded", problem=str(error))
+            log.error("certificate_reload_failed", error=str(error))
         else:
-            log.info("certificate reloaded", file=str(self._pair.cert))
+            log.info("certificate_reloaded", file=str(self._pair.cert))
 
     def _look(self) -> list[Fingerprint]:
         return [fingerprint(file) for file in (self._pair.cert, self._pair.key) if file is not None]

@@ -1,4 +1,4 @@
-"""The rule for who gives way when there are too many, for connections and TLS handshakes alike."""
+"""The eviction rule for connections and TLS handshakes: the peer with the most members loses its oldest."""
 
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar

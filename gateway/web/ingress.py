@@ -154,7 +154,7 @@ class Ingress:
         except GatewayError as problem:
             error, outcome = problem, problem.outcome
         except Exception as bug:
-            log.exception("bug", route=match.route.name, request_id=request_id)
+            log.exception("internal_error", route=match.route.name, request_id=request_id)
             error, outcome = bug, failure(Reason.INTERNAL, "an internal error")
         route = match.route
         if not isinstance(error, CallerError):
@@ -183,7 +183,7 @@ class Ingress:
             async with self._stream(route, relayed, request_id) as answer:
                 outcome = outcome_of_relayed(route.target, answer.status, answer.headers)
                 headers = passed_headers(answer.headers, request_id)
-                async with incoming.outgoing.stream(answer.status, headers, answer.length) as write:
+                async with incoming.streaming_reply.begin(answer.status, headers, answer.length) as write:
                     while data := await answer.read():
                         await write(data)
                 return outcome

@@ -1,14 +1,14 @@
-"""A bound address, from its opening to its end."""
+"""Binds an address, serves it, and closes it gracefully."""
 
 import asyncio
 import socket
 from collections.abc import Callable
 
-from gateway.web.acceptors import BACKLOG, Acceptor, PlainAcceptor, TlsAcceptor
+from gateway.web.acceptor import BACKLOG, Acceptor
 from gateway.web.certificate import Certificate
 from gateway.web.server import Handler, HttpLimits, Server
 
-# At shutdown, how long requests that callers have already sent may take to reach us.
+# At shutdown, how long requests that callers have already sent may take to arrive.
 SETTLE_S = 0.05
 POLL_S = 0.01
 # How long a TLS handshake may take.
@@ -18,9 +18,9 @@ DEFAULTS = HttpLimits()
 
 
 def parse_address(address: str) -> tuple[str, int]:
-    """Split `host:port`, `[::]:port` or `:port`, where the empty host is every interface.
+    """Split `host:port`, `[::]:port` or `:port`; an empty host means every interface.
 
-    Raises ValueError with a sentence for a person.
+    Raises ValueError with a message for the user.
     """
     host, colon, port = address.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
@@ -37,26 +37,22 @@ async def listen(
     *,
     limits: HttpLimits = DEFAULTS,
     certificate: Certificate | None = None,
-    rejected: Callable[[str], None] | None = None,
+    on_reject: Callable[[str], None] | None = None,
 ) -> "Listener":
-    """Serve the address until the listener is closed, over TLS where there is a certificate.
+    """Serve the address until the listener is closed, over TLS if there is a certificate.
 
-    `rejected` is called with the cause of each request that the handler never sees.
-    Raises ValueError for no address, OSError where it is taken.
+    `on_reject` is called with the cause of each request that is rejected before the handler sees it.
+    Raises ValueError for an invalid address, OSError if it is taken.
     """
     sockets = await _bind(*parse_address(address))
-    server = Server(handler, limits, scheme="https" if certificate else "http", rejected=rejected)
-    acceptor: Acceptor
-    if certificate is None:
-        acceptor = await PlainAcceptor.open(server, sockets)
-    else:
-        acceptor = TlsAcceptor(
-            server,
-            sockets,
-            certificate,
-            max_handshakes=max(1, limits.max_connections // 4),
-            handshake_timeout_s=min(limits.head_timeout_s, HANDSHAKE_S),
-        )
+    server = Server(handler, limits, scheme="https" if certificate else "http", on_reject=on_reject)
+    acceptor = Acceptor(
+        server,
+        sockets,
+        certificate,
+        max_handshakes=max(1, limits.max_connections // 4),
+        handshake_timeout_s=min(limits.head_timeout_s, HANDSHAKE_S),
+    )
     return Listener(server, acceptor, sockets[0].getsockname())
 
 
@@ -70,7 +66,7 @@ class Listener:
         self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     async def close(self, grace_s: float) -> None:
-        """Accept no more, answer every request that was sent, and return; what lasts longer than the grace is cut."""
+        """Stop accepting, reply to every request that was sent, and return. After the grace period, abort the rest."""
         loop = asyncio.get_running_loop()
         end = loop.time() + grace_s
         self._server.finish()
@@ -88,17 +84,17 @@ async def _bind(host: str, port: int) -> list[socket.socket]:
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     bound: list[socket.socket] = []
     try:
-        for family, _, _, _, place in dict.fromkeys(found):
-            bound.append(socket.create_server(place, family=family, backlog=BACKLOG))
+        for family, _, _, _, bindable in dict.fromkeys(found):
+            bound.append(socket.create_server(bindable, family=family, backlog=BACKLOG))
     except OSError:
-        for each in bound:
-            each.close()
+        for opened in bound:
+            opened.close()
         raise
     return bound
 
 
 def _bind_all(port: int) -> socket.socket:
-    """Bind every interface with one socket: two would have two different ports for port 0."""
+    """Bind every interface with one socket: with port 0, two sockets would get different ports."""
     if socket.has_dualstack_ipv6():
         family = socket.AF_INET6
         return socket.create_server(("", port), family=family, backlog=BACKLOG, dualstack_ipv6=True)

@@ -1,343 +1,344 @@
-"""One connection: aiohttp's RequestHandler with a deadline and a bound for heads, our replies on the wire, and endings
-that reach the caller. What a request means is not known here.
+"""One HTTP/1.1 connection: requests are answered in order, and every ending reaches the caller.
+
+Received bytes wait in `_unparsed` until the parser has room: at most MAX_QUEUED requests, and little of a body that is
+not being read. Then the transport stops reading. A request whose head is complete joins `_queue`, and one task per
+connection answers the queue and ends with it. What cannot be parsed joins the queue too, as a `Rejection`.
+
+One timer runs while no request is handled: for the head of the first request from the start, for the following ones
+from their first byte, and for idle connections in between.
+
+A reply may come before the end of its request. A small rest of the body is then skipped; otherwise the connection is
+closed by `lingering_close`, because a plain close would reset the connection and lose the reply.
 """
 
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
-
-from aiohttp import EMPTY_PAYLOAD, StreamReader, web
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Protocol, cast
 
 from gateway.core.http.request import Response
 from gateway.core.outcome.outcome import Reason
-from gateway.web.body import awaits_continue
+from gateway.web.body import Body
+from gateway.web.parser import MAX_HEAD_BYTES, NotHttp, RequestParser, WireRequest
 from gateway.web.wire import NOT_HTTP, refusal, to_wire
 
-# aiohttp's limit for one line, and ours for a head that has not ended.
-MAX_LINE_BYTES = 131072
-# Four bytes of header cost some 300 in memory, so their number is bounded too.
-MAX_HEADERS = 1024
-# aiohttp buffers twice this of a body that nobody reads.
-READ_BUFFER_BYTES = 65536
-# A connection is kept after a reply that came before the body when no more than this is still to come.
-SMALL_REST_BYTES = 65536
-# How long a caller may go on sending once it has its reply (nginx: lingering_timeout 5s).
+# Requests that wait for the one before them; then the connection stops reading.
+MAX_QUEUED = 16
+# Bytes that are parsed at once. Bounds the requests that may exceed MAX_QUEUED.
+SLICE_BYTES = 16_384
+# The connection is kept after an early reply if no more than this of the body is left.
+SMALL_REST_BYTES = 65_536
+# How long a caller may continue to send after its reply (nginx: lingering_timeout 5s).
 LINGER_S = 5.0
-# SO_LINGER of 0 s: closing sends a reset, where the end of a connection could pass for the end of a reply.
-_AT_ONCE = struct.pack("ii", 1, 0)
-
-HEAD_TOO_LONG = refusal(400, Reason.NOT_PARSED, f"the head of the request is over {MAX_LINE_BYTES} bytes")
-HEAD_TOO_SLOW = refusal(408, Reason.TOO_SLOW, "the head of the request did not arrive in time")
+# SO_LINGER of 0 s: closing sends a reset. A plain end of the connection could look like the end of the reply.
+_RESET = struct.pack("ii", 1, 0)
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class CallerGone(Exception):
-    """The caller has hung up, or reads no more, before its reply was complete."""
+    """The caller disconnected, or stopped reading, before its reply was complete."""
 
 
-class Answered(web.StreamResponse):
-    """What aiohttp gets in place of a response: the reply is written already, and the connection stays or goes."""
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """The reply to bytes that are no request."""
 
-    def __init__(self, *, stays: bool, goodbye: "Connection | None" = None) -> None:
-        super().__init__()
-        self._stays = stays
-        self._goodbye = goodbye
-
-    @property
-    def keep_alive(self) -> bool:
-        return self._stays
-
-    async def prepare(self, request: web.BaseRequest) -> None:
-        return None
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        if self._goodbye is not None:
-            await self._goodbye.linger()
+    cause: str
+    response: Response
 
 
-KEPT = Answered(stays=True)
-ENDED = Answered(stays=False)
+_TOO_LONG = refusal(400, Reason.NOT_PARSED, f"the head of the request is over {MAX_HEAD_BYTES} bytes")
+_TOO_SLOW = refusal(408, Reason.TOO_SLOW, "the head of the request did not arrive in time")
+REJECTIONS = {
+    "not_http": Rejection("not_http", NOT_HTTP),
+    "head_too_long": Rejection("head_too_long", _TOO_LONG),
+    "head_too_slow": Rejection("head_too_slow", _TOO_SLOW),
+}
 
 
-class Connection(web.RequestHandler):
-    """Of aiohttp's private attributes this reads one: `_messages`, the requests whose heads are parsed and which wait
-    for their turn. No public name tells where a head ends."""
+class Owner(Protocol):
+    """Implemented by `gateway.web.server.Server`."""
 
-    __slots__ = (
-        "_body",
-        "_deaf",
-        "_eof",
-        "_gone",
-        "_head_bytes",
-        "_head_timeout_s",
-        "_head_timer",
-        "_on_lost",
-        "_reject",
-        "busy",
-        "excess",
-        "finishing",
-        "peer",
-        "surplus",
-    )
+    running: set[asyncio.Task[None]]
 
-    def __init__(
-        self,
-        server: web.Server,
-        *,
-        loop: asyncio.AbstractEventLoop,
-        head_timeout_s: float,
-        idle_timeout_s: float,
-        reject: Callable[[str, str], None],
-    ) -> None:
-        super().__init__(
-            server,
-            loop=loop,
-            keepalive_timeout=idle_timeout_s,
-            access_log=None,  # type: ignore[arg-type]  # None turns it off, the annotation leaves it out
-            max_line_size=MAX_LINE_BYTES,
-            max_field_size=MAX_LINE_BYTES,
-            max_headers=MAX_HEADERS,
-            read_bufsize=READ_BUFFER_BYTES,
-            auto_decompress=False,
-            lingering_time=0,  # aiohttp's does not tell the caller that the reply is complete; `linger` does
-        )
-        self._reject = reject
+    def opened(self, connection: "Connection") -> None: ...
+    def lost(self, connection: "Connection") -> None: ...
+    def reject(self, cause: str, peer: str) -> None: ...
+    async def answer(self, connection: "Connection", request: WireRequest) -> bool:
+        """Reply to a request. Returns whether the connection stays open."""
+
+
+class Connection(asyncio.Protocol):
+    """`finishing` closes the connection after the replies to the requests that have arrived. `over_limit` closes it
+    after the first reply, `far_over_limit` immediately. `peer` is the caller's IP address, or ''."""
+
+    def __init__(self, owner: Owner, *, head_timeout_s: float, idle_timeout_s: float) -> None:
+        self._owner = owner
         self._head_timeout_s = head_timeout_s
-        self._head_timer: asyncio.TimerHandle | None = None
-        self._head_bytes = 0
-        self._body: StreamReader = EMPTY_PAYLOAD  # of the request whose head was parsed last
+        self._idle_timeout_s = idle_timeout_s
+        self._loop = asyncio.get_running_loop()
+        self._parser = RequestParser(self._enqueue, self._body_is_read)
+        self._unparsed = b""
+        self._queue: deque[WireRequest | Rejection] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._head_is_timed = False
+        self._is_paused = False
         self._eof = False
-        self._deaf = False
-        self._gone: asyncio.Future[None] | None = None
-        self._on_lost: Callable[[], object] | None = None
-        self.busy = False
+        self._discards_input = False
+        self._drained: asyncio.Future[None] | None = None
+        self._lost = self._loop.create_future()
+        self._on_lost: asyncio.Task[object] | None = None
+        self.transport: asyncio.Transport | None = None
         self.finishing = False
-        self.surplus = False
-        self.excess = False
+        self.over_limit = False
+        self.far_over_limit = False
         self.peer = ""
 
+    # Callbacks of asyncio.
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
         self.peer = peer[0].removeprefix("::ffff:") if isinstance(peer, tuple) else ""
-        super().connection_made(transport)  # the server reads `peer`
-        if self.transport is not None:
-            # So that writing_paused means: the kernel did not take the whole reply. With 0, a transport of TLS would
-            # pause when nothing is left to write.
-            self.transport.set_write_buffer_limits(high=1, low=0)
-        self._await_head()
-        if self.excess:
-            self._reject("too_many_connections", self.peer)
-            self.cut()
+        # pause_writing then means that the kernel did not take the whole reply. With 0, a TLS transport would pause
+        # even if nothing is left to write.
+        transport.set_write_buffer_limits(high=1, low=0)
+        self._time_head()
+        self._owner.opened(self)
+        if self.far_over_limit:
+            self._owner.reject("too_many_connections", self.peer)
+            self.abort()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self._stop_head_timer()
-        self._break_body()
-        if self._gone is not None and not self._gone.done():
-            self._gone.set_result(None)
+        self.transport = None
+        self._stop_timer()
+        self._queue.clear()
+        self._unparsed = b""
+        self._parser.body.fail()
+        self.resume_writing()
+        if not self._lost.done():
+            self._lost.set_result(None)
         if self._on_lost is not None:
-            self._on_lost()
-        super().connection_lost(exc)
-
-    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's own annotation is bool | None
-        """Keep a half-closed connection while its caller is owed a reply (RFC 9112, section 9.6)."""
-        self._eof = True
-        self._break_body()
-        owed = self.busy or bool(self._messages)
-        return owed and not self._deaf and self.ssl_context is None
+            self._on_lost.cancel()
+        self._owner.lost(self)
 
     def data_received(self, data: bytes) -> None:
-        if self._deaf:
-            return
-        body = self._body
-        between = body.is_eof()  # before: a segment that ends a body is not the start of the next head
-        super().data_received(data)
-        if self._messages:
-            self._body = self._messages[-1][1]
-            if self._body is not body and not body.is_eof():
-                # aiohttp queues a 400 behind this request, and leaves its reader waiting for ever.
-                body.set_exception(web.RequestPayloadError("not validly chunked"))
-            if self._head_timer is not None or self._head_bytes:
-                self._stop_head_timer()
-        elif data and between:
-            self._grow_head(len(data))
+        if not self._discards_input:
+            self._unparsed += data
+            self._parse()
 
-    # The head of the next request.
+    def eof_received(self) -> bool:
+        """Keep a half-closed connection until its requests are answered (RFC 9112, section 9.6)."""
+        self._eof = True
+        if not self._unparsed:
+            self._parser.body.fail()
+        can_half_close = self.transport is not None and self.transport.get_extra_info("sslcontext") is None
+        return self._is_busy and can_half_close and not self._discards_input
 
-    def _grow_head(self, size: int) -> None:
-        """Count bytes of a head that has not ended. The rest of a segment that ends a request is not seen, hence a
-        pipelined head counts from its second segment on."""
-        if self._head_timer is None:
-            self._await_head()
-        self._head_bytes += size
-        if self._head_bytes > MAX_LINE_BYTES:
-            self._refuse(HEAD_TOO_LONG, "head_too_long")
+    def pause_writing(self) -> None:
+        self._drained = self._loop.create_future()
 
-    def _await_head(self) -> None:
-        self._head_timer = self._loop.call_later(self._head_timeout_s, self._head_is_late)
+    def resume_writing(self) -> None:
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+        self._drained = None
 
-    def _stop_head_timer(self) -> None:
-        self._head_bytes = 0
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+    # From bytes to requests.
 
-    def _head_is_late(self) -> None:
-        if self.busy:
-            self._await_head()
+    def _parse(self) -> None:
+        """Parse what has been received while there is room for it."""
+        try:
+            while self._unparsed and len(self._queue) < MAX_QUEUED and not self._parser.body.is_full:
+                data, self._unparsed = self._unparsed[:SLICE_BYTES], self._unparsed[SLICE_BYTES:]
+                self._parser.feed(data)
+        except NotHttp as error:
+            self._unparsed = b""
+            if self._parser.body.complete:
+                self._enqueue(REJECTIONS[error.cause])
+            self._parser.body.fail()
+            self._discards_input = True
+        if self._eof and not self._unparsed:
+            self._parser.body.fail()
+        if self._parser.in_head and not (self._is_busy or self._head_is_timed):
+            self._time_head()
+        self._pause_reading(bool(self._unparsed))
+
+    def _pause_reading(self, pause: bool) -> None:
+        if pause != self._is_paused and self.transport is not None and not self.transport.is_closing():
+            self._is_paused = pause
+            (self.transport.pause_reading if pause else self.transport.resume_reading)()
+
+    def _body_is_read(self, body: Body) -> None:
+        if body.awaits_continue and self.transport is not None:
+            self.transport.write(_CONTINUE)
+        self._parse()
+
+    def _enqueue(self, item: WireRequest | Rejection) -> None:
+        self._queue.append(item)
+        self._stop_timer()
+        if self._task is None:
+            self._task = self._loop.create_task(self._answer_queue())
+            self._owner.running.add(self._task)
+            self._task.add_done_callback(self._owner.running.discard)
+
+    async def _answer_queue(self) -> None:
+        try:
+            while self._queue:
+                item = self._queue.popleft()
+                self._parse()
+                if not await self._answer(item):
+                    self.close()
+                    return
+        finally:
+            self._task = None
+        if self._parser.in_head:
+            self._time_head()
         else:
-            self._refuse(HEAD_TOO_SLOW, "head_too_slow")
+            self._set_timer(self._idle_timeout_s, self.close)
 
-    def _refuse(self, response: Response, cause: str) -> None:
-        """Answer where no request is being handled; behind one that is, only stop listening."""
-        self._reject(cause, self.peer)
-        self._stop_head_timer()
-        if self.busy or self.transport is None:
-            self.close()
-            return
-        self.transport.write(to_wire(response))
-        self._turn_deaf()
-        self._head_timer = self._loop.call_later(LINGER_S, self.force_close)
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """Answer what aiohttp could not parse. Our handler lets no exception through, so there is no other use."""
-        self._reject("not_http", self.peer)
-        if self.transport is not None:
-            self.transport.write(to_wire(NOT_HTTP))
-        return Answered(stays=False, goodbye=self)
-
-    # A request, from its turn to its reply.
-
-    def begin(self, content: StreamReader) -> None:
-        """Note that a request has its turn."""
-        self.busy = True
-        if not self._messages:
-            self._body = content  # aiohttp parses what follows a declined Upgrade without data_received
-
-    def outlives(self, request: web.BaseRequest) -> bool:
-        """Tell whether the connection can stay open after this request's reply."""
-        if self.surplus or not request.keep_alive:
-            return False
-        if (self.finishing or self._eof) and not self._messages:
-            return False
-        content = request.content
-        if content.is_eof():
-            return True
-        rest = (request.content_length or SMALL_REST_BYTES + 1) - content.total_bytes
-        return rest <= SMALL_REST_BYTES and content.exception() is None and not awaits_continue(request)
-
-    async def reply(self, request: web.BaseRequest, data: bytes, *, stays: bool) -> bool:
-        """Write a whole reply, or the rest of one, see to what is left of the request's body, and tell whether the
-        connection stays."""
-        if not await self.write(request, data):
-            return False
-        if request.content.is_eof():
-            return stays
-        if stays and await _in_time(LINGER_S, _skip(request.content)):
-            return True
-        await self.linger()
+    async def _answer(self, item: WireRequest | Rejection) -> bool:
+        if isinstance(item, WireRequest):
+            return await self._owner.answer(self, item)
+        self._owner.reject(item.cause, self.peer)
+        if await self.write(to_wire(item.response)):
+            await self.lingering_close()
         return False
 
-    async def write(self, request: web.BaseRequest, data: bytes) -> bool:
-        """Write, and wait until the kernel has all of it; False where the caller has gone, or reads no more."""
+    # Timers.
+
+    def _time_head(self) -> None:
+        self._set_timer(self._head_timeout_s, lambda: self._enqueue(REJECTIONS["head_too_slow"]))
+        self._head_is_timed = True
+
+    def _set_timer(self, seconds: float, callback: Callable[[], None]) -> None:
+        self._stop_timer()
+        if self.transport is not None:
+            self._timer = self._loop.call_later(seconds, callback)
+
+    def _stop_timer(self) -> None:
+        self._head_is_timed = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # Replies.
+
+    def keep_alive_after(self, request: WireRequest) -> bool:
+        """True if the connection can stay open after the reply to this request."""
+        if self.over_limit or not request.keep_alive:
+            return False
+        if (self.finishing or self._eof) and not (self._queue or self._unparsed):
+            return False
+        body = request.body
+        if body.complete:
+            return True
+        rest = SMALL_REST_BYTES + 1 if body.length is None else body.length - body.size
+        return rest <= SMALL_REST_BYTES and not (body.failed or body.awaits_continue)
+
+    async def reply(self, request: WireRequest, data: bytes, *, keep_alive: bool) -> bool:
+        """Write a reply, or the rest of one, and receive the rest of the request. Returns whether the connection stays
+        open."""
+        if not await self.write(data):
+            return False
+        if request.body.complete:
+            return keep_alive
+        if keep_alive and await _in_time(LINGER_S, request.body.skip()) and request.body.complete:
+            return True
+        await self.lingering_close()
+        return False
+
+    async def write(self, data: bytes) -> bool:
+        """Write and wait until the kernel has taken all data. Returns False if the caller is gone or does not read."""
         if self.transport is None or self.transport.is_closing():
             return False
         self.transport.write(data)
-        if self.writing_paused and not await _in_time(self.keepalive_timeout, request.writer.drain()):
-            self.cut()
+        if self._drained is not None and not await _in_time(self._idle_timeout_s, self._drained):
+            self.abort()
             return False
-        return True
+        return self.transport is not None
 
-    @asynccontextmanager
-    async def held(self) -> AsyncIterator[None]:
-        """Run what is only for this caller. Raises CallerGone in its place once the connection is lost."""
+    @contextmanager
+    def cancel_on_disconnect(self) -> Iterator[None]:
+        """Cancel the block if the caller disconnects. Raises CallerGone in that case."""
         task = asyncio.current_task()
         assert task is not None
         if self.transport is None:
             raise CallerGone
-        self._on_lost = task.cancel
+        self._on_lost = task
         try:
             yield
         except asyncio.CancelledError:
-            # As asyncio.timeout does: a cancellation from elsewhere, at shutdown, goes its way.
+            # As in asyncio.timeout: a cancellation for another reason, at shutdown, is passed on.
             if self.transport is None and task.uncancel() == 0:
                 raise CallerGone from None
             raise
         finally:
             self._on_lost = None
 
-    # The end.
+    # Endings.
 
-    async def linger(self) -> None:
-        """Wait until the caller hangs up too: closing while it still sends would reset away the reply it has yet to
-        read (RFC 9112, section 9.6)."""
+    async def lingering_close(self) -> None:
+        """Half-close the connection, and wait until the caller closes it too. A plain close while the caller still
+        sends would reset the connection before the reply is read (RFC 9112, section 9.6)."""
         if self._eof or self.transport is None:
             return
-        self._turn_deaf()
-        self._gone = self._loop.create_future()
-        await _in_time(LINGER_S, self._gone)
+        self._discard_input()
+        await _in_time(LINGER_S, asyncio.shield(self._lost))
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether no request is being handled, waits, or has begun to arrive."""
-        return not (self.busy or self._messages or self._head_bytes or self._deaf)
-
-    @property
-    def is_expendable(self) -> bool:
-        """Whether no reply is owed: no head is complete, or the reply is written and the caller has yet to hang up."""
-        return self._deaf or not (self.busy or self._messages)
-
-    def close_if_idle(self) -> None:
-        if self.is_idle:
-            self.force_close()
-
-    def cut(self) -> None:
-        """Close at once, whatever is still to be written."""
-        if self.transport is not None:
-            self.transport.abort()
-
-    def reset(self) -> None:
-        """Close so that the caller sees a reply to be broken, even one that only the end of the connection ends."""
-        if self.transport is not None:
-            socket_ = self.transport.get_extra_info("socket")
-            with suppress(OSError):
-                socket_.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
-            self.transport.abort()
-
-    def _turn_deaf(self) -> None:
-        """Half-close the connection, and discard what has been received and what is still to come."""
-        self._deaf = True
-        if self._body.exception() is None:
-            self._body.read_nowait()
+    def _discard_input(self) -> None:
+        self._discards_input = True
+        self._unparsed = b""
+        self._queue.clear()
+        self._parser.body.fail()
         if self.transport is None or self.transport.is_closing():
             return
         try:
             if self.transport.can_write_eof():
                 self.transport.write_eof()
-            self.transport.resume_reading()  # aiohttp may have paused it for a body that nobody reads
-        except OSError:  # asyncio shuts the socket down bare, which fails where the caller has reset it
-            self.cut()
+            self._pause_reading(False)
+        except OSError:  # asyncio calls shutdown() on the socket, which fails if the caller has reset the connection
+            self.abort()
 
-    def _break_body(self) -> None:
-        if not self._body.is_eof():
-            self._body.set_exception(web.RequestPayloadError("the caller hung up"))
+    @property
+    def _is_busy(self) -> bool:
+        return self._task is not None
+
+    @property
+    def is_idle(self) -> bool:
+        """True if no request is being handled and no head has begun to arrive."""
+        return not (self._is_busy or self._parser.in_head)
+
+    @property
+    def is_expendable(self) -> bool:
+        """True if no reply is owed: no head is complete, or only the caller's end of the connection is missing."""
+        return self._discards_input or not self._is_busy
+
+    def close(self) -> None:
+        if self.transport is not None:
+            self.transport.close()
+
+    def abort(self) -> None:
+        """Close immediately and discard what is not written yet."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    def reset(self) -> None:
+        """Send a reset, which shows the caller that its reply is incomplete even without a length."""
+        if self.transport is not None:
+            with suppress(OSError):
+                self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            self.transport.abort()
 
 
-async def _skip(content: StreamReader) -> None:
-    while not content.is_eof():
-        await content.readany()
-
-
-async def _in_time(seconds: float, act: Awaitable[None]) -> bool:
+async def _in_time(seconds: float, act: Awaitable[object]) -> bool:
     try:
         async with asyncio.timeout(seconds):
             await act
-    except (TimeoutError, ConnectionError, web.RequestPayloadError):
+    except TimeoutError:
         return False
     return True

@@ -1,4 +1,4 @@
-"""Remembers nonces, signatures and ended sessions for as long as their request would still be in time."""
+"""Remembers nonces, signatures and ended sessions until a repeated request would be too old anyway."""
 
 import hashlib
 import time
@@ -15,14 +15,14 @@ SHARE = 0.5
 
 
 class Replays:
-    """Bounded, in total and for each owner. Lives across reloads."""
+    """A bounded set of hashes, with a share per owner. It is kept across reloads."""
 
     def __init__(self, max_entries: int = MAX_ENTRIES) -> None:
         self._max_entries = max_entries
         self._entries: set[bytes] = set()
         self._of_owner: Counter[str] = Counter()
         self._by_second: dict[int, list[tuple[bytes, str]]] = {}
-        self._seconds: list[int] = []  # the keys of the above, as a heap
+        self._seconds: list[int] = []  # the keys of _by_second, as a heap
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -34,7 +34,7 @@ class Replays:
             return False
         is_full = len(self._entries) >= self._max_entries
         if is_full or self._of_owner[owner] >= max(1, self._max_entries * SHARE):
-            raise CallerError.of(Reason.OVERLOADED, "too many requests in the time in which they may not be repeated")
+            raise CallerError.of(Reason.OVERLOADED, "too many requests: the replay memory is full")
         second = -(-until_ns // NS)
         if second not in self._by_second:
             self._by_second[second] = []
@@ -59,6 +59,6 @@ class Replays:
 
 
 def _digest(once: tuple[str, ...]) -> bytes:
-    """Return 16 bytes for what may be thousands of characters of a caller's choice."""
+    """Return 16 bytes for caller-chosen text of any length."""
     text = "".join(f"{len(part)}:{part}" for part in once)
     return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).digest()

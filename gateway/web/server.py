@@ -1,32 +1,26 @@
-"""The layer between the socket and our own handler: from bytes to an `Incoming`, from a `Response` to bytes.
+"""The connections of one listener, and the step from a parsed request to our own handler and back.
 
-It knows no route and no vendor. What aiohttp would add (error pages, a Server header, guessed types) is left out.
+This module depends on no route and no vendor.
 """
 
 import asyncio
-import logging
-import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from itertools import chain
-from typing import Any, cast
 
-from aiohttp import StreamReader, web
-from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http_parser import RawRequestMessage
-from yarl import URL
+import structlog
 
-from gateway.core.http.request import Headers, Response
+from gateway.core.http.request import Response
 from gateway.core.outcome.outcome import Outcome, Reason, failure
-from gateway.web.body import Hold, decline_body, read_body
+from gateway.web.body import Hold
 from gateway.web.crowd import Crowd
-from gateway.web.protocol import ENDED, KEPT, Connection
-from gateway.web.streaming_reply import Outgoing
-from gateway.web.wire import NOT_HTTP, refusal, to_wire
+from gateway.web.parser import HOST, WireRequest
+from gateway.web.protocol import Connection
+from gateway.web.streaming_reply import StreamingReply
+from gateway.web.wire import refusal, to_wire
 
-logger = logging.getLogger("gateway.web")
+log = structlog.get_logger()
 
-# Connections beyond the limit that still get a reply; further ones are cut.
+# Connections beyond the limit that still get a reply; further ones are aborted.
 SURPLUS_CONNECTIONS = 256
 # From this share of the limit on, a new connection closes one that never had an accepted report.
 CROWDED = 0.75
@@ -35,16 +29,12 @@ LOG_EVERY_S = 1.0
 # How long a cancelled handler may take to clean up.
 CUT_S = 1.0
 
-BUG = refusal(500, Reason.INTERNAL, "internal error")
-
-_NO_URL = URL("/")
-_HOST = re.compile(r"(?:[\w.~%!$&'()*+,;=-]*|\[[0-9A-Fa-f:.]+\])(?::\d*)?")
-_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
+INTERNAL_ERROR = refusal(500, Reason.INTERNAL, "internal error")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpLimits:
-    """What one listener allows, whatever the route. The head is refused in dialect up to 128 KiB, bluntly beyond."""
+    """Limits of one listener. Heads up to 128 KiB are rejected in the route's dialect, longer ones with a short 400."""
 
     max_head_bytes: int = 65536
     head_timeout_s: float = 10
@@ -55,43 +45,41 @@ class HttpLimits:
 class Incoming:
     """One request whose head has been read.
 
-    `target` and `headers` are as on the wire, an absolute target reduced to path and query. `problem` is an outcome
-    to answer with at once, in the words of whoever the request was for. `peer` is the caller's IP, or ''. `outgoing`
-    writes a reply that is not there as a whole.
+    `target` and `headers` are as on the wire; an absolute target is reduced to path and query. `problem` is an outcome
+    that the handler has to reply with immediately. `peer` is the caller's IP address, or ''. `streaming_reply` writes a
+    reply in parts.
     """
 
-    __slots__ = ("_request", "headers", "method", "outgoing", "peer", "problem", "scheme", "target")
+    __slots__ = ("_body", "headers", "method", "peer", "problem", "scheme", "streaming_reply", "target")
 
-    def __init__(
-        self, request: web.BaseRequest, outgoing: Outgoing, scheme: str, peer: str, problem: Outcome | None
-    ) -> None:
-        self._request = request
-        self.outgoing = outgoing
-        self.method: str = request.method
-        self.target: str = _origin_form(request.raw_path)
-        self.headers: Headers = tuple([(_text(name), _text(value)) for name, value in request.raw_headers])
+    def __init__(self, request: WireRequest, connection: Connection, scheme: str, problem: Outcome | None) -> None:
+        self._body = request.body
+        self.method = request.method
+        self.target = request.target
+        self.headers = request.headers
         self.scheme = scheme
-        self.peer = peer
+        self.peer = connection.peer
         self.problem = problem
+        self.streaming_reply = StreamingReply(request, connection)
 
     async def read_body(self, *, max_bytes: int, timeout_s: float, hold: Hold | None = None) -> bytes:
         """Return the body as on the wire, chunks joined, still compressed.
 
-        Raises CallerError: TOO_LARGE (without reading, where the length is declared), TOO_SLOW, NOT_PARSED, OVERLOADED.
+        Raises CallerError: TOO_LARGE (before reading, if the length is declared), TOO_SLOW, NOT_PARSED, OVERLOADED.
         """
-        return await read_body(self._request, max_bytes=max_bytes, timeout_s=timeout_s, hold=hold)
+        return await self._body.read(max_bytes=max_bytes, timeout_s=timeout_s, hold=hold)
 
     def decline_body(self) -> None:
         """Leave the rest of the body unread. Unless it has arrived already, the connection closes after the reply."""
-        decline_body(self._request)
+        self._body.fail()
 
 
-# None says that `outgoing` has written the reply.
+# Returns None if `streaming_reply` has written the reply.
 Handler = Callable[[Incoming], Awaitable[Response | None]]
 
 
-class Server(web.Server):
-    """aiohttp's low-level server, with our connections, counted."""
+class Server:
+    """Makes, counts and closes connections."""
 
     def __init__(
         self,
@@ -99,168 +87,108 @@ class Server(web.Server):
         limits: HttpLimits,
         *,
         scheme: str,
-        rejected: Callable[[str], None] | None = None,
+        on_reject: Callable[[str], None] | None = None,
     ) -> None:
-        super().__init__(self._serve, request_factory=self._take)
+        self.running: set[asyncio.Task[None]] = set()
         self._handler = handler
         self._limits = limits
         self._scheme = scheme
-        self._rejected = rejected
+        self._on_reject = on_reject
         self._logged_s = -LOG_EVERY_S
         self._open: set[Connection] = set()
         self._unserved: Crowd[Connection] = Crowd()
         self._finishing = False
-        self._running: set[asyncio.Task[Any]] = set()
-
-    def reject(self, cause: str, peer: str) -> None:
-        """Count a request that is rejected before the handler sees it, and log at most one per second."""
-        if self._rejected is not None:
-            self._rejected(cause)
-        now = asyncio.get_running_loop().time()
-        if now - self._logged_s >= LOG_EVERY_S:
-            self._logged_s = now
-            logger.warning("a request was rejected before it reached a route: %s, from %s", cause, peer or "unknown")
 
     def __call__(self) -> Connection:
-        """Return the protocol of a new connection, where aiohttp's would be a plain RequestHandler."""
-        return Connection(
-            self,
-            loop=asyncio.get_running_loop(),
-            head_timeout_s=self._limits.head_timeout_s,
-            idle_timeout_s=self._limits.idle_timeout_s,
-            reject=self.reject,
-        )
+        """Make the protocol of a new connection, as asyncio requires of a protocol factory."""
+        return Connection(self, head_timeout_s=self._limits.head_timeout_s, idle_timeout_s=self._limits.idle_timeout_s)
 
-    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
-        super().connection_made(handler, transport)
-        connection = cast(Connection, handler)
+    def opened(self, connection: Connection) -> None:
         if len(self._open) >= self._limits.max_connections * CROWDED:
             self._make_room()
         self._open.add(connection)
         self._unserved.add(connection, connection.peer)
         connection.finishing = self._finishing
-        connection.surplus = len(self._open) > self._limits.max_connections
-        connection.excess = len(self._open) > self._limits.max_connections + SURPLUS_CONNECTIONS
+        connection.over_limit = len(self._open) > self._limits.max_connections
+        connection.far_over_limit = len(self._open) > self._limits.max_connections + SURPLUS_CONNECTIONS
 
     def _make_room(self) -> None:
         """Close the longest-idle connection without an accepted report, of the peer with the most of them."""
-        closed = self._unserved.take(lambda each: each.is_expendable)
-        if closed is not None:
-            self._open.discard(closed)  # now: many connections may be made before it is lost
-            closed.cut()
+        evicted = self._unserved.take(lambda connection: connection.is_expendable)
+        if evicted is not None:
+            self._open.discard(evicted)  # now: many connections may be opened before it is lost
+            evicted.abort()
 
-    def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
-        super().connection_lost(handler, exc)
-        connection = cast(Connection, handler)
+    def lost(self, connection: Connection) -> None:
         self._open.discard(connection)
         self._unserved.discard(connection)
 
-    def _take(
-        self,
-        message: RawRequestMessage,
-        payload: StreamReader,
-        protocol: web.RequestHandler,
-        writer: AbstractStreamWriter,
-        task: asyncio.Task[None],
-    ) -> web.BaseRequest:
-        cast(Connection, protocol).begin(payload)
-        # An exception here would end aiohttp's loop and leave the connection open. BaseRequest raises where the host of
-        # an absolute target is no IDNA, and where there is no target at all: aiohttp 3.14 parses "CONNECT \n" so.
-        if not message.path or message.url.absolute:
-            message = message._replace(path=message.path or "", url=_NO_URL)
-        return web.BaseRequest(message, payload, protocol, writer, task, asyncio.get_running_loop())
+    def reject(self, cause: str, peer: str) -> None:
+        """Count a request that is rejected before the handler sees it, and log at most one per second."""
+        if self._on_reject is not None:
+            self._on_reject(cause)
+        now = asyncio.get_running_loop().time()
+        if now - self._logged_s >= LOG_EVERY_S:
+            self._logged_s = now
+            log.warning("request_rejected", cause=cause, peer=peer)
 
-    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        connection = cast(Connection, request.protocol)
-        task = cast(asyncio.Task[Any], asyncio.current_task())
-        self._running.add(task)
+    async def answer(self, connection: Connection, request: WireRequest) -> bool:
+        """Handle a request and write the reply. Returns whether the connection stays open."""
         try:
-            reply, stays = await self._answer(request, connection)
-            return KEPT if await connection.reply(request, reply, stays=stays) else ENDED
+            data, keep_alive = await self._handle(connection, request)
+            return await connection.reply(request, data, keep_alive=keep_alive)
         finally:
-            self._running.discard(task)
-            connection.busy = False
             self._unserved.renew(connection)
 
-    async def _answer(self, request: web.BaseRequest, connection: Connection) -> tuple[bytes, bool]:
-        """Return the reply's bytes, none where it is written, and whether the connection may stay open after them."""
-        minor, method = int(request.version >= (1, 1)), request.method
-        if not request.raw_path or not _is_framed(request):
-            self.reject("not_http", connection.peer)
-            return to_wire(NOT_HTTP), False
+    async def _handle(self, connection: Connection, request: WireRequest) -> tuple[bytes, bool]:
+        """Return the bytes of the reply, b"" if they are written already, and whether the connection can stay open."""
+        incoming = Incoming(request, connection, self._scheme, self._problem(connection, request))
         try:
-            incoming = self._incoming(request, connection)
             response = await self._handler(incoming)
             if response is None or response.status < 400:  # only verified reports have streamed replies
                 self._unserved.discard(connection)
             if response is None:
-                return b"", incoming.outgoing.stays
-            stays = connection.outlives(request)
-            return to_wire(response, minor=minor, keep_alive=stays, method=method), stays
+                return b"", incoming.streaming_reply.keep_alive
+            return _written(response, connection, request)
         except Exception:
-            logger.exception("a %s request met a bug of the gateway", method)
-            stays = connection.outlives(request)
-            return to_wire(BUG, minor=minor, keep_alive=stays, method=method), stays
+            log.exception("internal_error", method=request.method)
+            return _written(INTERNAL_ERROR, connection, request)
 
-    def _incoming(self, request: web.BaseRequest, connection: Connection) -> Incoming:
-        problem = None
-        if connection.surplus:
-            problem = failure(Reason.OVERLOADED, "too many connections", retry_after_s=1)
-        elif _head_bytes(request) > self._limits.max_head_bytes:
-            problem = failure(Reason.BAD_HEADER, f"the head is larger than {self._limits.max_head_bytes} bytes")
-        elif not _HOST.fullmatch(request.headers.get("Host", "")):
-            # Recipes sign the host next to the path: a slash in it would be taken for the path's.
-            problem = failure(Reason.BAD_HEADER, "the header Host is not a host")
-        return Incoming(request, Outgoing(request, connection), self._scheme, connection.peer, problem)
+    def _problem(self, connection: Connection, request: WireRequest) -> Outcome | None:
+        if connection.over_limit:
+            return failure(Reason.OVERLOADED, "too many connections", retry_after_s=1)
+        if request.head_bytes > self._limits.max_head_bytes:
+            return failure(Reason.BAD_HEADER, f"the head is larger than {self._limits.max_head_bytes} bytes")
+        host = next((value for name, value in request.headers if name.lower() == "host"), "")
+        if not HOST.fullmatch(host):
+            # Recipes sign the host next to the path: a slash in the host could move the boundary.
+            return failure(Reason.BAD_HEADER, "the header Host is not a host")
+        return None
 
     def finish(self) -> None:
-        """Let every reply from now on close its connection, unless a further request waits behind it."""
+        """Close each connection after the replies to the requests that have arrived."""
         self._finishing = True
-        for connection in self._connected():
+        for connection in self._open:
             connection.finishing = True
 
     def close_idle(self) -> bool:
-        """Close the connections that owe nothing, and tell whether others are left."""
-        for connection in self._connected():
-            connection.close_if_idle()
-        return bool(self._open or self._running)
+        """Close idle connections. Returns whether others are left."""
+        for connection in list(self._open):
+            if connection.is_idle:
+                connection.close()
+        return bool(self._open or self.running)
 
     async def cut(self) -> None:
-        """Cancel what runs and abort what is connected."""
-        if self._running:
-            for task in self._running:
+        """Cancel all handlers and abort all connections."""
+        if self.running:
+            for task in self.running:
                 task.cancel()
-            await asyncio.wait(self._running, timeout=CUT_S)
-        for connection in self._connected():
-            connection.cut()
+            await asyncio.wait(self.running, timeout=CUT_S)
+        for connection in list(self._open):
+            connection.abort()
         await asyncio.sleep(0)
 
-    def _connected(self) -> list[Connection]:
-        return cast(list[Connection], self.connections)
 
-
-def _is_framed(request: web.BaseRequest) -> bool:
-    """Tell whether the end of the body is unambiguous for all servers on the path (RFC 9112, section 6.1)."""
-    codings = request.headers.getall("Transfer-Encoding", [])
-    if request.version == (1, 0):
-        return not codings
-    return request.version == (1, 1) and [coding.strip().lower() for coding in codings] in ([], ["chunked"])
-
-
-def _head_bytes(request: web.BaseRequest) -> int:
-    raw = request.raw_headers
-    # What separates: " HTTP/1.1" and a blank in the first line, ": " in the others, CR LF behind each and at the end.
-    separators = 14 + 4 * len(raw)
-    return len(request.method) + len(request.raw_path) + sum(map(len, chain.from_iterable(raw))) + separators
-
-
-def _origin_form(target: str) -> str:
-    """Reduce `http://host/path?query`, which callers behind a proxy setting send, to its path and query."""
-    if target.startswith("/") or (absolute := _ABSOLUTE.match(target)) is None:
-        return target
-    rest = target[absolute.end() :]
-    return rest if rest.startswith("/") else "/" + rest
-
-
-def _text(raw: bytes) -> str:
-    return raw.decode("utf-8", "surrogateescape")
+def _written(response: Response, connection: Connection, request: WireRequest) -> tuple[bytes, bool]:
+    keep_alive = connection.keep_alive_after(request)
+    return to_wire(response, minor=request.minor, keep_alive=keep_alive, method=request.method), keep_alive

@@ -1,49 +1,47 @@
-"""A reply whose body is written while it arrives: its framing, and an end that tells the caller that it is whole."""
+"""A reply that is written while its body arrives: its framing, and an ending that shows whether it is complete."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from aiohttp import web
-
 from gateway.core.http.request import Headers
+from gateway.web.parser import WireRequest
 from gateway.web.protocol import CallerGone, Connection
 from gateway.web.wire import has_length, to_wire_head
 
 Write = Callable[[bytes], Awaitable[None]]
 
 
-class Outgoing:
-    """The reply to one request. `stays` tells whether the connection is good for another request after it."""
+class StreamingReply:
+    """The reply to one request. `keep_alive` tells whether the connection can serve another request after it."""
 
-    __slots__ = ("_connection", "_request", "stays")
+    __slots__ = ("_connection", "_request", "keep_alive")
 
-    def __init__(self, request: web.BaseRequest, connection: Connection) -> None:
+    def __init__(self, request: WireRequest, connection: Connection) -> None:
         self._request = request
         self._connection = connection
-        self.stays = False
+        self.keep_alive = False
 
     @asynccontextmanager
-    async def stream(self, status: int, headers: Headers, length: int | None) -> AsyncIterator[Write]:
-        """Write the head of a reply, and give what writes its body; no more is taken than the caller has read.
+    async def begin(self, status: int, headers: Headers, length: int | None) -> AsyncIterator[Write]:
+        """Write the head, and yield the function that writes the body. It waits while the caller reads more slowly.
 
-        What is left by an exception is cut off, so that the caller cannot take it for whole. Raises CallerGone; and
-        ValueError for a control character in a header, before anything is written.
+        If the block raises, the connection is reset: the caller must not take the reply for complete. Raises
+        CallerGone, and ValueError for a control character in a header, before anything is written.
         """
         connection, has_body = self._connection, has_length(status) and self._request.method != "HEAD"
-        is_new = self._request.version >= (1, 1)
-        chunked = has_body and length is None and is_new
+        chunked = has_body and length is None and self._request.minor == 1
         framing = "Transfer-Encoding: chunked" if chunked else None
         if length is not None and has_length(status):
             framing = f"Content-Length: {length}"
-        # HTTP/1.0 knows no chunks: there the end of the connection is the end of the body.
-        self.stays = connection.outlives(self._request) and (framing is not None or not has_body)
-        head = to_wire_head(status, headers, framing, minor=int(is_new), keep_alive=self.stays)
+        # HTTP/1.0 has no chunks: there, the end of the connection ends the body.
+        self.keep_alive = connection.keep_alive_after(self._request) and (framing is not None or not has_body)
+        head = to_wire_head(status, headers, framing, minor=self._request.minor, keep_alive=self.keep_alive)
 
         async def write(data: bytes) -> None:
             if has_body and data:
                 await self._write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
 
-        async with connection.held():
+        with connection.cancel_on_disconnect():
             try:
                 await self._write(head)
                 yield write
@@ -54,5 +52,5 @@ class Outgoing:
                 raise
 
     async def _write(self, data: bytes) -> None:
-        if not await self._connection.write(self._request, data):
+        if not await self._connection.write(data):
             raise CallerGone

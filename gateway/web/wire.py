@@ -1,4 +1,4 @@
-"""A reply as bytes: status line, headers, framing, body; and a reply whose body is yet to come."""
+"""From a reply to bytes: status line, headers, framing and body."""
 
 import json
 import time
@@ -14,7 +14,7 @@ _FRAMING = frozenset({"connection", "keep-alive", "content-length", "transfer-en
 
 
 def refusal(status: int, reason: Reason, message: str) -> Response:
-    """Return the short JSON reply to what never reached a route."""
+    """Return the short JSON reply to a request without a route."""
     body = json.dumps({"code": CODE_OF[reason], "reason": reason, "message": message}).encode()
     return Response(status, (("Content-Type", "application/json"),), body)
 
@@ -23,7 +23,7 @@ NOT_HTTP = refusal(400, Reason.NOT_PARSED, "the request is not valid HTTP/1.1")
 
 
 def to_wire(response: Response, *, minor: int = 1, keep_alive: bool = False, method: str = "GET") -> bytes:
-    """Return the reply as HTTP/1.<minor>. Framing is ours, other headers are as given.
+    """Return the reply as HTTP/1.<minor>. Framing headers are replaced, other headers are kept.
 
     Raises ValueError for a control character in a header (response splitting).
     """
@@ -38,7 +38,7 @@ def to_wire(response: Response, *, minor: int = 1, keep_alive: bool = False, met
 
 
 def to_wire_head(status: int, headers: Headers, framing: str | None, *, minor: int, keep_alive: bool) -> bytes:
-    """Return the head of a reply whose body follows as `framing`, a header, says. Raises ValueError as `to_wire`."""
+    """Return the head of a streamed reply; `framing` is its framing header. Raises ValueError as `to_wire` does."""
     lines = _head(status, headers, minor)
     if not any(name.lower() == "date" for name, _ in headers):
         lines.append(f"Date: {_date(int(time.time()))}")
@@ -47,7 +47,7 @@ def to_wire_head(status: int, headers: Headers, framing: str | None, *, minor: i
 
 
 def has_length(status: int) -> bool:
-    """Tell whether replies of this status have a length (RFC 9110, section 8.6)."""
+    """True if replies of this status have a length (RFC 9110, section 8.6)."""
     return status >= 200 and status not in (204, 304)
 
 

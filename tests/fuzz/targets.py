@@ -112,7 +112,7 @@ async def _exchange(data: bytes) -> bytes:
     for _ in range(4):
         await asyncio.sleep(0)
     connection.connection_lost(None)
-    await server.shutdown(0)
+    await server.cut()
     return bytes(wire.written)
 
 

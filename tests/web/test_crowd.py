@@ -29,7 +29,7 @@ Open = Callable[..., Awaitable[Listener]]
 
 async def answer(incoming: Incoming) -> Response | None:
     if incoming.target == "/stream":
-        async with incoming.outgoing.stream(200, (), 0):
+        async with incoming.streaming_reply.begin(200, (), 0):
             return None
     return Response(200 if incoming.target == "/report" else 404, (), b"")
 

@@ -2,12 +2,12 @@
 
 import asyncio
 import json
-import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.core.http.request import Response
 from gateway.core.outcome.errors import CallerError
@@ -179,22 +179,21 @@ async def test_chunks_are_joined_and_trailers_dropped(serve: Serve) -> None:
         "target",
     ],
 )
-async def test_what_is_not_http_gets_a_short_json_400(
-    serve: Serve, caplog: pytest.LogCaptureFixture, raw: bytes
-) -> None:
+async def test_invalid_http_gets_a_short_json_400(serve: Serve, raw: bytes) -> None:
     server = await serve()
 
-    async with server.call() as caller:
-        caller.send(raw)
-        head, body = await caller.reply()
+    with capture_logs() as lines:
+        async with server.call() as caller:
+            caller.send(raw)
+            head, body = await caller.reply()
 
-        assert await caller.rest() == b""
+            assert await caller.rest() == b""
     assert head.startswith("HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n")
     assert "\r\nConnection: close\r\n" in head
     assert json.loads(body)["code"] == "INVALID_ARGUMENT"
     assert json.loads(body)["reason"] == "NOT_PARSED"
     assert server.seen == []
-    assert [(record.levelname, record.exc_info) for record in caplog.records] == [("WARNING", None)]
+    assert [(line["event"], line["log_level"]) for line in lines] == [("request_rejected", "warning")]
 
 
 async def test_a_head_that_grows_without_end_is_cut_off(serve: Serve) -> None:
@@ -473,34 +472,30 @@ async def test_a_large_reply_arrives_whole(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("header", [("X", "a\r\nSet-Cookie: b"), ("X\nY", "a"), ("X", "\0")])
-async def test_a_header_cannot_split_a_reply(
-    serve: Serve, caplog: pytest.LogCaptureFixture, header: tuple[str, str]
-) -> None:
+async def test_a_header_cannot_split_a_reply(serve: Serve, header: tuple[str, str]) -> None:
     server = await serve(answer(Response(200, (header,), b"")))
 
-    assert (await lines_of(server))[0] == "HTTP/1.1 500 Internal Server Error"
-    assert len(caplog.records) == 1
+    with capture_logs() as lines:
+        assert (await lines_of(server))[0] == "HTTP/1.1 500 Internal Server Error"
+    assert len(lines) == 1
 
 
-async def test_a_bug_in_the_handler_is_a_plain_500_and_logged_once(
-    serve: Serve, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_an_exception_in_the_handler_is_a_plain_500_and_logged_once(serve: Serve) -> None:
     async def fail(incoming: Incoming) -> Response:
         raise TimeoutError("a secret")
 
     server = await serve(fail)
 
-    async with server.call() as caller:
-        caller.send(GET)
-        head, body = await caller.reply()
-        caller.send(GET)
-        await caller.reply()
+    with capture_logs() as lines:
+        async with server.call() as caller:
+            caller.send(GET)
+            head, body = await caller.reply()
+            caller.send(GET)
+            await caller.reply()
 
     assert head.startswith("HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json\r\n")
     assert json.loads(body) == {"code": "INTERNAL", "reason": "INTERNAL", "message": "internal error"}
-    assert [(record.name, record.levelno, bool(record.exc_info)) for record in caplog.records] == [
-        ("gateway.web", logging.ERROR, True)
-    ] * 2
+    assert lines == [{"event": "internal_error", "log_level": "error", "exc_info": True, "method": "GET"}] * 2
 
 
 # Time.
@@ -595,9 +590,7 @@ async def test_a_caller_that_does_not_read_its_reply_is_cut(serve: Serve) -> Non
         assert len(await caller.rest()) < 49_999_999
 
 
-async def test_a_caller_that_hangs_up_does_not_cancel_the_handler(
-    serve: Serve, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_caller_that_disconnects_does_not_cancel_the_handler(serve: Serve) -> None:
     begun, done = asyncio.Event(), asyncio.Event()
 
     async def slow(incoming: Incoming) -> Response:
@@ -608,14 +601,15 @@ async def test_a_caller_that_hangs_up_does_not_cancel_the_handler(
 
     server = await serve(slow)
 
-    async with server.call() as caller:
-        caller.send(GET)
-        await begun.wait()
-        caller.writer.transport.abort()
-    await server.listener.close(LONG_S)
+    with capture_logs() as lines:
+        async with server.call() as caller:
+            caller.send(GET)
+            await begun.wait()
+            caller.writer.transport.abort()
+        await server.listener.close(LONG_S)
 
     assert done.is_set()
-    assert caplog.records == []
+    assert lines == []
 
 
 async def test_a_caller_that_hangs_up_within_its_body_ends_the_reading(serve: Serve) -> None:
@@ -880,24 +874,21 @@ async def test_a_request_whose_framing_servers_disagree_on_is_rejected(serve: Se
     assert "\r\nConnection: close\r\n" in head
 
 
-async def test_requests_that_no_handler_sees_are_counted_and_logged_once_a_second(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+async def test_rejected_requests_are_counted_and_logged_once_a_second() -> None:
     async def never(incoming: Incoming) -> Response:
         raise AssertionError("it reached the handler")
 
     causes: list[str] = []
     limits = HttpLimits(head_timeout_s=0.1)
-    listener = await listen(never, "127.0.0.1:0", limits=limits, rejected=causes.append)
+    listener = await listen(never, "127.0.0.1:0", limits=limits, on_reject=causes.append)
     try:
-        for raw in ("nonsense\r\n\r\n", "GET / HTTP/2.0\r\nHost: h\r\n\r\n", "GET"):
-            async with call(listener.address) as caller:
-                caller.send(raw)
-                await caller.rest()
+        with capture_logs() as lines:
+            for raw in ("nonsense\r\n\r\n", "GET / HTTP/2.0\r\nHost: h\r\n\r\n", "GET"):
+                async with call(listener.address) as caller:
+                    caller.send(raw)
+                    await caller.rest()
     finally:
         await listener.close(0)
 
     assert causes == ["not_http", "not_http", "head_too_slow"]
-    assert [record.getMessage() for record in caplog.records if record.name == "gateway.web"] == [
-        "a request was rejected before it reached a route: not_http, from 127.0.0.1"
-    ]
+    assert lines == [{"event": "request_rejected", "log_level": "warning", "cause": "not_http", "peer": "127.0.0.1"}]
