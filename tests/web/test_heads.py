@@ -74,7 +74,7 @@ async def test_an_unknown_session_is_answered_without_the_body(gateway: Running,
         "error": {
             "code": "ID.1001",
             "description": "session expired",
-            "details": "what was presented is not known or has ended",
+            "details": "the secret or session is unknown or has expired",
         }
     }
     assert gateway.upstream.received == []
