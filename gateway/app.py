@@ -1,13 +1,8 @@
-"""The composition root: owns the listeners, the client and every task, and ends them in the right order."""
+"""The composition root: creates the listeners, the delivery service and every task, and stops them in order."""
 
 import asyncio
-import ctypes
-import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +13,7 @@ from gateway.core.http.request import Secret
 from gateway.core.vendor.routing import Snapshot
 from gateway.delivery.queue import Limits as QueueLimits
 from gateway.delivery.service import DeliveryService
-from gateway.offload import Offloader, share_interpreter
+from gateway.offload import Offloader
 from gateway.reload import Origin, Reloader
 from gateway.telemetry import Telemetry
 from gateway.tls import Pair
@@ -35,19 +30,13 @@ from gateway.web.server import HttpLimits
 
 log = structlog.get_logger()
 
-_M_MMAP_THRESHOLD = -3
-# How long stopping may take beyond the grace, in seconds. Kubernetes kills after 30 s, and the grace is 25 s.
-OVERTIME_S = 3.0
-# Time for the log thread to write the last line.
-LAST_WORD_S = 0.5
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Where to listen, and how to end. `admin` None leaves the admin port out; `tls` is for the other one only.
+    """The settings of a process. `admin` is the address of the admin port, None for no such port.
 
-    `admin_token` is asked of whoever wants more of the admin port than its probes. `data` is the folder of the queue,
-    `queue` what it may hold.
+    `tls` applies to `listen` only. The admin API requires `admin_token`, its probes do not. `data` is the folder of the
+    queue, `queue` its limits.
     """
 
     listen: str = "127.0.0.1:8080"
@@ -63,8 +52,8 @@ class Settings:
 
 
 class Gateway:
-    """A running gateway. `deliver` takes the place of direct delivery, where data points are to go elsewhere, and
-    `pass_on` that of passing on calls that are no reports. Without `origin`, its snapshot is for good."""
+    """A running gateway. `deliver` and `pass_on` replace the delivery of reports and of a relay's calls; `gateway sink`
+    uses them. Without `origin`, the snapshot is never reloaded."""
 
     def __init__(
         self,
@@ -101,8 +90,8 @@ class Gateway:
         return self._admin.address if self._admin else ""
 
     async def start(self) -> None:
-        """Listen. Raises ValueError or OSError for an address that cannot be had, BadPem for a certificate, and
-        CannotOpen for a folder that cannot hold a queue."""
+        """Open the queue and listen. Raises ValueError or OSError for an unusable address, BadPem for an unusable
+        certificate, and CannotOpen for an unusable folder of the queue."""
         offloader, replays = Offloader(), Replays()
         self._offloader = offloader
         self._telemetry.remembered.set_function(lambda: len(replays))
@@ -152,7 +141,7 @@ class Gateway:
             self._run(self._reloader.reload("signal"))
 
     async def stop(self) -> None:
-        """Ask for no more traffic, answer what was sent, and close: all of it within the grace."""
+        """Report not ready, answer pending requests, drain and close, all within the grace period."""
         self._ready = False
         await asyncio.sleep(min(self._settings.drain_delay_s, self._settings.grace_s))
         await self._close(max(0.0, self._settings.grace_s - self._settings.drain_delay_s))
@@ -187,7 +176,7 @@ class Gateway:
         return Admin(probes, guard, endpoints(running))
 
     def _use(self, snapshot: Snapshot) -> None:
-        """Take a snapshot into use. A report that has begun ends under the one that it has begun with."""
+        """Use a snapshot for new reports. Reports in progress keep the snapshot that they began with."""
         self._snapshot = snapshot
         self._telemetry.keep_routes({route.name for route in snapshot.routes})
         if self._delivery is not None:
@@ -201,63 +190,4 @@ class Gateway:
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("bug", exc_info=error)
-
-
-async def run_until_signal(gateway: Gateway, *, on_ready: Callable[[], None]) -> int:
-    """Run a gateway until SIGTERM or SIGINT. Returns the exit code; a second signal ends the process at once.
-
-    SIGHUP reloads, where there is something to reload.
-    """
-    await gateway.start()
-    share_interpreter()
-    _return_large_buffers()
-    received = asyncio.get_running_loop().create_future()
-
-    def on_signal(number: signal.Signals) -> None:
-        if received.done():
-            os._exit(128 + number)
-        received.set_result(number)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, on_signal, number)
-    if gateway.can_reload:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, gateway.reload_on_signal)
-    on_ready()
-    number = await received
-    log.info("stopping", signal=number.name)
-    _end_within(gateway.grace_s + OVERTIME_S)
-    await gateway.stop()
-    log.info("stopped")
-    return 130 if number is signal.SIGINT else 0
-
-
-def _return_large_buffers() -> None:
-    """Make glibc return freed buffers of 32 KiB and more to the system, see mallopt(3). Its own threshold grows to
-    32 MiB, and the bodies of a flood of connections would then stay in the process."""
-    with suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 32_768)
-
-
-def _end_within(seconds: float) -> None:
-    """End the process after that time, even if a thread is blocked, for example by a disk that hangs."""
-
-    def end() -> None:
-        log.error("not stopped in time; all acknowledged data points are on disk", seconds=seconds)
-        time.sleep(LAST_WORD_S)
-        os._exit(1)
-
-    timer = threading.Timer(seconds, end)
-    timer.daemon = True
-    timer.start()
-
-
-def run(main: Coroutine[Any, Any, int]) -> int:
-    """Run a coroutine on uvloop, or on asyncio's own loop where there is no uvloop."""
-    try:
-        import uvloop
-    except ImportError:
-        log.warning("uvloop is not installed; the gateway runs on asyncio's own loop, and slower")
-        return asyncio.run(main)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(main)
+            log.error("internal_error", exc_info=error)

@@ -1,4 +1,4 @@
-"""How the gateway logs: one line an event on stderr, JSON or text. Bodies and secrets are never given to it."""
+"""Sets up logging: one line per event on standard error, as JSON or text. No event contains a body or a secret."""
 
 import atexit
 import logging
@@ -22,8 +22,8 @@ LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 class LogQueue:
     """A text stream whose `write` never blocks: a thread writes the lines to the file descriptor.
 
-    Lines beyond `max_lines`, or that cannot be written, are dropped. After the next line that is written, an event
-    reports their number.
+    Lines beyond `max_lines`, and lines that cannot be written, are dropped. The next line that is written is followed
+    by an event with their number.
     """
 
     def __init__(self, descriptor: int, max_lines: int = MAX_LINES) -> None:
@@ -60,11 +60,11 @@ class LogQueue:
                 continue
             if self.dropped:
                 lines, self.dropped = self.dropped, 0
-                structlog.get_logger().warning("log lines were dropped", lines=lines)
+                structlog.get_logger().warning("log_lines_dropped", lines=lines)
 
 
 def configure(level: str, log_format: Format, *, queued: bool = False) -> None:
-    """Set up structlog, and send the standard library's loggers (aiohttp, asyncio) the same way.
+    """Set up structlog, and the standard library's loggers (aiohttp, asyncio) with the same output.
 
     With `queued`, a thread writes the lines, so that a stalled reader of stderr does not block the caller.
     """
@@ -83,8 +83,8 @@ def configure(level: str, log_format: Format, *, queued: bool = False) -> None:
         last = structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(),
             pad_event_to=0,
-            repr_native_str=True,  # a reporter or an upstream could else send escape sequences to the terminal
-            exception_formatter=structlog.dev.plain_traceback,  # the default shows local variables, secrets too
+            repr_native_str=True,  # escapes control sequences in the text of a reporter or an upstream
+            exception_formatter=structlog.dev.plain_traceback,  # the default shows local variables, even secrets
         )
     else:
         shared.append(structlog.processors.format_exc_info)
@@ -105,7 +105,7 @@ def configure(level: str, log_format: Format, *, queued: bool = False) -> None:
 
 @contextmanager
 def forwarding(show: Callable[[Mapping[str, Any]], None]) -> Iterator[None]:
-    """Meanwhile, give each event of level info and above to `show`, from whatever thread it comes; write nothing."""
+    """Inside the context, pass each event of level info and above to `show`, from any thread, and write nothing."""
 
     def hand_over(logger: Any, method: str, event: structlog.typing.EventDict) -> NoReturn:
         show(event)

@@ -1,4 +1,4 @@
-"""Reload: specs are loaded anew as a whole, and take the place of the old ones at once or not at all."""
+"""Reloads the specs: all of them are loaded and checked, then replaced at once, or not at all."""
 
 import asyncio
 import time
@@ -16,7 +16,7 @@ from gateway.specs.watcher import changes, look, settle
 from gateway.specs.yaml.diagnostic import Diagnostics, Mark, Severity
 from gateway.telemetry import Telemetry
 
-# How many findings are told: in the log, and in an answer.
+# The number of diagnostics in the log, and in an answer of the admin API.
 LOGGED, ANSWERED = 5, 100
 Cause = Literal["start", "files", "signal", "request"]
 log = structlog.get_logger()
@@ -24,9 +24,9 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Where the specs come from. `load` gives them anew, and may raise OSError; `first` are those of the start.
+    """The source of the specs. `load` loads them again, and may raise OSError; `first` are those of the start.
 
-    With `watch`, they are loaded anew whenever their files change.
+    With `watch`, they are reloaded when their files change.
     """
 
     folder: Path
@@ -55,7 +55,7 @@ class ReloadState:
 
 
 class Reloader:
-    """Loads when told to, and when files have changed, in a thread and once at a time; `use` takes what was loaded."""
+    """Reloads on request and when files change, in a thread, one reload at a time. `use` gets the new snapshot."""
 
     def __init__(self, origin: Origin, use: Callable[[Snapshot], None], telemetry: Telemetry) -> None:
         first = origin.first
@@ -69,8 +69,8 @@ class Reloader:
         telemetry.loaded(self.last.time)
 
     async def reload(self, cause: Cause) -> ReloadState:
-        """Load the specs anew, and tell how that went. Whoever asks while one load runs shares the next: what was
-        written meanwhile may be too late for the first."""
+        """Reload, and return the result. Requests during a reload share the next one, because the running one may have
+        read the files before their last change."""
         self._asked = ticket = self._asked + 1
         async with self._one_at_a_time:
             if self._served < ticket:
@@ -83,7 +83,7 @@ class Reloader:
         return await self.reload("request")
 
     async def watch(self) -> None:
-        """Reload when the files are no longer those of the last load, for ever."""
+        """Reload whenever the files differ from those of the last load, until the task is cancelled."""
         folder = self._origin.folder
         if not self._origin.watch:
             return
@@ -104,7 +104,7 @@ class Reloader:
         _log(self.last)
 
     def _read(self) -> tuple[Specs, Snapshot | None]:
-        """Load, and return the snapshot where nothing is wrong with it."""
+        """Load the specs, and return them with their snapshot; without errors only."""
         try:
             specs = self._origin.load()
             return specs, None if specs.diagnostics.has_errors else specs.snapshot
@@ -112,8 +112,8 @@ class Reloader:
             what = f"it cannot be read: {(error.strerror or str(error)).lower()}"
             place = str(error.filename or self._origin.folder)
         except Exception:
-            log.exception("bug")
-            what, place = "an internal error, which the log tells", str(self._origin.folder)
+            log.exception("internal_error")
+            what, place = "internal error, see the log", str(self._origin.folder)
         failed = Specs(Diagnostics(), files=look(self._origin.folder, self._seen))
         failed.diagnostics.error(Mark(place, 1, 1), "", what)
         return failed, None
@@ -136,7 +136,7 @@ def _state(specs: Specs, cause: Cause, *, started: float, generation: int, route
 
 
 def _log(state: ReloadState) -> None:
-    told = {
+    fields = {
         "cause": state.cause,
         "generation": state.generation,
         "routes": state.routes,
@@ -146,8 +146,8 @@ def _log(state: ReloadState) -> None:
         "problems": [each["text"] for each in state.diagnostics if each["severity"] != "note"][:LOGGED],
     }
     if not state.ok:
-        log.error("not reloaded; the old routes go on", **told)
+        log.error("reload_failed", **fields)
     elif not state.routes:
-        log.warning("reloaded; there is no route", **told)
+        log.warning("reloaded", **fields)
     else:
-        log.info("reloaded", **told)
+        log.info("reloaded", **fields)

@@ -1,4 +1,4 @@
-"""Counters and histograms, and their Prometheus text. One object a process; nothing global."""
+"""The metrics of the gateway in the Prometheus text format. One object per process; no global registry."""
 
 import sys
 from collections import defaultdict
@@ -23,7 +23,7 @@ M = TypeVar("M", Counter, Gauge, Histogram)
 
 @dataclass(slots=True)
 class RouteCounts:
-    """What a route has done since the process began: `reports` by code, `points` by what became of them."""
+    """The counts of a route since the process started: `reports` by code, `points` by result."""
 
     in_flight: int = 0
     reports: dict[str, int] = field(default_factory=dict)
@@ -31,37 +31,37 @@ class RouteCounts:
 
 
 class Telemetry:
-    """What the gateway counts. Label values come from specs and closed lists, never from a request."""
+    """All metrics. Label values come from specs and closed lists, never from a request."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._of_routes: list[tuple[Counter | Gauge | Histogram, tuple[str, ...]]] = []
         self._reports = self._of_route(Counter, "gateway_reports", "Reports answered.", "code", "reason")
-        self._points = self._of_route(Counter, "gateway_points", "Data points by what became of them.", "result")
+        self._points = self._of_route(Counter, "gateway_points", "Data points by result.", "result")
         self._ignored = self._of_route(
-            Counter, "gateway_ignored_members", "Members of accepted reports that no mapping reads."
+            Counter, "gateway_ignored_members", "Members of accepted reports that no expression reads."
         )
         self._report_seconds = self._of_route(
-            Histogram, "gateway_report_seconds", "From a report's head to its reply.", buckets=_BUCKETS
+            Histogram, "gateway_report_seconds", "Time from the head of a report to its reply.", buckets=_BUCKETS
         )
         self._retries = self._of_route(
-            Counter, "gateway_retried_points", "Stored data points that will be tried again.", "target"
+            Counter, "gateway_retried_points", "Stored data points that will be sent again after a failure.", "target"
         )
         self._dead_lettered = self._of_route(
-            Counter, "gateway_dead_letter_points", "Stored data points that were put aside.", "target", "reason"
+            Counter, "gateway_dead_letter_points", "Stored data points that became dead letters.", "target", "reason"
         )
         self._mirrored = self._of_route(
-            Counter, "gateway_mirrored_reports", "Reports sent to mirrors too.", "mirror", "code", "reason"
+            Counter, "gateway_mirrored_reports", "Reports sent to mirrors.", "mirror", "code", "reason"
         )
         self._upstream_seconds = self._of_route(
             Histogram,
             "gateway_upstream_seconds",
-            "From sending a call to its last answer, with what goes before and after it: login, declaration, polls.",
+            "Time from sending a call to its last answer, including login, declarations and polls.",
             "code",
             buckets=_BUCKETS,
         )
         self._queue_points = self._of_route(Gauge, "gateway_queue_points", "Stored data points.", "target", "state")
-        self._queue_bytes = self._of_route(Gauge, "gateway_queue_bytes", "What they take.", "target")
+        self._queue_bytes = self._of_route(Gauge, "gateway_queue_bytes", "Bytes of stored data points.", "target")
         self._queue_oldest = self._of_route(
             Gauge,
             "gateway_queue_oldest_seconds",
@@ -69,13 +69,13 @@ class Telemetry:
             "target",
         )
         self._queue_failing = Gauge(
-            "gateway_queue_failing", "Whether the disk of the queue fails.", registry=self.registry
+            "gateway_queue_failing", "1 if the disk of the queue fails.", registry=self.registry
         )
         self.damaged_files = Gauge(
             "gateway_queue_damaged_files", "Damaged files set aside in the data folder.", registry=self.registry
         )
         self._paused = self._of_route(
-            Gauge, "gateway_target_paused", "Whether a target is left alone, since it failed.", "target"
+            Gauge, "gateway_target_paused", "1 if a target is paused after failures.", "target"
         )
         self.in_flight = self._of_route(Gauge, "gateway_reports_in_flight", "Verified reports being delivered.")
         self._unread = Counter(
@@ -84,25 +84,29 @@ class Telemetry:
             ["cause"],
             registry=self.registry,
         )
-        self.remembered = Gauge("gateway_replay_entries", "Requests that may not come again.", registry=self.registry)
+        self.remembered = Gauge(
+            "gateway_replay_entries", "Requests that are rejected if they are repeated.", registry=self.registry
+        )
         self.bodies = Gauge(
-            "gateway_unverified_bodies", "Bodies that are read and not verified yet.", registry=self.registry
+            "gateway_unverified_bodies", "Bodies in memory that are not verified yet.", registry=self.registry
         )
         self.verified_bodies = Gauge(
             "gateway_verified_bodies", "Bodies being read of requests verified by their head.", registry=self.registry
         )
         self._reloads = Counter("gateway_reloads", "Reloads by result.", ["result"], registry=self.registry)
         self._reload_success = Gauge(
-            "gateway_reload_success", "Whether the last load of the routes was good.", registry=self.registry
+            "gateway_reload_success", "1 if the last load of the routes succeeded.", registry=self.registry
         )
         self._reload_time = Gauge(
-            "gateway_reload_time_seconds", "When routes were last taken into use, since 1970.", registry=self.registry
+            "gateway_reload_time_seconds",
+            "Time of the last successful load of the routes, since 1970.",
+            registry=self.registry,
         )
         build = Gauge("gateway_build_info", "The running version.", ["version", "python"], registry=self.registry)
         build.labels(__version__, sys.version.split()[0]).set(1)
 
     def _of_route(self, kind: type[M], name: str, words: str, *labels: str, **options: Any) -> M:
-        """Make a metric of routes: its series end with their route."""
+        """Make a metric whose series are removed together with their route."""
         metric = kind(name, words, ("route", *labels), registry=self.registry, **options)
         self._of_routes.append((metric, ("route", *labels)))
         return metric
@@ -129,7 +133,7 @@ class Telemetry:
         self._upstream_seconds.labels(route, outcome.code).observe(seconds)
 
     def queue(self, depths: Mapping[Destination, Depth], now_ns: int) -> None:
-        """Note what is stored."""
+        """Set the gauges of the queue."""
         for metric in (self._queue_points, self._queue_bytes, self._queue_oldest):
             metric.clear()
         for destination, depth in depths.items():
@@ -143,17 +147,17 @@ class Telemetry:
         self._queue_failing.set(failing)
 
     def unread(self, cause: str) -> None:
-        """Count a request that HTTP itself does not allow, or a connection beyond the limit."""
+        """Count a request that is not valid HTTP, or a connection above the limit."""
         self._unread.labels(cause).inc()
 
     def targets(self, paused: Mapping[Destination, bool]) -> None:
-        """Note which targets are left alone."""
+        """Set the gauge of paused targets."""
         self._paused.clear()
         for destination, is_paused in paused.items():
             self._paused.labels(*destination).set(is_paused)
 
     def loaded(self, at_s: float) -> None:
-        """Note that routes were taken into use."""
+        """Record a successful load."""
         self._reload_success.set(1)
         self._reload_time.set(at_s)
 
@@ -165,14 +169,14 @@ class Telemetry:
             self._reload_success.set(0)
 
     def keep_routes(self, names: Collection[str]) -> None:
-        """Drop the series of all other routes. A report of theirs that ends later brings one back, until next time."""
+        """Remove the series of other routes. A report of theirs that ends later adds one, until the next call."""
         for metric, labels in self._of_routes:
             for values in {tuple(sample.labels[each] for each in labels) for sample in _samples(metric)}:
                 if values[0] not in names:
                     metric.remove(*values)
 
     def counts(self) -> Mapping[str, RouteCounts]:
-        """Return what each route has done that did anything."""
+        """Return the counts of the routes that received a report."""
         counts: defaultdict[str, RouteCounts] = defaultdict(RouteCounts)
         for sample in _samples(self._reports):
             if sample.name.endswith("_total"):
@@ -186,7 +190,7 @@ class Telemetry:
         return counts
 
     def text(self) -> bytes:
-        """Return everything in the Prometheus text format 0.0.4."""
+        """Return all metrics in the Prometheus text format 0.0.4."""
         return generate_latest(self.registry)
 
 

@@ -1,6 +1,6 @@
-"""TLS contexts from PEM files: for the listener, and for calls to upstreams.
+"""TLS contexts from PEM files, for the listener and for calls to upstreams.
 
-No setting turns verification off. `strict=False` only accepts certificates that break the profile of RFC 5280.
+No setting disables verification. `strict=False` accepts certificates that violate the profile of RFC 5280.
 """
 
 import os
@@ -11,22 +11,22 @@ from typing import Literal, NoReturn
 
 from gateway.regular_files import read_regular_file
 
-# What aiohttp speaks, on either side.
+# The protocol of the listener and of calls.
 PROTOCOLS = ("http/1.1",)
-# The last is said of a key of another kind than the certificate's.
+# The last one: the key and the certificate are of different kinds.
 _MISMATCH = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
-# A system's CA bundle has about 200 KiB.
+# The CA bundle of a system has about 200 KiB.
 MAX_BYTES = 4_194_304
-# What only VERIFY_X509_STRICT rejects, by X509_V_ERR_… of OpenSSL's x509_vfy.h: extensions that RFC 5280 requires.
+# Errors of VERIFY_X509_STRICT only, X509_V_ERR_… in OpenSSL's x509_vfy.h: extensions that RFC 5280 requires.
 _STRICT_CODES = frozenset({78, *range(80, 95)})
 _STRICT_HINT = "; issue the certificate again with this extension, or set `tls: {strict: false}` on the target"
 
 
 class BadPem(ValueError):
-    """A file that cannot be used. `part` is the setting that names it, `what` says why, without its path."""
+    """An unusable file. `part` is the setting that names it, `what` is the reason without its path."""
 
     def __init__(self, part: Literal["ca", "cert", "key"], file: Path, what: str) -> None:
-        # Whoever sets the key itself for its path is not to find it in a log.
+        # A key that was set in place of its path must not be logged.
         super().__init__(f"{'the value' if '-----' in str(file) else file} {what}")
         self.part = part
         self.what = what
@@ -38,14 +38,14 @@ class _Encrypted(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """The files of a certificate, with what leads up to its CA, and of its key; without `key`, one file has both."""
+    """The files of a certificate chain and of its key; without `key`, one file contains both."""
 
     cert: Path
     key: Path | None = None
 
 
 def server_context(pair: Pair) -> ssl.SSLContext:
-    """Return the context of a listener that shows this certificate. Raises BadPem."""
+    """Return the context of a listener with this certificate. Raises BadPem."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(PROTOCOLS)
@@ -54,14 +54,14 @@ def server_context(pair: Pair) -> ssl.SSLContext:
 
 
 def client_context(ca: Path | None, pair: Pair | None = None, *, strict: bool = True) -> ssl.SSLContext:
-    """Return the context of calls: `ca` is trusted in place of the system's store, `pair` is shown when asked for.
+    """Return the context of calls, which trusts `ca`, or else the system's CAs. `pair` is the client certificate.
 
-    With `strict`, certificates must follow the profile of RFC 5280, on every version of Python; without it, they may
+    With `strict`, certificates must follow the profile of RFC 5280 on every version of Python; without it, they may
     lack extensions such as the Authority Key Identifier. The chain, the dates and the host name are always verified.
     Raises BadPem.
     """
     context = _trusting(ca)
-    # Python 3.13 made both flags its default. A file may name an intermediate certificate as the trust anchor.
+    # Both flags are the default since Python 3.13. A file may contain an intermediate certificate as trust anchor.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     if strict:
         context.verify_flags |= ssl.VERIFY_X509_STRICT
@@ -75,7 +75,7 @@ def client_context(ca: Path | None, pair: Pair | None = None, *, strict: bool = 
 
 
 def reason_of(error: ssl.SSLError) -> str:
-    """Return what went wrong in OpenSSL's words, which hold no data of the connection."""
+    """Return OpenSSL's reason, which contains no data of the connection."""
     reason = (error.reason or "no reason").lower().replace("_", " ")
     if isinstance(error, ssl.SSLCertVerificationError) and error.verify_message:
         hint = _STRICT_HINT if error.verify_code in _STRICT_CODES else ""
@@ -106,7 +106,7 @@ def _load_pair(context: ssl.SSLContext, pair: Pair) -> None:
     part: Literal["cert", "key"] = "cert" if pair.key is None else "key"
     key = pair.key or pair.cert
     try:
-        # Without a password, OpenSSL would ask for one at the terminal.
+        # Without a password callback, OpenSSL prompts at the terminal.
         context.load_cert_chain(pair.cert, pair.key, password=_refuse)
     except _Encrypted:
         raise BadPem(part, key, "holds an encrypted key: write it without a passphrase") from None

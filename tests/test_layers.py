@@ -22,6 +22,7 @@ LAYERS = [
     {"__main__"},
     {"cli"},
     {"commands"},
+    {"process"},
     {"app"},
     {"reload"},
     {"web", "delivery", "specs"},

@@ -88,7 +88,7 @@ def test_stalled_log_reader_loses_lines_without_delay() -> None:
     assert took_s < 1
     assert dropped in (6, 7)  # the thread may have taken one already
     assert received[filler:] == "".join(f"{number}\n" for number in range(10 - dropped)).encode()
-    assert logs == [{"event": "log lines were dropped", "lines": dropped, "log_level": "warning"}]
+    assert logs == [{"event": "log_lines_dropped", "lines": dropped, "log_level": "warning"}]
     os.close(reading)
     os.close(writing)
 

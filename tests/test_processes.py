@@ -330,17 +330,18 @@ async def test_unread_log_pipe_does_not_block_the_gateway() -> None:
 
 STUCK = """
 import asyncio, threading, time
-from gateway import app
+from gateway.app import Gateway, Settings
+from gateway.core.vendor.routing import Snapshot
 from gateway.logs import configure
+from gateway.process import run, run_until_signal
 
-class Stuck(app.Gateway):
+class Stuck(Gateway):
     async def stop(self):
         await asyncio.to_thread(time.sleep, 60)
 
 configure("info", "json", queued=True)
-app.OVERTIME_S = 0.3
-gateway = Stuck(app.Snapshot(), app.Settings(listen="127.0.0.1:0", admin=None, grace_s=0.2))
-app.run(app.run_until_signal(gateway, on_ready=lambda: print("ready", flush=True)))
+gateway = Stuck(Snapshot(), Settings(listen="127.0.0.1:0", admin=None, grace_s=0.2))
+run(run_until_signal(gateway, on_ready=lambda: print("ready", flush=True), overtime_s=0.3))
 """
 
 
@@ -353,4 +354,4 @@ async def test_hanging_thread_does_not_block_the_exit() -> None:
         _, logged = await process.communicate()
 
     assert process.returncode == 1
-    assert json.loads(logged.splitlines()[-1])["event"].startswith("not stopped in time")
+    assert json.loads(logged.splitlines()[-1])["event"] == "stop_timed_out"

@@ -132,7 +132,7 @@ async def test_internal_error_during_a_reload_keeps_the_old_routes(routes: Path,
         reported = await gateway.send(report())
 
     assert (reply.status, reported.status) == (422, 200)
-    assert "an internal error" in reply.json["diagnostics"][0]["what"]
+    assert "internal error" in reply.json["diagnostics"][0]["what"]
 
 
 async def test_secret_file_is_read_again_on_reload(routes: Path, upstream: Upstream) -> None:
@@ -343,7 +343,7 @@ async def test_sighup_reloads_and_logs_the_result(routes: Path, upstream: Upstre
         good = await gateway.event("reloaded")
         (routes / "second.yaml").write_text(BAD)
         gateway.signal(signal.SIGHUP)
-        bad = await gateway.event("not reloaded; the old routes go on")
+        bad = await gateway.event("reload_failed")
         reported = await exchange(address, report("second"))
         gateway.signal(signal.SIGTERM)
         code, _ = await gateway.end()

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.app import Gateway, Settings, run
+from gateway.app import Gateway, Settings
 from gateway.commands.arguments.loading import load_or_fail, retarget
 from gateway.commands.arguments.options import DEFAULT_ROUTES, Routes
 from gateway.commands.output.errors import fail, system_text
@@ -32,6 +32,7 @@ from gateway.core.text import did_you_mean
 from gateway.core.vendor.routing import make_snapshot
 from gateway.delivery.transport import fresh
 from gateway.logs import forwarding
+from gateway.process import run
 from gateway.proof.cases.differences import differences
 from gateway.proof.cases.parts import Mismatch
 from gateway.proof.cases.resign import RefreshedSample, refresh_sample

@@ -130,11 +130,7 @@ async def test_a_route_that_becomes_queued_is_not_taken_over_without_a_folder(tm
     async with command("serve", "--routes", str(tmp_path), *addresses, environ=ENVIRON) as gateway:
         await gateway.event("listening")
         (tmp_path / "route.yaml").write_text(QUEUED)
-        [problem] = [
-            each
-            for each in (await gateway.event("not reloaded; the old routes go on"))["problems"]
-            if "warning" not in each
-        ]
+        [problem] = [each for each in (await gateway.event("reload_failed"))["problems"] if "warning" not in each]
 
     assert problem.endswith(WANTS_A_FOLDER)
 
@@ -162,7 +158,7 @@ async def test_a_target_named_on_the_command_line_stays_over_a_reload(tmp_path: 
         await gateway.event("reloaded")
         listed = await exchange(admin, b"GET /api/routes HTTP/1.1\r\nHost: localhost\r\n\r\n")
         (tmp_path / "route.yaml").write_text(route.replace("route: zstack-to-tencent", "route: another"))
-        problem = (await gateway.event("not reloaded; the old routes go on"))["problems"][0]
+        problem = (await gateway.event("reload_failed"))["problems"][0]
 
     assert listed.json["routes"][0]["host"] == "127.0.0.1:1"
     assert "--target: no route is named 'zstack-to-tencent'; known: another" in problem

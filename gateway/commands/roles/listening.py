@@ -4,9 +4,10 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from gateway.app import Gateway, run, run_until_signal
+from gateway.app import Gateway
 from gateway.commands.output.errors import fail, misuse, system_text
 from gateway.delivery.queue import CannotOpen
+from gateway.process import run, run_until_signal
 from gateway.tls import BadPem, Pair
 from gateway.web.listener import parse_address
 
