@@ -27,7 +27,7 @@ FIND_PIP = \
   pip_install="$$pip install -qq --disable-pip-version-check --no-input"
 
 .DEFAULT_GOAL := help
-.PHONY: help install sdks run test soak fuzz check docs lock
+.PHONY: help install sdks run test soak fuzz check docs lock reference
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s%s\n", $$1, $$2 }' Makefile
@@ -79,6 +79,10 @@ $(STAMP): pyproject.toml constraints.txt
 	echo "Setting up .venv; this takes about a minute, once." >&2; \
 	$(FIND_PIP); \
 	$$pip_install -c constraints.txt -e '.[dev]' && printf '%s\n' "$(CURDIR)" > $(STAMP)
+
+reference:  ## write the key tables of docs/reference.md
+	@$(IN_VENV)python -c 'from pathlib import Path; from gateway.specs.documentation import with_key_tables; \
+	  page = Path("docs/reference.md"); page.write_text(with_key_tables(page.read_text()))'
 
 lock:  ## write constraints.txt anew: the newest of everything, from an empty environment
 	@$(FIND_PYTHON); venv=$$(mktemp -d) && trap 'rm -rf "$$venv"' EXIT && \

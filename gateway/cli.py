@@ -26,6 +26,7 @@ COMMANDS = {
     "check": ("check:check", "Print what is wrong with the specs, and run their cases."),
     "try": ("try_:try_", "Put a raw HTTP request through a route, and show each stage."),
     "show": ("show:show", "Show a route, provider or recipe as the gateway understands it."),
+    "schema": ("schema:schema", "Print the JSON Schema of specs."),
     "explain": ("recipes.explain:explain", "Show each step of a signature for one request, and the verdict."),
     "coverage": ("recipes.coverage:coverage", "Show what a signature scheme does not protect."),
     "matrix": ("matrix:matrix", "Show what each provider can hold, and what is lost between two."),

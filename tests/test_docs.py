@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import typer
 import yaml
-from pydantic import BaseModel
 
 from gateway.cli import COMMANDS, app
 from gateway.commands.matrix import matrix
@@ -24,7 +23,6 @@ from gateway.delivery.limits import Limiter
 from gateway.proof.cases.run import run_case
 from gateway.proof.vectors import run_vector
 from gateway.specs.load import load
-from gateway.specs.schema import model_types, models, recipe_models
 from gateway.telemetry import Telemetry
 from gateway.web.admin.endpoints import Running, endpoints
 from tests.support.processes import ROOT, command
@@ -42,12 +40,6 @@ DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *DOCS]
 MAKE = r"(?:^|`)make ([a-z]+)"
 LEVELS = {"debug", "info", "warning", "error", "exception"}
-
-
-def spec_keys() -> list[str]:
-    values = [value for module in (models, recipe_models, model_types) for value in vars(module).values()]
-    specs = [each for each in values if isinstance(each, type) and issubclass(each, BaseModel)]
-    return sorted({field.alias or name for spec in specs for name, field in spec.model_fields.items()})
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -91,11 +83,6 @@ def command_lines() -> list[Any]:
     lines = [(name, line) for name, block in shown for line in block.splitlines()]
     found = [(name, match[1]) for name, line in lines if (match := re.fullmatch(r"(?:\.venv/bin/)?gateway (.*)", line))]
     return [pytest.param(shlex.split(rest), id=f"{name}: {rest[:50]}") for name, rest in found]
-
-
-@pytest.mark.parametrize("key", spec_keys())
-def test_every_key_of_a_spec_is_in_the_reference(key: str) -> None:
-    assert re.search(rf"`[^`]*\b{re.escape(key)}\b[^`]*`", REFERENCE)
 
 
 @pytest.mark.parametrize("word", sorted(FUNCTIONS) + sorted(FILTERS))

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
 
 from gateway.specs.yaml.diagnostic import Mark
 from gateway.specs.yaml.nodes import ListNode, MapNode, Node, Scalar
@@ -10,16 +10,15 @@ from gateway.specs.yaml.nodes import ListNode, MapNode, Node, Scalar
 _VARIABLE = re.compile(r"\$(\$\{)|\$\{([^{}]*)\}")
 _NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
 
-UNSET = "unset"  # stands where a variable has no value
+UNSET = "unset"  # takes the place of a variable without a value
 LookUp = Callable[[str], str | None]
 
 
 class Substitution:
-    """Replaces variables by what `variable` and `read_file` give; what they do not give is told to `report`.
+    """Replaces variables with the results of `variable` and `read_file`; reports those without a value.
 
-    `report` gets the mark, what is wrong, what to do, and the name of the variable or file that has no value; None for
-    a mistake in the text.
-    `replaced` has the text as written and what became of it, by mark.
+    `report` gets the mark, what is wrong, what to do, and the name of the variable or file without a value; None for
+    a mistake in the text. `replaced` holds each text as written and its value, by mark.
     """
 
     def __init__(
@@ -30,37 +29,37 @@ class Substitution:
         self._report = report
         self.replaced: dict[Mark, tuple[str, str]] = {}
 
-    def to_python(self, node: Node) -> Any:
-        """Return the node's plain values with every variable replaced."""
+    def apply(self, node: Node) -> Node:
+        """Return the node with every variable replaced. The text of a scalar stays as written."""
         if isinstance(node, MapNode):
-            return {key: self.to_python(value) for key, value in node.entries.items()}
+            return replace(node, entries={key: self.apply(value) for key, value in node.entries.items()})
         if isinstance(node, ListNode):
-            return [self.to_python(item) for item in node.items]
-        if isinstance(node.value, str) and "${" in node.value:
-            value = _VARIABLE.sub(lambda match: self._value(match, node), node.value)
-            self.replaced[node.mark] = node.value, value
-            return value
-        return node.value
+            return replace(node, items=tuple(self.apply(item) for item in node.items))
+        if not isinstance(node.value, str) or "${" not in node.value:
+            return node
+        value = _VARIABLE.sub(lambda match: self._value(match, node), node.value)
+        self.replaced[node.mark] = node.value, value
+        return replace(node, value=value)
 
     def _value(self, match: re.Match[str], node: Scalar) -> str:
         if match[1]:
             return "${"
         text = match[2]
-        if text.startswith("file:"):
-            return self._or_report(self._read_file(text[5:]), f"the file {text[5:]} cannot be read", "", text, node)
         name = _NAME.fullmatch(text)
-        if name is None:
-            forms = "write ${NAME}, ${NAME:-default} or ${file:/path}"
-            self._report(node.mark, "'${…}' is no variable", forms, None)  # it may be part of a secret
+        if text.startswith("file:"):
+            value, what, hint = self._read_file(text[5:]), f"cannot read the file {text[5:]}", ""
+            unset = text
+        elif name is None:
+            # The text is not shown: it may be part of a secret.
+            self._report(
+                node.mark, "'${…}' is not a variable", "write ${NAME}, ${NAME:-default} or ${file:/path}", None
+            )
             return text
-        value = self._variable(name[1])
-        if value is None and name[2] is not None:
-            return name[2]
-        hint = "set it, or give a default: ${NAME:-default}"
-        return self._or_report(value, f"the environment variable {name[1]} is not set", hint, name[1], node)
-
-    def _or_report(self, value: str | None, what: str, hint: str, name: str, node: Scalar) -> str:
+        else:
+            value, what = self._variable(name[1]), f"the environment variable {name[1]} is not set"
+            hint, unset = "set it, or give a default: ${NAME:-default}", name[1]
+            value = name[2] if value is None else value
         if value is None:
-            self._report(node.mark, what, hint, name)
+            self._report(node.mark, what, hint, unset)
             return UNSET
         return value

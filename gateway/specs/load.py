@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from gateway.core.recipe.model import Recipe
 from gateway.core.text import did_you_mean
@@ -21,14 +21,13 @@ from gateway.specs.check.loss import check_loss
 from gateway.specs.environment import Substitution
 from gateway.specs.files import KINDS, read_file, spec_files
 from gateway.specs.schema.cases import read_cases, stand_in_route
-from gateway.specs.schema.parts import attributes_read
-from gateway.specs.schema.provider import build_provider
+from gateway.specs.schema.provider import attributes_read, build_provider
 from gateway.specs.schema.recipe import build_recipe
 from gateway.specs.schema.route import build_route
 from gateway.specs.shipped import shipped
 from gateway.specs.yaml.diagnostic import Diagnostics, Mark, Severity
 from gateway.specs.yaml.document import Document, Unloaded
-from gateway.specs.yaml.nodes import ListNode, mark_of
+from gateway.specs.yaml.nodes import ListNode, Node, mark_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +72,13 @@ class Specs:
     """
 
     diagnostics: Diagnostics
+    documents: dict[str, dict[str, Document]] = field(default_factory=dict, repr=False)
     recipes: dict[str, Recipe] = field(default_factory=dict)
     providers: dict[str, Provider] = field(default_factory=dict)
     routes: dict[str, Route] = field(default_factory=dict)
     vectors: list[PlacedVector] = field(default_factory=list)
     trials: list[Trial] = field(default_factory=list)
     not_run: list[NotRun] = field(default_factory=list)
-    documents: dict[str, dict[str, Document]] = field(default_factory=dict, repr=False)
     read: Counter[str] = field(default_factory=Counter)
     watch: Watch = field(default_factory=Watch)
     files: Fingerprints = field(default_factory=dict)
@@ -107,7 +106,7 @@ def load(
     loader = _Loader(specs, folder, os.environ if environ is None else environ, only, trials, strict_environment)
     for finding in shipped().found:
         specs.diagnostics.add(finding)
-    package = [document.anew(specs.diagnostics) for document in shipped().documents]
+    package = [document.unchecked(specs.diagnostics) for document in shipped().documents]
     loader.build(package, list(loader.read_own()))
     specs.watch.forget()
     return specs
@@ -197,8 +196,8 @@ class _Loader:
     def _route(self, document: Document) -> None:
         watch = self.specs.watch.for_document(document) if self.trials else None
         document.strict = self.strict_environment
-        values = self._values(document, self.environ)
-        built = build_route(document, values, self.specs.providers, watch)
+        node = self._substituted(document, self.environ)
+        built = build_route(document, node, self.specs.providers, watch)
         self.specs.files |= document.files
         if built is not None:
             route, compiler = built
@@ -218,10 +217,10 @@ class _Loader:
 
     def _route_trial(self, document: Document, case: Case, environ: Mapping[str, str], mark: Mark) -> None:
         diagnostics = Diagnostics()
-        under = document.anew(diagnostics)
+        under = document.unchecked(diagnostics)
         under.strict = False
-        values = self._values(under, environ)
-        built = build_route(under, values, self.specs.providers, self.specs.watch.for_document(document))
+        node = self._substituted(under, environ)
+        built = build_route(under, node, self.specs.providers, self.specs.watch.for_document(document))
         unset = tuple(dict.fromkeys(under.unset.values()))
         if built is not None:
             self.specs.trials.append(Trial(document.name, case, built[0], environ, mark, unset))
@@ -237,8 +236,8 @@ class _Loader:
             why = f"the {document.kind} has errors" if document.errors else "a spec that it names has errors"
             self.specs.not_run.append(NotRun(document.name, kind, len(node.items), node.mark, why))
 
-    def _values(self, document: Document, environ: Mapping[str, str]) -> Any:
-        """Return the document's plain values with its variables replaced."""
+    def _substituted(self, document: Document, environ: Mapping[str, str]) -> Node:
+        """Return the document's node with its variables replaced."""
 
         def report(mark: Mark, what: str, hint: str, unset: str | None) -> None:
             if unset is not None:
@@ -254,9 +253,10 @@ class _Loader:
             return _read_secret_file(path)
 
         substitution = Substitution(environ.get, read_named, report)
-        values = substitution.to_python(document.node)
+        node = substitution.apply(document.node)
         document.replaced = substitution.replaced
-        return values
+        document.with_values = node
+        return node
 
     def _check_ambiguity(self, documents: list[Document]) -> None:
         """Two routes that listen to the same call cannot be told apart."""

@@ -62,7 +62,7 @@ def _without_a_word(documents: list[Document], kind: str, build: Callable[[Docum
     built = {}
     for document in documents:
         diagnostics = Diagnostics()
-        result = build(document.anew(diagnostics)) if document.kind == kind else None
+        result = build(document.unchecked(diagnostics)) if document.kind == kind else None
         if result is not None and not len(diagnostics):
             built[document.name] = result
     return built

@@ -1,39 +1,71 @@
-"""From a target's `tls` to the context of its calls. Paths are read from the folder of the file that names them."""
+"""The keys of a target's `tls`. Paths are read from the folder of the file that names them."""
 
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from ssl import SSLContext
 
-from gateway.core.expression.compiler import KeyPath
 from gateway.core.http.request import PublicUrl
 from gateway.file_fingerprint import Fingerprint, fingerprint
-from gateway.specs.schema.models import TlsSpec
+from gateway.specs.binding.place import Place
+from gateway.specs.binding.table import Key, Table
+from gateway.specs.binding.types import BOOLEAN, NOT_EMPTY
 from gateway.specs.yaml.document import Document
 from gateway.tls import BadPem, Pair, client_context
 
 
-def build_tls(document: Document, spec: TlsSpec, url: PublicUrl, place: KeyPath) -> SSLContext | None:
-    """Return the context, or None where there is none to be had, which is reported."""
+@dataclass(frozen=True, slots=True)
+class TlsKeys:
+    at: Place
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
+    strict: bool = True
+
+
+TLS = Table(
+    "tls",
+    TlsKeys,
+    Key(
+        "ca",
+        NOT_EMPTY,
+        "the trusted CAs, instead of those of the system (Debian's package ca-certificates, or `SSL_CERT_FILE`)",
+    ),
+    Key("cert", NOT_EMPTY, "the client certificate with its chain, for upstreams that request one"),
+    Key("key", NOT_EMPTY, "its key, without a passphrase, unless `cert` contains it"),
+    Key(
+        "strict",
+        BOOLEAN,
+        "`true` requires certificates that follow RFC 5280. `false` also accepts certificates without "
+        "extensions such as the Authority Key Identifier",
+    ),
+)
+
+
+def build_tls(keys: TlsKeys, url: PublicUrl) -> SSLContext | None:
+    """Return the context of the target's calls, or None when it cannot be made, which is reported."""
+    document = keys.at.scope.document
     if url.scheme != "https":
-        document.environmental(place, "calls to a URL of http:// are never encrypted", "write https://")
+        document.environmental(keys.at.path, "calls to a URL of http:// are never encrypted", "write https://")
         return None
-    if spec.cert is None and spec.key is not None:
-        document.error((*place, "key"), "a key without its certificate", "add `cert:`")
+    if keys.cert is None and keys.key is not None:
+        keys.at.error("a key without its certificate", "add `cert:`", "key")
         return None
-    ca, cert, key = (_file(document, named) for named in (spec.ca, spec.cert, spec.key))
+    ca, cert, key = (_file(document, named) for named in (keys.ca, keys.cert, keys.key))
     fingerprints = tuple(document.files[file] for file in (ca, cert, key) if file is not None)
     try:
-        return _context(ca, None if cert is None else Pair(cert, key), spec.strict, fingerprints)
+        return _context(ca, None if cert is None else Pair(cert, key), keys.strict, fingerprints)
     except BadPem as error:
-        at = (*place, error.part)
-        document.environmental(at, f"{document.written(at)} {error.what}")
+        path = (*keys.at.path, error.part)
+        document.environmental(path, f"{document.written(path)!r} {error.what}")
         return None
 
 
-def written_tls(document: Document, spec: TlsSpec, place: KeyPath) -> dict[str, str]:
+def written_tls(keys: TlsKeys) -> dict[str, str]:
     """Return the keys that differ from their defaults, with their values as written."""
-    names = [name for name, key in TlsSpec.model_fields.items() if getattr(spec, name) != key.default]
-    return {name: document.written((*place, name)).strip("'") for name in names}
+    document, path = keys.at.scope.document, keys.at.path
+    stated = {key.name for key in TLS.keys.values() if getattr(keys, key.name) != TLS.default(key)}
+    return {name: document.written((*path, name)) for name in TLS.keys if name in stated}
 
 
 def _file(document: Document, named: str | None) -> Path | None:
@@ -46,5 +78,5 @@ def _file(document: Document, named: str | None) -> Path | None:
 
 @lru_cache(maxsize=256)
 def _context(ca: Path | None, pair: Pair | None, strict: bool, fingerprints: tuple[Fingerprint, ...]) -> SSLContext:
-    """Return the same context while the files stay the same: connections to a target outlive a reload then."""
+    """Return the same context while the files stay the same, so that connections survive a reload."""
     return client_context(ca, pair, strict=strict)

@@ -4,6 +4,7 @@ import pytest
 
 from gateway.specs.environment import Substitution
 from gateway.specs.yaml.diagnostic import Diagnostics, Mark
+from gateway.specs.yaml.nodes import to_python
 from gateway.specs.yaml.reader import parse
 
 ENVIRON = {"NAME": "value", "EMPTY": "", "QUOTE": "a: {b}\n- c", "NESTED": "${NAME}", "PORT": "8080"}
@@ -17,7 +18,7 @@ def substituted(text: str) -> tuple[Any, list[tuple[str, str, str | None]]]:
     def report(mark: Mark, what: str, hint: str, unset: str | None) -> None:
         found.append((str(mark), what, unset))
 
-    return Substitution(ENVIRON.get, FILES.get, report).to_python(node), found
+    return to_python(Substitution(ENVIRON.get, FILES.get, report).apply(node)), found
 
 
 @pytest.mark.parametrize(
@@ -36,7 +37,7 @@ def substituted(text: str) -> tuple[Any, list[tuple[str, str, str | None]]]:
         pytest.param("a: ${QUOTE}", {"a": "a: {b}\n- c"}, id="a value never changes the structure"),
         pytest.param("a: ${NESTED}", {"a": "${NAME}"}, id="a value is not replaced again"),
         pytest.param("${NAME}: 1", {"${NAME}": 1}, id="keys stay"),
-        pytest.param("a: [1, true, null]", {"a": [1, True, None]}, id="what is no text stays"),
+        pytest.param("a: [1, true, null]", {"a": [1, True, None]}, id="values other than text stay"),
     ],
 )
 def test_variables_are_replaced(text: str, value: Any):
@@ -47,13 +48,13 @@ def test_variables_are_replaced(text: str, value: Any):
     ("text", "what", "unset"),
     [
         pytest.param("a: ${NOPE}", "the environment variable NOPE is not set", "NOPE", id="unset"),
-        pytest.param("a: ${file:/nope}", "the file /nope cannot be read", "file:/nope", id="no such file"),
-        pytest.param("a: ${A-B}", "'${…}' is no variable", None, id="not a name"),
-        pytest.param("a: ${}", "'${…}' is no variable", None, id="nothing"),
-        pytest.param("a: ${NAME:default}", "'${…}' is no variable", None, id="a colon alone"),
+        pytest.param("a: ${file:/nope}", "cannot read the file /nope", "file:/nope", id="no such file"),
+        pytest.param("a: ${A-B}", "'${…}' is not a variable", None, id="not a name"),
+        pytest.param("a: ${}", "'${…}' is not a variable", None, id="nothing"),
+        pytest.param("a: ${NAME:default}", "'${…}' is not a variable", None, id="a colon alone"),
     ],
 )
-def test_what_cannot_be_replaced_is_reported_with_its_place(text: str, what: str, unset: str | None):
+def test_invalid_or_unset_variable_is_reported_at_its_place(text: str, what: str, unset: str | None):
     _, found = substituted(text)
 
     assert found == [("f.yaml:1:4", what, unset)]

@@ -264,7 +264,7 @@ def test_secret_is_never_shown(tmp_path: Path):
 
     specs, found = loaded(tmp_path, {"a.yaml": f"{text}---\n{ACME}---\n{SESSION}"}, {"OUT": "hush", "IN": "hush"})
 
-    assert len(found) == 1
+    assert len(found) == 2
     assert "hush" not in " ".join(found) + repr(specs)
 
 
@@ -298,11 +298,11 @@ def test_no_message_shows_a_secret(tmp_path: Path, text: str):
     [
         ('provider: "${X}"', "no provider is named '${X}'"),
         ('provider: acme, verify: ["${X}"]', "the provider has no recipe '${X}'"),
-        ('provider: acme, rules: {metric: {pattern: "a${X}"}}', "'a${X}' is not a pattern"),
-        ('provider: acme, rules: {attributes: {keys: "${X}"}}', "'${X}' is not a pattern"),
+        ('provider: acme, rules: {metric: {pattern: "a${X}"}}', "'a${X}' is not a valid pattern"),
+        ('provider: acme, rules: {attributes: {keys: "${X}"}}', "'${X}' is not a valid pattern"),
         (
             'provider: acme, rules: {unit: {fix: "${X}"}}',
-            "'${X}' is no expression for this place once its variables are replaced",
+            "'${X}' is not a valid expression once its variables are replaced",
         ),
     ],
     ids=["provider", "recipe", "pattern", "keys", "expression"],

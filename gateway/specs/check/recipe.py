@@ -23,58 +23,58 @@ from gateway.core.recipe.model import (
 )
 from gateway.core.recipe.syntax import ParamsSyntax, Template
 from gateway.core.recipe.times import EPOCHS
-from gateway.specs.schema.recipe_parts import RecipeParts
+from gateway.specs.binding.place import Place
 
 Slots = Mapping[str, Slot]
 Steps = Mapping[str, Step]
 
 
-def check_recipe(parts: RecipeParts, slots: Slots, carriers: list[Carrier], steps: Steps) -> None:
+def check_recipe(at: Place, slots: Slots, carriers: list[Carrier], steps: Steps) -> None:
     """Report what stands against a recipe as a whole."""
-    _check_carried(parts, slots, carriers)
-    _check_carriers(parts, slots, carriers)
-    _check_counts(parts, slots)
-    _check_encoded(parts, steps)
+    _check_carried(at, slots, carriers)
+    _check_carriers(at, slots, carriers)
+    _check_counts(at, slots)
+    _check_encoded(at, steps)
     signature = next((slot for slot in slots.values() if isinstance(slot, SignatureSlot)), None)
     if signature is not None:
-        _check_secret(parts, signature, slots, steps)
-        _check_no_circle(parts, signature, slots, carriers, steps)
+        _check_secret(at, signature, slots, steps)
+        _check_no_circle(at, signature, slots, carriers, steps)
 
 
-def check_bindings(parts: RecipeParts, accept: Iterable[Mapping[str, Template]], slots: Slots, steps: Steps) -> None:
+def check_bindings(at: Place, accept: Iterable[Mapping[str, Template]], slots: Slots, steps: Steps) -> None:
     """Report bindings of `accept` that would read what they bind."""
     for index, binding in enumerate(accept):
         for name, template in binding.items():
             if name in names_read_by(template, slots, steps):
-                parts.document.error(["accept", index, name], f"{name!r} would be made of itself")
+                at.scope.document.error(["accept", index, name], f"{name!r} would be made of itself")
 
 
-def _check_carried(parts: RecipeParts, slots: Slots, carriers: list[Carrier]) -> None:
+def _check_carried(at: Place, slots: Slots, carriers: list[Carrier]) -> None:
     carried = {name for carrier in carriers for name in carrier.slots}
     for name, slot in slots.items():
         if isinstance(slot, GivenSlot | TimePartSlot) or name in carried:
             continue
-        parts.document.error(["slots", name], f"no carrier holds {{{name}}}, so that it cannot be verified")
+        at.scope.document.error(["slots", name], f"no carrier holds {{{name}}}, so that it cannot be verified")
     for name, slot in slots.items():
         if isinstance(slot, ChosenSlot) and not all(slot.must):
-            parts.document.error(["slots", name, "must"], "the client could decide that nothing is signed")
+            at.scope.document.error(["slots", name, "must"], "the client could decide that nothing is signed")
 
 
-def _check_carriers(parts: RecipeParts, slots: Slots, carriers: list[Carrier]) -> None:
+def _check_carriers(at: Place, slots: Slots, carriers: list[Carrier]) -> None:
     needed = {name for carrier in carriers if not carrier.optional for name in carrier.slots}
     first: dict[tuple[str, str], int] = {}
     for index, carrier in enumerate(carriers):
         place = (carrier.place, carrier.name.lower() if carrier.place == "header" else carrier.name)
         if first.setdefault(place, index) != index:
-            parts.document.error(["carry", index], f"the {carrier.place} {carrier.name!r} is carried twice")
+            at.scope.document.error(["carry", index], f"the {carrier.place} {carrier.name!r} is carried twice")
         for name in sorted(carrier.slots - needed if carrier.optional else ()):
             if not isinstance(slots[name], GivenSlot | DerivedSlot):
                 what = f"{{{name}}} would not have to be there, and nothing would be verified without it"
-                parts.document.error(["carry", index, "optional"], what)
+                at.scope.document.error(["carry", index, "optional"], what)
         if carrier.type == "int" and not all(_is_number(slots[name]) for name in carrier.slots):
-            parts.document.error(["carry", index, "type"], "only an epoch or an integer nonce is an int")
+            at.scope.document.error(["carry", index, "type"], "only an epoch or an integer nonce is an int")
         if isinstance(carrier.syntax, ParamsSyntax) and carrier.place != "header":
-            parts.document.error(["carry", index], "`scheme` and `params` stand in a header")
+            at.scope.document.error(["carry", index], "`scheme` and `params` stand in a header")
 
 
 def _is_number(slot: Slot) -> bool:
@@ -83,36 +83,36 @@ def _is_number(slot: Slot) -> bool:
     return isinstance(slot, NonceSlot) and slot.low is not None
 
 
-def _check_counts(parts: RecipeParts, slots: Slots) -> None:
+def _check_counts(at: Place, slots: Slots) -> None:
     counts = Counter(type(slot) for slot in slots.values())
     if counts[SignatureSlot] + counts[SecretSlot] != 1:
-        parts.document.error(["slots"], "a recipe has one slot of kind signature or secret")
+        at.scope.document.error(["slots"], "a recipe has one slot of kind signature or secret")
     if counts[SignatureSlot] and not counts[KeySlot]:
-        parts.document.error(["slots"], "a signature needs a slot of kind key, by which its secret is found")
+        at.scope.document.error(["slots"], "a signature needs a slot of kind key, by which its secret is found")
     for kind, word in ((KeySlot, "key"), (TimeSlot, "time")):
         if counts[kind] > 1:
             hint = "the others are time_part" if kind is TimeSlot else ""
-            parts.document.error(["slots"], f"a recipe has one slot of kind {word}", hint)
+            at.scope.document.error(["slots"], f"a recipe has one slot of kind {word}", hint)
 
 
-def _check_encoded(parts: RecipeParts, steps: Steps) -> None:
+def _check_encoded(at: Place, steps: Steps) -> None:
     """Report digests that would be taken for text."""
     hint = "encode it: {…|hex} or {…|base64}"
     for name, step in steps.items():
         if isinstance(step, LinesStep):
             for index, line in enumerate(step.of):
                 if line.kind is Kind.DIGEST:
-                    parts.document.error(["steps", name, "lines", index], "a digest is no line of text", hint)
+                    at.scope.document.error(["steps", name, "lines", index], "a digest is no line of text", hint)
         elif isinstance(step, PairsStep):
             for slot, template in step.slots.items():
                 if template.kind is Kind.DIGEST:
-                    parts.document.error(["steps", name, "pairs", "slots", slot], "a digest is no value", hint)
+                    at.scope.document.error(["steps", name, "pairs", "slots", slot], "a digest is no value", hint)
             for side, reference in (("key", step.key), ("value", step.value)):
                 if reference.kind is not Kind.TEXT:
-                    parts.document.error(["steps", name, "pairs", side], f"this gives a {reference.kind}", hint)
+                    at.scope.document.error(["steps", name, "pairs", side], f"this gives a {reference.kind}", hint)
 
 
-def _check_secret(parts: RecipeParts, signature: SignatureSlot, slots: Slots, steps: Steps) -> None:
+def _check_secret(at: Place, signature: SignatureSlot, slots: Slots, steps: Steps) -> None:
     """Report a signature that whoever reads the recipe could make."""
     if signature.method == "rsa":
         return
@@ -120,34 +120,32 @@ def _check_secret(parts: RecipeParts, signature: SignatureSlot, slots: Slots, st
     if signature.key is not None:
         reached |= names_read_by(signature.key, slots, steps)
     if "secret" not in reached:
-        parts.document.error(
+        at.scope.document.error(
             ["slots", signature.name], "the signature does not depend on {secret}: anyone could make it"
         )
 
 
-def _check_no_circle(
-    parts: RecipeParts, signature: SignatureSlot, slots: Slots, carriers: list[Carrier], steps: Steps
-) -> None:
+def _check_no_circle(at: Place, signature: SignatureSlot, slots: Slots, carriers: list[Carrier], steps: Steps) -> None:
     """Report a signature that stands in what it signs."""
     signed = signed_names(slots, steps)
     if signature.name in signed:
-        parts.document.error(["slots", signature.name], "the signature would have to sign itself")
+        at.scope.document.error(["slots", signature.name], "the signature would have to sign itself")
     for index, carrier in enumerate(carriers):
         if signature.name not in carrier.slots:
             continue
         if carrier.place in ("json", "form", "param") and "body" in signed:
-            parts.document.error(["carry", index], "the signature stands in the body that it would have to sign")
+            at.scope.document.error(["carry", index], "the signature stands in the body that it would have to sign")
         if carrier.place in ("query", "param") and signed & {"query", "target", "url"}:
-            parts.document.error(["carry", index], "the signature stands in the query that it would have to sign")
+            at.scope.document.error(["carry", index], "the signature stands in the query that it would have to sign")
         if carrier.place != "header":
-            _check_excepted(parts, carrier, signed, steps)
+            _check_excepted(at, carrier, signed, steps)
 
 
-def _check_excepted(parts: RecipeParts, carrier: Carrier, signed: frozenset[str], steps: Steps) -> None:
+def _check_excepted(at: Place, carrier: Carrier, signed: frozenset[str], steps: Steps) -> None:
     sources = {"query": {"query"}, "form": {"form"}, "json": {"json"}, "param": {"query", "form", "json"}}
     for name, step in steps.items():
         if not isinstance(step, PairsStep) or name not in signed or not sources[carrier.place] & set(step.sources):
             continue
         if carrier.name not in step.except_names:
             what = f"the signature {carrier.name!r} would be among the pairs that it signs"
-            parts.document.error(["steps", name, "pairs"], what, f"except: [{carrier.name}]")
+            at.scope.document.error(["steps", name, "pairs"], what, f"except: [{carrier.name}]")

@@ -1,1 +1,1 @@
-"""From nodes to the core's objects."""
+"""The keys of providers, routes, recipes and cases, and what they are built to."""

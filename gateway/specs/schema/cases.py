@@ -1,9 +1,11 @@
-"""From the `cases` of a document to cases, and the route that a provider's own cases run through."""
+"""The keys of `cases`, and the route that a provider's own cases run through."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from gateway.core.http.request import Secret
+from gateway.core.moments import NS
 from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.model import KeySlot, Recipe, SecretSlot
 from gateway.core.recipe.session_tokens import make_accounts
@@ -12,10 +14,12 @@ from gateway.core.vendor.provider import CallForm, LocalCall, Provider, Receive,
 from gateway.core.vendor.route import Route, Source, Target
 from gateway.core.vendor.verifiers import logins
 from gateway.proof.cases.run import Case
-from gateway.specs.schema.models import CaseSpec
+from gateway.specs.binding.place import Place, Scope
+from gateway.specs.binding.table import Key, Table
+from gateway.specs.binding.types import MAP, TEXT, TEXT_OR_MAP, Composed, list_of, map_of, number
 from gateway.specs.yaml.diagnostic import Mark
 from gateway.specs.yaml.document import Document
-from gateway.specs.yaml.nodes import ListNode, to_python
+from gateway.specs.yaml.nodes import ListNode
 
 # The credential of a provider's own cases: the first of each that the recipe's `chars` allow.
 _HEX = "0123456789abcdef"
@@ -24,24 +28,63 @@ CASE_KEYS = ("case-key", *_OTHERS)
 CASE_SECRETS = ("case-secret", *_OTHERS)
 
 
-def read_cases(document: Document) -> Iterator[tuple[Case, dict[str, str], Mark]]:
+def _case(
+    case: str,
+    now: float = 1_700_000_000,
+    env: Mapping[str, str] | None = None,
+    request: str | Mapping[str, Any] | None = None,
+    points: list[dict[str, Any]] | None = None,
+    login: Mapping[str, Any] | None = None,
+    declares: list[dict[str, Any]] | None = None,
+    sends: list[dict[str, Any]] | None = None,
+    answer: Mapping[str, Any] | None = None,
+    outcome: Mapping[str, Any] | None = None,
+    reply: Mapping[str, Any] | None = None,
+) -> tuple[Case, Mapping[str, str]]:
+    """Return the case, and the environment that it states."""
+    parts = (request, points, login, declares, sends, answer, outcome, reply)
+    return Case(case, int(now * NS), *parts), env or {}
+
+
+MAPS = Composed("list of map", lambda place: list(list_of(MAP).read(place)), list_of(MAP).schema)
+LOGIN_CASE = Table(
+    "case.login",
+    lambda sends=None, answer=None, token=None: None,
+    Key("sends", MAP, "the call, before it is signed"),
+    Key("answer", MAP, "its answer"),
+    Key("token", TEXT, "the session that is read from it"),
+    stated_only=True,
+)
+CASES = list_of(
+    Table(
+        "case",
+        _case,
+        Key("case", TEXT, "the name"),
+        Key("now", number(at_least=0), "the clock, in epoch seconds; also the time of receipt"),
+        Key("env", map_of(TEXT), "variables of a route's case, for `check`, the tests and `demo`; never for `serve`"),
+        Key("request", TEXT_OR_MAP, "raw text, which is used unchanged, or parts of a request"),
+        Key("points", MAPS, "data points; without `request`, they are the points to send; a relay has none"),
+        Key("login", LOGIN_CASE, "the call that logs in to the target"),
+        Key("declares", MAPS, "calls with the declarations for an upstream without any"),
+        Key("sends", MAPS, "calls; `request` in the first selects the provider's request of that name"),
+        Key("answer", MAP, "the upstream's answer: `status` (200), `headers`, one of `json text`"),
+        Key(
+            "outcome",
+            MAP,
+            "`code reason message accepted rejected poll`; without the parts above, it is the outcome to reply to",
+        ),
+        Key("reply", MAP, "`status headers`, one of `json text`; of a relay, the `answer` as it is passed on"),
+    )
+)
+
+
+def read_cases(document: Document) -> Iterator[tuple[Case, Mapping[str, str], Mark]]:
     """Yield each case of a document that was read, with the environment that it states, and its place."""
     cases = document.node.entries.get("cases")
-    for node in cases.items if isinstance(cases, ListNode) else ():
-        spec = CaseSpec.model_validate(to_python(node))
-        case = Case(
-            spec.case,
-            int(spec.now * 1_000_000_000),
-            spec.request,
-            spec.points,
-            None if spec.login is None else spec.login.model_dump(exclude_unset=True),
-            spec.declares,
-            spec.sends,
-            spec.answer,
-            spec.outcome,
-            spec.reply,
-        )
-        yield case, spec.env, node.mark
+    if isinstance(cases, ListNode):
+        built = CASES.read(Place(Scope(document), cases, ("cases",)))
+        for (case, environ), node in zip(built, cases.items, strict=True):
+            yield case, environ, node.mark
 
 
 def stand_in_route(provider: Provider) -> Route:

@@ -1,91 +1,118 @@
-"""From a provider's YAML to a provider: expressions compiled with the names they may see, recipes resolved."""
+"""The keys of a provider, and the checks across it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from gateway.core.expression import Compiler
-from gateway.core.expression.compiler import KeyPath
+from gateway.core.expression.compiler import KeyPath, Text
 from gateway.core.recipe.model import GivenSlot, Recipe
-from gateway.core.sending.build import path_segment
 from gateway.core.text import did_you_mean
-from gateway.core.vendor.provider import Provider
+from gateway.core.vendor.provider import Provider, Receive, Send
+from gateway.specs.binding.place import Invalid, Place, Scope
+from gateway.specs.binding.table import Key, Table
+from gateway.specs.binding.types import ANYTHING, BOOLEAN, MEMBER_NAME, NAME, TEXT, list_of, map_of, text
 from gateway.specs.check.roles import check_roles
-from gateway.specs.schema.limits import build_limits
-from gateway.specs.schema.models import (
-    ProviderSpec,
-)
-from gateway.specs.schema.parts import Parts, attributes_read
-from gateway.specs.schema.receive import build_receive, captures
-from gateway.specs.schema.rule import build_rule
-from gateway.specs.schema.send import build_send
+from gateway.specs.schema.cases import CASES
+from gateway.specs.schema.receive import RECEIVE, captures
+from gateway.specs.schema.rules import LIMITS, RULES, make_limits, make_rules
+from gateway.specs.schema.send import SEND, URL
 from gateway.specs.yaml.document import Document
-from gateway.specs.yaml.nodes import to_python
+
+GIVEN = map_of(ANYTHING, MEMBER_NAME)
 
 
 def build_provider(
     document: Document, recipes: Mapping[str, Recipe], on_value: Callable[[KeyPath], None] | None = None
 ) -> tuple[Provider, Compiler] | None:
     """Return the provider and what compiled it, or None when the document has errors; they are reported."""
-    spec = document.read(ProviderSpec, to_python(document.node))
-    if spec is None:
-        return None
-    check_roles(document, spec)
+    relay = getattr(document.node.entries.get("relay"), "value", None) is True
+    scope = Scope(document, Compiler(on_value), recipes, relay=relay)
+    check_roles(document, relay)
     if document.errors:
         return None
-    parts = Parts(document, recipes, Compiler(on_value))
-    provider = _build(parts, spec)
-    _check_given(parts, spec, provider)
-    document.problems(parts.compiler.problems)
-    document.slow_patterns(parts.compiler.patterns)
-    return (provider, parts.compiler) if not document.errors and not document.lacks else None
+    try:
+        provider: Provider | None = PROVIDER.read(Place(scope, document.node))
+    except Invalid:
+        provider = None
+    document.problems(scope.compiler.problems)
+    document.slow_patterns(scope.compiler.patterns)
+    return None if provider is None or document.errors or document.lacks else (provider, scope.compiler)
 
 
-def _build(parts: Parts, spec: ProviderSpec) -> Provider:
-    receive = None if spec.receive is None else build_receive(parts, spec.receive, relay=spec.relay)
-    send = None if spec.send is None else build_send(parts, spec.send, relay=spec.relay)
+def _provider(
+    at: Place,
+    provider: str,
+    title: str = "",
+    relay: bool = False,
+    needs: Sequence[str] = (),
+    given: Mapping[str, Any] | None = None,
+    url: Text | None = None,
+    limits: Mapping[str, Any] | None = None,
+    rules: Mapping[str, Mapping[str, Any]] | None = None,
+    receive: Receive | None = None,
+    send: tuple[Send, Text | None] | None = None,
+    cases: Sequence[Any] = (),
+) -> Provider:
     if receive is None and send is None:
-        parts.document.error((), "a provider has `receive`, `send`, or both")
-    url = spec.send.url if spec.send and spec.send.url else spec.url
-    url_at = ("send", "url") if spec.send and spec.send.url else ("url",)
-    return Provider(
-        spec.provider,
-        spec.title or spec.provider,
-        tuple(spec.needs),
-        dict(spec.given),
-        None if url is None else parts.compiler.text(url, {"given"}, url_at, escape=path_segment),
-        build_limits(spec.limits),
-        {
-            field: build_rule(field, rule, parts.compiler, parts.document, ("rules", field))
-            for field, rule in spec.rules.items()
-        },
+        at.error("a provider has `receive`, `send`, or both")
+    attributes = at.plain.get("receive", {}).get("point", {}).get("attributes")
+    written = attributes.keys() if isinstance(attributes, dict) else set()
+    own_send, send_url = send or (None, None)
+    built = Provider(
+        provider,
+        title or provider,
+        tuple(needs),
+        given or {},
+        send_url or url,
+        make_limits(limits or {}),
+        make_rules(rules or {}),
         receive,
-        send,
-        spec.relay,
-        _attribute_names(parts, spec),
+        own_send,
+        relay,
+        attributes_read(at.scope.compiler) | written,
     )
+    _check_given(at, built)
+    return built
 
 
-def _attribute_names(parts: Parts, spec: ProviderSpec) -> frozenset[str]:
-    """Return the attributes that the mappings read or write by name."""
-    written = spec.receive.point.get("attributes") if spec.receive else None
-    return attributes_read(parts.compiler) | (written.keys() if isinstance(written, dict) else set())
+PROVIDER = Table(
+    "provider",
+    _provider,
+    Key("provider", NAME, "the name"),
+    Key("title", TEXT, "a title for people"),
+    Key("relay", BOOLEAN, "`true`: its calls have no data points, see [relay](#relay)"),
+    Key("needs", list_of(text(MEMBER_NAME)), "names of `given` values that a route must fill in to send"),
+    Key("given", GIVEN, "defaults of `given` values"),
+    Key("url", URL, "the default destination of calls", lambda at: {"given"}),
+    Key("limits", LIMITS, "what one call may contain, see [limits](#limits)"),
+    Key("rules", RULES, "rules by the field of a data point, see [rules](#rules)"),
+    Key("receive", RECEIVE, "how the gateway acts as the vendor, see [receive](#receive)"),
+    Key("send", SEND, "how the gateway acts as a client of the vendor, see [send](#send)"),
+    Key("cases", CASES, "test cases, see [cases](#cases)"),
+)
 
 
-def _check_given(parts: Parts, spec: ProviderSpec, provider: Provider) -> None:
+def attributes_read(compiler: Compiler) -> frozenset[str]:
+    """Return the names of the attributes that a document's expressions read."""
+    return frozenset(chain[1] for chain in compiler.read if chain[0] == "attributes" and len(chain) > 1)
+
+
+def _check_given(at: Place, provider: Provider) -> None:
     """Report each given that nothing reads, and each that is read and is not declared."""
-    declared = {*spec.given, *spec.needs}
-    read = {chain[1]: at for chain, at in parts.compiler.read.items() if chain[0] == "given" and len(chain) > 1}
-    used = read.keys() | {name for recipe in _recipes_of(provider) for name in _given_slots(recipe)}
+    declared = {*provider.given, *provider.needs}
+    reads = at.scope.compiler.read
+    read = {chain[1]: path for chain, path in reads.items() if chain[0] == "given" and len(chain) > 1}
+    used = read.keys() | {name for recipe in _recipes_of(provider) for name in given_slots(recipe)}
     if provider.receive is not None:
         captured = {name for form in provider.receive.requests for name in captures(form.path)}
         used |= captured
         declared |= captured
-    whole = ("given",) in parts.compiler.read
-    for name in sorted(declared - used) if not whole else ():
-        at = ("given", name) if name in spec.given else ("needs", spec.needs.index(name))
-        parts.document.error(at, f"nothing reads `given.{name}`", "leave it out")
+    for name in sorted(declared - used) if ("given",) not in reads else ():
+        path = ("given", name) if name in provider.given else ("needs", provider.needs.index(name))
+        at.error(f"nothing reads `given.{name}`", "leave it out", *path)
     for name in sorted(read.keys() - declared):
         hint = did_you_mean(name, declared) if declared else "name it there"
-        parts.document.error(read[name], f"`given.{name}` is neither under `needs` nor under `given`", hint)
+        at.error(f"`given.{name}` is neither under `needs` nor under `given`", hint, *read[name])
 
 
 def _recipes_of(provider: Provider) -> list[Recipe]:
@@ -102,5 +129,5 @@ def _recipes_of(provider: Provider) -> list[Recipe]:
     return recipes
 
 
-def _given_slots(recipe: Recipe) -> list[str]:
+def given_slots(recipe: Recipe) -> list[str]:
     return [name for name, slot in recipe.slots.items() if isinstance(slot, GivenSlot)]

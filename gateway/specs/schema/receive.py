@@ -1,15 +1,14 @@
-"""From the YAML of `receive` to the role of the vendor."""
+"""The keys of a provider's `receive`: the requests of the vendor's reporters, and how they become data points."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
-from gateway.core.expression.compiler import KeyPath, unescaped_names
-from gateway.core.outcome.outcome import Code, Reason
-from gateway.core.text import did_you_mean
-from gateway.core.vendor.matching import RequestMatcher
+from gateway.core.expression import Expression
+from gateway.core.outcome.outcome import Reason
+from gateway.core.recipe.model import Recipe
+from gateway.core.vendor.matching import ANY_REQUEST, RequestMatcher
 from gateway.core.vendor.provider import (
-    ErrorRow,
     Level,
     LocalCall,
     PointField,
@@ -19,272 +18,278 @@ from gateway.core.vendor.provider import (
     RequestMatch,
     Shape,
 )
-from gateway.specs.schema.models import (
-    MatchSpec,
-    ReceiveSpec,
-    RefusalSpec,
-    RepliesSpec,
-    RequestSpec,
-    RouteMatchSpec,
-    ShapeSpec,
+from gateway.specs.binding.place import Place
+from gateway.specs.binding.table import Key, Table
+from gateway.specs.binding.types import (
+    ANYTHING,
+    BOOLEAN,
+    CONDITION,
+    EXPRESSION,
+    MEMBER_NAME,
+    NAME_PATTERN,
+    POSITIVE,
+    RECIPE_NAME,
+    TEMPLATE,
+    TEXT,
+    Composed,
+    list_of,
+    map_of,
+    one_or_more,
+    text,
+    word,
 )
-from gateway.specs.schema.parts import OUTCOME, REQUEST, WHO, Parts
-from gateway.specs.yaml.renamed import replacement
+from gateway.specs.schema.replies import REPLIES, SHAPES
+from gateway.specs.schema.rules import FIELDS
 
-T = TypeVar("T")
-# What a reply writes that is ours or the provider's, and neither the reporter's nor the upstream's.
-_FIXED_TEXT = {"error", "code", "reason", "accepted", "request_id", "retry_after_s", "request", "recipe", "token"}
-_ROW_KEYS = frozenset({"when", "status", "headers", "json", "text"})
-
-
-def build_receive(parts: Parts, spec: ReceiveSpec, *, relay: bool) -> Receive:
-    at: KeyPath = ("receive",)
-    levels = _levels(parts, spec, at)
-    seen = REQUEST | WHO
-    item = seen | {level.name for level in levels}
-    _check_apart(parts, spec, at)
-    return Receive(
-        requests=(*_requests(parts, spec, at), *_local_calls(parts, spec, (*at, "local_calls"))),
-        verify=parts.named_recipes(spec.verify, (*at, "verify")),
-        reject_report=_refusals(parts, spec.reject_report, seen, (*at, "reject_report")),
-        reject_item=_refusals(parts, spec.reject_item, item, (*at, "reject_item")),
-        each=levels,
-        point=_point(parts, spec, item, (*at, "point")),
-        allow_empty=spec.allow_empty,
-        on_bad_item=spec.on_bad_item,
-        known=_known(parts, spec),
-        reads=_reads(parts, spec, relay),  # before the replies: what they repeat to the reporter decides nothing
-        replies=None if spec.replies is None else _replies(parts, spec.replies, (*at, "replies")),
-    )
-
-
-def _check_apart(parts: Parts, spec: ReceiveSpec, at: KeyPath) -> None:
-    """Report two calls that cannot be told apart."""
-    calls: dict[tuple[str, ...], RequestSpec] = {("request",): spec.request} if spec.request else {}
-    calls |= {("requests", name): form for name, form in spec.requests.items()}
-    calls |= {("local_calls", name): call.request for name, call in spec.local_calls.items()}
-    seen: list[tuple[str, tuple[str, str], RequestMatcher]] = []
-    for path, form in calls.items():
-        call, conditions = (form.method, re.sub(r"\{\w+\}", "{}", form.path)), build_conditions(form.match)
-        for other, earlier, theirs in seen:
-            if earlier == call and (conditions == theirs or conditions.is_stricter_than(theirs)):
-                what = f"{form.method} {form.path} is the call {other!r} already"
-                parts.document.error((*at, *path), what, "the first that fits counts: tell them apart by `match`")
-                break
-        seen.append((path[-1], call, conditions))
-
-
-def _reads(parts: Parts, spec: ReceiveSpec, relay: bool) -> frozenset[str]:
-    """Return the parts of a request that the expressions compiled so far read; a relay's body is passed on anyway."""
-    forms = [spec.request, *spec.requests.values()]
-    kinds = {form.body for form in forms if form is not None and form.body != "none"}
-    read = {chain[0] for chain in parts.compiler.read}
-    chains = [chain for chain in parts.compiler.read if chain[0] == "headers" and len(chain) > 1]
-    headers = {f"header.{chain[1].replace('_', '-')}" for chain in chains}
-    return frozenset((kinds if relay or "body" in read else set()) | ({"query"} & read) | headers)
-
-
-def _known(parts: Parts, spec: ReceiveSpec) -> dict[str, frozenset[str]]:
-    """Return the members of `body` and `item` that expressions or recipes read, unless one of both is read whole."""
-    carriers = [
-        carrier
-        for name in spec.verify
-        for carrier in (parts.recipes[name].carriers if name in parts.recipes else ())
-        if carrier.place in ("form", "json", "param")
-    ]
-    known = {"body": {carrier.name.partition(".")[0] for carrier in carriers}, "item": set[str]()}
-    for root, *path in parts.compiler.read:
-        if root in known and path:
-            known[root].add(path[0])
-    return {root: frozenset(names) for root, names in known.items() if (root,) not in parts.compiler.read}
-
-
-def _levels(parts: Parts, spec: ReceiveSpec, at: KeyPath) -> tuple[Level, ...]:
-    names = REQUEST | WHO
-    levels = []
-    for name, source in spec.each.items():
-        expression = parts.compiler.expression(source, names, (*at, "each", name))
-        levels.append(Level(name, expression, source if isinstance(source, str) else ""))
-        names |= {name}
-    if levels and levels[-1].name != "item":
-        parts.document.error((*at, "each", levels[-1].name), "the last level of `each` is named `item`")
-    return tuple(levels)
-
-
-def _requests(parts: Parts, spec: ReceiveSpec, at: KeyPath) -> tuple[RequestMatch, ...]:
-    forms = {**spec.requests, "request": spec.request} if spec.request else dict(spec.requests)
-    if bool(spec.request) == bool(spec.requests):
-        parts.document.error(at, "`receive` has either `request` or `requests`")
-    built = []
-    for name, form in forms.items():
-        form_at = (*at, "request") if form is spec.request else (*at, "requests", name)
-        if form is None:
-            continue
-        _check_path(parts, form.path, (*form_at, "path"))
-        names = REQUEST | WHO
-        input_ = None if form.input is None else parts.compiler.expression(form.input, names, (*form_at, "input"))
-        conditions = build_conditions(form.match)
-        built.append(RequestMatch(name, form.method, form.path, form.body, input_, match=conditions))
-    return tuple(built)
-
-
-def _check_path(parts: Parts, path: str, at: KeyPath) -> None:
-    names = captures(path)
-    if len(set(names)) < len(names):
-        parts.document.error(at, "the path captures one name twice")
-    odd = re.search(r"\{[^{}]*\}?|[*}]", re.sub(r"\{[A-Za-z_]\w*\}", "", path))
-    if odd is not None:
-        parts.document.error(at, f"{odd[0]!r} in the path is not a capture", "write {name}, which captures one segment")
-
-
-def _local_calls(parts: Parts, spec: ReceiveSpec, at: KeyPath) -> list[RequestMatch]:
-    """Return the calls without data points, which are answered here."""
-    names = REQUEST | WHO | {"token", "expires_ns", "request_id"}
-    calls = []
-    for name, call in spec.local_calls.items():
-        here = (*at, name)
-        for key, recipe in (("issues", call.issues), ("ends", call.ends)):
-            if recipe is not None and recipe not in spec.verify:
-                parts.document.error((*here, key), f"{recipe!r} is not among what `receive.verify` takes")
-        if call.issues is not None and not call.verify:
-            parts.document.error(here, "a call that issues a session has to `verify` who asks for it")
-        if call.ends is not None and "{token}" not in call.request.path:
-            parts.document.error((*here, "request", "path"), "a call that ends a session captures it as {token}")
-        form = call.request
-        _check_path(parts, form.path, (*here, "request", "path"))
-        verify = parts.named_recipes(call.verify, (*here, "verify"))
-        for shape, shape_at in _placed(parts, call.reply, (*here, "reply")):
-            _warn_of_unescaped(parts, shape.text, [shape.headers], shape_at)
-        reply = _shapes(parts, call.reply, names, (*here, "reply"))
-        local_call = LocalCall(verify, call.issues, call.ends, call.lifetime_s, reply)
-        calls.append(
-            RequestMatch(name, form.method, form.path, form.body, None, local_call, build_conditions(form.match))
-        )
-    return calls
-
-
-def _point(parts: Parts, spec: ReceiveSpec, names: Collection[str], at: KeyPath) -> tuple[PointField, ...]:
-    compiled = parts.compiler.members({str(name): source for name, source in spec.point.items()}, names, at)
-    return tuple(
-        PointField(name, compiled[name], source if isinstance(source, str) else "")
-        for name, source in spec.point.items()
-    )
-
-
-def _refusals(
-    parts: Parts, specs: Sequence[RefusalSpec], names: Collection[str], at: KeyPath
-) -> tuple[RejectRule, ...]:
-    return tuple(
-        RejectRule(
-            parts.compiler.condition(spec.when, names, (*at, index, "when")),
-            spec.reason,
-            parts.compiler.text(spec.text, names, (*at, index, "text")),
-        )
-        for index, spec in enumerate(specs)
-    )
-
-
-def _replies(parts: Parts, spec: RepliesSpec, at: KeyPath) -> Replies:
-    names = REQUEST | WHO | OUTCOME
-    for key, shapes in (("ok", spec.ok), ("partial", spec.partial), ("error", spec.error)):
-        for shape, shape_at in _placed(parts, shapes, (*at, key)):
-            _warn_of_unescaped(parts, shape.text, [shape.headers], shape_at)
-    for word, rows in spec.errors.items():
-        for row, row_at in _placed(parts, rows, (*at, "errors", word)):
-            own = row.get("headers")
-            headers = [own] if isinstance(own, dict) else [shape.headers for shape in spec.error]
-            _warn_of_unescaped(parts, row.get("text"), headers, row_at)
-    return Replies(
-        _shapes(parts, spec.ok, names, (*at, "ok")),
-        _shapes(parts, spec.partial, names | {"error"}, (*at, "partial")),
-        _shapes(parts, spec.error, names | {"error"}, (*at, "error")),
-        {
-            word: _rows(parts, word, rows, names | {"error"}, (*at, "errors", word))
-            for word, rows in spec.errors.items()
-        },
-    )
-
-
-def _placed(parts: Parts, items: Sequence[T], at: KeyPath) -> Iterator[tuple[T, KeyPath]]:
-    """Yield each item with its key path; one that is written alone is not in a list."""
-    several = isinstance(parts.value(at), list)
-    for index, item in enumerate(items):
-        yield item, (*at, index) if several else at
-
-
-def _warn_of_unescaped(parts: Parts, text: Any, headers: Sequence[Mapping[str, Any]], at: KeyPath) -> None:
-    """Warn of what an XML reply repeats of a report as it is: it could close an element and open others."""
-    types = [str(value) for each in headers for name, value in each.items() if name.lower() == "content-type"]
-    if not isinstance(text, str) or not any("xml" in each.lower() for each in types):
-        return
-    for name in unescaped_names(text):
-        if name.split(".")[0] not in _FIXED_TEXT:
-            what = f"the reply is XML, and {{{name}}} is not escaped in it"
-            parts.document.warning((*at, "text"), what, f"write {{{name}|xml}}")
-
-
-def _shapes(parts: Parts, specs: Sequence[ShapeSpec], names: Collection[str], at: KeyPath) -> tuple[Shape, ...]:
-    return tuple(_shape(parts, spec, names, spec_at) for spec, spec_at in _placed(parts, specs, at))
-
-
-def _shape(parts: Parts, spec: ShapeSpec, names: Collection[str], at: KeyPath) -> Shape:
-    if spec.json_ is not None and spec.text is not None:
-        parts.document.error(at, "a reply has `json` or `text`, not both")
-    return Shape(
-        parts.condition(spec.when, names, (*at, "when")),
-        parts.compiler.expression(spec.status, names, (*at, "status")),
-        parts.headers(spec.headers, names, (*at, "headers")),
-        parts.optional(spec.json_, names, (*at, "json")),
-        None if spec.text is None else parts.compiler.text(spec.text, names, (*at, "text")),
-    )
-
-
-def _rows(
-    parts: Parts, word: str, rows: Sequence[dict[str, Any]], names: Collection[str], at: KeyPath
-) -> tuple[ErrorRow, ...]:
-    known = {*Reason, *Code, "default"}
-    if word not in known:
-        parts.document.error(
-            at, f"{word!r} is no reason and no code", replacement(word, known) or did_you_mean(word, known)
-        )
-    return tuple(_row(parts, row, names, row_at) for row, row_at in _placed(parts, rows, at))
-
-
-def _row(parts: Parts, row: dict[str, Any], names: Collection[str], at: KeyPath) -> ErrorRow:
-    status, headers, text = row.get("status"), row.get("headers"), row.get("text")
-    if status is not None and (type(status) is not int or not 200 <= status <= 599):
-        parts.document.error((*at, "status"), "the status of a row is a number from 200 to 599")
-        status = None
-    if headers is not None and not isinstance(headers, dict):
-        parts.document.error((*at, "headers"), "a map is wanted here")
-        headers = None
-    return ErrorRow(
-        {name: value for name, value in row.items() if name not in _ROW_KEYS},
-        parts.condition(row.get("when"), names, (*at, "when")),
-        status,
-        None if headers is None else parts.headers(headers, names, (*at, "headers")),
-        parts.optional(row.get("json"), names, (*at, "json")),
-        None if text is None else parts.compiler.text(str(text), names, (*at, "text")),
-    )
-
-
-def build_conditions(spec: MatchSpec) -> RequestMatcher:
-    """Return what a request must have, by subject."""
-    tests: dict[str, list[str] | None] = {"host": spec.host, "type": spec.type}
-    tests |= {f"header.{name.lower()}": patterns for name, patterns in spec.headers.items()}
-    tests |= {f"query.{name}": patterns for name, patterns in spec.query.items()}
-    if isinstance(spec, RouteMatchSpec):
-        tests["key"] = spec.key
-    caseless = ("host", "type")
-    return RequestMatcher(
-        {
-            subject: tuple(pattern.lower() if subject in caseless else pattern for pattern in patterns)
-            for subject, patterns in tests.items()
-            if patterns is not None
-        }
-    )
+REQUEST = frozenset({"body", "query", "headers", "given"})
+SEEN = REQUEST | {"request", "recipe", "key"}
+METHOD = text("[A-Z]+")
+_PATTERNS = one_or_more(TEXT, at_least=1)
 
 
 def captures(path: str) -> list[str]:
     """Return the names of the segments that a path captures."""
     return re.findall(r"\{([A-Za-z_]\w*)\}", path)
+
+
+def _conditions(
+    host: Sequence[str] | None = None,
+    type: Sequence[str] | None = None,
+    headers: Mapping[str, Sequence[str]] | None = None,
+    query: Mapping[str, Sequence[str]] | None = None,
+    key: Sequence[str] | None = None,
+) -> RequestMatcher:
+    """Return what a request must have, by subject. Host and media type are compared in lower case."""
+    tests: dict[str, Sequence[str] | None] = {"host": _lower(host), "type": _lower(type)}
+    tests |= {f"header.{name.lower()}": patterns for name, patterns in (headers or {}).items()}
+    tests |= {f"query.{name}": patterns for name, patterns in (query or {}).items()}
+    tests["key"] = key
+    return RequestMatcher({subject: tuple(patterns) for subject, patterns in tests.items() if patterns is not None})
+
+
+def _lower(patterns: Sequence[str] | None) -> list[str] | None:
+    return None if patterns is None else [pattern.lower() for pattern in patterns]
+
+
+_MATCH_KEYS = (
+    Key("host", _PATTERNS, "the Host header"),
+    Key("type", _PATTERNS, "the media type"),
+    Key("headers", map_of(_PATTERNS), "header fields by name"),
+    Key("query", map_of(_PATTERNS), "query parameters by name"),
+)
+MATCH = Table("match", _conditions, *_MATCH_KEYS)
+ROUTE_MATCH = Table(
+    "route.match", _conditions, *_MATCH_KEYS, Key("key", _PATTERNS, "the key ids whose reports belong to this route")
+)
+
+
+def _request(
+    at: Place,
+    name: str,
+    method: str,
+    path: str,
+    match: RequestMatcher = ANY_REQUEST,
+    body: Literal["json", "form", "text", "none"] = "none",
+    input: Expression | None = None,
+) -> RequestMatch:
+    captured = captures(path)
+    if len(set(captured)) < len(captured):
+        at.error("the path captures the same name twice", "", "path")
+    odd = re.search(r"\{[^{}]*\}?|[*}]", re.sub(r"\{[A-Za-z_]\w*\}", "", path))
+    if odd is not None:
+        at.error(f"{odd[0]!r} in the path is not a capture", "write {name}, which captures one segment", "path")
+    return RequestMatch(name, method, path, body, input, match=match)
+
+
+REQUEST_KEYS = Table(
+    "request",
+    _request,
+    Key("method", METHOD, "the method"),
+    Key("path", text("/.*"), "the path, in which `{name}` captures one segment as a `given`"),
+    Key("match", MATCH, "conditions; the first request whose conditions hold is used"),
+    Key("body", word(("json", "form", "text", "none")), "how the body is parsed"),
+    Key("input", EXPRESSION, "replaces `body`", lambda at: SEEN),
+)
+
+
+def _local_call(
+    at: Place,
+    name: str,
+    request: RequestMatch,
+    reply: Sequence[Shape],
+    verify: Sequence[Recipe] = (),
+    issues: str | None = None,
+    ends: str | None = None,
+    lifetime_s: float = 7200,
+) -> RequestMatch:
+    if issues is not None and not verify:
+        at.error("a call that issues a session needs `verify`: else anyone gets one")
+    if ends is not None and "{token}" not in request.path:
+        at.error("a call that ends a session captures it as {token}", "", "request", "path")
+    call = LocalCall(tuple(verify), issues, ends, lifetime_s, tuple(reply))
+    return RequestMatch(name, request.method, request.path, request.body, None, call, request.match)
+
+
+LOCAL_CALL = Table(
+    "local_call",
+    _local_call,
+    Key("request", REQUEST_KEYS, "the call"),
+    Key("verify", one_or_more(RECIPE_NAME), "recipes; without any, everyone may make the call"),
+    Key("issues", TEXT, "the recipe whose secret is the session that this call creates"),
+    Key("ends", TEXT, "the recipe whose session this call ends; the path captures the session as `{token}`"),
+    Key(
+        "lifetime_s",
+        POSITIVE,
+        "the lifetime of the session. Loading takes about 50 ms for each new account that can log in, because"
+        " the key of its sessions is derived from its secret by scrypt",
+    ),
+    Key(
+        "reply",
+        SHAPES,
+        "the reply; it sees `token`, `expires_ns` and the names of the request",
+        lambda at: SEEN | {"token", "expires_ns", "request_id"},
+    ),
+)
+
+
+REJECTION = Table(
+    "reject",
+    RejectRule,
+    Key("when", CONDITION, "rejects if it holds"),
+    Key("reason", word(Reason), "the reason of the outcome"),
+    Key("text", TEMPLATE, "the message of the outcome"),
+)
+
+
+def _read_levels(place: Place) -> tuple[Level, ...]:
+    """Read `each`: every level sees the levels above it."""
+    sources = map_of(ANYTHING, MEMBER_NAME, at_least=1).read(place)
+    levels: list[Level] = []
+    for name, source in sources.items():
+        below = place.seeing(SEEN, [level.name for level in levels]).at(name)
+        levels.append(Level(name, EXPRESSION.read(below), source if isinstance(source, str) else ""))
+    if levels[-1].name != "item":
+        place.error("the last level of `each` must be named `item`", "", levels[-1].name)
+    return tuple(levels)
+
+
+def _read_point(place: Place) -> tuple[PointField, ...]:
+    sources = map_of(ANYTHING, FIELDS).read(place)
+    compiled = place.scope.compiler.members(sources, place.names, place.path)
+    return tuple(
+        PointField(name, compiled[name], each if isinstance(each, str) else "") for name, each in sources.items()
+    )
+
+
+def _item_names(at: Place) -> frozenset[str]:
+    return SEEN | at.keys("each")
+
+
+def _receive(
+    at: Place,
+    verify: Sequence[Recipe],
+    request: RequestMatch | None = None,
+    requests: Mapping[str, RequestMatch] | None = None,
+    reject_report: Sequence[RejectRule] = (),
+    reject_item: Sequence[RejectRule] = (),
+    each: Sequence[Level] = (),
+    point: Sequence[PointField] = (),
+    allow_empty: bool = False,
+    on_bad_item: Literal["reject_report", "reject_item"] = "reject_report",
+    local_calls: Mapping[str, RequestMatch] | None = None,
+    replies: Replies | None = None,
+) -> Receive:
+    if bool(request) == bool(requests):
+        at.error("`receive` has either `request` or `requests`")
+    own = [request] if request is not None else list((requests or {}).values())
+    local = list((local_calls or {}).values())
+    _check_distinct(at, own, local)
+    names = [recipe.name for recipe in verify]
+    for call in local:
+        for key in ("issues", "ends"):
+            recipe = getattr(call.local_call, key)
+            if recipe is not None and recipe not in names:
+                at.error(f"{recipe!r} is not one of the recipes in `receive.verify`", "", "local_calls", call.name, key)
+    read = [chain for chain, path in at.scope.compiler.read.items() if path[:2] != ("receive", "replies")]
+    return Receive(
+        requests=(*own, *local),
+        verify=tuple(verify),
+        reject_report=tuple(reject_report),
+        reject_item=tuple(reject_item),
+        each=tuple(each),
+        point=tuple(point),
+        allow_empty=allow_empty,
+        on_bad_item=on_bad_item,
+        replies=replies,
+        reads=_reads(read, own, at.scope.relay),
+        known=_known(read, verify),
+    )
+
+
+def _check_distinct(at: Place, own: Sequence[RequestMatch], local: Sequence[RequestMatch]) -> None:
+    """Report two requests that nothing distinguishes."""
+    single = "request" in at.entries
+    paths = [("request",) if single else ("requests", form.name) for form in own]
+    paths += [("local_calls", form.name) for form in local]
+    seen: list[RequestMatch] = []
+    for path, form in zip(paths, (*own, *local), strict=True):
+        call = form.method, re.sub(r"\{\w+\}", "{}", form.path)
+        for other in seen:
+            is_same = call == (other.method, re.sub(r"\{\w+\}", "{}", other.path))
+            if is_same and (form.match == other.match or form.match.is_stricter_than(other.match)):
+                what = f"{form.method} {form.path} is the same call as {other.name!r}"
+                at.error(what, "the first that fits counts: distinguish them by `match`", *path)
+                break
+        seen.append(form)
+
+
+def _reads(read: Sequence[tuple[str, ...]], own: Sequence[RequestMatch], relay: bool) -> frozenset[str]:
+    """Return the parts of a request that decide something. Replies do not count; a relay passes the body on."""
+    roots = {chain[0] for chain in read}
+    kinds: set[str] = {form.body for form in own if form.body != "none"} if relay or "body" in roots else set()
+    headers = {f"header.{chain[1].replace('_', '-')}" for chain in read if chain[0] == "headers" and len(chain) > 1}
+    return frozenset(kinds | ({"query"} & roots) | headers)
+
+
+def _known(read: Sequence[tuple[str, ...]], verify: Sequence[Recipe]) -> dict[str, frozenset[str]]:
+    """Return the members of `body` and `item` that expressions or recipes read, unless one is read as a whole."""
+    carriers = [
+        carrier for recipe in verify for carrier in recipe.carriers if carrier.place in ("form", "json", "param")
+    ]
+    known = {"body": {carrier.name.partition(".")[0] for carrier in carriers}, "item": set[str]()}
+    for root, *path in read:
+        if root in known and path:
+            known[root].add(path[0])
+    return {root: frozenset(names) for root, names in known.items() if (root,) not in read}
+
+
+REJECTIONS = list_of(REJECTION)
+RECEIVE = Table(
+    "receive",
+    _receive,
+    Key("request", REQUEST_KEYS, "the call, if there is only one"),
+    Key("requests", map_of(REQUEST_KEYS, NAME_PATTERN), "the calls by name"),
+    Key("verify", list_of(RECIPE_NAME, at_least=1), "recipes. The carriers that a request contains select the recipe"),
+    Key("reject_report", REJECTIONS, "rejects the whole report", lambda at: SEEN),
+    Key("reject_item", REJECTIONS, "rejects one item", _item_names),
+    Key(
+        "each",
+        Composed("map of expression", _read_levels, map_of(EXPRESSION, MEMBER_NAME, at_least=1).schema),
+        "nested lists, outermost first; each sees those above it; the last is named `item`",
+    ),
+    Key(
+        "point",
+        Composed("map of expression", _read_point, map_of(EXPRESSION, FIELDS).schema),
+        "fields of a data point. A missing `time_ns` becomes the time of receipt; `attributes` is a map or a "
+        "list of [name, value]",
+        _item_names,
+    ),
+    Key("allow_empty", BOOLEAN, "`true`: a report without items is accepted"),
+    Key(
+        "on_bad_item",
+        word(("reject_report", "reject_item")),
+        "`reject_report`: one bad item rejects the whole report. `reject_item`: only that item",
+    ),
+    Key("local_calls", map_of(LOCAL_CALL, NAME_PATTERN), "calls without data points that the gateway answers"),
+    Key("replies", REPLIES, "the replies", lambda at: SEEN),
+)

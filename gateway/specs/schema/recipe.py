@@ -1,199 +1,196 @@
-"""From a recipe's YAML to a recipe: templates compiled, steps ordered, the whole checked."""
+"""The keys of a recipe, and of its test vectors."""
 
-import re
-from collections.abc import Mapping
-from graphlib import CycleError, TopologicalSorter
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Literal
 
-from gateway.core.recipe.canonical import HeaderRule, PairsStep
+from gateway.core.http.received import ReceivedRequest, guess_body_kind
+from gateway.core.http.request import PublicUrl, Secret
+from gateway.core.http.text import read_raw
+from gateway.core.moments import NS
 from gateway.core.recipe.dataflow import masked_names, reads_body, signed_names, signed_parts
 from gateway.core.recipe.filters import Kind
-from gateway.core.recipe.model import (
-    Carrier,
-    ChainStep,
-    HmacStep,
-    KeySlot,
-    LinesStep,
-    NonceSlot,
-    Recipe,
-    SignatureSlot,
-    Slot,
-    Step,
-    TextStep,
-    TimeSlot,
-)
+from gateway.core.recipe.keyring import Credential
+from gateway.core.recipe.model import Carrier, KeySlot, NonceSlot, Recipe, SignatureSlot, Slot, Step, TimeSlot
 from gateway.core.recipe.syntax import REQUEST_NAMES, Template
 from gateway.core.text import did_you_mean
 from gateway.proof.vectors import Vector
+from gateway.specs.binding.place import Invalid, Place, Scope
+from gateway.specs.binding.table import Key, Table
+from gateway.specs.binding.types import (
+    BASE_URL,
+    MEMBER_NAME,
+    NAME,
+    TEXT,
+    Composed,
+    by_kind,
+    list_of,
+    list_or,
+    map_of,
+    number,
+    word,
+)
 from gateway.specs.check.recipe import check_bindings, check_recipe
-from gateway.specs.schema.carriers import build_carrier
-from gateway.specs.schema.recipe_models import ChosenSlotSpec, PairsSpec, RecipeSpec, StepSpec
-from gateway.specs.schema.recipe_parts import NONE, RecipeParts, all_kinds
-from gateway.specs.schema.slots import build_slot, chosen_rule
-from gateway.specs.schema.vector import build_vector
+from gateway.specs.schema.slots import SLOTS, TEMPLATE
+from gateway.specs.schema.steps import CARRIER, STEPS
 from gateway.specs.yaml.document import Document
-from gateway.specs.yaml.nodes import Path, to_python
 
 
 def build_recipe(document: Document) -> tuple[Recipe, list[Vector]] | None:
     """Return the recipe and its vectors, or None when the document has errors; they are reported."""
-    spec = document.read(RecipeSpec, to_python(document.node))
-    if spec is None:
+    place = Place(Scope(document), document.node)
+    place.scope.slot_names = place.keys("slots")
+    place.scope.kinds = {**REQUEST_NAMES, "secret": Kind.TEXT, **dict.fromkeys(place.scope.slot_names, Kind.TEXT)}
+    try:
+        recipe: tuple[Recipe, list[Vector]] = RECIPE.read(place)
+    except Invalid:
         return None
-    parts = RecipeParts(document, spec, all_kinds(spec))
-    recipe = _build(parts)
-    vectors = [vector for index in range(len(spec.vectors)) if (vector := build_vector(parts, index)) is not None]
-    return None if document.errors else (recipe, vectors)
+    return None if document.errors else recipe
 
 
-def _build(parts: RecipeParts) -> Recipe:
-    spec = parts.spec
-    for section, names in (("slots", {*REQUEST_NAMES, "secret"}), ("steps", parts.kinds.keys())):
-        for name in sorted(getattr(spec, section).keys() & names):
-            what = f"{name!r} is already the name of a slot or of a part of the request"
-            parts.document.error([section, name], what, at_key=True)
-    steps: dict[str, Step] = {}
-    for name in _order(parts):
-        step = _step(parts, spec.steps[name], ["steps", name])
-        steps[name] = step
-        parts.kinds[name] = _kind_of(step)
-    slots = {name: build_slot(parts, name, slot) for name, slot in spec.slots.items()}
-    carriers = tuple(build_carrier(parts, index, slots) for index in range(len(spec.carry)))
-    accept = tuple(_binding(parts, index) for index in range(len(spec.accept)))
-    if not parts.document.errors:
-        # What is broken already would only be reported again as missing.
-        check_recipe(parts, slots, list(carriers), steps)
-        check_bindings(parts, accept, slots, steps)
-    return Recipe(
-        spec.recipe,
-        slots,
-        carriers,
-        steps,
-        accept,
-        _replay(parts, slots, carriers, steps),
-        masked_names(slots, steps),
-        signed_parts(slots, carriers, steps),
-        reads_body(slots, carriers, steps, accept),
-    )
+_SLOT_MAP = map_of(by_kind(*SLOTS), MEMBER_NAME)
 
 
-def _binding(parts: RecipeParts, index: int) -> dict[str, Template]:
-    bound = {}
-    for name, source in parts.spec.accept[index].items():
-        known = {"host", "path", *parts.spec.steps}
+def _read_slots(place: Place) -> dict[str, Slot]:
+    for name in sorted(place.entries.keys() & {*REQUEST_NAMES, "secret"}):
+        place.error(f"{name!r} is already the name of a slot or of a part of the request", "", name, at_key=True)
+    place.scope.slots = _SLOT_MAP.read(place)
+    return place.scope.slots
+
+
+def _read_binding(place: Place) -> dict[str, Template]:
+    bound: dict[str, Template] = map_of(TEMPLATE, MEMBER_NAME).read(place)
+    known = {"host", "path", *(place.scope.kinds.keys() - REQUEST_NAMES.keys() - place.scope.slot_names - {"secret"})}
+    for name in bound:
         if name not in known:
-            parts.document.error(["accept", index, name], f"{name!r} cannot be bound anew", did_you_mean(name, known))
-        bound[name] = parts.template(source, ["accept", index, name])
+            place.error(f"{name!r} cannot have another binding", did_you_mean(name, known), name)
     return bound
 
 
-def _order(parts: RecipeParts) -> list[str]:
-    """Return the steps' names such that each stands after what it reads; a cycle is reported."""
-    reads = {name: _names_in(step) & parts.spec.steps.keys() for name, step in parts.spec.steps.items()}
+def _vector(
+    at: Place,
+    vector: str,
+    source: str,
+    now: float,
+    secret: str,
+    request: str,
+    key: str | None = None,
+    given: Mapping[str, str] | None = None,
+    url: PublicUrl | None = None,
+    string_to_sign: str = "",
+) -> Vector:
     try:
-        return list(TopologicalSorter(reads).static_order())
-    except CycleError as error:
-        circle = " -> ".join(reversed(error.args[1]))
-        parts.document.error(["steps", error.args[1][0]], f"the steps go in a circle: {circle}")
-        return []
+        parsed, _ = read_raw(request.encode())
+    except ValueError as error:
+        at.error(str(error), "", "request")
+        raise Invalid from None
+    parsed = parsed if url is None else replace(parsed, scheme=url.scheme)
+    message = ReceivedRequest(parsed, guess_body_kind(parsed))
+    credential = Credential(Secret(secret), key)
+    return Vector(vector, source, message, credential, int(now * NS), given or {}, string_to_sign)
 
 
-def _step(parts: RecipeParts, spec: StepSpec, path: Path) -> Step:
-    present = [name for name in ("text", "lines", "pairs", "hmac", "chain") if getattr(spec, name) is not None]
-    if len(present) != 1:
-        parts.document.error(path, "a step is one of text, lines, pairs, hmac and chain")
-    if spec.lines is not None:
-        return LinesStep(tuple(parts.template(line, [*path, "lines", at]) for at, line in enumerate(spec.lines)))
-    if spec.pairs is not None:
-        return _pairs(parts, spec.pairs, [*path, "pairs"])
-    if spec.hmac is not None:
-        key = parts.template(spec.hmac.key, [*path, "hmac", "key"])
-        return HmacStep(spec.hmac.hash, key, parts.template(spec.hmac.of, [*path, "hmac", "of"]))
-    if spec.chain is not None:
-        key = parts.template(spec.chain.key, [*path, "chain", "key"])
-        links = [parts.template(link, [*path, "chain", "of", at]) for at, link in enumerate(spec.chain.of)]
-        return ChainStep(spec.chain.hash, key, tuple(links))
-    return TextStep(NONE if spec.text is None else parts.template(spec.text, [*path, "text"]))
+VECTOR = Table(
+    "vector",
+    _vector,
+    Key("vector", TEXT, "the name"),
+    Key("source", TEXT, "where the vector comes from"),
+    Key("now", number(at_least=0), "the clock, in epoch seconds"),
+    Key("key", TEXT, "the key id of a credential that gives access to nothing"),
+    Key("secret", TEXT, "its secret. A public key is only verified"),
+    Key("given", map_of(TEXT), "values of slots of kind given"),
+    Key("url", BASE_URL, "`http[s]://HOST`, if the scheme signs the whole URL"),
+    Key("request", TEXT, "the signed request as text"),
+    Key("string_to_sign", TEXT, "the signed text, if the source prints it"),
+)
 
 
-def _pairs(parts: RecipeParts, spec: PairsSpec, path: Path) -> PairsStep:
-    sides = {"k": Kind.TEXT, "v": Kind.TEXT}
-    if bool(spec.slots) != ("slots" in spec.from_):
-        parts.document.error(path, "`from: slots` and `slots` belong together")
-    if ("headers" in spec.from_) != ((spec.list_ is not None) != (spec.choose is not None)):
-        parts.document.error(path, "`from: headers` goes with one of `list` and `choose`")
-    chosen = [name for name, slot in parts.spec.slots.items() if isinstance(slot, ChosenSlotSpec)]
-    if spec.list_ is not None and spec.list_ not in chosen:
-        hint = did_you_mean(spec.list_, chosen)
-        parts.document.error([*path, "list"], f"no slot of kind chosen is named {spec.list_!r}", hint)
-    item_empty = spec.item_empty
-    return PairsStep(
-        sources=tuple(spec.from_),
-        slots={name: parts.template(text, [*path, "slots", name]) for name, text in spec.slots.items()},
-        header_list=spec.list_,
-        choose=HeaderRule() if spec.choose is None else chosen_rule(spec.choose),
-        pseudo={name: parts.template(text, [*path, "pseudo", name]) for name, text in spec.pseudo.items()},
-        except_names=frozenset(spec.except_),
-        key=parts.filters("k", spec.key, [*path, "key"]),
-        value=parts.filters("v", spec.value, [*path, "value"]),
-        sort=spec.sort,
-        item=parts.template(spec.item, [*path, "item"], sides),
-        item_empty=None if item_empty is None else parts.template(item_empty, [*path, "item_empty"], sides),
-        skip_empty=spec.skip_empty,
-        skip_bare=spec.skip_bare,
-        join=spec.join,
-        prefix=spec.prefix,
-        end=spec.end,
-        first_index=spec.base,
+def _recipe(
+    at: Place,
+    recipe: str,
+    slots: Mapping[str, Slot],
+    carry: Sequence[Carrier],
+    steps: Mapping[str, Step] | None = None,
+    accept: Sequence[Mapping[str, Template]] = (),
+    replay: Literal["signature", "none"] | Sequence[str] | None = None,
+    vectors: Sequence[Vector] = (),
+) -> tuple[Recipe, list[Vector]]:
+    steps = steps or {}
+    if not at.scope.document.errors:
+        check_recipe(at, slots, list(carry), steps)
+        check_bindings(at, accept, slots, steps)
+    built = Recipe(
+        recipe,
+        slots,
+        tuple(carry),
+        steps,
+        tuple(accept),
+        _replay(at, replay, slots, carry, steps),
+        masked_names(slots, steps),
+        signed_parts(slots, tuple(carry), steps),
+        reads_body(slots, tuple(carry), steps, tuple(accept)),
     )
+    return built, list(vectors)
 
 
-def _kind_of(step: Step) -> Kind:
-    if isinstance(step, TextStep):
-        return step.of.kind
-    return Kind.DIGEST if isinstance(step, HmacStep | ChainStep) else Kind.TEXT
+RECIPE = Table(
+    "recipe",
+    _recipe,
+    Key("recipe", NAME, "the name"),
+    Key("steps", STEPS, "values computed from slots, other steps and the request, see [steps](#steps)"),
+    Key(
+        "slots",
+        Composed("map of slot", _read_slots, _SLOT_MAP.schema),
+        "values that are transmitted or needed, see [slots](#slots)",
+    ),
+    Key("carry", list_of(CARRIER, at_least=1), "where the slots are transmitted, see [carriers](#carriers)"),
+    Key(
+        "accept",
+        list_of(Composed("map of template", _read_binding, map_of(TEMPLATE, MEMBER_NAME).schema), at_most=8),
+        "at most 8 alternative values of `host`, `path` or steps that verification tries",
+    ),
+    Key(
+        "replay",
+        list_or("`none`, `signature`, or list of slots", list_of(TEXT), word(("signature", "none"))),
+        "slots whose combination is accepted only once. Default: key, nonce and time if a nonce is signed, "
+        "otherwise `none`",
+    ),
+    Key("vectors", list_of(VECTOR), "signed requests that `check` verifies and signs again, see [vectors](#vectors)"),
+)
 
 
 def _replay(
-    parts: RecipeParts, slots: Mapping[str, Slot], carriers: tuple[Carrier, ...], steps: Mapping[str, Step]
+    at: Place,
+    policy: Literal["signature", "none"] | Sequence[str] | None,
+    slots: Mapping[str, Slot],
+    carriers: Sequence[Carrier],
+    steps: Mapping[str, Step],
 ) -> tuple[str, ...]:
-    policy = parts.spec.replay
     if policy == "none":
         return ()
     if policy == "signature":
         return tuple(name for name, slot in slots.items() if isinstance(slot, KeySlot | SignatureSlot))
-    if isinstance(policy, list):
+    if policy is not None:
         for index, name in enumerate(policy):
             if name not in slots:
-                parts.document.error(["replay", index], f"no slot is named {name!r}", did_you_mean(name, slots.keys()))
+                at.error(f"no slot is named {name!r}", did_you_mean(name, slots), "replay", index)
         return tuple(policy)
-    covered, read = signed_parts(slots, carriers, steps), signed_names(slots, steps)
+    covered, read = signed_parts(slots, tuple(carriers), steps), signed_names(slots, steps)
     left_out = {name for step in (steps.get(each) for each in read) for name in getattr(step, "except_names", ())}
     signed = read | {
         name
         for carrier in carriers
         for name in carrier.slots
-        if _place_of(carrier) & covered and carrier.name not in left_out
+        if _parts_of(carrier) & covered and carrier.name not in left_out
     }
     if any(isinstance(slot, NonceSlot) and name in signed for name, slot in slots.items()):
         return tuple(name for name, slot in slots.items() if isinstance(slot, KeySlot | NonceSlot | TimeSlot))
     return ()
 
 
-def _place_of(carrier: Carrier) -> set[str]:
-    """Return the parts of a request that a carrier may sit in."""
+def _parts_of(carrier: Carrier) -> set[str]:
+    """Return the parts of a request that a carrier may be in."""
     if carrier.place == "header":
         return {f"header.{carrier.name.lower()}"}
     in_body = {"param": {"query", "form", "json", "body"}, "form": {"form", "body"}, "json": {"json", "body"}}
     return in_body.get(carrier.place, {"query"})
-
-
-def _names_in(spec: Any) -> set[str]:
-    """Return each name in braces anywhere in a step as written."""
-    if isinstance(spec, str):
-        return {name.split("|")[0] for name in re.findall(r"\{([^{}]*)\}", spec)}
-    if isinstance(spec, Mapping):
-        return {name for value in spec.values() for name in _names_in(value)}
-    if isinstance(spec, list):
-        return {name for value in spec for name in _names_in(value)}
-    return _names_in(spec.model_dump()) if hasattr(spec, "model_dump") else set()

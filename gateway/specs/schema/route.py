@@ -1,73 +1,121 @@
-"""From a route's YAML to a route: its two sides, and what happens to data points between them."""
+"""The keys of a route: its two sides, and what happens to data points between them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from gateway.core.expression import Compiler
+from gateway.core.expression import Compiler, Expression
 from gateway.core.expression.compiler import KeyPath
+from gateway.core.points.point import STATISTICS
 from gateway.core.vendor.provider import Provider
 from gateway.core.vendor.route import PointChanges, Route, Source
+from gateway.specs.binding.place import Invalid, Place, Scope
+from gateway.specs.binding.table import Key, Table
+from gateway.specs.binding.types import ANYTHING, EXPRESSION, NAME, Plain, list_of, map_of, word
 from gateway.specs.check.roles import check_sides
-from gateway.specs.schema.models import PointsSpec, RouteSpec
-from gateway.specs.schema.parts import POINT
+from gateway.specs.schema.cases import CASES
 from gateway.specs.schema.receive import captures
-from gateway.specs.schema.route_parts import RouteParts
-from gateway.specs.schema.source import build_source
-from gateway.specs.schema.target import build_target
+from gateway.specs.schema.rules import FIELDS, POINT
+from gateway.specs.schema.source import SOURCE
+from gateway.specs.schema.target import DELIVERY, DIRECT, MIRROR, TARGET, Delivery, TargetKeys, build_target
 from gateway.specs.yaml.document import Document
+from gateway.specs.yaml.nodes import Node
 
 
 def build_route(
     document: Document,
-    values: Any,
+    node: Node,
     providers: Mapping[str, Provider],
     on_value: Callable[[KeyPath], None] | None = None,
 ) -> tuple[Route, Compiler] | None:
     """Return the route and what compiled it, or None when the document has errors; they are reported.
 
-    `values` are the document's plain values, its variables replaced.
+    `node` is that of the document with its variables replaced.
     """
-    spec = document.read(RouteSpec, values)
-    if spec is None:
-        return None
-    parts = RouteParts(document, providers, Compiler(on_value))
-    source = build_source(parts, spec.receive)
-    target = build_target(parts, spec.send, spec.delivery, captured=_captured(source))
-    mirrors = [
-        build_target(parts, each, each.delivery, name=each.mirror, at=("mirrors", index))
-        for index, each in enumerate(spec.mirrors)
-    ]
-    _check_mirrors(parts, spec)
-    points = _points(parts, spec.points)
-    if source is not None and target is not None:
-        check_sides(document, spec, source.provider, target.provider)
-    document.problems(parts.compiler.problems)
-    document.slow_patterns(parts.compiler.patterns)
-    if document.errors or source is None or target is None or None in mirrors:
-        return None
-    built = tuple(mirror for mirror in mirrors if mirror is not None)
-    route = Route(name=spec.route, source=source, target=target, points=points, mirrors=built)
-    target, *others = (replace(each, secrets=route.secrets) for each in route.targets)
-    return replace(route, target=target, mirrors=tuple(others)), parts.compiler
+    scope = Scope(document, Compiler(on_value), providers=providers)
+    try:
+        route: Route | None = ROUTE.read(Place(scope, node))
+    except Invalid:
+        route = None
+    document.problems(scope.compiler.problems)
+    document.slow_patterns(scope.compiler.patterns)
+    return None if route is None or document.errors else (route, scope.compiler)
 
 
-def _captured(source: Source | None) -> set[str]:
-    """Return the names that the paths of all calls of a relay capture."""
-    if source is None or not source.provider.relay:
-        return set()
-    return set.intersection(*(set(captures(form.path)) for form in source.receive.requests))
+def _read_members(place: Place) -> tuple[tuple[str, Expression], ...]:
+    sources = map_of(ANYTHING, FIELDS).read(place)
+    return tuple(place.scope.compiler.members(sources, place.names, place.path).items())
 
 
-def _check_mirrors(parts: RouteParts, spec: RouteSpec) -> None:
-    names = ["send", *(each.mirror for each in spec.mirrors)]
+def _points(
+    keep: Expression | None = None,
+    set: tuple[tuple[str, Expression], ...] = (),
+    stats: str | None = None,
+    allow_loss: Sequence[str] = (),
+) -> PointChanges:
+    return PointChanges(keep, set, stats, tuple(allow_loss))
+
+
+POINTS = Table(
+    "route.points",
+    _points,
+    Key("keep", EXPRESSION, "data points for which it is false are dropped", lambda at: POINT),
+    Key(
+        "set",
+        Plain("map of expression", _read_members, {"type": "object", "propertyNames": {"enum": list(FIELDS)}}),
+        "new values of fields",
+        lambda at: POINT,
+    ),
+    Key(
+        "stats",
+        word(STATISTICS),
+        "the statistic that becomes the value: `count`, `sum`, `min`, `max`, `avg` or `last`. A missing `avg`"
+        " is computed from `sum` and `count`",
+    ),
+    Key("allow_loss", list_of(word(FIELDS)), "fields that may be lost, see [loss](#loss)"),
+)
+
+
+def _route(
+    at: Place,
+    route: str,
+    receive: Source,
+    send: TargetKeys,
+    points: PointChanges | None = None,
+    delivery: Delivery = DIRECT,
+    mirrors: Sequence[TargetKeys] = (),
+    cases: Sequence[Any] = (),
+) -> Route:
+    document = at.scope.document
+    captured = set[str]()
+    if receive.provider.relay:
+        captured = set.intersection(*({*captures(form.path)} for form in receive.receive.requests))
+    target = build_target(send, delivery, captured)
+    others = [build_target(mirror, mirror.delivery) for mirror in mirrors]
+    names = ["send", *(mirror.mirror for mirror in mirrors)]
     for index, name in enumerate(names[1:]):
         if name in names[: index + 1]:
-            parts.document.error(("mirrors", index, "mirror"), f"{name!r} is the name of another target of this route")
+            document.error(("mirrors", index, "mirror"), f"another target of this route is named {name!r}")
+    if target is not None:
+        check_sides(document, receive.provider, target.provider)
+        if receive.provider.relay and target.provider.relay and delivery.mode == "queued":
+            document.error(("delivery", "mode"), "a route between relays is direct: its caller waits for the answer")
+    mirrored = tuple(other for other in others if other is not None)
+    if target is None or len(mirrored) < len(others):
+        raise Invalid
+    built = Route(name=route, source=receive, target=target, points=points or PointChanges(), mirrors=mirrored)
+    first, *rest = (replace(each, secrets=built.secrets) for each in built.targets)
+    return replace(built, target=first, mirrors=tuple(rest))
 
 
-def _points(parts: RouteParts, spec: PointsSpec) -> PointChanges:
-    keep = None if spec.keep is None else parts.compiler.expression(spec.keep, POINT, ("points", "keep"))
-    new = {str(name): source for name, source in spec.set.items()}
-    made = tuple(parts.compiler.members(new, POINT, ("points", "set")).items())
-    return PointChanges(keep, made, spec.stats, tuple(spec.allow_loss))
+ROUTE = Table(
+    "route",
+    _route,
+    Key("route", NAME, "the name"),
+    Key("receive", SOURCE, "the provider whose reports are received"),
+    Key("send", TARGET, "the provider that they are sent to"),
+    Key("points", POINTS, "changes to data points"),
+    Key("delivery", DELIVERY, "how data points are delivered"),
+    Key("mirrors", list_of(MIRROR), "further targets, see [delivery and the queue](delivery-and-queue.md)"),
+    Key("cases", CASES, "test cases, see [cases](#cases)"),
+)

@@ -1,144 +1,209 @@
-"""From the YAML of a route's `receive` to its source."""
+"""The keys of a route's `receive`, and the source that they are built to."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_network
+from typing import Any, Literal
 
-from gateway.core.expression.compiler import KeyPath
 from gateway.core.http.received import DEFAULT_CAPS, Caps
-from gateway.core.recipe.keyring import MAX_SECRETS_PER_KEY
+from gateway.core.http.request import PublicUrl
+from gateway.core.recipe.keyring import MAX_SECRETS_PER_KEY, Credential
 from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.verify import Verifier
 from gateway.core.text import did_you_mean
-from gateway.core.vendor.provider import Receive
+from gateway.core.vendor.matching import ANY_REQUEST, RequestMatcher
+from gateway.core.vendor.provider import Provider, Receive
 from gateway.core.vendor.route import Network, Source
 from gateway.core.vendor.verifiers import make_verifiers
-from gateway.specs.schema.models import SourceSpec
-from gateway.specs.schema.receive import build_conditions
-from gateway.specs.schema.route_parts import RouteParts, check_chars, check_length, serves, to_credential
+from gateway.specs.binding.place import Invalid, Place
+from gateway.specs.binding.table import Key, Table
+from gateway.specs.binding.types import (
+    BASE_URL,
+    BOOLEAN,
+    COUNT,
+    POSITIVE,
+    TEXT,
+    Plain,
+    list_of,
+    list_or,
+    text,
+    word,
+)
+from gateway.specs.schema.credentials import CREDENTIAL, check_chars, report_unserved
+from gateway.specs.schema.provider import GIVEN, given_slots
+from gateway.specs.schema.receive import ROUTE_MATCH, captures
+from gateway.specs.schema.rules import RULES, make_rules
 
-AT: KeyPath = ("receive",)
+NAME_NETWORKS = "name the reporters' networks: from: [10.0.0.0/8]"
 
 
-def build_source(parts: RouteParts, spec: SourceSpec) -> Source | None:
-    provider = parts.provider(spec.provider, AT)
-    if provider is None:
-        return None
-    if provider.receive is None:
-        parts.document.error((*AT, "provider"), f"{provider.name} has no `receive`: nobody can report to it")
-        return None
-    recipes = _verify(parts, spec, provider.receive)
-    calls = {form.name: form.local_call for form in provider.receive.requests if form.local_call is not None}
+def _read_provider(place: Place) -> Provider:
+    name, known = TEXT.read(place), place.scope.providers
+    if name not in known:
+        place.scope.document.unknown(place.path, "provider", name, known)
+        raise Invalid
+    return known[name]
+
+
+def _read_network(place: Place) -> Network:
+    written = TEXT.read(place)
+    try:
+        return ip_network(written)
+    except ValueError:
+        pass
+    try:
+        network = ip_network(written, strict=False)
+        hint = "write its first address" if place.has_variable() else f"write {network}"
+        place.error("the network has host bits set", hint)
+    except ValueError:
+        place.error("this is not a network", "write 10.0.0.0/8 or fc00::/7")
+    raise Invalid
+
+
+PROVIDER_NAME = Plain("name of a provider", _read_provider, {"type": "string"})
+NETWORKS = list_of(Plain("network", _read_network, {"type": "string"}))
+
+
+def _source(
+    at: Place,
+    provider: Provider,
+    credentials: Sequence[Credential] | Literal["none"],
+    verify: Sequence[str] | None = None,
+    given: Mapping[str, Any] | None = None,
+    rules: Mapping[str, Mapping[str, Any]] | None = None,
+    from_: Sequence[Network] | None = None,
+    match: RequestMatcher = ANY_REQUEST,
+    path: str = "",
+    public_url: PublicUrl | None = None,
+    hide_unknown_keys: bool = False,
+    max_body_bytes: int = 1_048_576,
+    read_timeout_s: float = 10,
+) -> Source:
+    receive, given = provider.receive, given or {}
+    if receive is None:
+        at.error(f"{provider.name} has no `receive`: reports cannot be made to it", "", "provider")
+        raise Invalid
+    recipes = receive.verify if verify is None else _chosen(at, verify, receive)
+    calls = {form.name: form.local_call for form in receive.requests if form.local_call is not None}
     logging_in = [recipe for call in calls.values() for recipe in call.verify]
-    parts.check_given(spec.given, provider, [*recipes, *logging_in], AT)
-    _check_credentials(parts, spec, [*recipes, *logging_in] if recipes else [])
-    checks = _checks(spec, recipes, provider.receive)
-    if checks == () and spec.credentials and not parts.document.errors:
+    check_given(at, given, provider, [*recipes, *logging_in])
+    _check_credentials(at, credentials, [*recipes, *logging_in] if recipes else [], is_open=from_ is None)
+    pins = {name: str(value) for name, value in given.items()}
+
+    def checks_by(recipes: Iterable[Recipe]) -> tuple[Verifier, ...] | None:
+        return None if credentials == "none" else make_verifiers(receive, recipes, credentials, pins)
+
+    checks = checks_by(recipes)
+    if checks == () and credentials and not at.scope.document.errors:
         names = ", ".join(recipe.name for recipe in recipes)
-        what = f"no credential serves {names}, nor logs in for it, so that every report would be refused"
-        parts.document.error((*AT, "credentials"), what)
-    if spec.from_ is None:
-        _warn_of_unsigned(parts, provider.receive, checks or ())
+        what = f"no credential fits {names} or logs in for it: every report would be rejected"
+        at.error(what, "", "credentials")
+    if from_ is None:
+        _warn_of_unsigned(at, receive, checks or ())
     return Source(
         provider=provider,
-        receive=provider.receive,
+        receive=receive,
         checks=checks,
-        given={**provider.given, **spec.given},
-        rules=parts.rules(provider, spec.rules, (*AT, "rules")),
-        pins={name: str(value) for name, value in spec.given.items()},
-        local_checks={
-            name: _checks(spec, call.verify, provider.receive) if call.verify else None for name, call in calls.items()
-        },
-        networks=None if spec.from_ is None else _networks(parts, spec.from_),
-        match=build_conditions(spec.match),
-        path=spec.path,
-        public_url=None if spec.public_url is None else parts.url(spec.public_url, (*AT, "public_url")),
-        hide_unknown_keys=spec.hide_unknown_keys,
-        max_body_bytes=spec.max_body_bytes,
-        caps=_caps(spec, checks or ()),
-        read_timeout_s=spec.read_timeout_s,
+        given={**provider.given, **given},
+        rules=tuple(make_rules(rules or {}, provider.rules).values()),
+        pins=pins,
+        local_checks={name: checks_by(call.verify) if call.verify else None for name, call in calls.items()},
+        networks=None if from_ is None else tuple(from_),
+        match=match,
+        path=path,
+        public_url=public_url,
+        hide_unknown_keys=hide_unknown_keys,
+        max_body_bytes=max_body_bytes,
+        # A body that is parsed before verification must not inflate beyond what the wire allows.
+        caps=Caps(max_body_bytes) if any(check.recipe.parses_body for check in checks or ()) else DEFAULT_CAPS,
+        read_timeout_s=read_timeout_s,
     )
 
 
-def _verify(parts: RouteParts, spec: SourceSpec, receive: Receive) -> Sequence[Recipe]:
-    if spec.verify is None:
-        return receive.verify
-    if not spec.verify:
-        what = "no recipe is named, so that nothing would be verified"
-        parts.document.error((*AT, "verify"), what, "leave `verify` out, or name one")
+SOURCE = Table(
+    "route.receive",
+    _source,
+    Key("provider", PROVIDER_NAME, "the provider"),
+    Key(
+        "credentials",
+        list_or("list of credentials, or `none`", list_of(CREDENTIAL), word(("none",))),
+        "what reporters sign with. `none` accepts reports without verification. A key may have up to four "
+        "secrets at a time",
+        secret=True,
+    ),
+    Key(
+        "verify", list_of(TEXT), "the provider's recipes that are accepted; default: those that a credential can serve"
+    ),
+    Key("given", GIVEN, "values that the request must contain"),
+    Key("rules", RULES, "overrides the provider's rules, key by key"),
+    Key("from", NETWORKS, "networks that reporters may connect from, such as `10.0.0.0/8`"),
+    Key(
+        "match",
+        ROUTE_MATCH,
+        "conditions that distinguish routes with the same call; the route with more conditions is tried first",
+    ),
+    Key("path", text(r"(/[A-Za-z0-9._~-]+)*"), "`/PREFIX` before the provider's own paths"),
+    Key("public_url", BASE_URL, "the URL that reporters use, if a proxy changes it"),
+    Key("hide_unknown_keys", BOOLEAN, "`true` replies to an unknown key as to a wrong signature"),
+    Key(
+        "max_body_bytes",
+        COUNT,
+        "the largest body on the wire. Inflated, it may reach 8 MiB; or only `max_body_bytes`, where the "
+        "scheme reads or signs members of the body, and for calls without data points, because the body is "
+        "read before verification",
+    ),
+    Key("read_timeout_s", POSITIVE, "the deadline for the body"),
+)
+
+
+def _chosen(at: Place, verify: Sequence[str], receive: Receive) -> list[Recipe]:
+    if not verify:
+        at.error("no recipe is named: nothing would be verified", "leave `verify` out, or name one", "verify")
     by_name = {recipe.name: recipe for recipe in receive.verify}
-    for index, name in enumerate(spec.verify):
+    for index, name in enumerate(verify):
         if name not in by_name:
-            hint = did_you_mean(name, by_name.keys())
-            parts.document.error((*AT, "verify", index), f"the provider has no recipe {name!r}", hint)
-    return [by_name[name] for name in spec.verify if name in by_name]
+            at.error(f"the provider has no recipe {name!r}", did_you_mean(name, by_name), "verify", index)
+    return [by_name[name] for name in verify if name in by_name]
 
 
-def _check_credentials(parts: RouteParts, spec: SourceSpec, recipes: Sequence[Recipe]) -> None:
-    at = (*AT, "credentials")
-    if spec.credentials == "none":
-        what = "whoever reaches this route may report through it"
-        if spec.from_ is None:
-            parts.document.warning(at, what, "name the reporters' networks: from: [10.0.0.0/8]")
+def _check_credentials(
+    at: Place, credentials: Sequence[Credential] | Literal["none"], recipes: Sequence[Recipe], *, is_open: bool
+) -> None:
+    if credentials == "none":
+        if is_open:
+            at.warning("everyone who can reach this route may report to it", NAME_NETWORKS, "credentials")
         return
-    if not spec.credentials:
-        what = "no credential is given, so that every report would be refused"
-        parts.document.error(at, what, "name one, or write `credentials: none`")
-    for index, credential in enumerate(spec.credentials):
-        check_length(parts, credential, (*at, index))
-    for index, credential in enumerate(spec.credentials if recipes else ()):
-        if not any(serves(credential, recipe) for recipe in recipes):
-            parts.unserved(credential, recipes, (*at, index))
-        for recipe in recipes:
-            if serves(credential, recipe):
-                check_chars(parts, credential, recipe, (*at, index))
-    keys = [credential.key for credential in spec.credentials if credential.key is not None]
+    places = list(at.at("credentials"))
+    if not credentials:
+        what = "no credential is given: every report would be rejected"
+        at.error(what, "name one, or write `credentials: none`", "credentials")
+    for place, credential in zip(places, credentials, strict=True):
+        fitting = [recipe for recipe in recipes if credential.serves(recipe)]
+        if recipes and not fitting:
+            report_unserved(place, credential, recipes)
+        for recipe in fitting:
+            check_chars(place, credential, recipe)
+    keys = [credential.key for credential in credentials if credential.key is not None]
     for key in sorted(set(keys)):
         if keys.count(key) > MAX_SECRETS_PER_KEY:
-            parts.document.error(at, f"the key {key!r} has more than {MAX_SECRETS_PER_KEY} secrets")
+            at.error(f"the key {key!r} has more than {MAX_SECRETS_PER_KEY} secrets", "", "credentials")
 
 
-def _checks(spec: SourceSpec, recipes: Iterable[Recipe], receive: Receive) -> tuple[Verifier, ...] | None:
-    """Return what verifies the calls of these recipes.
-
-    None, which lets everyone pass, is for `credentials: none` alone; without any check, everyone is refused.
-    """
-    if spec.credentials == "none":
-        return None
-    pins = {name: str(value) for name, value in spec.given.items()}
-    return make_verifiers(receive, recipes, [to_credential(each) for each in spec.credentials], pins)
-
-
-def _caps(spec: SourceSpec, checks: Iterable[Verifier]) -> Caps:
-    """Return what may be read of a report: a small one must not become a large one before it is verified."""
-    return Caps(spec.max_body_bytes) if any(check.recipe.parses_body for check in checks) else DEFAULT_CAPS
-
-
-def _warn_of_unsigned(parts: RouteParts, receive: Receive, checks: Iterable[Verifier]) -> None:
-    """Warn of what the mapping reads and a signature does not cover: on the way, anyone could change it."""
+def _warn_of_unsigned(at: Place, receive: Receive, checks: Iterable[Verifier]) -> None:
+    """Warn of what the mapping reads and a signature does not cover: others could change it on the way."""
     for check in checks:
         unsigned = check.recipe.leaves_unsigned(receive.reads)
         if unsigned:
             names = ", ".join(sorted(f"{part} body" if part in ("json", "form", "text") else part for part in unsigned))
-            what = f"{check.recipe.name} does not sign {names}, which the provider reads"
-            parts.document.warning((*AT, "provider"), what, "name the reporters' networks: from: [10.0.0.0/8]")
-
-
-def _networks(parts: RouteParts, texts: Sequence[str]) -> tuple[Network, ...]:
-    networks = []
-    for index, text in enumerate(texts):
-        try:
-            networks.append(ip_network(text))
-        except ValueError:
-            parts.document.error(
-                (*AT, "from", index), *_not_a_network(text, parts.document.has_variable((*AT, "from", index)))
+            at.warning(
+                f"{check.recipe.name} does not sign {names}, which the provider reads", NAME_NETWORKS, "provider"
             )
-    return tuple(networks)
 
 
-def _not_a_network(text: str, hidden: bool) -> tuple[str, str]:
-    """Return what is wrong with the text, and what to do; a `hidden` one is not shown."""
-    try:
-        network = ip_network(text, strict=False)
-    except ValueError:
-        return "this is not a network", "write 10.0.0.0/8 or fc00::/7"
-    return "the network has host bits set", "write its first address" if hidden else f"write {network}"
+def check_given(at: Place, given: Mapping[str, Any], provider: Provider, recipes: Iterable[Recipe]) -> None:
+    """Report each given that nothing in the provider reads."""
+    forms = provider.receive.requests if provider.receive else ()
+    captured = [name for form in forms for name in captures(form.path)]
+    known = {*provider.given, *provider.needs, *captured, *(name for each in recipes for name in given_slots(each))}
+    for name in given:
+        if name not in known:
+            at.error(f"nothing in {provider.name} reads `given.{name}`", did_you_mean(name, known), "given", name)

@@ -1,174 +1,209 @@
-"""From the YAML of a route's `send` to its target."""
+"""The keys of a route's `send` and of a mirror, and the target that they are built to."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Literal
 
 from gateway.core.expression import EvaluationError
-from gateway.core.expression.compiler import KeyPath
 from gateway.core.http.request import PublicUrl
+from gateway.core.http.url import split_url
+from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.model import Recipe
 from gateway.core.sending.sign import login_url
 from gateway.core.text import did_you_mean
-from gateway.core.vendor.provider import CallForm, Login, Poll, Provider, Send
+from gateway.core.vendor.provider import CallForm, Login, Provider, Send
 from gateway.core.vendor.route import Target
 from gateway.proof.capabilities import arriving_stats
-from gateway.specs.schema.limits import build_limits
-from gateway.specs.schema.models import CredentialSpec, DeliverySpec, TargetSpec
-from gateway.specs.schema.route_parts import RouteParts, check_chars, check_length, serves, to_credential
-from gateway.specs.tls import build_tls, written_tls
+from gateway.specs.binding.place import Place
+from gateway.specs.binding.table import Key, Table
+from gateway.specs.binding.types import BASE_URL, BOOLEAN, NAME, POSITIVE, TEXT, word
+from gateway.specs.schema.credentials import CREDENTIAL, check_chars, report_unserved
+from gateway.specs.schema.provider import GIVEN
+from gateway.specs.schema.rules import LIMITS, RULES, make_limits, make_rules
+from gateway.specs.schema.source import PROVIDER_NAME, check_given
+from gateway.specs.tls import TLS, TlsKeys, build_tls, written_tls
 
 
-def build_target(
-    parts: RouteParts,
-    spec: TargetSpec,
-    delivery: DeliverySpec,
-    *,
-    name: str = "send",
-    at: KeyPath = ("send",),
-    captured: Collection[str] = (),
-) -> Target | None:
-    """Return a target of the route; `at` is where it stands in the document.
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    mode: Literal["direct", "queued"] = "direct"
+    timeout_s: float = 5
+    coalesce: bool = True
 
-    `captured` are names that the path of every received call gives to the call of a relay.
+
+DIRECT = Delivery()
+DELIVERY = Table(
+    "delivery",
+    Delivery,
+    Key(
+        "mode",
+        word(("direct", "queued")),
+        "`direct`: the reply waits for the upstream. `queued`: the reply confirms that the data points are on"
+        " disk. See [delivery and the queue](delivery-and-queue.md)",
+    ),
+    Key("timeout_s", POSITIVE, "the deadline of a report in `direct` mode, of a call in `queued` mode"),
+    Key("coalesce", BOOLEAN, "`false` sends reports that wait for the same target in separate calls"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TargetKeys:
+    """The keys of a target. It is built once the rest of the route is known."""
+
+    at: Place
+    provider: Provider
+    url: PublicUrl | None = None
+    credential: Credential | None = None
+    given: Mapping[str, Any] = field(default_factory=dict)
+    request: str | None = None
+    sign: str | None = None
+    rules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    limits: Mapping[str, Any] = field(default_factory=dict)
+    connect_timeout_s: float = 2
+    tls: TlsKeys | None = None
+    mirror: str = "send"
+    delivery: Delivery = DIRECT
+
+
+_TARGET_KEYS = (
+    Key("provider", PROVIDER_NAME, "the provider"),
+    Key("url", BASE_URL, "where calls go; default: the provider's URL"),
+    Key("credential", CREDENTIAL, "what signs the calls", secret=True),
+    Key("given", GIVEN, "values that the provider `needs`"),
+    Key("request", TEXT, "the provider's request; default: the first that the credential can serve"),
+    Key("sign", TEXT, "the provider's recipe; default: the first that the credential can serve"),
+    Key("rules", RULES, "overrides the provider's rules, key by key"),
+    Key("limits", LIMITS, "overrides the provider's limits, key by key"),
+    Key("connect_timeout_s", POSITIVE, "the deadline for connecting"),
+    Key("tls", TLS, "settings for `https://`"),
+)
+TARGET = Table("route.send", TargetKeys, *_TARGET_KEYS)
+MIRROR = Table(
+    "mirror",
+    TargetKeys,
+    Key("mirror", NAME, "the name"),
+    *_TARGET_KEYS,
+    Key("delivery", DELIVERY, "how data points are delivered to the mirror"),
+)
+
+
+def build_target(keys: TargetKeys, delivery: Delivery, captured: Collection[str] = ()) -> Target | None:
+    """Return a target of the route, or None when it has errors; they are reported.
+
+    `captured` are the names that the path of every received call gives to the call of a relay.
     """
-    provider = parts.provider(spec.provider, at)
-    if provider is None:
+    at, provider = keys.at, keys.provider
+    send = provider.send
+    if send is None:
+        at.error(f"{provider.name} has no `send`: nothing can be sent to it", "", "provider")
         return None
-    if provider.send is None:
-        parts.document.error((*at, "provider"), f"{provider.name} has no `send`: nothing can be sent to it")
-        return None
-    given = {**provider.given, **spec.given}
+    given = {**provider.given, **keys.given}
     for needed in provider.needs:
         if given.get(needed) in (None, "") and needed not in captured:
-            parts.document.error((*at, "given"), f"{provider.name} needs `given.{needed}` to send")
-    credential = None if spec.credential is None else to_credential(spec.credential)
-    login = provider.send.login_for(credential)
-    chosen = _call(parts, spec, provider.send, login, at)
-    url = _url(parts, spec, provider, given, at)
+            at.error(f"{provider.name} needs `given.{needed}` to send", "", "given")
+    login = send.login_for(keys.credential)
+    chosen = _choose_call(keys, send, login)
+    url = keys.url or _provider_url(keys, given)
     if chosen is None or url is None:
         return None
     form, recipe = chosen
-    poll = provider.send.poll
-    others = [each for each in (login and login.sign, poll and poll.sign) if isinstance(each, Recipe)]
-    parts.check_given(spec.given, provider, [*form.sign, *others], at)
-    if poll is not None:
-        _check_poll(parts, spec.credential, poll, login, delivery.timeout_s, at)
-    if spec.credential is not None:
-        check_length(parts, spec.credential, (*at, "credential"))
+    others = [each for each in (login and login.sign, send.poll and send.poll.sign) if isinstance(each, Recipe)]
+    check_given(at, keys.given, provider, [*form.sign, *others])
+    _check_poll(keys, send, login, delivery)
     if recipe is not None:
-        _check_rsa(parts, recipe, at)
-        if spec.credential is not None:
-            check_chars(parts, spec.credential, login.sign if login else recipe, (*at, "credential"))
+        if recipe.needs_rsa and find_spec("cryptography") is None:
+            what = f"{recipe.name} signs with RSA, and the package for that is not installed"
+            at.error(what, "pip install 'metric-gateway[rsa]'", "provider")
+        if keys.credential is not None:
+            check_chars(at.at("credential"), keys.credential, login.sign if login else recipe)
     target = Target(
-        name=name,
+        name=keys.mirror,
         queued=delivery.mode == "queued",
         provider=provider,
-        send=provider.send,
+        send=send,
         form=form,
         scheme=url.scheme,
         host=url.host,
         base_path=url.prefix,
         recipe=recipe,
-        credential=credential,
+        credential=keys.credential,
         given=given,
-        stated=frozenset(spec.given),
-        rules=parts.rules(provider, spec.rules, (*at, "rules")),
+        stated=frozenset(keys.given),
+        rules=tuple(make_rules(keys.rules, provider.rules).values()),
         login=login,
-        limits=build_limits(spec.limits, provider.limits),
-        connect_timeout_s=spec.connect_timeout_s,
-        tls=None if spec.tls is None else build_tls(parts.document, spec.tls, url, (*at, "tls")),
-        tls_keys={} if spec.tls is None else written_tls(parts.document, spec.tls, (*at, "tls")),
+        limits=make_limits(keys.limits, provider.limits),
+        connect_timeout_s=keys.connect_timeout_s,
+        tls=None if keys.tls is None else build_tls(keys.tls, url),
+        tls_keys={} if keys.tls is None else written_tls(keys.tls),
         timeout_s=delivery.timeout_s,
         coalesce=delivery.coalesce,
     )
     if login is not None:
-        _check_login_url(parts, target, login, at)
+        try:
+            login_url(target, login)
+        except (ValueError, EvaluationError) as error:
+            at.error(f"the provider's `send.login.url` is not a URL with these values: {error}", "", "given")
     return replace(target, holds_stats=arriving_stats(target)) if provider.receive else target
 
 
-def _call(
-    parts: RouteParts, spec: TargetSpec, send: Send, login: Login | None, at: KeyPath
-) -> tuple[CallForm, Recipe | None] | None:
-    """Return the form of call, and the recipe that signs it: what the route names, else the first that fits."""
-    forms = [form for form in send.requests if spec.request in (None, form.name)]
+def _choose_call(keys: TargetKeys, send: Send, login: Login | None) -> tuple[CallForm, Recipe | None] | None:
+    """Return the call and the recipe that signs it: those that the route names, else the first that fit."""
+    forms = [form for form in send.requests if keys.request in (None, form.name)]
     if not forms:
-        hint = did_you_mean(spec.request or "", [form.name for form in send.requests])
-        parts.document.error((*at, "request"), f"no request is named {spec.request!r}", hint)
+        hint = did_you_mean(keys.request or "", [form.name for form in send.requests])
+        keys.at.error(f"no request is named {keys.request!r}", hint, "request")
         return None
-    if spec.credential is None and spec.sign is None:
+    if keys.credential is None and keys.sign is None:
         unsigned = next((form for form in forms if not form.sign), None)
         if unsigned is not None:
             return unsigned, None
     for form in forms:
         for recipe in form.sign:
-            if spec.sign in (None, recipe.name) and _fits(spec.credential, recipe, login):
+            if keys.sign in (None, recipe.name) and _fits(keys.credential, recipe, login):
                 return form, recipe
-    _report_unfit(parts, spec, forms, at)
+    recipes = {recipe.name: recipe for form in forms for recipe in form.sign}
+    if keys.sign is not None and keys.sign not in recipes:
+        keys.at.error(f"the provider has no recipe {keys.sign!r}", did_you_mean(keys.sign, recipes), "sign")
+    elif keys.credential is not None:
+        report_unserved(keys.at.at("credential"), keys.credential, recipes.values())
+    else:
+        keys.at.error("'credential' is missing: calls to this provider are signed")
     return None
 
 
-def _fits(credential: CredentialSpec | None, recipe: Recipe, login: Login | None) -> bool:
+def _fits(credential: Credential | None, recipe: Recipe, login: Login | None) -> bool:
     if login is not None:
         return recipe.name == login.for_recipe.name
-    return credential is not None and serves(credential, recipe)
+    return credential is not None and credential.serves(recipe)
 
 
-def _report_unfit(parts: RouteParts, spec: TargetSpec, forms: Sequence[CallForm], at: KeyPath) -> None:
-    recipes = {recipe.name: recipe for form in forms for recipe in form.sign}
-    if spec.sign is not None and spec.sign not in recipes:
-        hint = did_you_mean(spec.sign, recipes.keys())
-        parts.document.error((*at, "sign"), f"the provider has no recipe {spec.sign!r}", hint)
-    elif spec.credential is not None:
-        parts.unserved(spec.credential, recipes.values(), (*at, "credential"))
-    else:
-        parts.document.error(at, "'credential' is missing: calls to this provider are signed")
-
-
-def _url(
-    parts: RouteParts, spec: TargetSpec, provider: Provider, given: Mapping[str, Any], at: KeyPath
-) -> PublicUrl | None:
-    url = spec.url
-    if url is None and provider.url is not None:
-        try:
-            url = provider.url({"given": given})
-        except EvaluationError as error:
-            parts.document.error((*at, "given"), str(error))
-            return None
-    if url is None:
-        parts.document.error(at, "'url' is missing, and the provider has none")
+def _provider_url(keys: TargetKeys, given: Mapping[str, Any]) -> PublicUrl | None:
+    """Return the provider's URL, filled in; None if it cannot be, which is reported."""
+    if "url" in keys.at.entries:
         return None
-    return parts.url(url, (*at, "url"))
-
-
-def _check_login_url(parts: RouteParts, target: Target, login: Login, at: KeyPath) -> None:
-    """Report a login URL that what the route gives makes unusable."""
     try:
-        login_url(target, login)
-    except (ValueError, EvaluationError) as error:
-        what = f"the provider's `send.login.url` makes no URL of what is given: {error}"
-        parts.document.error((*at, "given"), what)
+        url = keys.provider.url and keys.provider.url({"given": given})
+    except EvaluationError as error:
+        keys.at.error(str(error), "", "given")
+        return None
+    if url is None:
+        keys.at.error("'url' is missing, and the provider has none")
+        return None
+    try:
+        return split_url(url)
+    except ValueError as error:
+        keys.at.error(str(error), "", "url")
+        return None
 
 
-def _check_poll(
-    parts: RouteParts,
-    credential: CredentialSpec | None,
-    poll: Poll,
-    login: Login | None,
-    timeout_s: float,
-    at: KeyPath,
-) -> None:
-    if poll.every_s >= timeout_s:
-        what = f"a delivery of {timeout_s:g} s is too short to poll every {poll.every_s:g} s"
-        parts.document.error(
-            (*at[:-1], "delivery") if at == ("send",) else (*at, "delivery"), what, "raise `timeout_s`"
-        )
-    if isinstance(poll.sign, Recipe) and credential is not None and not _fits(credential, poll.sign, login):
-        parts.unserved(credential, [poll.sign], (*at, "credential"))
-
-
-def _check_rsa(parts: RouteParts, recipe: Recipe, at: KeyPath) -> None:
-    if recipe.needs_rsa and find_spec("cryptography") is None:
-        what = f"{recipe.name} signs with RSA, and the package for that is not installed"
-        parts.document.error((*at, "provider"), what, "pip install 'metric-gateway[rsa]'")
+def _check_poll(keys: TargetKeys, send: Send, login: Login | None, delivery: Delivery) -> None:
+    poll, at = send.poll, keys.at
+    if poll is None:
+        return
+    if poll.every_s >= delivery.timeout_s:
+        what = f"a delivery of {delivery.timeout_s:g} s is too short to poll every {poll.every_s:g} s"
+        above = at.path[:-1] if at.path == ("send",) else at.path
+        at.scope.document.error((*above, "delivery"), what, "raise `timeout_s`")
+    if isinstance(poll.sign, Recipe) and keys.credential is not None and not _fits(keys.credential, poll.sign, login):
+        report_unserved(at.at("credential"), keys.credential, [poll.sign])

@@ -1,0 +1,145 @@
+"""Tables of keys: each key of a spec is declared once, with its type, its documentation and whether it is secret.
+
+`Table.read` walks a map node. It checks for unknown and missing keys, lets the type of each key read the value below,
+and calls `build` with the results: a dataclass of the core, or a short function that checks the keys against one
+another. A key's default is the default of that parameter, so nothing is stated twice. A key is passed as the parameter
+of the same name, with an underscore after a Python keyword (`else_`), or as the parameter named by `to`. A builder may
+also ask for `at`, the place of the map, and for `name`, its key in the map above.
+
+Errors are reported at the node that causes them, and reading goes on with the next key. A map with an error below is
+Invalid as a whole and is not built, so that no check runs on half an object.
+"""
+
+import inspect
+import keyword
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+from gateway.specs.binding.place import Invalid, Place
+from gateway.specs.yaml.nodes import MapNode, Scalar
+
+Schema = dict[str, Any]
+REQUIRED = inspect.Parameter.empty
+
+
+class Type(Protocol):
+    """How a value is read, what its JSON Schema is (`of` gives that of a type below), and what people call it."""
+
+    @property
+    def words(self) -> str: ...
+
+    def read(self, place: Place, /) -> Any: ...
+
+    def schema(self, of: "Callable[[Type], Schema]", /) -> Schema: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Key:
+    """One key. `sees` gives the names that expressions see below it, from the place of the map."""
+
+    name: str
+    type: Type
+    doc: str
+    sees: Callable[[Place], Collection[str]] | None = None
+    secret: bool = False
+    to: str = ""
+
+    @property
+    def parameter(self) -> str:
+        return self.to or (f"{self.name}_" if keyword.iskeyword(self.name) else self.name)
+
+    def read(self, place: Place) -> Any:
+        names = place.names if self.sees is None else frozenset(self.sees(place))
+        below = place.at(self.name)
+        return self.type.read(Place(below.scope, below.node, below.path, names, place.secret or self.secret))
+
+
+class Table:
+    """The keys of one kind of map. With `stated_only`, the result is a dict of the keys that are stated.
+
+    A table with a `kind` is for maps whose key `kind` has this value.
+    """
+
+    def __init__(
+        self, title: str, build: Callable[..., Any], *keys: Key, kind: str = "", stated_only: bool = False
+    ) -> None:
+        self.title = self.words = title
+        self.kind = kind
+        self.keys = {key.name: key for key in keys}
+        self._build = build
+        self._stated_only = stated_only
+
+    @cached_property
+    def _parameters(self) -> dict[str, Any]:
+        """Return the defaults of what the builder takes, by name."""
+        return {name: each.default for name, each in inspect.signature(self._build).parameters.items()}
+
+    def default(self, key: Key) -> Any:
+        return self._parameters.get(key.parameter)
+
+    def scalar_default(self, key: Key) -> str | float | None:
+        """Return the default if it is a scalar, as in YAML."""
+        default = self.default(key)
+        return default if isinstance(default, str | int | float) else None
+
+    @cached_property
+    def defaults(self) -> dict[str, Any]:
+        """The default of each key as in YAML, None where there is none."""
+        found: dict[str, Any] = {"kind": self.kind} if self.kind else {}
+        for key in self.keys.values():
+            is_built = self.default(key) not in (None, REQUIRED)
+            found[key.name] = (
+                key.type.defaults if isinstance(key.type, Table) and is_built else self.scalar_default(key)
+            )
+        return found
+
+    def is_required(self, key: Key) -> bool:
+        return not self._stated_only and self.default(key) is REQUIRED
+
+    def read(self, place: Place) -> Any:
+        """Return what the map is built to. Raises Invalid."""
+        if not isinstance(place.node, MapNode):
+            raise place.expected("a map")
+        place.scope.defaults[place.path] = self.defaults
+        values: dict[str, Any] = {}
+        errors = False
+        for name in place.entries.keys() - self.keys.keys() - ({"kind"} if self.kind else set()):
+            place.unknown_key(name, self.keys)
+            errors = True
+        for key in self.keys.values():
+            node = place.entries.get(key.name)
+            if node is None:
+                if self.is_required(key):
+                    place.error(f"{key.name!r} is missing")
+                    errors = True
+                continue
+            try:
+                is_null = isinstance(node, Scalar) and node.value is None and self.default(key) is None
+                values[key.parameter] = None if is_null else key.read(place)
+            except Invalid:
+                errors = True
+        if errors:
+            raise Invalid
+        if self._stated_only:
+            return values
+        extra = {"at": place, "name": place.name if place.path else ""}
+        values |= {name: extra[name] for name in extra.keys() & self._parameters.keys() if name not in values}
+        return self._build(**values)
+
+    def schema(self, of: Callable[[Type], Schema]) -> Schema:
+        required = ["kind"] if self.kind else []
+        required += [key.name for key in self.keys.values() if self.is_required(key)]
+        properties: Schema = {"kind": {"const": self.kind}} if self.kind else {}
+        for key in self.keys.values():
+            default = self.scalar_default(key)
+            properties[key.name] = {**of(key.type), "description": key.doc}
+            properties[key.name] |= {"default": default} if default else {}
+            properties[key.name] |= {"writeOnly": True} if key.secret else {}
+        return {
+            "type": "object",
+            "properties": properties,
+            "additionalProperties": False,
+            **({"required": required} if required else {}),
+        }

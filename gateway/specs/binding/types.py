@@ -1,0 +1,361 @@
+"""The types of values: each reads a node, reports what is wrong with it, and has a JSON Schema."""
+
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.core.http.request import PublicUrl, Secret
+from gateway.core.http.url import split_url
+from gateway.core.recipe.model import Recipe
+from gateway.specs.binding.place import Invalid, Place, meant
+from gateway.specs.binding.table import Schema, Table, Type
+from gateway.specs.yaml.core_schema import resolve
+from gateway.specs.yaml.nodes import ListNode, MapNode
+
+Of = Callable[[Type], Schema]
+TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110, section 5.6.2
+NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+MEMBER_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A type whose JSON Schema needs no other type."""
+
+    words: str
+    read: Callable[[Place], Any]
+    json: Mapping[str, Any]
+
+    def schema(self, of: Of) -> Schema:
+        return dict(self.json)
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A type that is made of others."""
+
+    words: str
+    read: Callable[[Place], Any]
+    schema: Callable[[Of], Schema]
+
+
+def text(pattern: str = "", *, max_chars: int | None = None, may_be_empty: bool = True) -> Plain:
+    def read(place: Place) -> str:
+        value = place.value
+        if value in (None, "") and not may_be_empty:
+            place.error("must not be empty")
+            raise Invalid
+        if not isinstance(value, str):
+            raise place.expected("text", "" if value in (Invalid, None) else "put it in quotes")
+        if max_chars is not None and len(value) > max_chars:
+            place.error(f"{place.shown} has more than {max_chars} characters")
+            raise Invalid
+        if not re.fullmatch(pattern or "(?s:.*)", value):
+            place.error(f"{place.shown} does not match {pattern}")
+            raise Invalid
+        return value
+
+    schema: Schema = {"type": "string"}
+    schema |= {"pattern": f"^(?:{pattern})$"} if pattern else {}
+    schema |= {} if max_chars is None else {"maxLength": max_chars}
+    return Plain("text", read, schema if may_be_empty else schema | {"minLength": 1})
+
+
+def number(
+    above: float | None = None, *, at_least: float | None = None, at_most: float | None = None, exact: bool = False
+) -> Plain:
+    """Return the type of numbers within bounds. An `exact` one stays an integer, also above 2^53."""
+
+    def read(place: Place) -> float:
+        value = _resolved(place)
+        if type(value) not in (int, float):
+            raise place.expected("a number")
+        if value != value or value in (float("inf"), float("-inf")):
+            raise place.expected("a finite number")
+        _check_bounds(place, value, above, at_least, at_most)
+        return value if exact and type(value) is int else float(value)
+
+    return Plain("number", read, {"type": "number"} | _bounds(above, at_least, at_most))
+
+
+def integer(above: int | None = None, *, at_least: int | None = None, at_most: int | None = None) -> Plain:
+    def read(place: Place) -> int:
+        value = _resolved(place)
+        if type(value) is float and value.is_integer():
+            value = int(value)
+        if type(value) is not int:
+            raise place.expected("an integer")
+        _check_bounds(place, value, above, at_least, at_most)
+        return value
+
+    return Plain("integer", read, {"type": "integer"} | _bounds(above, at_least, at_most))
+
+
+def _check_bounds(
+    place: Place, value: float, above: float | None, at_least: float | None, at_most: float | None
+) -> None:
+    if above is not None and value <= above:
+        raise place.expected(f"more than {above:g}")
+    if at_least is not None and value < at_least:
+        raise place.expected(f"at least {at_least:g}")
+    if at_most is not None and value > at_most:
+        raise place.expected(f"at most {at_most:g}")
+
+
+def _bounds(above: float | None, at_least: float | None, at_most: float | None) -> Schema:
+    bounds = {"exclusiveMinimum": above, "minimum": at_least, "maximum": at_most}
+    return {name: bound for name, bound in bounds.items() if bound is not None}
+
+
+def _resolved(place: Place) -> Any:
+    """Return a scalar's value; text, such as that of a variable, counts as if written without quotes."""
+    value = place.value
+    try:
+        return resolve(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+def _read_boolean(place: Place) -> bool:
+    value = _resolved(place)
+    if not isinstance(value, bool):
+        raise place.expected("true or false")
+    return value
+
+
+def _read_secret(place: Place) -> Secret:
+    place.scope.secrets.add(place.path)
+    return Secret(NOT_EMPTY.read(place))
+
+
+def _read_map(place: Place) -> dict[str, Any]:
+    if not isinstance(place.node, MapNode):
+        raise place.expected("a map")
+    return dict(place.plain)
+
+
+def _read_text_or_map(place: Place) -> str | dict[str, Any]:
+    return _read_map(place) if isinstance(place.node, MapNode) else str(TEXT.read(place))
+
+
+def word(known: Iterable[str]) -> Plain:
+    """Return the type of one of these words; those of an enumeration become its members."""
+    words = {str(each): each for each in known}
+
+    def read(place: Place) -> str:
+        value = place.value
+        if not isinstance(value, str) or value not in words:
+            if not isinstance(value, str) and value is not None:
+                raise place.expected(" or ".join(words) if len(words) < 4 else "a word")
+            place.error(f"unknown value {place.shown}", meant(value or "", words))
+            raise Invalid
+        return words[value]
+
+    return Plain(", ".join(f"`{each}`" for each in words) if len(words) < 6 else "word", read, {"enum": list(words)})
+
+
+def list_of(item: Type, *, at_least: int = 0, at_most: int | None = None) -> Composed:
+    def read(place: Place) -> tuple[Any, ...]:
+        if not isinstance(place.node, ListNode):
+            raise place.expected("a list")
+        if len(place.node.items) < at_least:
+            place.error(f"the list needs at least {at_least} item")
+            raise Invalid
+        if at_most is not None and len(place.node.items) > at_most:
+            place.error(f"the list has more than {at_most} items")
+            raise Invalid
+        return tuple(_each(item, place))
+
+    def schema(of: Of) -> Schema:
+        bounds = {} if at_most is None else {"maxItems": at_most}
+        return {"type": "array", "items": of(item)} | ({"minItems": at_least} if at_least else {}) | bounds
+
+    return Composed(f"list of {item.words}", read, schema)
+
+
+def one_or_more(item: Type, *, at_least: int = 0) -> Composed:
+    """Return the type of a list whose only item may stand without the brackets."""
+    items = list_of(item, at_least=at_least)
+
+    def read(place: Place) -> tuple[Any, ...]:
+        return tuple(items.read(place)) if isinstance(place.node, ListNode) else (item.read(place),)
+
+    return Composed(f"{item.words}, or a list", read, lambda of: {"anyOf": [of(item), of(items)]})
+
+
+def map_of(item: Type, keys: str | Iterable[str] = "", *, at_least: int = 0) -> Composed:
+    """Return the type of a map whose keys match a pattern, or are among these words; else they are any text."""
+    pattern = keys if isinstance(keys, str) else ""
+    known = {} if isinstance(keys, str) else {str(each): each for each in keys}
+
+    def read(place: Place) -> dict[str, Any]:
+        if not isinstance(place.node, MapNode):
+            raise place.expected("a map")
+        if len(place.entries) < at_least:
+            place.error(f"the map needs at least {at_least} entry")
+            raise Invalid
+        bad: set[str | int] = {key for key in place.entries if pattern and not re.fullmatch(pattern, key)}
+        for key in bad:
+            place.error(f"key {key!r} does not match {pattern}", "", key, at_key=True)
+        for key in place.entries.keys() - known.keys() if known else ():
+            place.unknown_key(key, known)
+            bad.add(key)
+        values = _each(item, place, bad)
+        if bad:
+            raise Invalid
+        return {known.get(key, key): value for key, value in zip(place.entries, values, strict=True)}
+
+    def schema(of: Of) -> Schema:
+        names: Schema = {"pattern": f"^(?:{pattern})$"} if pattern else {"enum": list(known)}
+        result = {"type": "object", "additionalProperties": of(item)} | ({"propertyNames": names} if keys else {})
+        return result | ({"minProperties": at_least} if at_least else {})
+
+    return Composed(f"map of {item.words}", read, schema)
+
+
+def _each(item: Type, place: Place, without: Collection[str | int] = ()) -> list[Any]:
+    """Read everything in a list or map, so that all errors are reported."""
+    values, errors = [], False
+    for below in place:
+        try:
+            if below.path[-1] not in without:
+                values.append(item.read(below))
+        except Invalid:
+            errors = True
+    if errors:
+        raise Invalid
+    return values
+
+
+def either(words: str, choose: Callable[[Place], bool], first: Type, second: Type) -> Composed:
+    """Return the type that is the first where `choose` says so, else the second."""
+
+    def schema(of: Of) -> Schema:
+        return {"anyOf": [of(first), of(second)]}
+
+    return Composed(words, lambda place: (first if choose(place) else second).read(place), schema)
+
+
+def by_kind(*tables: Table) -> Composed:
+    """Return the type of maps whose key `kind` selects the table of their other keys."""
+    known = {table.kind: table for table in tables}
+    kinds = word(known)
+
+    def read(place: Place) -> Any:
+        if not isinstance(place.node, MapNode):
+            raise place.expected("a map")
+        if "kind" not in place.entries:
+            place.error("'kind' is missing")
+            raise Invalid
+        return known[kinds.read(place.at("kind"))].read(place)
+
+    return Composed("map", read, lambda of: {"oneOf": [of(table) for table in tables]})
+
+
+def _is_list(place: Place) -> bool:
+    return isinstance(place.node, ListNode)
+
+
+def list_or(words: str, items: Type, other: Type) -> Composed:
+    return either(words, _is_list, items, other)
+
+
+TEXT = text()
+NOT_EMPTY = text(may_be_empty=False)
+BOOLEAN = Plain("`true`, `false`", _read_boolean, {"type": "boolean"})
+COUNT = integer(0)
+POSITIVE = number(0)
+SECRET = Plain("text", _read_secret, {"type": "string", "minLength": 1})
+ANYTHING = Plain("any value", lambda place: place.plain, {})
+MAP = Plain("map", _read_map, {"type": "object"})
+TEXT_OR_MAP = Plain("text or map", _read_text_or_map, {"type": ["string", "object"]})
+NAME = text(NAME_PATTERN, max_chars=100)
+
+
+def _read_expression(place: Place) -> Any:
+    return place.scope.compiler.expression(place.plain, place.names, place.path)
+
+
+def _read_members(place: Place) -> Any:
+    return place.scope.compiler.members(_read_map(place), place.names, place.path)
+
+
+def _read_condition(place: Place) -> Any:
+    return place.scope.compiler.condition(place.plain, place.names, place.path)
+
+
+def template(escape: Callable[[str], str] = str) -> Plain:
+    """Return the type of text with `{names}`."""
+
+    def read(place: Place) -> Any:
+        return place.scope.compiler.text(TEXT.read(place), place.names, place.path, escape=escape)
+
+    return Plain("text with names", read, {"type": "string"})
+
+
+def _read_headers(place: Place) -> tuple[tuple[str, Any], ...]:
+    headers = []
+    for below in place:
+        if not re.fullmatch(TOKEN, below.name):
+            below.error(f"{below.name!r} is not a valid header name", at_key=True)
+        written = TEXT.read(below)
+        if any(character in written for character in "\r\n\0"):
+            below.error("a header value cannot contain a line break or a null byte")
+        headers.append((below.name, template().read(below)))
+    return tuple(headers)
+
+
+def _checked_map(read: Callable[[Place], Any]) -> Callable[[Place], Any]:
+    def checked(place: Place) -> Any:
+        _read_map(place)
+        return read(place)
+
+    return checked
+
+
+EXPRESSION = Plain("expression", _read_expression, {})
+CONDITION = Plain("expression", _read_condition, {})
+TEMPLATE = template()
+HEADERS = Plain(
+    "map of text with names",
+    _checked_map(_read_headers),
+    {"type": "object", "additionalProperties": {"type": "string"}, "propertyNames": {"pattern": f"^{TOKEN}$"}},
+)
+
+
+def _read_recipe(place: Place) -> Recipe:
+    name = TEXT.read(place)
+    if name not in place.scope.recipes:
+        place.scope.document.unknown(place.path, "recipe", name, place.scope.recipes)
+        raise Invalid
+    return place.scope.recipes[name]
+
+
+RECIPE_NAME = Plain("name of a recipe", _read_recipe, {"type": "string"})
+
+
+def _read_pattern(place: Place) -> re.Pattern[str]:
+    source = TEXT.read(place)
+    try:
+        pattern = re.compile(source)
+    except re.error as error:
+        detail = "" if place.has_variable() else f": {error}"
+        place.error(f"{source!r} is not a valid pattern{detail}")
+        raise Invalid from None
+    place.scope.document.slow_patterns([(place.path, source)])
+    return pattern
+
+
+PATTERN = Plain("pattern", _read_pattern, {"type": "string"})
+
+
+def _read_url(place: Place) -> PublicUrl:
+    try:
+        return split_url(TEXT.read(place))
+    except ValueError as error:
+        place.error(str(error))
+        raise Invalid from None
+
+
+BASE_URL = Plain("`http[s]://HOST[:PORT][/PREFIX]`", _read_url, {"type": "string", "pattern": "^https?://"})
