@@ -24,6 +24,6 @@ def schema(
 
     \b
     Example:
-      gateway schema route > route.schema.json
+      gateway schema route
     """
     print_json(json_schema(None if kind is None else kind.value))
