@@ -118,7 +118,7 @@ def test_terminal_control_sequences_are_escaped(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["chek"], "no such command 'chek'. Did you mean 'check'? (see: gateway --help)"),
+        (["chek"], "no such command 'chek'. Did you mean 'check', 'schema'? (see: gateway --help)"),
         (["--bogus"], "no such option: --bogus (see: gateway --help)"),
         (["check", "--stric"], "no such option: --stric (Possible options: --strict) (see: gateway check --help)"),
         (["check", "a", "b"], "got unexpected extra argument(s) (b) (see: gateway check --help)"),
