@@ -36,18 +36,18 @@ class Document:
 
     kind: str
     name: str
-    node: MapNode
+    node: MapNode = field(repr=False)
     diagnostics: Diagnostics
     shipped: bool = False
     unset: dict[Mark, str] = field(default_factory=dict)
-    replaced: dict[Mark, tuple[str, str]] = field(default_factory=dict)
+    replaced: dict[Mark, tuple[str, str]] = field(default_factory=dict, repr=False)
     errors: int = 0
     strict: bool = True
     files: Fingerprints = field(default_factory=dict)
     unloaded: Unloaded = Unloaded()
     lacks: bool = False
     alone: bool = False
-    with_values: Node | None = None
+    with_values: Node | None = field(default=None, repr=False)
 
     def unchecked(self, diagnostics: Diagnostics) -> "Document":
         """Return the document as it was read, with other diagnostics for its findings."""
