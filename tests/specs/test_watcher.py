@@ -6,8 +6,8 @@ from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 import pytest
-from gateway.stamps import Files
 
+from gateway.file_fingerprint import Fingerprints
 from gateway.specs.watcher import changes, look, next_look_s
 
 
@@ -19,11 +19,11 @@ def test_expensive_looks_are_rarer(took_s: float, wait_s: float) -> None:
 
 
 @asynccontextmanager
-async def watching(folder: Path, *named: Path, wait_per_look: float = 1) -> AsyncIterator[asyncio.Task[Files]]:
+async def watching(folder: Path, *named: Path, wait_per_look: float = 1) -> AsyncIterator[asyncio.Task[Fingerprints]]:
     """Watch a folder; the task ends with the first change, and returns how the files were before."""
     before = look(folder, named)
 
-    async def first_change() -> Files:
+    async def first_change() -> Fingerprints:
         async with aclosing(changes(folder, lambda: before, wait_per_look=wait_per_look)) as found:
             await anext(found)
         return before
