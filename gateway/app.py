@@ -23,7 +23,7 @@ from gateway.web.admin.guard import Guard
 from gateway.web.admin.probes import Probes
 from gateway.web.admin.queue import QueueCalls
 from gateway.web.certificate import Certificate
-from gateway.web.ingress import MAX_IN_FLIGHT, Deliver, Ingress, PassOn
+from gateway.web.ingress import MAX_IN_FLIGHT, Delivery, Ingress
 from gateway.web.listener import Listener, listen, parse_address
 from gateway.web.replay_memory import Replays
 from gateway.web.server import HttpLimits
@@ -52,22 +52,19 @@ class Settings:
 
 
 class Gateway:
-    """A running gateway. `deliver` and `pass_on` replace the delivery of reports and of a relay's calls; `gateway sink`
-    uses them. Without `origin`, the snapshot is never reloaded."""
+    """A running gateway. `gateway sink` replaces its `delivery`. Without `origin`, the snapshot is never reloaded."""
 
     def __init__(
         self,
         snapshot: Snapshot,
         settings: Settings,
         *,
-        deliver: Deliver | None = None,
-        pass_on: PassOn | None = None,
+        delivery: Delivery | None = None,
         origin: Origin | None = None,
     ) -> None:
         self._snapshot = snapshot
         self._settings = settings
-        self._deliver = deliver
-        self._pass_on = pass_on
+        self._replaced_delivery = delivery
         self._telemetry = Telemetry()
         self._ready = False
         self._offloader: Offloader | None = None
@@ -104,8 +101,7 @@ class Gateway:
         )
         ingress = Ingress(
             lambda: self._snapshot,
-            self._deliver or self._delivery.deliver,
-            self._pass_on or self._delivery.pass_on,
+            self._replaced_delivery or self._delivery,
             replays,
             self._telemetry,
             max_in_flight=self._settings.max_in_flight,

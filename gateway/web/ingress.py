@@ -1,11 +1,15 @@
-"""The one handler for all routes: from a request to a reply, in the dialect of the vendor that the route stands for."""
+"""The handler of all routes: from a request to a reply in the dialect of the route's vendor.
+
+`Ingress.__call__`, `_answer` and `_handle` hold the order of steps: match the route, admit, verify the head, read the
+body, verify and decode (`core/pipeline.py`), deliver, build the reply, log.
+"""
 
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, contextmanager, suppress
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 from uuid import uuid4
 
@@ -32,26 +36,32 @@ from gateway.web.body import Hold, Room
 from gateway.web.protocol import CallerGone
 from gateway.web.server import Incoming
 
-Deliver = Callable[[Route, AcceptedReport, str], Awaitable[Outcome]]
 
-
-class Answer(Protocol):
-    """An upstream's answer whose body is read as it arrives; `read` gives nothing at its end, and raises UpstreamError
-    where it breaks off. `length` is None where it was not stated."""
+class UpstreamAnswer(Protocol):
+    """An upstream's answer whose body is read while it arrives. `length` is None if it is not declared. `read` returns
+    b"" at the end, and raises UpstreamError if the connection breaks."""
 
     @property
     def status(self) -> int: ...
-
     @property
     def headers(self) -> Headers: ...
-
     @property
     def length(self) -> int | None: ...
-
     async def read(self) -> bytes: ...
 
 
-PassOn = Callable[[Route, RelayedRequest, str], AbstractAsyncContextManager[Answer]]
+class Delivery(Protocol):
+    """Where accepted requests go. Implemented by `gateway.delivery.service.DeliveryService`, and for `gateway sink` by
+    `gateway.commands.roles.vendor`."""
+
+    async def deliver(self, route: Route, accepted: AcceptedReport, request_id: str, /) -> Outcome:
+        """Deliver the data points of a report."""
+
+    def pass_on(
+        self, route: Route, relayed: RelayedRequest, request_id: str, /
+    ) -> AbstractAsyncContextManager[UpstreamAnswer]:
+        """Send the request of a relay."""
+
 
 MAX_IN_FLIGHT = 512
 CAUSE_EVERY_S = 1.0
@@ -60,33 +70,48 @@ KEPT_REJECTED = 100
 log = structlog.get_logger()
 
 
+@dataclass(slots=True)
+class _Exchange:
+    """One request on its way to a reply.
+
+    `match` changes if the key id selects another of the matching routes. `received` has no body until it is read.
+    `names` are the names that reply expressions read. `is_streamed` is set once the reply is written.
+    """
+
+    incoming: Incoming
+    request: Request
+    match: RouteMatch
+    received: ReceivedRequest
+    request_id: str
+    caller: Verified | None = None
+    names: Mapping[str, Any] | None = None
+    local_reply: Response | None = None
+    is_streamed: bool = False
+
+
 class Ingress:
-    """Answers every request: `snapshot` gives the routes, `deliver` what became of the data points of a report,
-    `pass_on` the answer to a call that is no report."""
+    """Replies to every request to the listener."""
 
     def __init__(
         self,
         snapshot: Callable[[], Snapshot],
-        deliver: Deliver,
-        pass_on: PassOn,
+        delivery: Delivery,
         replays: ReplayMemory,
         telemetry: Telemetry,
         *,
         max_in_flight: int = MAX_IN_FLIGHT,
         offloader: Offloader | None = None,
-        room: Room | None = None,
     ) -> None:
         self._snapshot = snapshot
-        self._deliver = deliver
-        self._stream = pass_on
+        self._delivery = delivery
         self._replays = replays
         self._telemetry = telemetry
         self._offloader = offloader or Offloader()
         self._max_in_flight = max_in_flight
         self._in_flight: Counter[str] = Counter()
-        self._room = room or Room()
+        self._unverified_room = Room()
         self._verified_room = Room()
-        self._ask_again_at = 0.0
+        self._diagnose_again_at = 0.0
         self._rejected: deque[Mapping[str, Any]] = deque(maxlen=KEPT_REJECTED)
 
     @property
@@ -95,133 +120,142 @@ class Ingress:
         return list(reversed(self._rejected))
 
     async def __call__(self, incoming: Incoming) -> Response | None:
-        started = time.monotonic()
-        request_id = uuid4().hex
-        match = self._snapshot().match(Request(incoming.method, incoming.target, incoming.headers))
+        started, request_id = time.monotonic(), uuid4().hex
+        request = Request(incoming.method, incoming.target, incoming.headers, scheme=incoming.scheme)
+        match = self._snapshot().match(request)
         if match is None:
             outcome = incoming.problem or failure(Reason.UNKNOWN_CALL, "no route has this path")
             outcome = replace(outcome, request_id=request_id)
             _log(incoming, None, outcome, started)
             return build_reply(None, outcome, {})
-        match, outcome, response, cause = await self._answer(match, incoming, request_id)
-        self._telemetry.report(match.route.name, outcome, time.monotonic() - started)
-        line = _log(incoming, match, outcome, started, cause)
+        exchange = _Exchange(incoming, request, match, match.read(request, head_only=True), request_id)
+        outcome, response, cause = await self._answer(exchange)
+        self._telemetry.report(exchange.match.route.name, outcome, time.monotonic() - started)
+        line = _log(incoming, exchange.match, outcome, started, cause)
         if not outcome.ok:
             self._rejected.append({"time": round(time.time(), 3), **line})
         return response
 
-    async def _answer(
-        self, match: RouteMatch, incoming: Incoming, request_id: str
-    ) -> tuple[RouteMatch, Outcome, Response | None, str | None]:
-        """Return whose request it was, what became of it, the reply unless it was passed on, and the likely cause of a
-        refused signature."""
-        message = _head(match, incoming)
-        who: Verified | None = None
+    async def _answer(self, exchange: _Exchange) -> tuple[Outcome, Response | None, str | None]:
+        """Return the outcome, the reply unless it is streamed, and the likely cause of a rejected signature."""
         error: Exception | None = None
-        names: Mapping[str, Any] | None = None
         try:
-            self._check(match, incoming)
-            with suppress(BodyNeeded):
-                if match.others:
-                    match = choose_by_key_id(match, message)
-                    message = _head(match, incoming)
-                who = self._verify_head(match, message, incoming)
-            source = match.route.source
-            with self._reading(match.route, who, incoming.peer) as hold:
-                body = await incoming.read_body(
-                    max_bytes=source.max_body_bytes, timeout_s=source.read_timeout_s, hold=hold
-                )
-                if who is None:
-                    match = choose_by_key_id(match, _message(match, incoming, body))
-                message = _message(match, incoming, body)
-                context = RequestContext(time.time_ns(), self._replays, incoming.peer, who, request_id)
-                if match.form is not None and match.form.local_call is not None:
-                    context = replace(context, entropy=os.urandom(16))
-                    response = answer_local_call(match, match.form.local_call, message, context)
-                    return match, Outcome(Code.OK, request_id=request_id), response, None
-                if match.route.is_relay:
-                    relayed = receive_relayed(match, message, context, call_id=uuid4().hex)
-                    names = relayed.names
-                else:
-                    accepted = await self._offloader.run(receive_report_steps(match, message, context))
-                    names = accepted.names
-            with self._in_hand(match.route):
-                if match.route.is_relay:
-                    outcome = await self._pass_on(match.route, relayed, incoming, request_id)
-                    return match, replace(outcome, request_id=request_id), None, None
-                self._telemetry.ignored(match.route.name, accepted.ignored)
-                outcome = await self._deliver(match.route, accepted, request_id)
+            outcome = await self._handle(exchange)
         except GatewayError as problem:
             error, outcome = problem, problem.outcome
         except Exception as bug:
-            log.exception("internal_error", route=match.route.name, request_id=request_id)
+            log.exception("internal_error", route=exchange.match.route.name, request_id=exchange.request_id)
             error, outcome = bug, failure(Reason.INTERNAL, "an internal error")
-        route = match.route
-        if not isinstance(error, CallerError):
-            # What the caller's own words are in is not masked: they could be guesses at the secrets.
+        outcome = replace(outcome, request_id=exchange.request_id)
+        if exchange.local_reply is not None or exchange.is_streamed:
+            return outcome, exchange.local_reply, None
+        match, route = exchange.match, exchange.match.route
+        if isinstance(error, CallerError):
+            # Not masked: replacing secrets in the caller's own text would confirm a guess at one.
+            visible = _hide_unknown_key(route, outcome)
+        else:
             outcome = mask_outcome(outcome, route.secrets)
-        outcome = replace(outcome, request_id=request_id)
-        told = _hidden(route, outcome) if isinstance(error, CallerError) else without_addresses(outcome, route)
-        names = names if names is not None else reply_names(match, message, error)
-        response = build_reply(route.source.receive.replies, told, names)
-        cause = self._cause(match, message, error)
-        error = None  # it refers to this frame, and so to the body, which would wait for the garbage collector
-        return match, outcome, response, cause
+            visible = without_addresses(outcome, route)
+        names = exchange.names
+        if names is None:
+            names = reply_names(match, exchange.received, error)
+        response = build_reply(route.source.receive.replies, visible, names)
+        cause = self._likely_cause(exchange, error)
+        error = None  # its traceback refers to the body, which would wait for the garbage collector
+        return outcome, response, cause
 
-    def _verify_head(self, match: RouteMatch, head: ReceivedRequest, incoming: Incoming) -> Verified | None:
-        """Do what `verify_head` does; if the request is rejected, its body stays unread."""
-        try:
-            return verify_head(match, head, RequestContext(time.time_ns(), self._replays, incoming.peer))
-        except CallerError:
-            incoming.decline_body()
-            raise
+    async def _handle(self, exchange: _Exchange) -> Outcome:
+        """Receive the request and deliver it. Raises GatewayError."""
+        incoming = exchange.incoming
+        self._admit(exchange)
+        self._verify_head(exchange)
+        with self._room(exchange) as hold:
+            await _read_body(exchange, hold)
+            match, received = exchange.match, exchange.received
+            context = RequestContext(time.time_ns(), self._replays, incoming.peer, exchange.caller, exchange.request_id)
+            if match.form is not None and match.form.local_call is not None:
+                context = replace(context, entropy=os.urandom(16))
+                exchange.local_reply = answer_local_call(match, match.form.local_call, received, context)
+                return Outcome(Code.OK)
+            if match.route.is_relay:
+                relayed = receive_relayed(match, received, context, call_id=uuid4().hex)
+                exchange.names = relayed.names
+            else:
+                accepted = await self._offloader.run(receive_report_steps(match, received, context))
+                exchange.names = accepted.names
+        with self._counted_in_flight(match.route):
+            if match.route.is_relay:
+                return await self._pass_on(exchange, relayed)
+            self._telemetry.ignored(match.route.name, accepted.ignored)
+            return await self._delivery.deliver(match.route, accepted, exchange.request_id)
 
-    async def _pass_on(self, route: Route, relayed: RelayedRequest, incoming: Incoming, request_id: str) -> Outcome:
-        """Reply with the upstream's answer as it arrives, and return what it meant. Raises GatewayError without one."""
-        outcome: Outcome | None = None
-        try:
-            async with self._stream(route, relayed, request_id) as answer:
-                outcome = outcome_of_relayed(route.target, answer.status, answer.headers)
-                headers = passed_headers(answer.headers, request_id)
-                async with incoming.streaming_reply.begin(answer.status, headers, answer.length) as write:
-                    while data := await answer.read():
-                        await write(data)
-                return outcome
-        except UpstreamError as error:
-            if outcome is None:
-                raise
-            return error.outcome
-        except CallerGone:
-            return replace(outcome or Outcome(Code.OK), message="the caller hung up before it had the whole answer")
-
-    def _cause(self, match: RouteMatch, message: ReceivedRequest, error: Exception | None) -> str | None:
-        """Ask for the cause of a refusal at most once a second: whoever sends nonsense must not make it costly."""
-        if not isinstance(error, VerificationFailed) or time.monotonic() < self._ask_again_at:
-            return None
-        if match.route.source.hide_unknown_keys or len(message.request.body) > MAX_CAUSE_BYTES:
-            return None
-        self._ask_again_at = time.monotonic() + CAUSE_EVERY_S
-        return likely_cause(match, message, error, now_ns=time.time_ns())
-
-    def _check(self, match: RouteMatch, incoming: Incoming) -> None:
+    def _admit(self, exchange: _Exchange) -> None:
+        incoming, match = exchange.incoming, exchange.match
         if incoming.problem is not None:
             raise CallerError(incoming.problem)
-        if not any(each.route.source.admits(incoming.peer) for each in (match, *match.others)):
+        if not any(candidate.route.source.admits(incoming.peer) for candidate in (match, *match.others)):
             raise CallerError.of(Reason.NOT_ALLOWED, "reports may not come from this address")
         match.expect_call(incoming.method)
 
+    def _verify_head(self, exchange: _Exchange) -> None:
+        """Choose the route by key id, and verify the request, if the head suffices. If it is rejected, its body stays
+        unread."""
+        try:
+            if exchange.match.others:
+                exchange.match = choose_by_key_id(exchange.match, exchange.received)
+                exchange.received = exchange.match.read(exchange.request, head_only=True)
+            context = RequestContext(time.time_ns(), self._replays, exchange.incoming.peer)
+            exchange.caller = verify_head(exchange.match, exchange.received, context)
+        except BodyNeeded:
+            pass
+        except CallerError:
+            exchange.incoming.decline_body()
+            raise
+
+    async def _pass_on(self, exchange: _Exchange, relayed: RelayedRequest) -> Outcome:
+        """Stream the upstream's answer to the caller, and return its outcome. Raises GatewayError if there is none."""
+        route, outcome = exchange.match.route, None
+        try:
+            async with self._delivery.pass_on(route, relayed, exchange.request_id) as answer:
+                outcome = outcome_of_relayed(route.target, answer.status, answer.headers)
+                headers = passed_headers(answer.headers, exchange.request_id)
+                async with exchange.incoming.streaming_reply.begin(answer.status, headers, answer.length) as write:
+                    while data := await answer.read():
+                        await write(data)
+        except UpstreamError as error:
+            if outcome is None:
+                raise
+            outcome = error.outcome
+        except CallerGone:
+            outcome = replace(
+                outcome or Outcome(Code.OK), message="the caller disconnected before the end of the answer"
+            )
+        exchange.is_streamed = True
+        return outcome
+
+    def _likely_cause(self, exchange: _Exchange, error: Exception | None) -> str | None:
+        """Diagnose at most one rejected signature per second, because a diagnosis is expensive."""
+        if not isinstance(error, VerificationFailed) or time.monotonic() < self._diagnose_again_at:
+            return None
+        body = exchange.received.request.body
+        if exchange.match.route.source.hide_unknown_keys or len(body) > MAX_CAUSE_BYTES:
+            return None
+        self._diagnose_again_at = time.monotonic() + CAUSE_EVERY_S
+        return likely_cause(exchange.match, exchange.received, error, now_ns=time.time_ns())
+
     @contextmanager
-    def _reading(self, route: Route, who: Verified | None, peer: str) -> Iterator[Hold]:
+    def _room(self, exchange: _Exchange) -> Iterator[Hold]:
         """Reserve room for a body until it is verified and decoded. Raises CallerError if the limit is reached."""
-        if who is None:
-            gauge, held = self._telemetry.bodies, self._room.hold(peer)
+        if exchange.caller is None:
+            gauge, held = self._telemetry.bodies, self._unverified_room.hold(exchange.incoming.peer)
         else:
-            gauge, held = self._telemetry.verified_bodies, self._verified_room.hold((route.name, who.key))
+            owner = (exchange.match.route.name, exchange.caller.key)
+            gauge, held = self._telemetry.verified_bodies, self._verified_room.hold(owner)
         with gauge.track_inprogress(), held as hold:
             yield hold
 
     @contextmanager
-    def _in_hand(self, route: Route) -> Iterator[None]:
+    def _counted_in_flight(self, route: Route) -> Iterator[None]:
         """Count a verified report while it is delivered. Raises CallerError if there are too many."""
         self._count(route, 1)
         try:
@@ -235,21 +269,24 @@ class Ingress:
         self._in_flight[route.name] += change
         self._telemetry.in_flight.labels(route.name).set(self._in_flight[route.name])
         if not self._in_flight[route.name]:
-            del self._in_flight[route.name]  # reloads bring ever new names
+            del self._in_flight[route.name]  # reloads may bring new names without end
 
 
-def _head(match: RouteMatch, incoming: Incoming) -> ReceivedRequest:
-    request = Request(incoming.method, incoming.target, incoming.headers, scheme=incoming.scheme)
-    return match.read(request, head_only=True)
+async def _read_body(exchange: _Exchange, hold: Hold) -> None:
+    """Read the body. If the head did not suffice to choose the route by key id, choose it now."""
+    source = exchange.match.route.source
+    body = await exchange.incoming.read_body(
+        max_bytes=source.max_body_bytes, timeout_s=source.read_timeout_s, hold=hold
+    )
+    request = replace(exchange.request, body=body)
+    exchange.received = exchange.match.read(request)
+    if exchange.caller is None:
+        exchange.match = choose_by_key_id(exchange.match, exchange.received)
+        exchange.received = exchange.match.read(request)
 
 
-def _message(match: RouteMatch, incoming: Incoming, body: bytes) -> ReceivedRequest:
-    request = Request(incoming.method, incoming.target, incoming.headers, body, incoming.scheme)
-    return match.read(request)
-
-
-def _hidden(route: Route, outcome: Outcome) -> Outcome:
-    """Make an unknown key look like a wrong signature to the reporter, where the route wishes so."""
+def _hide_unknown_key(route: Route, outcome: Outcome) -> Outcome:
+    """With `hide_unknown_keys`, make an unknown key look like a wrong signature to the reporter."""
     if route.source.hide_unknown_keys and outcome.reason is Reason.UNKNOWN_KEY:
         hidden = failure(Reason.BAD_SIGNATURE, "the signature does not match")
         return replace(hidden, request_id=outcome.request_id)
@@ -259,7 +296,7 @@ def _hidden(route: Route, outcome: Outcome) -> Outcome:
 def _log(
     incoming: Incoming, match: RouteMatch | None, outcome: Outcome, started: float, cause: str | None = None
 ) -> Mapping[str, Any]:
-    """Write the line of a report, and return it. The caller's own request id is cut, and JSON keeps it on its line."""
+    """Log a report, and return the fields. The caller's own request id is truncated."""
     theirs = next((value for name, value in incoming.headers if name.lower() == "x-request-id"), None)
     fields = {
         "route": match.route.name if match else None,

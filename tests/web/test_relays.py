@@ -397,7 +397,7 @@ async def test_a_caller_who_hangs_up_ends_the_exchange(image: Path, goes: str) -
         entry = await logged(logs)
         left = await gateway.counted("gateway_reports_in_flight", route="image")
 
-    assert (entry["code"], entry["message"]) == ("OK", "the caller hung up before it had the whole answer")
+    assert (entry["code"], entry["message"]) == ("OK", "the caller disconnected before the end of the answer")
     assert left == 0
 
 

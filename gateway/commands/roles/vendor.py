@@ -1,7 +1,7 @@
 """Plays a vendor: a gateway that takes reports, or the calls of a relay, and replies as the vendor does."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Any
@@ -59,23 +59,31 @@ def play_vendor(
     For a relay's call, it passes on the body, and answers with `content`.
     """
 
-    async def deliver(route: Route, accepted: AcceptedReport, request_id: str) -> Outcome:
-        if rejection is not None:
-            return rejection
-        take([point_json(item.point) for item in accepted.items])
+    answer = () if media_type is None else (("Content-Type", media_type),)
+    return Gateway(make_snapshot([route]), settings, delivery=_Taking(take, rejection, content, answer))
+
+
+@dataclass(frozen=True, slots=True)
+class _Taking:
+    """Delivers to `take` instead of an upstream."""
+
+    take: Callable[[Sequence[Any]], None]
+    rejection: Outcome | None
+    content: bytes
+    headers: Headers
+
+    async def deliver(self, route: Route, accepted: AcceptedReport, request_id: str) -> Outcome:
+        if self.rejection is not None:
+            return self.rejection
+        self.take([point_json(item.point) for item in accepted.items])
         return combine_outcomes(accepted, ())
 
     @asynccontextmanager
-    async def answer() -> AsyncIterator[Content]:
-        yield Content(BytesIO(content), () if media_type is None else (("Content-Type", media_type),))
-
-    def pass_on(route: Route, relayed: RelayedRequest, request_id: str) -> AbstractAsyncContextManager[Content]:
-        if rejection is not None:
-            raise GatewayError(rejection)
-        take([relayed.names["body"]])
-        return answer()
-
-    return Gateway(make_snapshot([route]), settings, deliver=deliver, pass_on=pass_on)
+    async def pass_on(self, route: Route, relayed: RelayedRequest, request_id: str) -> AsyncIterator[Content]:
+        if self.rejection is not None:
+            raise GatewayError(self.rejection)
+        self.take([relayed.names["body"]])
+        yield Content(BytesIO(self.content), self.headers)
 
 
 def vendor_route(provider: Provider, credential: Credential | None, given: dict[str, str]) -> Route:
