@@ -22,7 +22,7 @@ from aiohttp.connector import Connection
 from aiohttp.typedefs import LooseHeaders
 from yarl import URL
 
-from gateway.core.http.request import Headers, Request, Response
+from gateway.core.http.request import Headers, Request, Response, without_headers
 from gateway.core.http.url import address_of
 from gateway.core.outcome.errors import GatewayError, SpecError, UpstreamError
 from gateway.core.outcome.outcome import Reason
@@ -156,7 +156,7 @@ class Client:
         encoding = answer.headers.get("Content-Encoding", "").lower()
         if body and encoding in ("gzip", "x-gzip", "deflate"):
             body = self._inflated(body, encoding, request)
-            headers = _without(headers, "content-encoding", "content-length")
+            headers = without_headers(headers, "content-encoding", "content-length")
         return Response(answer.status, headers, body)
 
     async def _body(self, content: aiohttp.StreamReader, request: Request) -> bytes:
@@ -273,10 +273,6 @@ def _headers(answer: aiohttp.ClientResponse) -> Headers:
 
 def _text(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogateescape")
-
-
-def _without(headers: Headers, *names: str) -> Headers:
-    return tuple(header for header in headers if header[0].lower() not in names)
 
 
 def _failure(request: Request, reason: Reason, what: str) -> UpstreamError:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.core.http.received import BodyKind, ReceivedRequest
-from gateway.core.http.request import Request, Secret
+from gateway.core.http.request import Request, Secret, without_headers
 from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import GatewayError, SpecError
 from gateway.core.outcome.outcome import Reason
@@ -83,8 +83,7 @@ def _alterations(request: Request, kind: BodyKind) -> Iterator[tuple[str, Reques
 
 
 def with_header(request: Request, name: str, value: str) -> Request:
-    others = tuple(header for header in request.headers if header[0].lower() != name.lower())
-    return replace(request, headers=(*others, (name, value)))
+    return replace(request, headers=(*without_headers(request.headers, name.lower()), (name, value)))
 
 
 def _accepts(verifier: Verifier, request: Request, kind: BodyKind) -> bool:

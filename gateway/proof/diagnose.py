@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from gateway.core.http.received import ReceivedRequest
-from gateway.core.http.request import Request
+from gateway.core.http.request import Request, without_headers
 from gateway.core.moments import NS
 from gateway.core.outcome.errors import CallerError, GatewayError
 from gateway.core.outcome.outcome import Reason
@@ -110,8 +110,7 @@ def _paths(request: Request) -> Iterator[tuple[str, Request]]:
 
 
 def _with_host(request: Request, host: str) -> Request:
-    others = tuple(header for header in request.headers if header[0].lower() != "host")
-    return replace(request, headers=(("Host", host), *others))
+    return replace(request, headers=(("Host", host), *without_headers(request.headers, "host")))
 
 
 def _cause_of_time(recipe: Recipe, slots: Mapping[str, str], now_ns: int) -> str | None:

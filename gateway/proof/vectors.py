@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from gateway.core.http.received import ReceivedRequest
+from gateway.core.http.request import without_headers
 from gateway.core.outcome.errors import GatewayError
 from gateway.core.recipe.carriers import read_slots
 from gateway.core.recipe.filters import to_text
@@ -57,7 +58,7 @@ def sign_again(recipe: Recipe, vector: Vector) -> Signed:
     # An optional derived header, such as a digest of the body, is the client's own choice and is kept.
     carried = [carrier for carrier in recipe.carriers if not (carrier.optional and carrier.slots & derived)]
     removed = {"host", *(carrier.name.lower() for carrier in carried if carrier.place == "header")}
-    headers = tuple(header for header in vector.message.request.headers if header[0].lower() not in removed)
+    headers = without_headers(vector.message.request.headers, *removed)
     draft = replace(to_draft(vector.message, recipe), headers=headers)
     return sign(draft, recipe, vector.credential, vector.given, SigningContext(vector.now_ns, bytes(16), pinned))
 

@@ -5,6 +5,11 @@ from dataclasses import dataclass, field, replace
 Headers = tuple[tuple[str, str], ...]
 
 
+def without_headers(headers: Headers, *names: str) -> Headers:
+    """Return the headers except those with one of these lower-case names."""
+    return tuple(header for header in headers if header[0].lower() not in names)
+
+
 @dataclass(frozen=True, slots=True)
 class Secret:
     """A text that `str` and `repr` show as `***`; `reveal()` returns it."""
@@ -63,8 +68,8 @@ class Request:
 
     def at(self, url: "PublicUrl") -> "Request":
         """Return the request with the scheme, host and path prefix of this URL."""
-        headers = tuple(header for header in self.headers if header[0].lower() != "host")
-        return replace(self, scheme=url.scheme, headers=(("Host", url.host), *headers), target=url.prefix + self.target)
+        headers = (("Host", url.host), *without_headers(self.headers, "host"))
+        return replace(self, scheme=url.scheme, headers=headers, target=url.prefix + self.target)
 
 
 @dataclass(frozen=True, slots=True)

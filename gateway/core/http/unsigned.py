@@ -7,7 +7,7 @@ from urllib.parse import quote, urlencode
 
 from gateway.core.http.json import write_json
 from gateway.core.http.received import BodyKind
-from gateway.core.http.request import Headers, Request
+from gateway.core.http.request import Headers, Request, without_headers
 from gateway.core.outcome.errors import SpecError
 from gateway.core.outcome.outcome import Reason
 
@@ -38,13 +38,12 @@ class UnsignedRequest:
     @classmethod
     def of(cls, request: Request, body_kind: BodyKind, body: Any, query: tuple[tuple[str, str], ...]) -> Self:
         """Return a received request as its client had it before signing."""
-        headers = tuple(header for header in request.headers if header[0].lower() not in ("host", "content-length"))
+        headers = without_headers(request.headers, "host", "content-length")
         return cls(request.method, request.scheme, request.host, request.path, query, headers, body_kind, body)
 
     def with_header(self, name: str, value: str) -> Self:
         """Set a header, replacing all headers of that name."""
-        others = tuple(header for header in self.headers if header[0].lower() != name.lower())
-        return replace(self, headers=(*others, (name, value)))
+        return replace(self, headers=(*without_headers(self.headers, name.lower()), (name, value)))
 
     def with_query(self, name: str, value: str) -> Self:
         return replace(self, query=(*(pair for pair in self.query if pair[0] != name), (name, value)))

@@ -10,6 +10,7 @@ from gateway.core.http.json import read_number, write_scalar
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Outcome, Reason, RejectedItem, failure
 from gateway.core.points.point import DataPoint, Number
+from gateway.core.points.rules import Violation
 from gateway.core.steps import Steps
 from gateway.core.text import shown
 from gateway.core.vendor.provider import Level, Receive, RejectRule
@@ -30,15 +31,6 @@ class Item:
     index: int
     item: Any
     point: DataPoint
-
-
-class BadItem(Exception):
-    """An item cannot become a data point."""
-
-    def __init__(self, reason: Reason, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.message = message
 
 
 def apply_reject_rules(rules: Sequence[RejectRule], names: Names) -> None:
@@ -65,7 +57,7 @@ def decode_items(receive: Receive, names: Names, *, now_ns: int) -> Steps[tuple[
         item = item_names["item"]
         try:
             items.append(Item(index, item, _point(receive, item_names, now_ns)))
-        except BadItem as error:
+        except Violation as error:
             rejected.append(RejectedItem(index, error.reason, error.message, item))
             if receive.on_bad_item == "reject_report" and len(rejected) == MAX_BAD_ITEMS:
                 break
@@ -149,11 +141,11 @@ def _point(receive: Receive, names: Names, now_ns: int) -> DataPoint:
             fields[form.name] = None if value is None else FIELD_READERS[form.name](value)
         except (EvaluationError, ValueError) as error:
             cause = error.cause if isinstance(error, EvaluationError) else str(error)
-            raise BadItem(Reason.BAD_FIELD, f"{paths[form.name]}: {cause}") from error
+            raise Violation(Reason.BAD_FIELD, f"{paths[form.name]}: {cause}") from error
     if not fields.get("metric"):
-        raise BadItem(Reason.MISSING_FIELD, f"{paths.get('metric', 'metric')} is missing")
+        raise Violation(Reason.MISSING_FIELD, f"{paths.get('metric', 'metric')} is missing")
     if fields.get("value") is None and not fields.get("stats"):
-        raise BadItem(Reason.MISSING_FIELD, f"{paths.get('value', 'value')} is missing")
+        raise Violation(Reason.MISSING_FIELD, f"{paths.get('value', 'value')} is missing")
     return DataPoint(
         metric=fields["metric"],
         time_ns=now_ns if fields.get("time_ns") is None else fields["time_ns"],
@@ -234,13 +226,13 @@ def read_point(fields: Mapping[str, Any], *, now_ns: int) -> DataPoint:
     return DataPoint(**{"time_ns": now_ns, "metric": "", **read})
 
 
-def _first_match(rules: Sequence[RejectRule], names: Names) -> BadItem | None:
+def _first_match(rules: Sequence[RejectRule], names: Names) -> Violation | None:
     for rule in rules:
         try:
             if rule.when(names):
-                return BadItem(rule.reason, rule.text(names) or "")
+                return Violation(rule.reason, rule.text(names) or "")
         except EvaluationError as error:
-            return BadItem(Reason.BAD_FIELD, f"it cannot be read: {error.cause}")
+            return Violation(Reason.BAD_FIELD, f"it cannot be read: {error.cause}")
     return None
 
 

@@ -13,7 +13,7 @@ from gateway.core.points.point import DataPoint, Number
 
 
 class Violation(Exception):
-    """A data point breaks a rule and must be rejected."""
+    """An item cannot become a data point, or a data point breaks a rule: it must be rejected."""
 
     def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)

@@ -45,7 +45,8 @@ class RequestMatcher:
             self.tests[subject] == patterns for subject, patterns in other.tests.items()
         )
 
-    def __and__(self, other: "RequestMatcher") -> "RequestMatcher":
+    def combined_with(self, other: "RequestMatcher") -> "RequestMatcher":
+        """Return a matcher with the conditions of both. The other's take precedence."""
         return RequestMatcher({**self.tests, **other.tests})
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.core.expression import EvaluationError
-from gateway.core.http.request import Headers, Response
+from gateway.core.http.request import Headers, Response, without_headers
 from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.classify import classify
 from gateway.core.outcome.errors import CallerError, SpecError
@@ -55,6 +55,4 @@ def outcome_of_relayed(target: Target, status: int, headers: Headers) -> Outcome
 def passed_headers(headers: Headers, request_id: str) -> Headers:
     """Return an answer's end-to-end headers with the gateway's request id."""
     named = {name.strip().lower() for key, value in headers if key.lower() == "connection" for name in value.split(",")}
-    dropped = _HOP_BY_HOP | named | {"x-request-id"}
-    kept = tuple(header for header in headers if header[0].lower() not in dropped)
-    return (*kept, ("X-Request-Id", request_id))
+    return (*without_headers(headers, *_HOP_BY_HOP, *named, "x-request-id"), ("X-Request-Id", request_id))

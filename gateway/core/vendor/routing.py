@@ -149,7 +149,7 @@ def make_snapshot(routes: Sequence[Route]) -> Snapshot:
     for route in sorted(routes, key=lambda route: -len(route.source.match.tests)):
         for form in route.source.receive.requests:
             path = route.source.path + form.path
-            conditions = form.match & route.source.match
+            conditions = form.match.combined_with(route.source.match)
             if "{" in path:
                 capturing.append(_Listening(route, form, conditions, path_pattern(path)))
                 continue
@@ -169,7 +169,7 @@ def indistinguishable_call(one: Route, other: Route) -> RequestMatch | None:
     for call in one.source.receive.requests:
         for form in other.source.receive.requests:
             same = call.method == form.method and _pinned_path(one, call) == _pinned_path(other, form)
-            if same and not (call.match & mine).is_disjoint_from(form.match & theirs):
+            if same and not call.match.combined_with(mine).is_disjoint_from(form.match.combined_with(theirs)):
                 return form
     return None
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from gateway.core.context import RequestContext
-from gateway.core.http.request import PublicUrl, Request, Secret
+from gateway.core.http.request import PublicUrl, Request, Secret, without_headers
 from gateway.core.moments import NS
 from gateway.core.outcome.errors import CallerError
 from gateway.core.pipeline import identify_caller
@@ -85,7 +85,7 @@ def _signed(
     # Optional headers, such as a digest of the old body, are left out. Those with given values are written again.
     optional = {carrier.name for carrier in recipe.carriers if carrier.optional and carrier.place == "header"}
     seen = request if url is None else request.at(url)
-    seen = replace(seen, headers=tuple(header for header in seen.headers if header[0].lower() not in optional))
+    seen = replace(seen, headers=without_headers(seen.headers, *optional))
     signed = sign(to_draft(match.read(seen), recipe), recipe, credential, caller.slots, context).request
     if url is None:
         return signed
