@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import hmac
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 
 from gateway.core.http.received import ReceivedRequest
 from gateway.core.http.request import Request
@@ -20,18 +20,7 @@ from gateway.core.recipe.model import (
     Step,
     TextStep,
 )
-from gateway.core.recipe.syntax import Template, Value
-
-_OF_REQUEST: dict[str, Callable[[Request], Value]] = {
-    "method": lambda request: request.method,
-    "scheme": lambda request: request.scheme,
-    "host": lambda request: request.host,
-    "target": lambda request: request.target,
-    "path": lambda request: request.path,
-    "query": lambda request: request.query,
-    "url": lambda request: request.url,
-    "body": lambda request: request.body,
-}
+from gateway.core.recipe.syntax import REQUEST_NAMES, Template, Value
 
 
 class Evaluation:
@@ -92,8 +81,9 @@ class Evaluation:
             return self._shared[name]
         if name in self._accepted:
             return self._accepted[name].value(self)
-        if name in _OF_REQUEST:
-            return _OF_REQUEST[name](self.message.request)
+        if name in REQUEST_NAMES:
+            part: Value = getattr(self.message.request, name)
+            return part
         if name.startswith("header."):
             return ",".join(self.message.header_values(name.removeprefix("header.")))
         if name in self.recipe.steps:

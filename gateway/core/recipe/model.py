@@ -17,41 +17,42 @@ Encoding = Literal["hex", "HEX", "base64", "base64url", "base64hex"]
 
 
 @dataclass(frozen=True, slots=True)
-class KeySlot:
+class Slot:
+    """A value on the wire. `chars` is the pattern of its text."""
+
+    name: str
+    chars: str
+
+
+AnySlot = TypeVar("AnySlot", bound=Slot)
+
+
+@dataclass(frozen=True, slots=True)
+class KeySlot(Slot):
     """The key id. Verifying selects the secret by it."""
 
-    name: str
-    chars: str
-
 
 @dataclass(frozen=True, slots=True)
-class SecretSlot:
+class SecretSlot(Slot):
     """The secret in plain text. Verifying looks it up in constant time."""
 
-    name: str
-    chars: str
-
 
 @dataclass(frozen=True, slots=True)
-class GivenSlot:
+class GivenSlot(Slot):
     """A configured value. Verifying compares it with the configuration, if a value is configured."""
 
-    name: str
-    chars: str
     default: str | None
     optional: bool
 
 
 @dataclass(frozen=True, slots=True)
-class TimeSlot:
+class TimeSlot(Slot):
     """The time of signing, in `format` at `offset_s` east of UTC. Verifying requires it within `window_s` of now.
 
     `read` lists the ways to read a wall clock whose zone cannot be trusted: `named` by `zones`, else an offset in
     seconds. The first reading within the window counts.
     """
 
-    name: str
-    chars: str
     format: str
     offset_s: int
     window_s: float
@@ -60,45 +61,37 @@ class TimeSlot:
 
 
 @dataclass(frozen=True, slots=True)
-class TimePartSlot:
+class TimePartSlot(Slot):
     """The time of the slot `of` in another format. Verifying requires the two to agree."""
 
-    name: str
-    chars: str
     of: str
     format: str
     offset_s: int
 
 
 @dataclass(frozen=True, slots=True)
-class LifetimeSlot:
+class LifetimeSlot(Slot):
     """The seconds for which a signature is valid, at most the time window."""
 
-    name: str
-    chars: str
     default_s: int
 
 
 @dataclass(frozen=True, slots=True)
-class NonceSlot:
+class NonceSlot(Slot):
     """A number used once: an integer from `low` to `high`, or a UUID if both are None."""
 
-    name: str
-    chars: str
     low: int | None
     high: int | None
 
 
 @dataclass(frozen=True, slots=True)
-class ChosenSlot:
+class ChosenSlot(Slot):
     """The list of signed headers: `rule` makes it; verifying reads it from the wire and checks it against `must`.
 
     `must` lists alternatives; one of them must be signed completely. With `empty_is_rule`, an empty list means the
     headers that the rule chooses.
     """
 
-    name: str
-    chars: str
     rule: HeaderRule
     sep: str
     wrap: str
@@ -107,44 +100,25 @@ class ChosenSlot:
 
 
 @dataclass(frozen=True, slots=True)
-class DerivedSlot:
+class DerivedSlot(Slot):
     """A value computed from the request. Verifying recomputes and compares it.
 
     `allow` lists literals that are accepted instead, such as UNSIGNED-PAYLOAD.
     """
 
-    name: str
-    chars: str
     of: Template
     allow: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class SignatureSlot:
+class SignatureSlot(Slot):
     """The signature of `of`: an HMAC with `key`, a plain hash, or RSA (PKCS #1 v1.5) with the secret as PEM key."""
 
-    name: str
-    chars: str
     of: Template
     method: Literal["hmac", "hash", "rsa"]
     hash: str
     key: Template | None
     encoding: Encoding
-
-
-Slot = (
-    KeySlot
-    | SecretSlot
-    | GivenSlot
-    | TimeSlot
-    | TimePartSlot
-    | LifetimeSlot
-    | NonceSlot
-    | ChosenSlot
-    | DerivedSlot
-    | SignatureSlot
-)
-AnySlot = TypeVar("AnySlot", bound=Slot)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.carriers import read_slots, read_text, write_slots
 from gateway.core.recipe.evaluate import Evaluation, encode
 from gateway.core.recipe.filters import to_bytes, to_text
-from gateway.core.recipe.keyring import Credential
+from gateway.core.recipe.keyring import Credential, rsa_sign
 from gateway.core.recipe.model import (
     ChosenSlot,
     DerivedSlot,
@@ -34,7 +34,6 @@ from gateway.core.recipe.model import (
     TimePartSlot,
     TimeSlot,
 )
-from gateway.core.recipe.rsa import rsa_sign
 from gateway.core.recipe.times import write_time
 
 

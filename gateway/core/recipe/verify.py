@@ -20,9 +20,8 @@ from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.carriers import described, read_slots
 from gateway.core.recipe.evaluate import Evaluation, signed_headers
 from gateway.core.recipe.filters import to_bytes, to_text
-from gateway.core.recipe.keyring import DECOY, Keyring
+from gateway.core.recipe.keyring import DECOY, RSA_DECOY, Keyring, rsa_verify
 from gateway.core.recipe.model import GivenSlot, LifetimeSlot, Recipe, TimePartSlot
-from gateway.core.recipe.rsa import DECOY_PEM, rsa_verify
 from gateway.core.recipe.session_tokens import Accounts, account_of_token, revocation_key
 from gateway.core.recipe.times import read_times, write_time
 
@@ -183,7 +182,7 @@ def _check_secret(
     else:
         wrong = "the signature does not match"
         shared = evaluations(recipe, message, slots)
-        for secret in keyring.secrets_to_try(key or "", Secret(DECOY_PEM) if slot.method == "rsa" else DECOY):
+        for secret in keyring.secrets_to_try(key or "", RSA_DECOY if slot.method == "rsa" else DECOY):
             if matching is None and any(_matches(item.with_secret(secret), slots[slot.name]) for item in shared):
                 matching = secret
     if key not in keyring.by_key:

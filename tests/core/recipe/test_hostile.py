@@ -21,9 +21,8 @@ from hypothesis import strategies as st
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.filters import to_bytes
-from gateway.core.recipe.keyring import Credential
+from gateway.core.recipe.keyring import RSA_DECOY, Credential, rsa_verify
 from gateway.core.recipe.model import NonceSlot, Recipe, TimePartSlot, TimeSlot
-from gateway.core.recipe.rsa import DECOY_PEM, rsa_verify
 from gateway.core.recipe.syntax import ParamsSyntax
 from tests.core.recipe.changes import garbled
 from tests.core.recipe.samples import NOW_NS, NS, Call, Memory, few, plain_call, rsa_pem, uses_rsa
@@ -539,7 +538,7 @@ def test_an_unknown_key_costs_the_same_if_a_known_one_has_two_secrets(name: str,
 
 
 def test_an_unknown_rsa_key_is_checked_with_a_real_decoy() -> None:
-    assert not rsa_verify(DECOY_PEM, b"text", b"signature", "sha256")
+    assert not rsa_verify(RSA_DECOY.reveal(), b"text", b"signature", "sha256")
 
 
 @every(KEYED)

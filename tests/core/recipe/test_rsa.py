@@ -9,8 +9,7 @@ from gateway.core.http.request import Request, Secret
 from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import CallerError, SpecError
 from gateway.core.outcome.outcome import Reason
-from gateway.core.recipe.keyring import Credential, make_keyring
-from gateway.core.recipe.rsa import DECOY_PEM
+from gateway.core.recipe.keyring import RSA_DECOY, Credential, make_keyring
 from gateway.core.recipe.sign import SigningContext, sign
 from gateway.core.recipe.verify import NoReplayCheck, Verifier, verify
 from tests.support.specs import recipe
@@ -116,7 +115,7 @@ def test_unknown_key_id_is_named():
 
 @pytest.mark.parametrize(
     "pem",
-    [encrypted_pem, public_pem, elliptic_pem, lambda: "no PEM", lambda: "", lambda: DECOY_PEM],
+    [encrypted_pem, public_pem, elliptic_pem, lambda: "no PEM", lambda: "", lambda: RSA_DECOY.reveal()],
     ids=["encrypted", "public", "another kind", "no PEM", "nothing", "the decoy"],
 )
 def test_secret_that_cannot_sign_is_a_spec_error_without_the_secret(pem: Pem):

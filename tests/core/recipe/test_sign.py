@@ -1,6 +1,7 @@
 import hmac
 from base64 import b64encode
 from dataclasses import replace
+from hashlib import sha256
 
 import pytest
 
@@ -73,6 +74,29 @@ def test_signing_adds_slots_and_keeps_the_rest_of_the_call():
 
 def test_optional_slot_with_a_value_is_written():
     assert signed(token="t1").request.header("x-token") == "t1"
+
+
+def test_carriers_are_written_in_the_order_of_the_recipe():
+    digest_first = recipe("""
+recipe: acme
+slots:
+  key: {kind: key}
+  digest: {kind: derived, text: "{body|sha256|hex}"}
+  signature: {kind: signature, of: "{query}", hmac: sha256, key: "{secret}", as: hex}
+carry:
+  - {header: x-signature, value: "{signature}"}
+  - {query: digest, value: "{digest}"}
+  - {query: key, value: "{key}"}
+  - {header: x-key, value: "{key}"}
+""")
+    unsigned = UnsignedRequest("POST", "http", "h", "/", query=(("a", "1"),), body_kind="text", body="b")
+
+    result = sign(unsigned, digest_first, Credential(Secret("s"), "K"), {}, FRESH)
+
+    query = f"a=1&digest={sha256(b'b').hexdigest()}&key=K"
+    signature = hmac.digest(b"s", query.encode(), "sha256").hex()
+    assert result.request.query == query
+    assert result.request.headers[1:3] == (("x-signature", signature), ("x-key", "K"))
 
 
 def test_given_without_a_value_is_a_spec_error():
