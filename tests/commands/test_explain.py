@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from gateway.commands.recipes.explanation import first_difference
+from gateway.core.http.text import write_raw
 from tests.commands.conftest import written
+from tests.core.recipe.samples import NOW_NS, plain_call
 from tests.support.requests import CASES, CLOCK, GET, POST, REPORT, SESSION, raw
 from tests.support.terminal import Ended, run
 
@@ -405,3 +407,28 @@ def test_a_secret_file_ends_before_its_line_feed(tmp_path: Path) -> None:
     ended = run("explain", "zstack-session", "--request", "-", "--secret", f"file:{secret}", stdin=REPORT)
 
     assert (ended.code, ended.errors) == (0, "")
+
+
+def test_the_string_to_sign_of_an_rsa_signature_is_shown(tmp_path: Path) -> None:
+    call = plain_call("oci-cavage")
+    (tmp_path / "key.pem").write_text(call.credential.secret.reveal())
+    given = [f"--given={name}={value}" for name, value in call.given.items()]
+
+    ended = run(
+        *(
+            "explain",
+            "oci-cavage",
+            "--request",
+            "-",
+            "--key",
+            call.credential.key,
+            "--secret",
+            f"file:{tmp_path}/key.pem",
+            *given,
+        ),
+        *("--at", str(NOW_NS // 1_000_000_000)),
+        stdin=write_raw(call.request),
+    )
+
+    assert "(request-target): post /" in ended.output.partition("result  string to sign")[2]
+    assert ended.output.endswith("── accepted\n")
