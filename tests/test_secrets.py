@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.app import Gateway, Settings
-from gateway.core.http.text import write_raw
+from gateway.core.http.text import format_request
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import make_snapshot
 from gateway.delivery.transport import fresh
@@ -100,7 +100,7 @@ async def everything_shown(route: Route, trial: Trial, data: Path) -> str:
         try:
             sample = case_request(trial.case, trial.route)
             again = refresh_sample(sample, route, then_ns=trial.case.now_ns, context=fresh(), address=gateway.address)
-            replies = [await exchange(gateway.address, write_raw(again.request))]
+            replies = [await exchange(gateway.address, format_request(again.request))]
             if route.is_queued:
                 await until_it_failed(gateway)
             pages = [f"GET {page} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" for page in PAGES]

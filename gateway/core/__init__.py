@@ -1,6 +1,7 @@
 """The pure core: functions from values to values. Time, nonces and secrets are arguments.
 
-The path of a report, from its request to the reply. `pipeline.py` calls the stages of steps 2 to 5 in order.
+The path of a report, from its request to the reply. `pipeline.py` calls the stages of steps 2 to 5 in order, with the
+time, the replay memory and the client's address in a RequestContext (context.py).
 
 1. Match      vendor/routing.py finds the route of the request; vendor/matching.py checks its conditions.
 2. Verify     recipe/verify.py checks the signature or session; the head alone suffices for some recipes.

@@ -8,8 +8,9 @@
     plan_declarations   find combinations that are not declared yet, build the calls that declare them
 
 A stage raises CallerError or SpecError; later stages do not run. Functions named `..._steps` are generators, which let
-the caller interleave other work (see `steps.py`). The stages of one call, from signing to classifying the answer, are
-in `delivery/call.py`.
+the caller interleave other work (see `steps.py`). In direct delivery, `delivery/dispatch.py` coalesces the groups of
+several reports between `group_items` and `encode_group`. The stages of one call, from signing to classifying the
+answer, are in `delivery/call.py`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

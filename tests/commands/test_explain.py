@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.commands.recipes.explanation import first_difference
-from gateway.core.http.text import write_raw
+from gateway.core.http.text import format_request
 from tests.commands.conftest import written
 from tests.core.recipe.samples import NOW_NS, plain_call
 from tests.support.requests import CASES, CLOCK, GET, POST, REPORT, SESSION, raw
@@ -427,7 +427,7 @@ def test_the_string_to_sign_of_an_rsa_signature_is_shown(tmp_path: Path) -> None
             *given,
         ),
         *("--at", str(NOW_NS // 1_000_000_000)),
-        stdin=write_raw(call.request),
+        stdin=format_request(call.request),
     )
 
     assert "(request-target): post /" in ended.output.partition("result  string to sign")[2]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.http.text import read_raw
+from gateway.core.http.text import parse_request
 from tests.support.requests import CASES, CLOCK, POST, REPORT, SESSION
 from tests.support.terminal import Ended, run
 
@@ -51,7 +51,7 @@ def test_a_vector_is_signed_to_its_own_signature(case: dict[str, Any]) -> None:
 
 
 def test_it_is_a_whole_request_with_the_right_length() -> None:
-    request, oddities = read_raw(sign(UNSIGNED["POST"]).raw)
+    request, oddities = parse_request(sign(UNSIGNED["POST"]).raw)
 
     assert oddities == []
     assert request.header("content-length") == str(len(request.body))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gateway.commands.roles.reporter import outcomes
-from gateway.core.http.text import read_raw, write_raw
+from gateway.core.http.text import format_request, parse_request
 from gateway.core.outcome.outcome import Code
 from gateway.core.points.decode import Item
 from gateway.core.points.point import DataPoint
@@ -152,7 +152,7 @@ async def asked(sink: Command, body: bytes, *options: str) -> Reply:
     call = f"POST {IMAGE_PATH} HTTP/1.1\nHost: {address}\nContent-Type: application/json\n\n".encode() + body
     arguments = ("sign", "scp", "--request", "-", "--key", "an-id", "--secret", "env:POST_KEY", *options)
     signed = await asyncio.to_thread(run, *arguments, stdin=call)
-    return await exchange(address, write_raw(read_raw(signed.output.encode())[0]))
+    return await exchange(address, format_request(parse_request(signed.output.encode())[0]))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Requests as people paste them, from the vendors' own samples, and their credentials."""
 
-from gateway.core.http.text import write_raw
+from gateway.core.http.text import format_request
 from tests.support.vectors import read_vectors, request_of
 
 RECEIVER = read_vectors("tencent_receiver.json")
@@ -9,7 +9,7 @@ CASES = {case["id"]: case for case in RECEIVER["cases"]}
 POST, GET = CASES["seed-sample-post"], CASES["seed-sample-get"]
 
 SESSION = read_vectors("zstack.json")["credentials"]["session_uuid"]
-REPORT = write_raw(request_of(read_vectors("zstack.json")["cases"][0]))
+REPORT = format_request(request_of(read_vectors("zstack.json")["cases"][0]))
 # What the shipped routes need.
 ENVIRON = {
     "ZSTACK_SESSION": SESSION,
@@ -26,4 +26,4 @@ ENVIRON = {
 
 
 def raw(case: dict) -> bytes:
-    return write_raw(request_of(case))
+    return format_request(request_of(case))

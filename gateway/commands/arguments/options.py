@@ -11,7 +11,7 @@ import typer
 
 from gateway.commands.output.errors import fail, misuse, system_text, warn
 from gateway.core.http.request import PublicUrl, Request
-from gateway.core.http.text import length_warnings, read_raw
+from gateway.core.http.text import length_warnings, parse_request
 from gateway.core.http.url import split_url
 
 Routes = Annotated[
@@ -94,7 +94,7 @@ def read_request(path: str) -> Request:
     data = read_file(path, "--request")
     place = "standard input" if path == STANDARD_INPUT else path
     try:
-        request, oddities = read_raw(data)
+        request, oddities = parse_request(data)
     except ValueError as error:
         fail(f"--request: {place}: {error}")
     for oddity in (*oddities, *length_warnings(request)):

@@ -11,7 +11,7 @@ from rich.text import Text
 from gateway.commands.output.errors import printable
 from gateway.core.http.json import write_json
 from gateway.core.http.request import Request, Response, Secret
-from gateway.core.http.text import write_raw
+from gateway.core.http.text import format_request
 from gateway.core.outcome.masking import mask_secrets
 from gateway.core.outcome.outcome import Outcome
 from gateway.core.points.point import DataPoint
@@ -84,7 +84,7 @@ def count(number: int, noun: str) -> str:
 
 def request_text(request: Request, secrets: Iterable[Secret] = ()) -> str:
     """Return a request as it is sent, with LF line ends and masked secrets."""
-    text = write_raw(request).decode("utf-8", "backslashreplace").replace("\r\n", "\n").rstrip("\n")
+    text = format_request(request).decode("utf-8", "backslashreplace").replace("\r\n", "\n").rstrip("\n")
     return mask_secrets(text, secrets)
 
 

@@ -24,7 +24,7 @@ from gateway.commands.output.errors import fail, misuse
 from gateway.commands.output.printing import print_json
 from gateway.commands.recipes.explanation import string_to_sign
 from gateway.core.http.received import ReceivedRequest, guess_body_kind
-from gateway.core.http.text import write_raw
+from gateway.core.http.text import format_request
 from gateway.core.outcome.errors import GatewayError
 from gateway.core.recipe.model import GivenSlot, NonceSlot, Recipe
 from gateway.core.recipe.sign import SigningContext, sign, to_draft
@@ -63,7 +63,7 @@ def sign_(
         signed = sign(draft, chosen, credential, stated, fresh)
     except GatewayError as error:
         fail(error.outcome.message)
-    raw = write_raw(signed.request)
+    raw = format_request(signed.request)
     if json:
         signature = signed.signature or None
         signed_text = string_to_sign(signed.evaluation) or None

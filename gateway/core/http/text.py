@@ -10,7 +10,7 @@ _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\0]*?)[ \t]*")
 _SHOWN = 60
 
 
-def read_raw(data: bytes) -> tuple[Request, list[str]]:
+def parse_request(data: bytes) -> tuple[Request, list[str]]:
     """Parse a request, and return it with warnings. Lines may end in LF, and Content-Length may be wrong.
 
     Raises ValueError with the number of the invalid line.
@@ -43,7 +43,7 @@ def length_warnings(request: Request) -> list[str]:
     ]
 
 
-def write_raw(request: Request) -> bytes:
+def format_request(request: Request) -> bytes:
     """Return the bytes of a request. Content-Length is added if there is a body."""
     headers = request.headers
     if request.body and request.header("content-length") is None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.core.http.request import Request, Secret
-from gateway.core.http.text import read_raw
+from gateway.core.http.text import parse_request
 from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.session_tokens import issue_token
@@ -23,7 +23,7 @@ def request_of(source: str | Mapping[str, Any], route: Route, *, now_ns: int) ->
     """Return a request from raw HTTP or from its parts, which are signed. Raises Mismatch."""
     if isinstance(source, str):
         try:
-            return read_raw(source.encode())[0]
+            return parse_request(source.encode())[0]
         except ValueError as error:
             raise Mismatch(f"request: {error}") from error
     needed = {name: name for name in route.source.provider.needs}

@@ -6,7 +6,7 @@ from typing import Literal
 
 from gateway.core.http.received import ReceivedRequest, guess_body_kind
 from gateway.core.http.request import PublicUrl, Secret
-from gateway.core.http.text import read_raw
+from gateway.core.http.text import parse_request
 from gateway.core.moments import NS
 from gateway.core.recipe.dataflow import masked_names, reads_body, signed_names, signed_parts
 from gateway.core.recipe.filters import Kind
@@ -80,7 +80,7 @@ def _vector(
     string_to_sign: str = "",
 ) -> Vector:
     try:
-        parsed, _ = read_raw(request.encode())
+        parsed, _ = parse_request(request.encode())
     except ValueError as error:
         at.error(str(error), "", "request")
         raise Invalid from None

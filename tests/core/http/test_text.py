@@ -1,7 +1,7 @@
 import pytest
 
 from gateway.core.http.request import Request
-from gateway.core.http.text import length_warnings, read_raw, write_raw
+from gateway.core.http.text import format_request, length_warnings, parse_request
 
 POST = Request("POST", "/p?q=1", (("Host", "h"), ("X-A", "b: c")), b"body\n\nmore\n")
 
@@ -24,11 +24,11 @@ POST = Request("POST", "/p?q=1", (("Host", "h"), ("X-A", "b: c")), b"body\n\nmor
     ],
 )
 def test_request_text_is_parsed(data: bytes, request_: Request):
-    assert read_raw(data) == (request_, [])
+    assert parse_request(data) == (request_, [])
 
 
 def test_missing_blank_line_is_a_warning():
-    request, warnings = read_raw(b"POST / HTTP/1.1\nHost: h\n")
+    request, warnings = parse_request(b"POST / HTTP/1.1\nHost: h\n")
 
     assert request == Request("POST", "/", (("Host", "h"),))
     assert warnings == ["there is no blank line after the headers: the body is empty"]
@@ -49,7 +49,7 @@ def test_missing_blank_line_is_a_warning():
 )
 def test_error_names_the_invalid_line(data: bytes, message: str):
     with pytest.raises(ValueError) as caught:
-        read_raw(data)
+        parse_request(data)
 
     assert str(caught.value).startswith(message)
 
@@ -76,11 +76,11 @@ def test_wrong_content_length_is_a_warning(value: str, warnings: list[str]):
     ids=["no body", "length added", "length kept"],
 )
 def test_request_is_written_in_wire_format(request_: Request, data: bytes):
-    assert write_raw(request_) == data
+    assert format_request(request_) == data
 
 
 def test_written_request_is_parsed_to_the_same_request():
-    request, _ = read_raw(write_raw(POST))
+    request, _ = parse_request(format_request(POST))
 
     assert request.body == POST.body
     assert request.headers == (*POST.headers, ("Content-Length", "11"))

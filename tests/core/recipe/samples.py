@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gateway.core.http.received import BodyKind, ReceivedRequest
 from gateway.core.http.request import Request, Secret
-from gateway.core.http.text import read_raw, write_raw
+from gateway.core.http.text import format_request, parse_request
 from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
@@ -117,7 +117,7 @@ def signed(
 ) -> Call:
     """Sign a request, write it as HTTP, and read it back."""
     made = sign(draft, recipe, credential, given, SigningContext(now_ns, bytes(range(16)), pinned))
-    request, odd = read_raw(write_raw(made.request))
+    request, odd = parse_request(format_request(made.request))
     assert not odd or not request.body
     return Call(recipe, replace(request, scheme=draft.scheme), draft.body_kind, credential, given, now_ns)
 

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.core.http.received import ReceivedRequest, guess_body_kind
 from gateway.core.http.request import Request
-from gateway.core.http.text import read_raw
+from gateway.core.http.text import parse_request
 from gateway.core.outcome.errors import CallerError
 from gateway.core.recipe.carriers import read_slots
 from gateway.core.recipe.filters import to_text
@@ -119,7 +119,7 @@ def _sigv4() -> Iterator[Known]:
 def _raw(path: Path) -> Request:
     head, _, body = path.read_bytes().partition(b"\n\n")
     unfolded = head.replace(b"\n ", b" ")
-    request, _ = read_raw(unfolded + b"\n\n" + body)
+    request, _ = parse_request(unfolded + b"\n\n" + body)
     return request
 
 
