@@ -21,7 +21,7 @@ from gateway.web.admin.app import Admin
 from gateway.web.admin.endpoints import Running, endpoints
 from gateway.web.admin.guard import Guard
 from gateway.web.admin.probes import Probes
-from gateway.web.admin.queue import QueueCalls
+from gateway.web.admin.queue import QueueApi
 from gateway.web.certificate import Certificate
 from gateway.web.ingress import MAX_IN_FLIGHT, Delivery, Ingress
 from gateway.web.listener import Listener, listen, parse_address
@@ -164,7 +164,7 @@ class Gateway:
             telemetry=self._telemetry,
             rejected=lambda: ingress.rejected,
             targets=delivery.limiter,
-            queue=QueueCalls(delivery.store, delivery.paused_for_s, delivery.wake),
+            queue=QueueApi(delivery.store, delivery.paused_for_s, delivery.wake),
             reloads=self._reloader,
         )
         probes = Probes(lambda: self._ready, self._telemetry, delivery.measure)

@@ -2,7 +2,7 @@
 
 import sys
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -10,7 +10,6 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.samples import Sample
 
 from gateway import __version__
-from gateway.core.moments import NS
 from gateway.core.outcome.outcome import Outcome
 from gateway.core.queue_view import Depth, Destination
 
@@ -132,16 +131,15 @@ class Telemetry:
     def upstream(self, route: str, outcome: Outcome, seconds: float) -> None:
         self._upstream_seconds.labels(route, outcome.code).observe(seconds)
 
-    def queue(self, depths: Mapping[Destination, Depth], now_ns: int) -> None:
+    def queue(self, depths: Iterable[Depth]) -> None:
         """Set the gauges of the queue."""
         for metric in (self._queue_points, self._queue_bytes, self._queue_oldest):
             metric.clear()
-        for destination, depth in depths.items():
+        for depth in depths:
             for state, points in depth.points.items():
-                self._queue_points.labels(*destination, state).set(points)
-            self._queue_bytes.labels(*destination).set(depth.bytes)
-            oldest_ns = now_ns if depth.oldest_ns is None else depth.oldest_ns
-            self._queue_oldest.labels(*destination).set(max(0, now_ns - oldest_ns) / NS)
+                self._queue_points.labels(*depth.destination, state).set(points)
+            self._queue_bytes.labels(*depth.destination).set(depth.bytes)
+            self._queue_oldest.labels(*depth.destination).set(depth.oldest_s or 0)
 
     def queue_failing(self, failing: bool) -> None:
         self._queue_failing.set(failing)

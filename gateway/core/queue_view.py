@@ -1,13 +1,13 @@
-"""Read models of the queue, for the admin API, metrics and commands. `delivery/queue` stores the data points."""
+"""The queue as the admin API, `gateway queue` and the metrics show it. The fields are those of the JSON replies."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class State(StrEnum):
-    """The state of a stored point. Leases exist only in memory; on disk a leased point is queued."""
+    """The state of a stored point. Leases are kept in memory: on disk, a leased point is a queued one."""
 
     QUEUED = "queued"
     LEASED = "leased"
@@ -21,49 +21,62 @@ class Destination(NamedTuple):
     target: str
 
 
-@dataclass(frozen=True, slots=True)
-class StoredPoint:
-    """A stored point. `text` is its JSON; a point whose JSON is damaged is a dead letter.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PointFilter:
+    """Selects stored points that have all of these values; None selects any."""
 
-    `not_before_ns` is the time of the next attempt, 0 if none has failed. `reason` and `message` are the last error.
+    ids: list[int] | None = None
+    state: State | None = None
+    route: str | None = None
+    target: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredPoint:
+    """A stored data point. `point` is the stored text if it is not a data point. `index` is its place in the report.
+
+    Times are in seconds since 1970. `next_attempt` is None unless a queued point is in backoff. `reason` and `message`
+    are the error of the last attempt.
     """
 
     id: int
-    destination: Destination
+    route: str
+    target: str
     report_id: str
     index: int
-    received_ns: int
     state: State
     attempts: int
-    not_before_ns: int
+    received: float
+    next_attempt: float | None
     reason: str | None
     message: str | None
-    text: str
+    point: dict[str, Any] | str
 
 
-@dataclass(frozen=True, slots=True)
-class LastFailure:
-    """The last error of the postponed point with the earliest next attempt."""
-
-    attempts: int
-    not_before_ns: int
-    reason: str | None
-    message: str | None
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Depth:
-    """The points of one destination. `queued` excludes leased points.
+    """The points stored for one destination, by state, and their bytes.
 
-    `oldest_ns` is the receive time of the oldest queued or leased point. `failing` is None if no point is postponed.
+    `oldest_s` is the age of the oldest point that is not a dead letter. While points are in backoff, the last four
+    fields are those of the first that is due.
     """
 
+    route: str
+    target: str
     queued: int = 0
     leased: int = 0
     dead_letter: int = 0
     bytes: int = 0
-    oldest_ns: int | None = None
-    failing: LastFailure | None = None
+    oldest_s: float | None = None
+    attempts: int = 0
+    reason: str | None = None
+    message: str | None = None
+    next_attempt: float | None = None
+
+    @property
+    def destination(self) -> Destination:
+        return Destination(self.route, self.target)
 
     @property
     def points(self) -> Mapping[State, int]:
@@ -71,13 +84,13 @@ class Depth:
 
 
 @dataclass(frozen=True, slots=True)
-class QueueStats:
-    """The state of the whole queue. `failure` is the current disk error; `commits` counts transactions.
+class QueueState:
+    """The queue by target. `failure` is the error of its disk, if any, and `commits` the number of transactions.
 
-    `damaged_files` lists the damaged files that were set aside in the data folder.
+    `damaged_files` are files in the data folder whose points are not sent until they are recovered.
     """
 
-    depths: Mapping[Destination, Depth]
-    commits: int
+    targets: list[Depth]
     failure: str | None
-    damaged_files: Sequence[str] = ()
+    commits: int
+    damaged_files: list[str]

@@ -17,7 +17,7 @@ import structlog
 from gateway.core.outcome.errors import UpstreamError
 from gateway.core.outcome.outcome import Code, Outcome, Reason, failure
 from gateway.core.outcome.settlement import settlement_of
-from gateway.core.sending.breaker import DOUBTFUL, Breaker
+from gateway.core.sending.breaker import DOUBTFUL, FIRST_PAUSE_S, Breaker
 from gateway.core.sending.rate_limit import Pacer
 from gateway.core.sending.target_state import TargetState
 from gateway.core.vendor.route import Target
@@ -36,7 +36,7 @@ log = structlog.get_logger()
 class _State:
     name: str
     key: str | None
-    breaker: Breaker = field(default_factory=Breaker)
+    breaker: Breaker
     pacer: Pacer = field(default_factory=Pacer)
     under_way: int = 0
     attempts: int = 0
@@ -62,8 +62,9 @@ class _State:
 class Limiter:
     """The limits of all targets. Without `pausing`, the circuit breaker never opens."""
 
-    def __init__(self, *, pausing: bool = True) -> None:
+    def __init__(self, *, pausing: bool = True, first_pause_s: float = FIRST_PAUSE_S) -> None:
         self._pausing = pausing
+        self._first_pause_s = first_pause_s
         self._states: dict[tuple[str, ...], _State] = {}
 
     @asynccontextmanager
@@ -117,7 +118,8 @@ class Limiter:
         state = self._states.get(target.account)
         if state is None:
             key = target.credential.key if target.credential else None
-            state = self._states[target.account] = _State(target.account[0], key)
+            breaker = Breaker(first_pause_s=self._first_pause_s)
+            state = self._states[target.account] = _State(target.account[0], key, breaker)
         return state
 
 

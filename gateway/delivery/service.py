@@ -18,9 +18,9 @@ from gateway.delivery.call import CallSender
 from gateway.delivery.client import Client
 from gateway.delivery.direct import Direct
 from gateway.delivery.dispatch import Dispatcher
-from gateway.delivery.queue import Destination, Limits, Store
+from gateway.delivery.limits import Limiter
+from gateway.delivery.queue import Destination, Limits, Store, Timing
 from gateway.delivery.queue.queued import Queued
-from gateway.delivery.queue.workers import Workers
 from gateway.delivery.relays import Relays
 from gateway.offload import Offloader
 from gateway.telemetry import Telemetry
@@ -50,15 +50,16 @@ class DeliveryService:
         snapshot: Callable[[], Snapshot],
         store: Store | None,
         offloader: Offloader | None = None,
+        timing: Timing | None = None,
+        limiter: Limiter | None = None,
     ) -> None:
         offloader = offloader or Offloader()
         calls = CallSender(client, telemetry)
-        self._dispatcher = Dispatcher(calls, offloader=offloader)
-        self._workers = None if store is None else Workers(store, self._dispatcher, snapshot, telemetry)
+        self._dispatcher = Dispatcher(calls, limiter, offloader)
         self._direct: Mode = Direct(self._dispatcher, offloader)
-        self._queued: Mode | None = (
-            None if store is None or self._workers is None else Queued(store, self._workers.wake, offloader)
-        )
+        self._queued = None
+        if store is not None:
+            self._queued = Queued(store, self._dispatcher, snapshot, telemetry, timing or Timing())
         self.store = store
         self.limiter = self._dispatcher.limiter
         self.pass_on = Relays(client, calls.sessions, telemetry).pass_on
@@ -76,12 +77,14 @@ class DeliveryService:
         data: Path | None = None,
         limits: Limits | None = None,
         offloader: Offloader | None = None,
+        timing: Timing | None = None,
+        limiter: Limiter | None = None,
     ) -> Self:
         """Open the store if there is a folder for it, and resume its deliveries. Raises CannotOpen."""
-        store = None if data is None else await Store.open(data, limits)
-        service = cls(Client(), telemetry, snapshot, store, offloader)
-        if service._workers is not None:
-            await service._workers.start()
+        store = None if data is None else await Store.open(data, limits, timing)
+        service = cls(Client(), telemetry, snapshot, store, offloader, timing, limiter)
+        if service._queued is not None:
+            await service._queued.start()
         return service
 
     async def deliver(self, route: Route, accepted: AcceptedReport, request_id: str) -> Outcome:
@@ -92,8 +95,8 @@ class DeliveryService:
 
     def wake(self, destination: Destination) -> None:
         """Announce that stored points of a destination are due."""
-        if self._workers is not None:
-            self._workers.wake(destination)
+        if self._queued is not None:
+            self._queued.wake(destination)
 
     def paused_for_s(self, destination: Destination) -> float:
         """Return the remaining pause of a destination in seconds; 0 if its route is gone."""
@@ -112,8 +115,8 @@ class DeliveryService:
     async def close(self, grace_s: float) -> None:
         """Finish what is under way within the grace period. Undelivered points stay in the store."""
         end = time.monotonic() + grace_s
-        if self._workers is not None:
-            await self._workers.close(end - time.monotonic())
+        if self._queued is not None:
+            await self._queued.close(end - time.monotonic())
         if self._mirroring:
             await asyncio.wait(self._mirroring, timeout=max(0.0, end - time.monotonic()))
         for task in self._mirroring:
@@ -128,15 +131,16 @@ class DeliveryService:
         """Do not wait for a hung disk. A destination without a route is shown while points of it are left."""
         try:
             async with asyncio.timeout(QUEUE_STATS_TIMEOUT_S):
-                stats = await store.stats()
+                state = await store.state()
         except (TimeoutError, GatewayError) as error:
             is_closed = isinstance(error, GatewayError) and error.outcome.reason is Reason.SHUTTING_DOWN
             self._telemetry.queue_failing(not is_closed)
             return
-        depths = {each: depth for each, depth in stats.depths.items() if each in served or any(depth.points.values())}
-        self._telemetry.queue(depths, time.time_ns())
-        self._telemetry.queue_failing(stats.failure is not None)
-        self._telemetry.damaged_files.set(len(stats.damaged_files))
+        self._telemetry.queue(
+            [each for each in state.targets if each.destination in served or any(each.points.values())]
+        )
+        self._telemetry.queue_failing(state.failure is not None)
+        self._telemetry.damaged_files.set(len(state.damaged_files))
 
     def _mode_of(self, target: Target) -> Mode:
         if not target.queued:

@@ -1,4 +1,4 @@
-"""gateway queue, on the folder of a gateway that is stopped and over the admin port of one that lives."""
+"""gateway queue, on the data folder of a stopped gateway and over the admin port of a running one."""
 
 import asyncio
 import os
@@ -34,7 +34,7 @@ async def fill(folder: Path) -> None:
     await store.append([new(A, "one"), new(A, "two"), new(A, "three"), new(B, "four")])
     store.dead_letter([1, 2], Reason.UPSTREAM_REJECTED, "no such\nnamespace | " + "x" * 100)
     store.dead_letter([4], Reason.ROUTE_GONE, "no route")
-    await store.stats()
+    await store.state()
     await store.close()
 
 
@@ -92,6 +92,7 @@ def test_list_is_a_table_with_a_line_for_each_point(data: Path) -> None:
         (["--point-state", "dead_letter"], [1, 2, 4]),
         (["--route", "acme-to-zeta", "--point-state", "dead_letter"], [1, 2]),
         (["--target", "copy"], [4]),
+        (["--reason", "ROUTE_GONE"], [4]),
         (["--limit", "2"], [1, 2]),
         (["--route", "nope"], []),
     ],
@@ -154,8 +155,8 @@ async def fail_twice(folder: Path) -> None:
     for wait_s in (0, 5_400):
         now_ns = time.time_ns()
         await store.lease(A, 1, now_ns)
-        store.postpone([1], now_ns + wait_s * 1_000_000_000, Reason.UPSTREAM_DOWN, "connection refused")
-        await store.stats()
+        store.retry_later([1], now_ns + wait_s * 1_000_000_000, Reason.UPSTREAM_DOWN, "connection refused")
+        await store.state()
     await store.close()
 
 
@@ -186,6 +187,7 @@ def test_drop_by_a_filter_needs_a_yes(data: Path) -> None:
     [
         (["--point-state", "dead_letter"], [3]),
         (["--route", "acme-to-zeta"], [3, 4]),
+        (["--reason", "UPSTREAM_REJECTED"], [3, 4]),
         (["--route", "acme-to-zeta", "--point-state", "queued"], [1, 2, 4]),
         (["--point-state", "dead_letter", "--limit", "1"], [2, 3, 4]),
     ],
@@ -209,8 +211,8 @@ def test_an_id_that_is_not_there_is_exit_code_1(data: Path, command: str) -> Non
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["drop"], 2, "name the ids, or filter by --route, --target or --point-state"),
-        (["drop", "--yes"], 2, "name the ids, or filter by --route, --target or --point-state"),
+        (["drop"], 2, "name the ids, or filter by --route, --target, --reason or --point-state"),
+        (["drop", "--yes"], 2, "name the ids, or filter by --route, --target, --reason or --point-state"),
         (["retry", "1", "--point-state", "dead_letter"], 2, "name the ids, or filter by "),
         (["list", "--point-state", "lost"], 2, "invalid value for '--point-state'"),
         (["drop", "0"], 2, "invalid value for '"),

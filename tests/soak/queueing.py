@@ -1,7 +1,6 @@
 """Gateways as processes whose one route is queued, one after the other on the same folder."""
 
 import asyncio
-import json
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -9,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.delivery.queue import State, StoredPoint
+from gateway.delivery.queue import PointFilter, State, StoredPoint
 from tests.soak.settings import LONG
 from tests.soak.sink import Sink
 from tests.support.caller import exchange
@@ -84,7 +83,7 @@ def data_of(folder: Path) -> Path:
 async def kept(folder: Path) -> list[StoredPoint]:
     """Return all that lies in the folder, whose gateway has ended."""
     async with open_store(data_of(folder)) as store:
-        return await store.points(limit=1_000_000)
+        return await store.points(PointFilter(), limit=1_000_000)
 
 
 async def deliver_the_rest(folder: Path, sink: Sink, gateway: int) -> list[StoredPoint]:
@@ -110,7 +109,8 @@ async def until_quiet(sink: Sink) -> None:
 
 
 def number_of(point: StoredPoint) -> int:
-    return int(json.loads(point.text)["value"])
+    assert isinstance(point.point, dict)
+    return int(point.point["value"])
 
 
 async def until(holds: Callable[[], bool], *, within_s: float = 20) -> None:

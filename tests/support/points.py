@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.core.points.point import DataPoint
-from gateway.delivery.queue import Destination, NewPoint, Store
+from gateway.delivery.queue import Depth, Destination, NewPoint, PointFilter, State, Store
 
 HERE, THERE = Destination("a-to-b", "send"), Destination("a-to-b", "mirror")
 NOW_NS = 1_700_000_000_000_000_000
@@ -26,6 +26,15 @@ async def open_store(path: Path, *arguments: Any, **settings: Any) -> AsyncItera
         yield store
     finally:
         await store.close()
+
+
+async def depth_of(store: Store, destination: Destination = HERE) -> Depth:
+    [found] = [each for each in (await store.state()).targets if each.destination == destination]
+    return found
+
+
+async def ids_of(store: Store, state: State | None = None) -> list[int]:
+    return [found.id for found in await store.points(PointFilter(state=state))]
 
 
 async def filled(path: Path, *names: str) -> None:

@@ -14,12 +14,16 @@ from gateway.core.points.point import DataPoint
 from gateway.core.points.report import AcceptedReport
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import Snapshot, make_snapshot
-from gateway.delivery.queue import Limits, State, Store, StoredPoint
+from gateway.delivery.limits import Limiter
+from gateway.delivery.queue import Limits, PointFilter, State, Store, StoredPoint, Timing
 from gateway.delivery.service import DeliveryService
 from gateway.telemetry import Telemetry
 from tests.support.dispatching import ACME
 from tests.support.specs import stand_in
 from tests.support.upstream import Upstream
+
+# `poll_s` keeps its default, so that a test fails if a worker is not woken.
+FAST = Timing(first_backoff_s=0.02, max_backoff_s=0.2)
 
 
 class Queueing:
@@ -47,12 +51,12 @@ class Queueing:
         return await self.outgoing.deliver(self.route, accepted, f"report-{metrics[0]}")
 
     async def dead_letters(self) -> list[StoredPoint]:
-        return await self.store.points(state=State.DEAD_LETTER)
+        return await self.store.points(PointFilter(state=State.DEAD_LETTER))
 
     async def until_empty(self, within_s: float = 10) -> None:
         """Wait until nothing is queued or leased."""
         async with asyncio.timeout(within_s):
-            while any(depth.queued or depth.leased for depth in (await self.store.stats()).depths.values()):
+            while any(depth.queued or depth.leased for depth in (await self.store.state()).targets):
                 await asyncio.sleep(0.01)
 
 
@@ -66,7 +70,12 @@ async def queueing(folder: Path, route: Route, *, limits: Limits | None = None) 
     here: list[Queueing] = []
     snapshot = make_snapshot([route])
     outgoing = await DeliveryService.open(
-        Telemetry(), lambda: here[0].snapshot if here else snapshot, data=folder, limits=limits
+        Telemetry(),
+        lambda: here[0].snapshot if here else snapshot,
+        data=folder,
+        limits=limits,
+        timing=FAST,
+        limiter=Limiter(first_pause_s=0.02),
     )
     here.append(Queueing(outgoing, snapshot))
     try:

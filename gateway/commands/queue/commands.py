@@ -4,8 +4,9 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -13,21 +14,11 @@ from gateway.commands.arguments.credentials import ADMIN_TOKEN, read_admin_token
 from gateway.commands.arguments.options import Json, base_url
 from gateway.commands.output.errors import fail, misuse, warn
 from gateway.commands.output.printing import count, heading, line, print_json, print_pairs, table_lines
-from gateway.commands.queue.client import (
-    DROP,
-    POINT,
-    RETRY,
-    STATE,
-    Ask,
-    change,
-    count_points,
-    live,
-    stopped,
-    stored_points,
-)
+from gateway.commands.queue.client import remote_queue, stopped_queue
 from gateway.commands.queue.tables import point_facts, point_rows, state_rows
-from gateway.core.queue_view import State
+from gateway.core.queue_view import PointFilter, QueueState, State, StoredPoint
 from gateway.logs import configure
+from gateway.web.admin.queue import LARGEST_PAGE, Queue
 
 LOCAL_ADMIN = "http://127.0.0.1:9091"
 Result = TypeVar("Result")
@@ -45,6 +36,9 @@ OfRoute = Annotated[str | None, typer.Option("--route", metavar="ROUTE", help="O
 ToTarget = Annotated[
     str | None, typer.Option("--target", metavar="NAME", help="Only those to this target: send, or a mirror.")
 ]
+WithReason = Annotated[
+    str | None, typer.Option("--reason", metavar="REASON", help="Only those with this reason, such as TOO_OLD.")
+]
 InState = Annotated[
     State | None,
     typer.Option("--point-state", metavar="STATE", help="Only data points that are queued, leased or dead_letter."),
@@ -60,6 +54,7 @@ AtMost = Annotated[int | None, typer.Option(min=1, metavar="N", help="At most so
 def list_(
     route: OfRoute = None,
     target: ToTarget = None,
+    reason: WithReason = None,
     state: InState = None,
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="At most so many.")] = 100,
     admin: AdminUrl = None,
@@ -75,21 +70,28 @@ def list_(
     Example:
       gateway queue list --point-state dead_letter --route acme-to-zeta
     """
-    filters = _filters(route=route, target=target, state=state)
+    which = PointFilter(state=state, route=route, target=target, reason=reason)
 
-    async def work(ask: Ask) -> tuple[list[dict[str, Any]], int]:
-        return await stored_points(ask, filters, limit), await count_points(ask, filters)
+    async def work(queue: Queue) -> tuple[list[StoredPoint], int]:
+        found: list[StoredPoint] = []
+        while (left := limit - len(found)) > 0:
+            after = found[-1].id if found else 0
+            page = await queue.points(which, after=after, limit=min(left, LARGEST_PAGE))
+            if not page:
+                return found, len(found)
+            found += page
+        return found, await queue.count(which)
 
-    found, total = _run(_gateway(admin, admin_token, data), work)
+    found, total = _run(_queue(admin, admin_token, data), work)
     if json:
-        for each in found:
-            print_json(each)
+        for point in found:
+            print_json(asdict(point))
     elif found:
         _print_table(point_rows(found, time.time()))
     if len(found) < total:
         warn(f"{len(found)} of {count(total, 'data point')}; --limit shows more")
     elif not found and not json:
-        line("no data point is stored" + (" that matches" if filters else ""))
+        line("no data point is stored" + (" that matches" if which != PointFilter() else ""))
 
 
 def show(
@@ -105,32 +107,25 @@ def show(
     Example:
       gateway queue show 12
     """
-    gateway = _gateway(admin, admin_token, data)
-    if number is not None:
-        point = _run(gateway, lambda ask: ask(POINT, {"id": number}, None))
-        if json:
-            print_json(point)
-        else:
-            heading(f"data point {number}")
-            print_pairs(point_facts(point, time.time()))
+    queue = _queue(admin, admin_token, data)
+    if number is None:
+        _print_state(_run(queue, lambda opened: opened.state()), json)
         return
-    queue = _run(gateway, lambda ask: ask(STATE, {}, None))
+    point = _run(queue, lambda opened: opened.point(number))
+    if point is None:
+        fail(f"the queue holds no data point {number}")
     if json:
-        print_json(queue)
-    elif queue["targets"]:
-        _print_table(state_rows(queue["targets"], time.time()))
+        print_json(asdict(point))
     else:
-        line("no data point was ever stored")
-    if queue["failure"] is not None:
-        warn(f"the queue cannot write to its disk: {queue['failure']}")
-    for name in queue["damaged_files"]:
-        warn(f"{name} in the data folder is damaged; its data points are not sent until they are recovered")
+        heading(f"data point {number}")
+        print_pairs(point_facts(point, time.time()))
 
 
 def retry(
     ids: Ids = None,
     route: OfRoute = None,
     target: ToTarget = None,
+    reason: WithReason = None,
     state: ThoseInState = None,
     limit: AtMost = None,
     admin: AdminUrl = None,
@@ -146,8 +141,8 @@ def retry(
     Example:
       gateway queue retry --point-state dead_letter --route acme-to-zeta
     """
-    filters = _change_filters(ids, route=route, target=target, state=state, limit=limit)
-    changed = _run(_gateway(admin, admin_token, data), lambda ask: change(ask, RETRY, ids or (), filters))
+    which = _selected(ids, PointFilter(state=state, route=route, target=target, reason=reason), limit)
+    changed = _run(_queue(admin, admin_token, data), lambda queue: queue.retry(which, limit))
     _print_changed(changed, "made due", ids, json)
 
 
@@ -155,6 +150,7 @@ def drop(
     ids: Ids = None,
     route: OfRoute = None,
     target: ToTarget = None,
+    reason: WithReason = None,
     state: ThoseInState = None,
     limit: AtMost = None,
     yes: Annotated[bool, typer.Option("--yes", help="Confirm that the filters select the right ones.")] = False,
@@ -171,46 +167,58 @@ def drop(
     Example:
       gateway queue drop 12 13
     """
-    filters = _change_filters(ids, route=route, target=target, state=state, limit=limit)
+    which = _selected(ids, PointFilter(state=state, route=route, target=target, reason=reason), limit)
 
-    async def work(ask: Ask) -> int:
+    async def work(queue: Queue) -> int:
         if not ids and not yes:
-            fail(f"this would delete {count(await count_points(ask, filters), 'data point')}; to do it, give --yes")
-        return await change(ask, DROP, ids or (), filters)
+            total = await queue.count(which)
+            total = total if limit is None else min(total, limit)
+            fail(f"this would delete {count(total, 'data point')}; to do it, give --yes")
+        return await queue.drop(which, limit)
 
-    _print_changed(_run(_gateway(admin, admin_token, data), work), "dropped", ids, json)
+    _print_changed(_run(_queue(admin, admin_token, data), work), "dropped", ids, json)
 
 
-def _gateway(admin: str | None, admin_token: str | None, data: Path | None) -> AbstractAsyncContextManager[Ask]:
+def _queue(admin: str | None, admin_token: str | None, data: Path | None) -> AbstractAsyncContextManager[Queue]:
     if data is None:
         token = None if admin_token is None else read_admin_token(admin_token)
-        return live(base_url(admin or LOCAL_ADMIN, "--admin"), token)
+        return remote_queue(base_url(admin or LOCAL_ADMIN, "--admin"), token)
     if admin is not None:
         misuse("--data and --admin: give --admin for a running gateway, --data for a stopped one")
     configure("warning", "text")  # opening the folder logs damaged files
-    return stopped(data)
+    return stopped_queue(data)
 
 
-def _run(gateway: AbstractAsyncContextManager[Ask], work: Callable[[Ask], Awaitable[Result]]) -> Result:
+def _run(queue: AbstractAsyncContextManager[Queue], work: Callable[[Queue], Awaitable[Result]]) -> Result:
     async def main() -> Result:
-        async with gateway as ask:
-            return await work(ask)
+        async with queue as opened:
+            return await work(opened)
 
     return asyncio.run(main())
 
 
-def _filters(**filters: Any) -> dict[str, Any]:
-    return {name: value for name, value in filters.items() if value is not None}
+def _selected(ids: list[int] | None, which: PointFilter, limit: int | None) -> PointFilter:
+    """Return the filter of a change. It defaults to dead letters, so queued points are not dropped by accident."""
+    if ids and (which != PointFilter() or limit is not None):
+        misuse("name the ids, or filter by --route, --target, --reason, --point-state and --limit; not both")
+    if ids:
+        return PointFilter(ids=ids)
+    if which == PointFilter():
+        misuse("name the ids, or filter by --route, --target, --reason or --point-state")
+    return replace(which, state=which.state or State.DEAD_LETTER)
 
 
-def _change_filters(ids: Sequence[int] | None, **filters: Any) -> dict[str, Any]:
-    """Return the filters of a change. They default to dead letters, so queued points are not dropped by accident."""
-    stated = _filters(**filters)
-    if ids and stated:
-        misuse("name the ids, or filter by --route, --target, --point-state and --limit; not both")
-    if not ids and not stated.keys() - {"limit"}:
-        misuse("name the ids, or filter by --route, --target or --point-state")
-    return {"state": State.DEAD_LETTER, **stated}
+def _print_state(state: QueueState, json: bool) -> None:
+    if json:
+        print_json(asdict(state))
+    elif state.targets:
+        _print_table(state_rows(state.targets, time.time()))
+    else:
+        line("no data point was ever stored")
+    if state.failure is not None:
+        warn(f"the queue cannot use its disk: {state.failure}")
+    for name in state.damaged_files:
+        warn(f"{name} in the data folder is damaged; its data points are not sent until they are recovered")
 
 
 def _print_table(rows: Sequence[Sequence[str]]) -> None:

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from gateway.core.http.json import write_json
+from gateway.core.queue_view import Depth, StoredPoint
 
 MAX_REASON_CHARS = 80
 UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (0, "s"))
@@ -15,49 +15,48 @@ STATE_HEAD = (
 POINTS_HEAD = ("id", "state", "route", "target", "age", "attempts", "next attempt", "metric", "reason")
 
 
-def state_rows(targets: Sequence[dict[str, Any]], now_s: float) -> list[tuple[str, ...]]:
+def state_rows(targets: Sequence[Depth], now_s: float) -> list[tuple[str, ...]]:
     """Return the head and a row for each target."""
     rows = [
         (
-            *(str(each[name]) for name in STATE_HEAD[:6]),
-            "" if each["oldest_s"] is None else duration(each["oldest_s"]),
-            str(each["attempts"] or ""),
-            _until(each["next_attempt"], now_s),
-            _cut(_reason(each)),
+            *(str(getattr(depth, name)) for name in STATE_HEAD[:6]),
+            "" if depth.oldest_s is None else duration(depth.oldest_s),
+            str(depth.attempts or ""),
+            _until(depth.next_attempt, now_s),
+            _cut(_reason(depth)),
         )
-        for each in targets
+        for depth in targets
     ]
     return [STATE_HEAD, *rows]
 
 
-def point_rows(points: Sequence[dict[str, Any]], now_s: float) -> list[tuple[str, ...]]:
+def point_rows(points: Sequence[StoredPoint], now_s: float) -> list[tuple[str, ...]]:
     """Return the head and a row for each data point."""
     rows = [
         (
-            *(str(each[name]) for name in POINTS_HEAD[:4]),
-            duration(now_s - each["received"]),
-            str(each["attempts"]),
-            _until(each["next_attempt"], now_s),
-            _one_line(str((isinstance(each["point"], dict) and each["point"].get("metric")) or "?")),
-            _cut(_reason(each)),
+            *(str(getattr(point, name)) for name in POINTS_HEAD[:4]),
+            duration(now_s - point.received),
+            str(point.attempts),
+            _until(point.next_attempt, now_s),
+            _one_line(str((isinstance(point.point, dict) and point.point.get("metric")) or "?")),
+            _cut(_reason(point)),
         )
-        for each in points
+        for point in points
     ]
     return [POINTS_HEAD, *rows]
 
 
-def point_facts(point: dict[str, Any], now_s: float) -> dict[str, str]:
+def point_facts(point: StoredPoint, now_s: float) -> dict[str, str]:
     """Return all that is known of a data point, by name."""
-    content = point["point"]
     facts = {
-        "route": f"{point['route']}, target {point['target']}",
-        "state": str(point["state"]),
+        "route": f"{point.route}, target {point.target}",
+        "state": str(point.state),
         "reason": _reason(point),
-        "received": f"{_moment(point['received'])}, {duration(now_s - point['received'])} ago",
-        "report": f"{point['report_id']}, item {point['index']}",
-        "attempts": str(point["attempts"]),
-        "next attempt": _moment(point["next_attempt"]) if point["next_attempt"] else "",
-        "point": content if isinstance(content, str) else write_json(content).decode(),
+        "received": f"{_moment(point.received)}, {duration(now_s - point.received)} ago",
+        "report": f"{point.report_id}, item {point.index}",
+        "attempts": str(point.attempts),
+        "next attempt": _moment(point.next_attempt) if point.next_attempt else "",
+        "point": point.point if isinstance(point.point, str) else write_json(point.point).decode(),
     }
     return {name: text for name, text in facts.items() if text}
 
@@ -74,8 +73,8 @@ def _until(moment: float | None, now_s: float) -> str:
     return f"in {duration(moment - now_s)}" if moment > now_s else "now"
 
 
-def _reason(failed: dict[str, Any]) -> str:
-    return _one_line(": ".join(failed[name] for name in ("reason", "message") if failed[name]))
+def _reason(failed: StoredPoint | Depth) -> str:
+    return _one_line(": ".join(text for text in (failed.reason, failed.message) if text))
 
 
 def _cut(reason: str) -> str:

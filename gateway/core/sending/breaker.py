@@ -35,6 +35,7 @@ class Breaker:
     pause_s: float = FIRST_PAUSE_S
     until: float = 0
     cause: Outcome | None = None
+    first_pause_s: float = FIRST_PAUSE_S
 
     def admits(self, now: float) -> bool:
         return self.state == "closed" or (self.state == "open" and now >= self.until)
@@ -49,15 +50,16 @@ class Breaker:
         is_doubtful = outcome.code in DOUBTFUL
         counts = (outcome.reason in UNHEALTHY or is_doubtful) and outcome.on_failure != "dead_letter"
         if not counts and not opens:
-            return self if self == type(self)() else type(self)()
+            is_fresh = self.state == "closed" and not self.failures
+            return self if is_fresh else type(self)(first_pause_s=self.first_pause_s)
         failures = self.failures + 1
         if self.state == "closed" and not opens and failures < FAILURES:
-            return type(self)("closed", failures)
+            return type(self)("closed", failures, first_pause_s=self.first_pause_s)
         if self.state == "open":
             return self  # this call started before the breaker opened
         grows = self.state == "probing" and (opens or not is_doubtful)
-        pause_s = min(self.pause_s * 2, LONGEST_PAUSE_S) if grows else FIRST_PAUSE_S
-        return type(self)("open", failures, pause_s, now + pause_s, outcome)
+        pause_s = min(self.pause_s * 2, LONGEST_PAUSE_S) if grows else self.first_pause_s
+        return type(self)("open", failures, pause_s, now + pause_s, outcome, self.first_pause_s)
 
     def given_up(self, now: float) -> Self:
         """Return the state after an admitted call was not sent."""

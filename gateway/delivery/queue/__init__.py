@@ -1,13 +1,15 @@
-"""The durable queue: data points that were taken over here, until an upstream has them.
+"""The durable queue: accepted data points until an upstream has them.
 
-`Store` is the one door, and the only part that the event loop touches. Below it, all of SQLite runs in one thread:
-`writer` gathers what waits into one transaction, `ledger` holds the tables, counters and leases, `database` and
-`schema` open the file, `damage` keeps what is damaged, `folder` names and locks what lies on disk.
+`queued` stores the points of a report and `worker` delivers them. Both use `store`, the interface in the event loop.
+Below it, all of SQLite runs in the thread of `writer`: `ledger` has the tables and the leases, `listing` the filters,
+`records` the JSON of points, `database` opens the file, `damage` sets a damaged one aside, `free_space` reserves space,
+and `folder` locks the data folder. `settings` are the limits and the timing.
 """
 
-from gateway.core.queue_view import Depth, Destination, QueueStats, State, StoredPoint
+from gateway.core.queue_view import Depth, Destination, PointFilter, QueueState, State, StoredPoint
 from gateway.delivery.queue.folder import CannotOpen, Held
-from gateway.delivery.queue.records import LeasedPoint, Limits, NewPoint
+from gateway.delivery.queue.records import LeasedPoint, NewPoint
+from gateway.delivery.queue.settings import Limits, Timing
 from gateway.delivery.queue.store import Store
 
 __all__ = [
@@ -18,8 +20,10 @@ __all__ = [
     "LeasedPoint",
     "Limits",
     "NewPoint",
-    "QueueStats",
+    "PointFilter",
+    "QueueState",
     "State",
     "Store",
     "StoredPoint",
+    "Timing",
 ]

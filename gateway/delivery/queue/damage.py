@@ -37,7 +37,7 @@ def set_aside(database: Path, why: str) -> None:
             os.replace(part, aside.with_name(aside.name + suffix))
     sync_folder(database.parent)
     hint = f"sqlite3 {aside} .recover | sqlite3 recovered.db; then follow 'Damage' in docs/delivery-and-queue.md"
-    log.error("queue_damaged", why=why, damaged_file=str(aside), hint=hint)
+    log.error("queue_damaged", error=why, damaged_file=str(aside), hint=hint)
 
 
 def keep_damaged_log(database: Path) -> bool:
@@ -50,7 +50,7 @@ def keep_damaged_log(database: Path) -> bool:
     try:
         shutil.copy(wal, copy)
     except OSError as error:  # a full disk is no reason not to start
-        log.error("queue_log_not_copied", why=error.strerror)
+        log.error("queue_log_not_copied", error=error.strerror)
     readable, unreadable = found
     log.error("queue_log_damaged", readable_frames=readable, unreadable_frames=unreadable, copy=str(copy))
     return True

@@ -1,4 +1,4 @@
-"""The folder of the queue: who may read it, which process holds it, and the names of the files in it."""
+"""The data folder: its files, its permissions, and the lock of the process that uses it."""
 
 import os
 from contextlib import suppress
@@ -6,11 +6,11 @@ from pathlib import Path
 
 
 class CannotOpen(Exception):
-    """The queue cannot be opened, and a person must act; the message says how."""
+    """The queue cannot be opened. The message says what to do."""
 
 
 class Held(CannotOpen):
-    """Another process holds the folder; `what` is the first half of the message."""
+    """Another process holds the folder. `what` is the message without the advice."""
 
     def __init__(self, what: str) -> None:
         super().__init__(f"{what}; stop that one, or use another folder")
@@ -18,10 +18,10 @@ class Held(CannotOpen):
 
 
 class Folder:
-    """A data folder that this process alone holds, until `release`, or its end."""
+    """A data folder that this process has locked, until `release` or its exit."""
 
     def __init__(self, path: Path) -> None:
-        """Make the folder where it is missing, and lock it. Raises CannotOpen."""
+        """Create the folder if it is missing, and lock it. Raises CannotOpen."""
         self.path = path
         self.database = path / "queue.db"
         try:
@@ -39,7 +39,6 @@ class Folder:
 
 
 def write_ahead_log(database: Path) -> Path:
-    """Return the file in which SQLite keeps what it has not yet moved into the database."""
     return database.with_name(database.name + "-wal")
 
 
@@ -48,7 +47,7 @@ def is_empty(path: Path) -> bool:
 
 
 def sync_folder(path: Path) -> None:
-    """Let the names in a folder last through a power cut."""
+    """Make the names in a folder durable."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -57,12 +56,12 @@ def sync_folder(path: Path) -> None:
 
 
 def _lock(path: Path) -> int:
-    """Lock the file, and write our process id into it. The lock ends with the process, however that ends."""
+    """Lock the file, and write our process id into it. The system releases the lock when the process exits."""
     try:
         import fcntl
     except ImportError as error:
         raise CannotOpen("queued delivery needs a system with flock, such as Linux or macOS") from error
-    # If another user had placed a symlink here, its target would be truncated.
+    # O_NOFOLLOW: the target of a symbolic link of another user would be truncated.
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -73,7 +72,7 @@ def _lock(path: Path) -> int:
     except OSError:
         os.close(descriptor)
         raise
-    with suppress(OSError):  # a full disk is no reason not to start
+    with suppress(OSError):  # the id is for display, and the disk may be full
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     return descriptor

@@ -1,34 +1,55 @@
-"""Takes a report over: its reporter is told of success once its data points are on disk. Workers deliver them."""
+"""Queued mode: a report succeeds once its data points are on disk. One worker per destination delivers them."""
 
+import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 
 from gateway.core.outcome.combine import combine_outcomes
 from gateway.core.outcome.outcome import Outcome
 from gateway.core.pipeline import plan_calls_steps
 from gateway.core.points.report import AcceptedReport
 from gateway.core.vendor.route import Target
-from gateway.delivery.queue import Destination, NewPoint, Store
+from gateway.core.vendor.routing import Snapshot
+from gateway.delivery.dispatch import Dispatcher
+from gateway.delivery.queue import Destination, NewPoint, Store, Timing
+from gateway.delivery.queue.worker import Worker
 from gateway.delivery.transport import encode_context
-from gateway.offload import Offloader
+from gateway.telemetry import Telemetry
 
 
 class Queued:
-    """Stores data points for a target; `wake` is called with each destination that has something new."""
+    """Stores the data points of reports, and owns the workers. Survives reloads; its owner closes it."""
 
-    def __init__(self, store: Store, wake: Callable[[Destination], None], offloader: Offloader | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        dispatcher: Dispatcher,
+        snapshot: Callable[[], Snapshot],
+        telemetry: Telemetry,
+        timing: Timing,
+    ) -> None:
         self._store = store
-        self._offloader = offloader or Offloader()
-        self._wake = wake
+        self._dispatcher = dispatcher
+        self._snapshot = snapshot
+        self._telemetry = telemetry
+        self._timing = timing
+        self._workers: dict[Destination, tuple[Worker, asyncio.Task[None]]] = {}
+        self._is_closing = False
+
+    async def start(self) -> None:
+        """Deliver what is stored, also for routes that are gone."""
+        for depth in (await self._store.state()).targets:
+            self.wake(depth.destination)
 
     async def deliver(self, route: str, target: Target, accepted: AcceptedReport, request_id: str) -> Outcome:
-        """Return what the reporter is told. Raises GatewayError where the points cannot be kept, or built."""
+        """Return the outcome for the reporter. Raises GatewayError if the points cannot be encoded or stored."""
         now_ns = time.time_ns()
         destination = Destination(route, target.name)
-        # Built once as a check: what could never be sent is refused while somebody waits to hear it.
-        encoded = await self._offloader.run(plan_calls_steps(target, accepted.items, encode_context(target)))
-        refused = encoded.rejected
-        too_large = {each.index for each in refused}
+        # A check: a point that can never be sent is rejected while its reporter waits.
+        steps = plan_calls_steps(target, accepted.items, encode_context(target))
+        encoded = await self._dispatcher.offloader.run(steps)
+        rejected = {item.index for item in encoded.rejected}
         await self._store.append(
             [
                 NewPoint(
@@ -39,8 +60,35 @@ class Queued:
                     point=item.point,
                 )
                 for item in accepted.items
-                if item.index not in too_large
+                if item.index not in rejected
             ]
         )
-        self._wake(destination)
-        return combine_outcomes(accepted, [], refused)
+        self.wake(destination)
+        return combine_outcomes(accepted, [], encoded.rejected)
+
+    def wake(self, destination: Destination) -> None:
+        """Announce that points of a destination are due."""
+        if self._is_closing:
+            return
+        if destination not in self._workers:
+            target = partial(self._target, destination)
+            worker = Worker(destination, target, self._store, self._dispatcher, self._telemetry, self._timing)
+            task = asyncio.create_task(worker.run())  # noqa: TID251 - close() awaits it
+            self._workers[destination] = (worker, task)
+        self._workers[destination][0].wake()
+
+    async def close(self, grace_s: float) -> None:
+        """Let each worker finish its batch; after the grace period, release what it has leased."""
+        self._is_closing = True
+        tasks = [task for _, task in self._workers.values()]
+        for worker, _ in self._workers.values():
+            worker.stop()
+        if tasks:
+            await asyncio.wait(tasks, timeout=max(0.0, grace_s))
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _target(self, destination: Destination) -> Target | None:
+        route = self._snapshot().route_named(destination.route)
+        return route.target_named(destination.target) if route else None

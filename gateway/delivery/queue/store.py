@@ -1,11 +1,12 @@
-"""The queue as the rest of the gateway knows it. All of it belongs to the event loop that opened it.
+"""The queue as the rest of the gateway uses it. It belongs to the event loop that opened it.
 
-At least once: a point leaves by `ack` alone (or by a person's `drop`), and comes twice only where an ack had not
-reached the disk when the process died. Order: `lease` gives the oldest due points first.
+Delivery is at least once: a point is deleted by `ack`, or by a person's `drop`. It is delivered twice only if its ack
+was not on disk when the process exited.
 """
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,66 +14,65 @@ from typing import Any, Self, TypeVar
 
 from gateway.core.outcome.errors import CallerError, UpstreamError
 from gateway.core.outcome.outcome import Reason
-from gateway.core.queue_view import Destination, QueueStats, State, StoredPoint
+from gateway.core.queue_view import Destination, PointFilter, QueueState, StoredPoint
 from gateway.delivery.queue.damage import damaged_files
-from gateway.delivery.queue.database import Synchronous, open_database
-from gateway.delivery.queue.folder import CannotOpen, Folder, write_ahead_log
+from gateway.delivery.queue.database import open_database
+from gateway.delivery.queue.folder import CannotOpen, Folder
 from gateway.delivery.queue.free_space import FreeSpace
 from gateway.delivery.queue.ledger import Ledger
-from gateway.delivery.queue.records import LeasedPoint, Limits, NewPoint, row_of
+from gateway.delivery.queue.records import LeasedPoint, NewPoint, row_of
+from gateway.delivery.queue.settings import Limits, Timing
 from gateway.delivery.queue.writer import Kind, Writer
 
-Answer = TypeVar("Answer")
-# Timeout of one job on the disk, in seconds.
-DISK_S = 10.0
-# How many points one transaction of a person changes.
-AT_A_TIME = 1000
-# How many points are written as text before other work has its turn.
-ROWS_OF_A_TURN = 500
+T = TypeVar("T")
+# Change of some points in a transaction; returns how many were changed.
+Change = Callable[[Ledger, list[int]], int]
+# How many points one transaction changes by filter.
+CHUNK = 1000
+# How many points are converted to JSON before other tasks run.
+ROWS_PER_TURN = 500
 
 
 class Store:
-    """An open queue. Whoever opens it closes it.
+    """An open queue. Its owner closes it.
 
-    Where the disk fails, what is awaited raises UpstreamError: QUEUE_FULL for changes, INTERNAL for looks, and
-    SHUTTING_DOWN once the store is closed. The next call tries the disk again.
+    If the disk fails, coroutines raise UpstreamError: QUEUE_FULL for writes, INTERNAL for reads, and SHUTTING_DOWN once
+    the store is closed. The next call tries the disk again.
     """
 
-    def __init__(self, folder: Folder, writer: Writer, limits: Limits) -> None:
+    def __init__(self, folder: Folder, writer: Writer, limits: Limits, timing: Timing) -> None:
         self._folder = folder
         self._writer = writer
         self._limits = limits
+        self._timing = timing
 
     @classmethod
-    async def open(cls, path: Path, limits: Limits | None = None, *, synchronous: Synchronous = "FULL") -> Self:
-        """Lock the folder, set a damaged file aside, and read the counters. Raises CannotOpen.
-
-        `synchronous` OFF loses what was acknowledged with the power; it is there to test the tests.
-        """
-        limits = limits or Limits()
+    async def open(cls, path: Path, limits: Limits | None = None, timing: Timing | None = None) -> Self:
+        """Lock the folder, set a damaged file aside, and count the points. Raises CannotOpen."""
+        limits, timing = limits or Limits(), timing or Timing()
         folder = Folder(path)
-        writer = Writer(lambda: _open_ledger(folder, limits, synchronous))
+        writer = Writer(lambda: _open_ledger(folder, limits), timing.settle_s)
         try:
             await writer.open()
         except BaseException:
             await writer.close()
             folder.release()
             raise
-        return cls(folder, writer, limits)
+        return cls(folder, writer, limits, timing)
 
     async def close(self) -> None:
-        """Write what waits, and let the folder go. Leased points are queued again at the next start."""
+        """Write what waits, and release the folder. Leased points are queued again at the next start."""
         await self._writer.close()
         self._folder.release()
 
-    # For the receiving side.
+    # For accepted reports.
 
     async def append(self, points: Sequence[NewPoint]) -> None:
-        """Keep the points of a report, all or none; they are on disk when this returns.
+        """Store the points of a report, all or none; they are on disk when this returns.
 
-        Raises UpstreamError (QUEUE_FULL) where a limit or the disk refuses them or the disk takes longer than DISK_S,
-        and CallerError (OVERLOADED) when too many appends wait, or (BAD_FIELD) for a point that JSON cannot hold. Where
-        the disk was too slow, or this is cancelled, it may have kept them.
+        Raises UpstreamError (QUEUE_FULL) if a limit or the disk rejects them or the disk takes longer than `disk_s`,
+        and CallerError (OVERLOADED) if too many appends wait, or (BAD_FIELD) for text that is not Unicode. If the disk
+        was too slow, or this is cancelled, the points may have been stored.
         """
         if self._writer.waiting >= self._limits.max_waiting:
             raise CallerError.of(Reason.OVERLOADED, "too many reports wait for the disk", retry_after_s=1)
@@ -80,129 +80,128 @@ class Store:
         try:
             for number, point in enumerate(points, 1):
                 rows.append(row_of(point))
-                if number % ROWS_OF_A_TURN == 0:
+                if number % ROWS_PER_TURN == 0:
                     await asyncio.sleep(0)
         except ValueError as error:
             raise CallerError.of(Reason.BAD_FIELD, f"a data point cannot be kept: {error}") from error
         if rows:
-            await self._within(self._writer.submit(Kind.CHANGE, lambda ledger: ledger.append(rows)), Reason.QUEUE_FULL)
+            await self._within(self._writer.submit(Kind.WRITE, lambda ledger: ledger.append(rows)), Reason.QUEUE_FULL)
 
-    # For workers. A leased point comes back by one of ack, postpone, dead_letter or release. Nobody waits
-    # for these: until they are on disk the points stay leased, and a disk that fails is tried again.
+    # For workers. Each leased point is settled by one of ack, retry_later, dead_letter or release. These return at
+    # once; the points stay leased until the change is on disk, and a failing disk is tried again.
 
     async def lease(
         self, destination: Destination, limit: int, now_ns: int, *, fresh_first: bool = False
     ) -> list[LeasedPoint]:
-        """Take the oldest points that are due; nobody else gets them until they are given back.
-
-        With `fresh_first`, those of fewer attempts come before others.
-        """
+        """Lease the oldest due points, in the order of their ids; with `fresh_first`, fewest attempts first."""
         lease = partial(Ledger.lease, destination=destination, limit=limit, now_ns=now_ns, fresh_first=fresh_first)
-        leased = self._writer.submit(Kind.ASK, lease)
+        leased = self._writer.submit(Kind.READ, lease)
         try:
             found: list[LeasedPoint] = await asyncio.shield(leased)
         except asyncio.CancelledError:
-            leased.add_done_callback(self._give_back)
+            leased.add_done_callback(self._release_abandoned)
             raise
         return found
 
     def ack(self, ids: Collection[int]) -> None:
-        """The upstream has them: forget them."""
-        self._writer.tell(Kind.SETTLE, lambda ledger: ledger.remove(ids))
+        """Delete delivered points."""
+        self._writer.post(Kind.SETTLE, lambda ledger: ledger.delete(ids))
 
-    def postpone(self, ids: Collection[int], until_ns: int, reason: Reason | None, message: str) -> None:
-        """Try them again at that time, or later; counts an attempt, and keeps the first 500 characters of the error."""
-        self._writer.tell(Kind.SETTLE, lambda ledger: ledger.postpone(ids, until_ns, reason, message))
+    def retry_later(self, ids: Collection[int], until_ns: int, reason: Reason | None, message: str) -> None:
+        """Make points due at `until_ns`, and count an attempt. Stores the first 500 characters of the message."""
+        self._writer.post(Kind.SETTLE, lambda ledger: ledger.retry_later(ids, until_ns, reason, message))
 
     def dead_letter(self, ids: Collection[int], reason: Reason, message: str) -> None:
-        """Put them aside for a person, with the first 500 characters of what is said."""
-        self._writer.tell(Kind.SETTLE, lambda ledger: ledger.dead_letter(ids, reason, message))
+        """Set points aside for manual action. Stores the first 500 characters of the message."""
+        self._writer.post(Kind.SETTLE, lambda ledger: ledger.dead_letter(ids, reason, message))
 
     def release(self, ids: Collection[int]) -> None:
-        """Give them back unsent."""
-        self._writer.tell(Kind.ASK, lambda ledger: ledger.release(ids))
+        """Make points due as before; they were not sent."""
+        self._writer.post(Kind.READ, lambda ledger: ledger.release(ids))
 
     async def next_due_ns(self, destination: Destination, now_ns: int) -> int | None:
-        """Return when the next postponed point of the destination is due, of those due after now."""
-        return await self._ask(lambda ledger: ledger.next_due_ns(destination, now_ns))
+        """Return when the first point that is due after now is due."""
+        return await self._read(lambda ledger: ledger.next_due_ns(destination, now_ns))
 
-    # For people and what they watch.
+    # For people and metrics.
 
-    async def retry(self, ids: Collection[int]) -> int:
-        """Make dead-lettered and postponed points due at once; return how many. Leased ones are left alone."""
-        return await self._change_each(ids, Ledger.retry)
-
-    async def drop(self, ids: Collection[int]) -> int:
-        """Forget points in any state; return how many. What is leased may be on its way already."""
-        return await self._change_each(ids, Ledger.remove)
-
-    async def points(
-        self,
-        *,
-        route: str | None = None,
-        target: str | None = None,
-        state: State | None = None,
-        after: int = 0,
-        limit: int = 100,
-    ) -> list[StoredPoint]:
-        """Return one page of stored points in the order of their ids; `after` is the last id of the page before.
-
-        It is shorter than `limit` where its points are large; after the last page comes an empty one.
-        """
-        return await self._ask(lambda ledger: ledger.points(route, target, state, after, limit))
-
-    async def point(self, point_id: int) -> StoredPoint | None:
-        return await self._ask(lambda ledger: ledger.point(point_id)) if _possible([point_id]) else None
-
-    async def stats(self) -> QueueStats:
-        """Return what is in the store; it costs one look at an index for each destination."""
-        folder, writer = self._folder.path, self._writer
-        return await self._ask(
-            lambda ledger: QueueStats(ledger.depths(), ledger.commits, writer.failure, damaged_files(folder))
+    async def state(self) -> QueueState:
+        """Return what is stored. Costs two index look-ups per destination."""
+        folder, writer, now_ns = self._folder.path, self._writer, time.time_ns()
+        return await self._read(
+            lambda ledger: QueueState(ledger.depths(now_ns), writer.failure, ledger.commits, damaged_files(folder))
         )
 
-    async def _change_each(self, ids: Collection[int], change: Callable[..., int]) -> int:
-        """Change points some at a time, so that reports come in between."""
-        possible = _possible(ids)
-        changed = 0
-        for start in range(0, len(possible), AT_A_TIME):
-            some = possible[start : start + AT_A_TIME]
-            changed += await self._within(self._writer.submit(Kind.CHANGE, partial(change, ids=some)), Reason.INTERNAL)
+    async def points(self, which: PointFilter, *, after: int = 0, limit: int = 100) -> list[StoredPoint]:
+        """Return a page of points by id; `after` is the last id of the page before.
+
+        A page of large points is shorter than `limit`; only an empty page is the last.
+        """
+        return await self._read(lambda ledger: ledger.matching(which).points(after, limit))
+
+    async def point(self, point_id: int) -> StoredPoint | None:
+        found = await self.points(PointFilter(ids=[point_id]))
+        return found[0] if found else None
+
+    async def count(self, which: PointFilter) -> int:
+        return await self._read(lambda ledger: ledger.matching(which).count())
+
+    async def retry(self, which: PointFilter, limit: int | None = None) -> int:
+        """Make the first `limit` matching points due without attempts; return how many. Leased points are left out."""
+        return await self._change(Ledger.retry, which, limit)
+
+    async def drop(self, which: PointFilter, limit: int | None = None) -> int:
+        """Delete the first `limit` matching points; return how many. A leased point may have been sent."""
+        return await self._change(Ledger.delete, which, limit)
+
+    async def _change(self, change: Change, which: PointFilter, limit: int | None) -> int:
+        """Change points in transactions of up to CHUNK points, so that appends can run in between."""
+        changed, after, left = 0, 0, limit
+        while left is None or left > 0:
+            size = CHUNK if left is None else min(left, CHUNK)
+            job = partial(_change_some, change=change, which=which, after=after, limit=size)
+            ids, number = await self._within(self._writer.submit(Kind.WRITE, job), Reason.INTERNAL)
+            changed += number
+            if len(ids) < size:
+                break
+            after, left = ids[-1], None if left is None else left - size
         return changed
 
-    async def _ask(self, question: Callable[[Ledger], Answer]) -> Answer:
-        answer: Answer = await self._within(self._writer.submit(Kind.ASK, question), Reason.INTERNAL)
-        return answer
+    async def _read(self, read: Callable[[Ledger], T]) -> T:
+        found: T = await self._within(self._writer.submit(Kind.READ, read), Reason.INTERNAL)
+        return found
 
-    async def _within(self, answer: asyncio.Future[Any], reason: Reason) -> Any:
-        """Wait up to DISK_S for a job; then cancel it, unless it has begun."""
-        answer.add_done_callback(_look_at)  # the caller may be cancelled while the job continues
-        await asyncio.wait([answer], timeout=DISK_S)
-        if not answer.done():
-            answer.cancel()
-            raise UpstreamError.of(reason, f"the disk of the queue did not answer within {DISK_S:g} s")
-        return answer.result()
+    async def _within(self, done: asyncio.Future[Any], reason: Reason) -> Any:
+        """Wait up to `disk_s` for a job; then cancel it, unless it has begun."""
+        done.add_done_callback(_retrieve)  # this task may be cancelled while the job runs
+        await asyncio.wait([done], timeout=self._timing.disk_s)
+        if not done.done():
+            done.cancel()
+            raise UpstreamError.of(reason, f"the disk of the queue did not answer within {self._timing.disk_s:g} s")
+        return done.result()
 
-    def _give_back(self, leased: asyncio.Future[Any]) -> None:
+    def _release_abandoned(self, leased: asyncio.Future[list[LeasedPoint]]) -> None:
         if leased.exception() is None:
             self.release([point.id for point in leased.result()])
 
 
-def _look_at(answer: asyncio.Future[Any]) -> None:
-    """Retrieve the exception, so that asyncio does not log it."""
-    if not answer.cancelled():
-        answer.exception()
+def _change_some(
+    ledger: Ledger, change: Change, which: PointFilter, after: int, limit: int
+) -> tuple[Sequence[int], int]:
+    ids = ledger.matching(which).ids(after, limit)
+    return ids, change(ledger, ids) if ids else 0
 
 
-def _open_ledger(folder: Folder, limits: Limits, synchronous: Synchronous) -> Ledger:
-    connection = open_database(folder, synchronous)
+def _retrieve(done: asyncio.Future[Any]) -> None:
+    """Retrieve the exception, or asyncio logs it."""
+    if not done.cancelled():
+        done.exception()
+
+
+def _open_ledger(folder: Folder, limits: Limits) -> Ledger:
+    connection = open_database(folder)
     try:
-        return Ledger(connection, limits, FreeSpace(folder.database, write_ahead_log(folder.database)))
+        return Ledger(connection, limits, FreeSpace(folder.database))
     except sqlite3.Error as error:
         connection.close()
         raise CannotOpen(f"{folder.database}: cannot be read: {error}") from error
-
-
-def _possible(ids: Collection[int]) -> list[int]:
-    """Leave out what a person may have typed and SQLite cannot hold."""
-    return [each for each in ids if 0 < each < 2**63]

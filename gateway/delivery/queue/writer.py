@@ -1,6 +1,17 @@
-"""The one thread that touches the database. Whatever waits when it looks shares one transaction, and one fsync.
+"""The thread that owns the database, and group commit.
 
-There is no delay to gather more: while one fsync runs, the next transaction gathers by itself.
+All SQLite calls run in one thread. It takes all waiting jobs at once and runs their writes in one transaction: one
+fsync for all of them. No delay collects jobs; they collect while the previous transaction is synced.
+
+A write is answered after COMMIT has returned, with its data points on disk. If the process exits before that, nothing
+is stored and no reporter has a success reply. If it exits between the commit and the reply, the points are stored and
+delivered, and the reporter may report them again. Settlements of leased points (ack, retry later, dead letter) have no
+caller; if the process exits before their commit, these points are delivered again.
+
+On a full or failing disk, writes fail with QUEUE_FULL, and the next ones try again. Settlements must not fail with
+them, since an ack frees space: they are repeated without the writes, then one by one after deleting the ballast and
+checkpointing the WAL, then every `settle_s`. Until then their points stay leased, so they are not sent twice. A hung
+disk blocks only this thread: callers time out, and the thread skips the jobs of callers that have given up.
 """
 
 import asyncio
@@ -21,23 +32,13 @@ from gateway.delivery.queue.ledger import Ledger
 
 log = structlog.get_logger()
 
-# How often changes are tried again that the disk did not take.
-SETTLE_AGAIN_S = 1.0
-
-Answer = tuple["Job", Any]  # a result, or the exception to raise
+Result = tuple["Job", Any]  # the return value of the job, or the exception to raise
 
 
 class Kind(Enum):
-    """What a disk that fails means to a job.
-
-    ASK: it only looks, after the transaction. CHANGE: somebody waits for it, and is refused. SETTLE: it says what has
-    become of leased points, and is tried until the disk takes it; until then they stay leased, so that they are not
-    sent twice while this process runs.
-    """
-
-    ASK = auto()
-    CHANGE = auto()
-    SETTLE = auto()
+    READ = auto()  # outside a transaction
+    WRITE = auto()  # has a caller, which gets the error if the disk fails
+    SETTLE = auto()  # has no caller, and is repeated until the disk accepts it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,63 +48,63 @@ class Job:
     done: asyncio.Future[Any] | None = None
 
     @property
-    def is_given_up(self) -> bool:
-        """Whether its caller gave up. The thread then skips it."""
+    def is_cancelled(self) -> bool:
         return self.done is not None and self.done.cancelled()
 
 
 class Writer:
-    """Runs jobs on the ledger. Its methods belong to the event loop, all that is below `_work` to its thread."""
+    """Runs jobs on the ledger. The public methods belong to the event loop."""
 
-    def __init__(self, open_ledger: Callable[[], Ledger]) -> None:
-        self.waiting = 0
+    def __init__(self, open_ledger: Callable[[], Ledger], settle_s: float) -> None:
+        self.waiting = 0  # writes that are not answered yet
         self._open_ledger = open_ledger
+        self._settle_s = settle_s
         self._loop = asyncio.get_running_loop()
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="queue", daemon=True)
         self._opened: asyncio.Future[None] = self._loop.create_future()
         self._closed: asyncio.Future[None] = self._loop.create_future()
-        self._ended = False
-        self._writing = Health("written")
-        self._reading = Health("read")
+        self._is_closing = False
+        self._writes = _Health("queue_write_failed", "queue_write_recovered")
+        self._reads = _Health("queue_read_failed", "queue_read_recovered")
         self._unsettled: list[Job] = []
-        self._untidy = True
+        self._may_shrink = True
 
     @property
     def failure(self) -> str | None:
-        return self._writing.failure or self._reading.failure
+        return self._writes.error or self._reads.error
 
     async def open(self) -> None:
-        """Start. Raises what `open_ledger` raises."""
+        """Start the thread. Raises what `open_ledger` raises."""
         self._thread.start()
         await asyncio.shield(self._opened)
 
     def submit(self, kind: Kind, run: Callable[[Ledger], Any]) -> asyncio.Future[Any]:
-        """Let the thread run it; the future has its result, or raises a GatewayError."""
+        """Run a job. The future has its result, or raises a GatewayError."""
         done: asyncio.Future[Any] = self._loop.create_future()
-        if self._ended:
+        if self._is_closing:
             done.set_exception(UpstreamError.of(Reason.SHUTTING_DOWN, "the queue is closed"))
         else:
-            self.waiting += kind is Kind.CHANGE
+            self.waiting += kind is Kind.WRITE
             self._jobs.put(Job(kind, run, done))
         return done
 
-    def tell(self, kind: Kind, run: Callable[[Ledger], Any]) -> None:
-        """Let the thread run it; nobody waits."""
-        if not self._ended:
+    def post(self, kind: Kind, run: Callable[[Ledger], Any]) -> None:
+        """Run a job that has no caller."""
+        if not self._is_closing:
             self._jobs.put(Job(kind, run))
 
     async def close(self) -> None:
-        """Run what waits, and end the thread."""
-        if not self._ended:
-            self._ended = True
+        """Run the waiting jobs, and end the thread."""
+        if not self._is_closing:
+            self._is_closing = True
             self._jobs.put(None)
         await self._closed
         self._thread.join()
 
-    def _deliver(self, answers: Sequence[Answer]) -> None:
-        for job, result in answers:
-            self.waiting -= job.kind is Kind.CHANGE
+    def _answer(self, results: Sequence[Result]) -> None:
+        for job, result in results:
+            self.waiting -= job.kind is Kind.WRITE
             if job.done is None or job.done.done():
                 continue
             if isinstance(result, BaseException):
@@ -121,20 +122,18 @@ class Writer:
             self._call(self._closed.set_result, None)
             return
         self._call(self._opened.set_result, None)
-        ended = False
-        while not ended:
-            jobs, ended = self._take()
-            self._batch(ledger, jobs)
+        is_last = False
+        while not is_last:
+            jobs, is_last = self._take()
+            self._run(ledger, jobs)
         if self._unsettled:
-            log.error(
-                "the disk did not take what became of points; they will be sent again", calls=len(self._unsettled)
-            )
+            log.error("settlements_lost", calls=len(self._unsettled), hint="their data points will be delivered again")
         ledger.close()
         self._call(self._closed.set_result, None)
 
     def _take(self) -> tuple[list[Job], bool]:
-        """Wait for a job, and return it with all that wait behind it; tell whether it was the last."""
-        wait_s = 0 if self._untidy else SETTLE_AGAIN_S if self._unsettled else None
+        """Wait for a job, and return all waiting ones and whether they are the last."""
+        wait_s = 0 if self._may_shrink else self._settle_s if self._unsettled else None
         jobs: list[Job] = []
         try:
             job = self._jobs.get(timeout=wait_s)
@@ -145,112 +144,96 @@ class Writer:
             return jobs, False
         return jobs, True
 
-    def _batch(self, ledger: Ledger, jobs: Sequence[Job]) -> None:
-        late, self._unsettled = self._unsettled, []
-        self._settle(ledger, late)
-        if changes := [job for job in jobs if job.kind is not Kind.ASK]:
-            self._call(self._deliver, self._change(ledger, changes))
-        if questions := [job for job in jobs if job.kind is Kind.ASK]:
-            self._call(self._deliver, [(job, self._ask(ledger, job)) for job in questions])
-        self._untidy = self._tidy(ledger)
-
-    def _change(self, ledger: Ledger, jobs: Sequence[Job]) -> list[Answer]:
+    def _run(self, ledger: Ledger, jobs: Sequence[Job]) -> None:
+        unsettled, self._unsettled = self._unsettled, []
+        self._settle(ledger, unsettled)
+        if changes := [job for job in jobs if job.kind is not Kind.READ]:
+            self._call(self._answer, self._write(ledger, changes))
+        if reads := [job for job in jobs if job.kind is Kind.READ]:
+            self._call(self._answer, [(job, self._read(ledger, job)) for job in reads])
         try:
-            ledger.look_for_room()
-            answers = _commit(ledger, jobs)
+            self._may_shrink = ledger.shrink()
+        except sqlite3.Error as error:
+            self._may_shrink = False
+            self._writes.failed(error)
+
+    def _write(self, ledger: Ledger, jobs: Sequence[Job]) -> list[Result]:
+        try:
+            ledger.measure_space()
+            results = _commit(ledger, jobs)
         except Exception as error:
-            self._writing.failed(error)
-            # What frees room must not fail with what takes some.
+            self._writes.failed(error)
             self._settle(ledger, [job for job in jobs if job.kind is Kind.SETTLE])
-            refused = UpstreamError.of(Reason.QUEUE_FULL, "the queue cannot be written")
-            return [(job, refused) for job in jobs if job.kind is Kind.CHANGE]
-        self._writing.fine()
-        return answers
+            rejected = UpstreamError.of(Reason.QUEUE_FULL, "the queue cannot be written")
+            return [(job, rejected) for job in jobs if job.kind is Kind.WRITE]
+        self._writes.succeeded()
+        return results
 
     def _settle(self, ledger: Ledger, jobs: Sequence[Job]) -> None:
+        """Commit settlements, together or else one by one. Keep those that the disk rejects."""
         if not jobs:
             return
         try:
             _commit(ledger, jobs)
         except sqlite3.Error as error:
-            self._writing.failed(error)
-            self._unsettled += self._settle_each(ledger, jobs)
+            self._writes.failed(error)
+            for number, job in enumerate(jobs):
+                ledger.free_space()
+                try:
+                    _commit(ledger, [job])
+                except sqlite3.Error:
+                    self._unsettled += jobs[number:]
+                    return
         except Exception:
-            # Our bug, and no reason to stop the queue: the points are sent again after a restart.
-            log.exception("what became of leased points cannot be written; they stay leased")
+            log.exception("settlement_failed", hint="the data points stay leased until a restart")
 
-    def _settle_each(self, ledger: Ledger, jobs: Sequence[Job]) -> Sequence[Job]:
-        """Settle jobs one by one with a WAL checkpoint before each. Return those that the full disk did not take."""
-        for at, job in enumerate(jobs):
-            ledger.make_room()
-            try:
-                _commit(ledger, [job])
-            except sqlite3.Error:
-                return jobs[at:]
-        return []
-
-    def _ask(self, ledger: Ledger, job: Job) -> Any:
-        if job.is_given_up:
+    def _read(self, ledger: Ledger, job: Job) -> Any:
+        if job.is_cancelled:
             return None
         try:
             result = job.run(ledger)
         except sqlite3.Error as error:
-            self._reading.failed(error)
+            self._reads.failed(error)
             return UpstreamError.of(Reason.INTERNAL, "the queue cannot be read")
         except Exception as error:
             return error
-        self._reading.fine()
+        self._reads.succeeded()
         return result
 
-    def _tidy(self, ledger: Ledger) -> bool:
-        try:
-            return ledger.tidy()
-        except sqlite3.Error as error:
-            self._writing.failed(error)
-            return False
-
     def _call(self, function: Callable[..., Any], *arguments: Any) -> None:
-        """Call it in the event loop. A loop that has ended has nobody left to tell."""
+        """Call a function in the event loop, unless that has ended."""
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(function, *arguments)
 
 
-class Health:
-    """Whether the disk works, said in the log once each time that this changes."""
+class _Health:
+    """The error of the last read or write. Each change is logged."""
 
-    def __init__(self, verb: str) -> None:
-        self.failure: str | None = None
-        self._verb = verb
+    def __init__(self, failed_event: str, recovered_event: str) -> None:
+        self.error: str | None = None
+        self._failed_event = failed_event
+        self._recovered_event = recovered_event
 
     def failed(self, error: Exception) -> None:
-        if self.failure is None:
-            hint = (
-                {"hint": "a restart sets the damaged file aside and starts an empty queue"} if _is_damage(error) else {}
-            )
-            ours = not isinstance(error, sqlite3.Error)
-            log.error(f"the queue cannot be {self._verb}", why=str(error), exc_info=ours, **hint)
-        self.failure = str(error)
+        if self.error is None:
+            hint = "a restart sets the damaged file aside and starts an empty queue" if is_damage(error) else None
+            is_ours = not isinstance(error, sqlite3.Error)
+            log.error(self._failed_event, error=str(error), exc_info=is_ours, **({"hint": hint} if hint else {}))
+        self.error = str(error)
 
-    def fine(self) -> None:
-        if self.failure is not None:
-            log.info(f"the queue can be {self._verb} again")
-        self.failure = None
+    def succeeded(self) -> None:
+        if self.error is not None:
+            log.info(self._recovered_event)
+        self.error = None
 
 
-def _commit(ledger: Ledger, jobs: Iterable[Job]) -> list[Answer]:
-    """Run the jobs in one transaction. One that is refused harms no other."""
-    answers: list[Answer] = []
+def _commit(ledger: Ledger, jobs: Iterable[Job]) -> list[Result]:
+    """Run jobs in one transaction. A rejected job does not affect the others."""
+    results: list[Result] = []
     with ledger.transaction():
         for job in jobs:
-            if job.is_given_up:
-                answers.append((job, None))
-                continue
             try:
-                answers.append((job, job.run(ledger)))
+                results.append((job, None if job.is_cancelled else job.run(ledger)))
             except GatewayError as error:
-                answers.append((job, error))
-    return answers
-
-
-def _is_damage(error: Exception) -> bool:
-    return isinstance(error, sqlite3.Error) and is_damage(error)
+                results.append((job, error))
+    return results

@@ -13,8 +13,7 @@ from gateway.core.http.request import Headers, Request, Response
 from gateway.core.outcome.errors import CallerError, GatewayError
 from gateway.core.outcome.outcome import HTTP_STATUS_OF, Code
 from gateway.core.outcome.reply import JSON
-from gateway.web.admin.answers import Problem
-from gateway.web.admin.endpoint import ApiCall, ApiReply, Endpoint, adapter
+from gateway.web.admin.endpoint import ApiCall, ApiReply, Endpoint, Problem, adapter
 from gateway.web.admin.guard import Denied, Guard
 from gateway.web.admin.probes import PATHS, Probes
 from gateway.web.server import Incoming

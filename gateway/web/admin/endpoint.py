@@ -25,17 +25,21 @@ class ApiReply:
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
-    """One method of one path.
+class Problem:
+    """The reply to a failed call."""
 
-    `takes` is the class of its body, `gives` that of its reply, for clients. `query` describes each of its parameters.
-    """
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One method of one path. `takes` is the class of its body. `query` describes each of its parameters."""
 
     method: Literal["GET", "POST"]
     path: str
     handle: Callable[[ApiCall], Awaitable[ApiReply]]
     summary: str
-    gives: Any = None
     takes: Any = None
     query: Mapping[str, str] = field(default_factory=dict)
 

@@ -9,7 +9,7 @@ from gateway.core.vendor.route import Route, Target
 from gateway.core.vendor.routing import Snapshot
 from gateway.telemetry import RouteCounts, Telemetry
 from gateway.web.admin.endpoint import ApiCall, ApiReply, Endpoint
-from gateway.web.admin.queue import QueueCalls, queue_endpoints
+from gateway.web.admin.queue import QueueApi, queue_endpoints
 
 
 class Targets(Protocol):
@@ -39,7 +39,7 @@ class Running:
     telemetry: Telemetry
     rejected: Callable[[], Sequence[Mapping[str, Any]]]
     targets: Targets
-    queue: QueueCalls = field(default_factory=QueueCalls)
+    queue: QueueApi = field(default_factory=QueueApi)
     reloads: Reloads | None = None
 
 

@@ -1,63 +1,63 @@
-"""What the admin API says and does about the queue: its lines in the table, and their handlers."""
+"""The queue in the admin API: list, count, retry and drop stored data points."""
 
 import re
-import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import ClassVar, Protocol, TypeVar
 
 from pydantic import ConfigDict
 
-from gateway.core.http.json import read_json
-from gateway.core.moments import NS
 from gateway.core.outcome.outcome import Code
-from gateway.core.queue_view import Depth, Destination, QueueStats, State, StoredPoint
-from gateway.web.admin.answers import Changed, QueueDepth, QueuedPoint, QueuedPoints, QueueState
+from gateway.core.queue_view import Depth, Destination, PointFilter, QueueState, State, StoredPoint
 from gateway.web.admin.endpoint import ApiCall, ApiReply, Endpoint
 from gateway.web.admin.guard import Denied
 
 PAGE = 100
 LARGEST_PAGE = 1000
-FILTERS = {"route": "Of this route.", "target": "To this target: send, or a mirror.", "state": f"{', '.join(State)}."}
-PAGING = {"after": "The last id of the page before.", "limit": f"At most so many, up to {LARGEST_PAGE}; else {PAGE}."}
+FILTERS = {
+    "route": "Of this route.",
+    "target": "To this target: send, or a mirror.",
+    "state": f"{', '.join(State)}.",
+    "reason": "With this reason.",
+}
+PAGING = {"after": "The last id of the page before.", "limit": f"Page size, {PAGE} by default, {LARGEST_PAGE} at most."}
 
-Change = Callable[[Collection[int]], Awaitable[int]]
+Row = TypeVar("Row", Depth, StoredPoint)
 
 
 class Queue(Protocol):
-    """What the handlers ask of the store."""
+    """Implemented by `gateway.delivery.queue.Store`, and by the client of `gateway queue` for a remote one."""
 
-    async def stats(self) -> QueueStats: ...
+    async def state(self) -> QueueState: ...
     async def point(self, point_id: int) -> StoredPoint | None: ...
-    async def points(
-        self, *, route: str | None, target: str | None, state: State | None, after: int, limit: int
-    ) -> Sequence[StoredPoint]: ...
-    async def retry(self, ids: Collection[int]) -> int: ...
-    async def drop(self, ids: Collection[int]) -> int: ...
+    async def points(self, which: PointFilter, *, after: int, limit: int) -> Sequence[StoredPoint]: ...
+    async def count(self, which: PointFilter) -> int: ...
+    async def retry(self, which: PointFilter, limit: int | None = None) -> int: ...
+    async def drop(self, which: PointFilter, limit: int | None = None) -> int: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Which:
-    """Points by their ids, or by filters: a state and, if given, a route and a target; at most `limit` of them.
-
-    An unknown member is an error, so that a typing mistake does not select more points.
-    """
+class ChangeBody(PointFilter):
+    """The body of a change: ids, or a state with other filters. Unknown members are errors, not ignored filters."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
-    ids: list[int] | None = None
-    state: State | None = None
-    route: str | None = None
-    target: str | None = None
     limit: int | None = None
+
+    def check(self) -> None:
+        if self.ids is not None and self == ChangeBody(ids=self.ids):
+            return
+        if self.ids is not None or self.state is None:
+            what = "give either ids, or a state, and with it route, target, reason and limit if need be"
+            raise Denied(400, Code.INVALID_ARGUMENT, what)
 
 
 @dataclass(frozen=True, slots=True)
-class QueueCalls:
-    """The handlers. `queue` is None where nothing is stored; `wake` is told of what is due again.
+class QueueApi:
+    """The handlers. `queue` is None without a data folder.
 
-    `paused_s` gives how long a destination is not called, whatever is due.
+    `paused_s` returns the remaining pause of a destination, and `wake` announces due points to its worker.
     """
 
     queue: Queue | None = None
@@ -65,74 +65,42 @@ class QueueCalls:
     wake: Callable[[Destination], None] = lambda destination: None
 
     async def state(self, call: ApiCall) -> ApiReply:
-        stats, now_ns = await self._open.stats(), time.time_ns()
-        depths = [self._depth(destination, depth, now_ns) for destination, depth in sorted(stats.depths.items())]
-        return ApiReply(QueueState(depths, stats.failure, list(stats.damaged_files)))
+        state = await self._open.state()
+        return ApiReply(replace(state, targets=[self._with_pause(depth) for depth in state.targets]))
 
     async def points(self, call: ApiCall) -> ApiReply:
-        query = call.query
-        found = await self._open.points(
-            route=query.get("route"),
-            target=query.get("target"),
-            state=_state(query["state"]) if "state" in query else None,
-            after=_number(query, "after", 0),
-            limit=max(1, min(_number(query, "limit", PAGE), LARGEST_PAGE)),
-        )
-        return ApiReply(QueuedPoints([self._point(each) for each in found]))
+        after, limit = _number(call.query, "after", 0), _number(call.query, "limit", PAGE)
+        which = _filter(call.query)
+        found = await self._open.points(which, after=after, limit=max(1, min(limit, LARGEST_PAGE)))
+        return ApiReply({"points": [self._with_pause(point) for point in found]})
+
+    async def count(self, call: ApiCall) -> ApiReply:
+        return ApiReply({"points": await self._open.count(_filter(call.query))})
 
     async def point(self, call: ApiCall) -> ApiReply:
-        number = _number(call.query, "id")
-        found = await self._open.point(number)
+        point_id = _number(call.query, "id")
+        found = await self._open.point(point_id)
         if found is None:
-            raise Denied(404, Code.NOT_FOUND, f"the queue holds no data point {number}")
-        return ApiReply(self._point(found))
+            raise Denied(404, Code.NOT_FOUND, f"the queue holds no data point {point_id}")
+        return ApiReply(self._with_pause(found))
 
     async def retry(self, call: ApiCall) -> ApiReply:
-        changed = await self._change(call.body, self._open.retry)
-        for destination in (await self._open.stats()).depths:
-            self.wake(destination)
-        return ApiReply(Changed(changed))
+        call.body.check()
+        changed = await self._open.retry(call.body, call.body.limit)
+        for depth in (await self._open.state()).targets:
+            self.wake(depth.destination)
+        return ApiReply({"points": changed})
 
     async def drop(self, call: ApiCall) -> ApiReply:
-        return ApiReply(Changed(await self._change(call.body, self._open.drop)))
+        call.body.check()
+        return ApiReply({"points": await self._open.drop(call.body, call.body.limit)})
 
-    def _depth(self, destination: Destination, depth: Depth, now_ns: int) -> QueueDepth:
-        failing = depth.failing
-        return QueueDepth(
-            route=destination.route,
-            target=destination.target,
-            queued=depth.queued,
-            leased=depth.leased,
-            dead_letter=depth.dead_letter,
-            bytes=depth.bytes,
-            oldest_s=None if depth.oldest_ns is None else _seconds(max(0, now_ns - depth.oldest_ns)),
-            attempts=failing.attempts if failing else 0,
-            reason=failing.reason if failing else None,
-            message=failing.message if failing else None,
-            next_attempt=self._next_attempt(destination, failing.not_before_ns) if failing else None,
-        )
-
-    def _point(self, stored: StoredPoint) -> QueuedPoint:
-        return QueuedPoint(
-            id=stored.id,
-            route=stored.destination.route,
-            target=stored.destination.target,
-            report_id=stored.report_id,
-            index=stored.index,
-            state=stored.state,
-            attempts=stored.attempts,
-            received=_seconds(stored.received_ns),
-            next_attempt=self._next_attempt(stored.destination, stored.not_before_ns)
-            if stored.state is State.QUEUED and stored.not_before_ns
-            else None,
-            reason=stored.reason,
-            message=stored.message,
-            point=_read(stored.text),
-        )
-
-    def _next_attempt(self, destination: Destination, not_before_ns: int) -> float:
-        paused_s = self.paused_s(destination)
-        return max(_seconds(not_before_ns), round(time.time() + paused_s, 3) if paused_s else 0)
+    def _with_pause(self, row: Row) -> Row:
+        """Move the next attempt behind the pause of the target."""
+        paused_s = self.paused_s(Destination(row.route, row.target)) if row.next_attempt is not None else 0
+        if not paused_s or row.next_attempt is None:
+            return row
+        return replace(row, next_attempt=max(row.next_attempt, round(time.time() + paused_s, 3)))
 
     @property
     def _open(self) -> Queue:
@@ -140,56 +108,31 @@ class QueueCalls:
             raise Denied(404, Code.NOT_FOUND, "this gateway keeps no queue: serve was started without --data DIR")
         return self.queue
 
-    async def _change(self, which: Which, change: Change) -> int:
-        if which.ids is not None and which == Which(ids=which.ids):
-            return await change(which.ids)
-        if which.ids is not None or which.state is None:
-            raise Denied(
-                400, Code.INVALID_ARGUMENT, "give either ids, or a state, and with it route and target if need be"
-            )
-        return sum([await change(ids) async for ids in self._pages(which)])
 
-    async def _pages(self, which: Which) -> AsyncIterator[list[int]]:
-        """Yield the selected ids in ascending order, page by page."""
-        after, left = 0, sys.maxsize if which.limit is None else which.limit
-        while left > 0 and (
-            page := await self._open.points(
-                route=which.route, target=which.target, state=which.state, after=after, limit=min(left, LARGEST_PAGE)
-            )
-        ):
-            yield [each.id for each in page]
-            after, left = page[-1].id, left - len(page)
-
-
-def queue_endpoints(calls: QueueCalls) -> list[Endpoint]:
-    points, filters = "/api/queue/points", FILTERS | PAGING
-    gives = Changed
+def queue_endpoints(api: QueueApi) -> list[Endpoint]:
+    listing, point_id, path = FILTERS | PAGING, {"id": "Its id."}, "/api/queue"
     return [
-        Endpoint("GET", "/api/queue", calls.state, "What is stored for each target.", QueueState),
-        Endpoint("GET", points, calls.points, "Stored data points.", QueuedPoints, query=filters),
-        Endpoint("GET", "/api/queue/point", calls.point, "One of them.", QueuedPoint, query={"id": "Its id."}),
-        Endpoint("POST", "/api/queue/retry", calls.retry, "Make dead letters and postponed points due.", gives, Which),
-        Endpoint("POST", "/api/queue/drop", calls.drop, "Forget points for good.", gives, Which),
+        Endpoint("GET", path, api.state, "The stored points of each target."),
+        Endpoint("GET", f"{path}/points", api.points, "Stored data points by id.", query=listing),
+        Endpoint("GET", f"{path}/count", api.count, "How many points match; costs a scan.", query=FILTERS),
+        Endpoint("GET", f"{path}/point", api.point, "One of them.", query=point_id),
+        Endpoint("POST", f"{path}/retry", api.retry, "Make dead letters and delayed points due.", ChangeBody),
+        Endpoint("POST", f"{path}/drop", api.drop, "Delete points.", ChangeBody),
     ]
 
 
-def _read(text: str) -> dict[str, Any] | str:
+def query_of(which: PointFilter) -> dict[str, str]:
+    """Return the query parameters of a filter."""
+    return {name: value for name, value in asdict(which).items() if name in FILTERS and value is not None}
+
+
+def _filter(query: Mapping[str, str]) -> PointFilter:
     try:
-        members = read_json(text)
+        state = State(query["state"]) if "state" in query else None
     except ValueError:
-        return text
-    return members if isinstance(members, dict) else text
-
-
-def _seconds(nanoseconds: int) -> float:
-    return round(nanoseconds / NS, 3)
-
-
-def _state(name: str) -> State:
-    try:
-        return State(name)
-    except ValueError:
-        raise Denied(400, Code.INVALID_ARGUMENT, f"state: {name!r} is none of {', '.join(State)}") from None
+        what = f"state: {query['state']!r} is none of {', '.join(State)}"
+        raise Denied(400, Code.INVALID_ARGUMENT, what) from None
+    return PointFilter(state=state, route=query.get("route"), target=query.get("target"), reason=query.get("reason"))
 
 
 def _number(query: Mapping[str, str], name: str, default: int | None = None) -> int:

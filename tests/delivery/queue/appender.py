@@ -1,7 +1,7 @@
-"""A process that appends points and says so: `python -m tests.delivery.queue.appender FOLDER MODE [SYNCHRONOUS]`.
+"""A process that appends points and prints the results: `python -m tests.delivery.queue.appender FOLDER MODE`.
 
-It prints `acked NAME` for each point that the store has taken, and `refused NAME REASON` for each that it has not.
-MODE is `once`, `for ever`, or `as told`: each line of its input is then a step, see `follow`.
+It prints `acked NAME` for each stored point, and `rejected NAME REASON` for each rejected one.
+MODE is `once`, `forever`, or `steps`: each line of its input is a step, see `follow`.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gateway.core.outcome.errors import UpstreamError
 from gateway.delivery.queue import Store
-from tests.support.points import HERE, NOW_NS, new_point
+from tests.support.points import HERE, NOW_NS, depth_of, new_point
 
 
 def say(line: str) -> None:
@@ -23,12 +23,12 @@ async def append(store: Store, name: str) -> None:
     try:
         await store.append([new_point(name)])
     except UpstreamError as error:
-        say(f"refused {name} {error.outcome.reason}")
+        say(f"rejected {name} {error.outcome.reason}")
     else:
         say(f"acked {name}")
 
 
-async def append_for_ever(store: Store) -> None:
+async def append_forever(store: Store) -> None:
     number = 0
     while True:
         await asyncio.gather(*(append(store, str(number + offset)) for offset in range(20)))
@@ -36,7 +36,7 @@ async def append_for_ever(store: Store) -> None:
 
 
 async def follow(store: Store) -> None:
-    """Do what the input says; `room BYTES` is how large a file may be from then on, as on a disk that is full."""
+    """Run the steps of the input. `room BYTES` limits the size of files, as a full disk does."""
     ids: list[int] = []
     for number, line in enumerate(sys.stdin):
         match line.split():
@@ -50,17 +50,16 @@ async def follow(store: Store) -> None:
             case ["ack"]:
                 store.ack(ids)
             case ["settled"]:
-                while (await store.stats()).depths[HERE].leased:
+                while (await depth_of(store)).leased:
                     await asyncio.sleep(0.01)
                 say("settled")
 
 
-async def main(folder: str, mode: str, synchronous: str = "FULL") -> None:
-    assert synchronous in ("FULL", "OFF")
-    store = await Store.open(Path(folder), synchronous=synchronous)
-    if mode == "for ever":
-        await append_for_ever(store)
-    elif mode == "as told":
+async def main(folder: str, mode: str) -> None:
+    store = await Store.open(Path(folder))
+    if mode == "forever":
+        await append_forever(store)
+    elif mode == "steps":
         await follow(store)
     else:
         await append(store, "only")

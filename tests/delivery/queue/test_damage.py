@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 
 from gateway.core.outcome.errors import UpstreamError
 from gateway.core.outcome.outcome import Reason
+from gateway.delivery.queue import PointFilter
 from gateway.delivery.queue.damage import unread_frames
 from tests.support.points import HERE, NOW_NS, filled, leased, names_in, new_point, open_store
 from tests.support.recovery import can_recover, recovered
@@ -159,11 +160,11 @@ async def test_a_damaged_file_is_set_aside_and_reported(tmp_path: Path, offset: 
     with capture_logs() as logs:
         async with open_store(folder) as store:
             await store.append([new_point("new")])
-            stats = await store.stats()
+            state = await store.state()
 
     [aside] = folder.glob("queue.damaged-*")
     assert aside.read_bytes() == as_it_was
-    assert stats.damaged_files == [aside.name]
+    assert state.damaged_files == [aside.name]
     assert [(entry["event"], entry["log_level"], entry["damaged_file"]) for entry in logs] == [
         ("queue_damaged", "error", str(aside))
     ]
@@ -226,14 +227,14 @@ async def test_recovered_points_whose_route_is_lost_can_be_listed_and_dropped(tm
 
     async with open_store(folder) as store:
         await store.append([new_point("new")])
-        lost = await store.points(route="lost")
-        dropped = await store.drop([point.id for point in lost])
+        lost = await store.points(PointFilter(route="lost"))
+        dropped = await store.drop(PointFilter(ids=[point.id for point in lost]))
         rest = await leased(store)
 
     assert (len(lost), dropped, rest) == (2, 2, ["new"])
 
 
-async def test_a_damage_that_shows_while_running_is_said_once_with_what_to_do(tmp_path: Path) -> None:
+async def test_damage_found_while_running_is_logged_once_with_a_hint(tmp_path: Path) -> None:
     count = 30_000  # more than SQLite keeps in memory
     async with open_store(tmp_path) as store:
         await store.append([new_point(str(number)) for number in range(count)])
@@ -248,7 +249,7 @@ async def test_a_damage_that_shows_while_running_is_said_once_with_what_to_do(tm
 
     assert caught.value.outcome.reason is Reason.INTERNAL
     assert [(entry["event"], entry["hint"]) for entry in logs] == [
-        ("the queue cannot be read", "a restart sets the damaged file aside and starts an empty queue")
+        ("queue_read_failed", "a restart sets the damaged file aside and starts an empty queue")
     ]
     assert await names_in(tmp_path) == []
     assert len(list(tmp_path.glob("queue.damaged-*.db"))) == 1

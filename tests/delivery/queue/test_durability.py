@@ -1,10 +1,10 @@
-"""What was acknowledged is on disk: held by kills, by system calls, and by disks that take no more."""
+"""Acknowledged points are on disk: after a kill, by system calls, and on a full disk."""
 
 import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from subprocess import PIPE, Popen
@@ -35,8 +35,8 @@ def appender(folder: Path, mode: str) -> Iterator[Popen[str]]:
 
 
 @pytest.mark.parametrize("acknowledged", [1, 50, 333, 1000, 2000])
-async def test_what_was_acknowledged_survives_a_kill(tmp_path: Path, acknowledged: int) -> None:
-    with appender(tmp_path, "for ever") as process:
+async def test_acknowledged_points_survive_a_kill(tmp_path: Path, acknowledged: int) -> None:
+    with appender(tmp_path, "forever") as process:
         assert process.stdout is not None
         lines = [process.stdout.readline() for _ in range(acknowledged)]
         process.kill()
@@ -47,66 +47,87 @@ async def test_what_was_acknowledged_survives_a_kill(tmp_path: Path, acknowledge
     assert acked <= set(await names_in(tmp_path))
 
 
-def synced_before_it_was_acknowledged(folder: Path, synchronous: str) -> bool:
-    """Trace the process, and tell whether the log's last write before the word was followed by a sync of it."""
-    trace = folder / "trace"
-    calls = "trace=write,pwrite64,fsync,fdatasync"
-    command = ["strace", "-f", "-y", "-s", "64", "-e", calls, "-o", str(trace), *APPENDER]
-    subprocess.run([*command, str(folder / "data"), "once", synchronous], cwd=ROOT, check=True, stdout=PIPE)
-    lines = trace.read_text().splitlines()
-    said = next(number for number, line in enumerate(lines) if '"acked only' in line)
-    written = max(number for number, line in enumerate(lines[:said]) if "pwrite64(" in line and "queue.db-wal>" in line)
-    returned = re.compile(r"(fdatasync|fsync)\(\d+<\S*queue\.db-wal>\) += 0|<\.\.\. (fdatasync|fsync) resumed>\) += 0")
-    return any(returned.search(line) for line in lines[written:said])
+RETURNED = re.compile(r"(fdatasync|fsync)\(\d+<\S*queue\.db-wal>\) += 0|<\.\.\. (fdatasync|fsync) resumed>\) += 0")
+
+
+def is_synced_before_the_ack(trace: Sequence[str]) -> bool:
+    """Return whether the last write of the WAL before the ack was followed by a sync."""
+    acked = next(number for number, line in enumerate(trace) if '"acked only' in line)
+    written = max(
+        number for number, line in enumerate(trace[:acked]) if "pwrite64(" in line and "queue.db-wal>" in line
+    )
+    return any(RETURNED.search(line) for line in trace[written:acked])
 
 
 @pytest.mark.needs("strace")
 def test_the_log_is_synced_before_a_report_is_acknowledged(tmp_path: Path) -> None:
-    assert synced_before_it_was_acknowledged(tmp_path, "FULL")
+    trace = tmp_path / "trace"
+    calls = "trace=write,pwrite64,fsync,fdatasync"
+    command = ["strace", "-f", "-y", "-s", "64", "-e", calls, "-o", str(trace), *APPENDER]
+    subprocess.run([*command, str(tmp_path / "data"), "once"], cwd=ROOT, check=True, stdout=PIPE)
+
+    assert is_synced_before_the_ack(trace.read_text().splitlines())
 
 
-@pytest.mark.needs("strace")
-def test_without_syncing_the_trace_would_tell(tmp_path: Path) -> None:
-    assert not synced_before_it_was_acknowledged(tmp_path, "OFF")
+@pytest.mark.parametrize(
+    ("steps", "is_synced"),
+    [
+        (("written", "synced", "acked"), True),
+        (("written", "acked"), False),
+        (("written", "acked", "synced"), False),
+        (("synced", "written", "acked"), False),
+        (("written", "failed", "acked"), False),
+    ],
+    ids=str,
+)
+def test_a_missing_sync_is_noticed(steps: tuple[str, ...], is_synced: bool) -> None:
+    lines = {
+        "written": '7 pwrite64(5</data/queue.db-wal>, "7"..., 4096, 32) = 4096',
+        "synced": "7 fdatasync(5</data/queue.db-wal>) = 0",
+        "failed": "7 fdatasync(5</data/queue.db-wal>) = -1 EIO (Input/output error)",
+        "acked": '6 write(1, "acked only\\n", 11) = 11',
+    }
+
+    assert is_synced_before_the_ack([lines[step] for step in steps]) is is_synced
 
 
-def told(folder: Path, *steps: str, shell: tuple[str, ...] = ()) -> tuple[list[str], list[str]]:
-    """Run the steps, in that shell; return what was said, and the names of the log's events."""
-    command = [*shell, sys.executable, "-c", WITH_LOGS, APPENDER[2], str(folder), "as told"]
+def run_steps(folder: Path, *steps: str, shell: tuple[str, ...] = ()) -> tuple[list[str], list[str]]:
+    """Run the steps of the appender; return its output and its log events."""
+    command = [*shell, sys.executable, "-c", WITH_LOGS, APPENDER[2], str(folder), "steps"]
     ran = subprocess.run(
         command, cwd=ROOT, input="\n".join(steps), capture_output=True, text=True, check=True, timeout=30
     )
     return ran.stdout.splitlines(), [json.loads(line)["event"] for line in ran.stderr.splitlines()]
 
 
-async def test_a_disk_that_is_full_refuses_reports_and_is_tried_again(tmp_path: Path) -> None:
+async def test_a_full_disk_rejects_points_until_it_has_space(tmp_path: Path) -> None:
     full = ("room 8192", "append", "append", "append")
-    said, logged = told(tmp_path, "append", *full, "room -1", "append", "append")
+    output, logged = run_steps(tmp_path, "append", *full, "room -1", "append", "append")
 
-    assert said == ["acked 0", *(f"refused {number} QUEUE_FULL" for number in (2, 3, 4)), "acked 6", "acked 7"]
-    assert logged == ["the queue cannot be written", "the queue can be written again"]
+    assert output == ["acked 0", *(f"rejected {number} QUEUE_FULL" for number in (2, 3, 4)), "acked 6", "acked 7"]
+    assert logged == ["queue_write_failed", "queue_write_recovered"]
     assert await names_in(tmp_path) == ["0", "6", "7"]
 
 
-async def test_a_queue_is_opened_and_read_on_a_disk_that_is_full(tmp_path: Path) -> None:
+async def test_a_queue_on_a_full_disk_is_opened_and_read(tmp_path: Path) -> None:
     await filled(tmp_path, "a", "b")
-    said, _ = told(tmp_path, "lease", "append", shell=WITHOUT_ROOM)
+    output, _ = run_steps(tmp_path, "lease", "append", shell=WITHOUT_ROOM)
 
-    assert said == ["leased 2", "refused 1 QUEUE_FULL"]
+    assert output == ["leased 2", "rejected 1 QUEUE_FULL"]
 
 
-async def test_what_was_acked_on_a_disk_that_is_full_is_not_sent_again(tmp_path: Path) -> None:
+async def test_points_acked_on_a_full_disk_are_not_leased_again(tmp_path: Path) -> None:
     await filled(tmp_path, "a", "b")
-    said, _ = told(tmp_path, "lease", "room 0", "ack", "lease", "room -1", "settled")
+    output, _ = run_steps(tmp_path, "lease", "room 0", "ack", "lease", "room -1", "settled")
 
-    assert said == ["leased 2", "leased 0", "settled"]
+    assert output == ["leased 2", "leased 0", "settled"]
     assert await names_in(tmp_path) == []
 
 
-async def test_acks_that_a_full_disk_never_took_are_sent_again_after_the_end(tmp_path: Path) -> None:
+async def test_points_whose_ack_was_never_written_are_leased_again_after_a_restart(tmp_path: Path) -> None:
     await filled(tmp_path, "a", "b")
-    said, logged = told(tmp_path, "lease", "room 0", "ack")
+    output, logged = run_steps(tmp_path, "lease", "room 0", "ack")
 
-    assert said == ["leased 2"]
-    assert logged[-1] == "the disk did not take what became of points; they will be sent again"
+    assert output == ["leased 2"]
+    assert logged[-1] == "settlements_lost"
     assert await names_in(tmp_path) == ["a", "b"]

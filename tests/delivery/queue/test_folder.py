@@ -1,4 +1,4 @@
-"""One process a folder, and nobody else reads it."""
+"""The data folder: one process, one user, no symbolic links."""
 
 import os
 import stat
@@ -30,7 +30,7 @@ except CannotOpen as error:
 """
 
 
-async def test_a_second_gateway_does_not_start_and_says_who_holds_the_folder(tmp_path: Path) -> None:
+async def test_a_second_gateway_fails_and_names_the_process_that_holds_the_folder(tmp_path: Path) -> None:
     async with open_store(tmp_path) as store:
         with pytest.raises(CannotOpen) as caught:
             await Store.open(tmp_path)
@@ -43,7 +43,7 @@ async def test_a_second_gateway_does_not_start_and_says_who_holds_the_folder(tmp
     assert await names_in(tmp_path) == ["a"]
 
 
-async def test_a_folder_that_could_not_be_opened_is_let_go(tmp_path: Path) -> None:
+async def test_a_folder_that_cannot_be_opened_is_released(tmp_path: Path) -> None:
     (tmp_path / "queue.db").mkdir()
     with pytest.raises(CannotOpen) as caught:
         await Store.open(tmp_path)
@@ -53,7 +53,7 @@ async def test_a_folder_that_could_not_be_opened_is_let_go(tmp_path: Path) -> No
     assert await names_in(tmp_path) == []
 
 
-async def test_a_missing_folder_is_made_for_its_owner_alone(tmp_path: Path) -> None:
+async def test_a_missing_folder_is_created_for_its_owner_only(tmp_path: Path) -> None:
     folder = tmp_path / "var" / "data"
     before = os.umask(0)
     try:
@@ -66,7 +66,7 @@ async def test_a_missing_folder_is_made_for_its_owner_alone(tmp_path: Path) -> N
     assert modes == {"data": 0o700, "queue.db": 0o600, "queue.db-wal": 0o600, "lock": 0o600, "ballast": 0o600}
 
 
-async def test_a_file_in_the_place_of_the_folder_is_one_clear_line(tmp_path: Path) -> None:
+async def test_a_file_instead_of_the_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
 
     with pytest.raises(CannotOpen) as caught:
@@ -83,20 +83,20 @@ def open_as_nobody(folder: Path) -> str:
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """A folder that another user can reach; those of pytest are closed."""
+    """A folder that other users can open, unlike those of pytest."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
 
 
-def test_a_folder_that_may_not_be_written_is_one_clear_line(open_folder: Path) -> None:
+def test_a_folder_without_write_permission_is_an_error(open_folder: Path) -> None:
     open_folder.chmod(0o555)
 
     place = f"{open_folder}: cannot be the data folder: Permission denied"
     assert open_as_nobody(open_folder) == f"{place}; it must be a folder that this user may write in\n"
 
 
-async def test_a_database_that_may_not_be_written_is_one_clear_line(open_folder: Path) -> None:
+async def test_a_database_without_write_permission_is_an_error(open_folder: Path) -> None:
     await filled(open_folder, "a")
     open_folder.chmod(0o777)
     (open_folder / "lock").chmod(0o666)
@@ -134,5 +134,5 @@ async def test_a_used_folder_without_its_database_is_logged(tmp_path: Path, empt
     with capture_logs() as later:
         assert await names_in(tmp_path) == []
 
-    assert [entry["event"] for entry in logs] == ["the queue's file is missing or empty; the queue starts empty"]
+    assert [entry["event"] for entry in logs] == ["queue_missing"]
     assert later == []

@@ -1,4 +1,4 @@
-"""A transaction that breaks off leaves nothing behind, on disk or in memory."""
+"""A failed transaction changes nothing, on disk or in memory."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -8,36 +8,40 @@ import pytest
 
 from gateway.core.outcome.outcome import Reason
 from gateway.delivery.queue.database import connect
+from gateway.delivery.queue.free_space import FreeSpace
 from gateway.delivery.queue.ledger import Ledger
-from gateway.delivery.queue.records import Limits, row_of
+from gateway.delivery.queue.records import row_of
+from gateway.delivery.queue.settings import Limits
 from tests.support.points import HERE, NOW_NS, new_point
 
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
     with closing(connect(tmp_path / "queue.db")) as connection:
-        yield Ledger(connection, Limits())
+        ledger = Ledger(connection, Limits(), FreeSpace(tmp_path / "queue.db"))
+        ledger.measure_space()
+        yield ledger
 
 
-def test_a_transaction_that_breaks_off_is_as_if_it_had_never_been(ledger: Ledger) -> None:
+def test_a_failed_transaction_changes_nothing(ledger: Ledger) -> None:
     with pytest.raises(RuntimeError), ledger.transaction():
         ledger.append([row_of(new_point("a"))])
         raise RuntimeError
-    nothing = ledger.depths()
+    nothing = ledger.depths(NOW_NS)
     with ledger.transaction():
         ledger.append([row_of(new_point("b"))])
 
-    assert nothing == {}
-    assert ledger.depths()[HERE].queued == 1
+    assert nothing == []
+    assert [depth.queued for depth in ledger.depths(NOW_NS)] == [1]
     assert [point.point.metric for point in ledger.lease(HERE, 10, NOW_NS)] == ["b"]
 
 
-def test_a_lease_ends_with_the_transaction_that_ends_it_and_no_sooner(ledger: Ledger) -> None:
+def test_a_lease_ends_only_when_its_settlement_is_committed(ledger: Ledger) -> None:
     with ledger.transaction():
         ledger.append([row_of(new_point("a"))])
     ids = [point.id for point in ledger.lease(HERE, 10, NOW_NS)]
     with pytest.raises(RuntimeError), ledger.transaction():
-        ledger.postpone(ids, NOW_NS, Reason.UPSTREAM_DOWN, "down")
+        ledger.retry_later(ids, NOW_NS, Reason.UPSTREAM_DOWN, "down")
         raise RuntimeError
 
     assert ledger.lease(HERE, 10, NOW_NS) == []

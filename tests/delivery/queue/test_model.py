@@ -1,4 +1,4 @@
-"""Whatever is done in whatever order, the store holds what a plain dict would hold, across restarts too."""
+"""After any sequence of operations and restarts, the store contains the same points as a dict."""
 
 import asyncio
 import tempfile
@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from gateway.core.outcome.outcome import Reason
-from gateway.delivery.queue import Depth, Destination, State, Store
-from tests.support.points import HERE, NOW_NS, THERE, new_point
+from gateway.delivery.queue import Depth, Destination, PointFilter, State, Store
+from tests.support.points import HERE, NOW_NS, THERE, S, new_point
 
 DESTINATIONS = st.sampled_from([HERE, THERE])
+# Without waiting for a disk at each step.
+IN_MEMORY = Path("/dev/shm")
 SOME = st.lists(st.integers(1, 25), max_size=6, unique=True)
 
 
@@ -24,20 +26,23 @@ class Expected:
     not_before_ns: int = 0
     attempts: int = 0
 
+    @property
+    def next_attempt(self) -> float | None:
+        return self.not_before_ns / S if self.state is State.QUEUED and self.not_before_ns else None
+
 
 class StoreModel(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
-        self.folder = tempfile.TemporaryDirectory()
+        self.folder = tempfile.TemporaryDirectory(dir=IN_MEMORY if IN_MEMORY.is_dir() else None)
         self.points: dict[int, Expected] = {}
         self.last_id = 0
         self.now_ns = NOW_NS
         self.open()
 
     def open(self) -> None:
-        # OFF: here nothing is about crashes, and each step would wait for the disk.
-        self.store = self.loop.run_until_complete(Store.open(Path(self.folder.name), synchronous="OFF"))
+        self.store = self.loop.run_until_complete(Store.open(Path(self.folder.name)))
 
     def teardown(self) -> None:
         self.loop.run_until_complete(self.store.close())
@@ -75,11 +80,11 @@ class StoreModel(RuleBasedStateMachine):
         for each in held:
             del self.points[each]
 
-    @rule(ids=SOME, wait_ns=st.integers(0, 3))
-    def postpone(self, ids: list[int], wait_ns: int) -> None:
+    @rule(ids=SOME, wait_s=st.integers(0, 3))
+    def retry_later(self, ids: list[int], wait_s: int) -> None:
         held = self.held(ids)
-        until_ns = self.now_ns + wait_ns
-        self.store.postpone(held, until_ns, Reason.UPSTREAM_DOWN, "down")
+        until_ns = self.now_ns + wait_s * S
+        self.store.retry_later(held, until_ns, Reason.UPSTREAM_DOWN, "down")
         for each in held:
             point = self.points[each]
             self.points[each] = Expected(point.destination, State.QUEUED, until_ns, point.attempts + 1)
@@ -107,20 +112,20 @@ class StoreModel(RuleBasedStateMachine):
             if (point := self.points.get(each))
             and (point.state is State.DEAD_LETTER or (point.state is State.QUEUED and point.not_before_ns))
         ]
-        assert self.loop.run_until_complete(self.store.retry(ids)) == len(again)
+        assert self.loop.run_until_complete(self.store.retry(PointFilter(ids=ids))) == len(again)
         for each in again:
             self.points[each] = Expected(self.points[each].destination)
 
     @rule(ids=SOME)
     def drop(self, ids: list[int]) -> None:
         there = [each for each in ids if each in self.points]
-        assert self.loop.run_until_complete(self.store.drop(ids)) == len(there)
+        assert self.loop.run_until_complete(self.store.drop(PointFilter(ids=ids))) == len(there)
         for each in there:
             del self.points[each]
 
     @rule()
-    def time_goes_on(self) -> None:
-        self.now_ns += 1
+    def time_passes(self) -> None:
+        self.now_ns += S
 
     @precondition(lambda self: self.points)
     @rule()
@@ -132,25 +137,25 @@ class StoreModel(RuleBasedStateMachine):
                 point.state = State.QUEUED
 
     @invariant()
-    def the_same_points_are_there(self) -> None:
-        found = self.loop.run_until_complete(self.store.points(limit=1000))
-        assert [(point.id, point.destination, point.state, point.attempts, point.not_before_ns) for point in found] == [
-            (each, point.destination, point.state, point.attempts, point.not_before_ns)
+    def the_store_contains_the_same_points(self) -> None:
+        found = self.loop.run_until_complete(self.store.points(PointFilter(), limit=1000))
+        assert [(each.id, each.route, each.target, each.state, each.attempts, each.next_attempt) for each in found] == [
+            (each, *point.destination, point.state, point.attempts, point.next_attempt)
             for each, point in sorted(self.points.items())
         ]
 
     @invariant()
     def the_counters_agree(self) -> None:
-        depths = self.loop.run_until_complete(self.store.stats()).depths
+        depths = {each.destination: each for each in self.loop.run_until_complete(self.store.state()).targets}
         for destination in (HERE, THERE):
             points = [point for point in self.points.values() if point.destination == destination]
-            depth = depths.get(destination, Depth())
+            depth = depths.get(destination, Depth(route="", target=""))
             counted = (depth.queued, depth.leased, depth.dead_letter)
             assert counted == tuple(sum(point.state is state for point in points) for state in State)
-            assert (depth.bytes > 0, depth.oldest_ns is not None) == (bool(points), depth.queued + depth.leased > 0)
+            assert (depth.bytes > 0, depth.oldest_s is not None) == (bool(points), depth.queued + depth.leased > 0)
 
 
 StoreModel.TestCase.settings = settings(
     max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
-test_the_store_does_what_a_dict_does = StoreModel.TestCase
+test_the_store_behaves_as_a_dict = StoreModel.TestCase

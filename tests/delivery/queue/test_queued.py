@@ -1,4 +1,4 @@
-"""Queued delivery, from a report to its upstream, over real sockets and a real file."""
+"""Queued delivery from a report to its upstream, over real sockets and a real file."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from gateway.core.outcome.errors import GatewayError
 from gateway.core.outcome.outcome import Code, Outcome, Reason
 from gateway.core.vendor.routing import make_snapshot
-from gateway.delivery.queue import Destination, Limits, Store
+from gateway.delivery.queue import Destination, Limits, PointFilter, Store
 from gateway.delivery.queue.writer import Kind
 from tests.support.dispatching import ACME, once, refusing
 from tests.support.queueing import queued_route, queueing
@@ -28,12 +28,12 @@ def metrics(upstream: Upstream) -> list[list[str]]:
 
 
 async def in_database(store: Store, statement: str) -> None:
-    """Run a statement on the connection of the store: it locks its file, so that there is no other way in."""
-    await store._writer.submit(Kind.ASK, lambda ledger: ledger._connection.execute(statement) and None)
+    """Run a statement on the connection of the store, which locks the file for others."""
+    await store._writer.submit(Kind.READ, lambda ledger: ledger._connection.execute(statement) and None)
 
 
 def with_metric(upstreams: Sequence[Upstream], metric: str, behaviour: Behaviour) -> Behaviour:
-    """Behave so to a call with that metric; take any other."""
+    """Apply the behaviour to calls with that metric; accept others."""
 
     async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await (behaviour if metric in metrics(upstreams[0])[-1] else TAKES)(reader, writer)
@@ -41,7 +41,7 @@ def with_metric(upstreams: Sequence[Upstream], metric: str, behaviour: Behaviour
     return behave
 
 
-async def test_a_report_is_taken_over_and_delivered(tmp_path: Path) -> None:
+async def test_a_report_is_stored_and_delivered(tmp_path: Path) -> None:
     async with Upstream(TAKES) as upstream, queueing(tmp_path, queued_route(upstream)) as queue:
         outcome = await queue.report("a", "b")
         await queue.until_empty()
@@ -61,7 +61,7 @@ async def test_success_does_not_wait_for_the_upstream(tmp_path: Path) -> None:
     assert outcome.ok
 
 
-async def test_what_was_not_delivered_is_delivered_after_a_restart(tmp_path: Path) -> None:
+async def test_undelivered_points_are_delivered_after_a_restart(tmp_path: Path) -> None:
     go = asyncio.Event()
     async with Upstream(once(go)) as upstream:
         route = queued_route(upstream)
@@ -76,7 +76,7 @@ async def test_what_was_not_delivered_is_delivered_after_a_restart(tmp_path: Pat
 
 
 @pytest.mark.parametrize("bad", [answers(503, b"ill"), answers(429, b"slower"), resets], ids=["503", "429", "reset"])
-async def test_what_may_succeed_later_is_tried_again(tmp_path: Path, bad: object) -> None:
+async def test_a_temporary_failure_is_retried(tmp_path: Path, bad: object) -> None:
     behaviour = in_turn(bad, TAKES)  # type: ignore[arg-type]  # a behaviour each
     async with Upstream(behaviour) as upstream, queueing(tmp_path, queued_route(upstream)) as queue:
         await queue.report("a")
@@ -87,24 +87,24 @@ async def test_what_may_succeed_later_is_tried_again(tmp_path: Path, bad: object
     assert dead_letters == []
 
 
-async def test_a_target_that_fails_is_logged_once_then_its_change_and_its_recovery(tmp_path: Path) -> None:
+async def test_a_failing_target_is_logged_once_and_so_are_changes_of_its_error_and_its_recovery(tmp_path: Path) -> None:
     ill = [answers(503, b"node 1234 is down"), answers(503, b"node 1235 is down"), answers(429, b"slower")]
     with capture_logs() as logs:
         async with Upstream(in_turn(*ill, TAKES)) as upstream, queueing(tmp_path, queued_route(upstream)) as queue:
             await queue.report("a")
             await queue.until_empty()
 
-    told = [entry for entry in logs if entry["event"].startswith("target_")]
-    assert [(entry["event"], entry.get("reason"), entry["attempts"]) for entry in told] == [
+    found = [entry for entry in logs if entry["event"].startswith("target_")]
+    assert [(entry["event"], entry.get("reason"), entry["attempts"]) for entry in found] == [
         ("target_failing", "UPSTREAM_DOWN", 1),
         ("target_error_changed", "THROTTLED", 3),
         ("target_recovered", None, 3),
     ]
-    assert all((entry["route"], entry["target"]) == (queue.route.name, "send") for entry in told)
-    assert told[0]["next_attempt_in_s"] >= 0
+    assert all((entry["route"], entry["target"]) == (queue.route.name, "send") for entry in found)
+    assert found[0]["next_attempt_in_s"] >= 0
 
 
-async def test_points_that_a_target_rejects_as_if_it_were_not_there_block_no_others(tmp_path: Path) -> None:
+async def test_points_answered_with_404_become_dead_letters_and_do_not_block_others(tmp_path: Path) -> None:
     upstreams: list[Upstream] = []
     poison = with_metric(upstreams, "poison", answers(404, b"no such metric"))
     async with Upstream(poison) as upstream:
@@ -124,7 +124,7 @@ async def test_points_that_a_target_rejects_as_if_it_were_not_there_block_no_oth
     assert len(dead_letters) == 4
 
 
-async def test_what_is_refused_becomes_a_dead_letter_with_the_words_of_the_upstream_and_harms_no_other(
+async def test_a_rejected_report_becomes_a_dead_letter_with_the_error_of_the_upstream_and_affects_no_other(
     tmp_path: Path,
 ) -> None:
     upstreams: list[Upstream] = []
@@ -145,7 +145,7 @@ async def test_what_is_refused_becomes_a_dead_letter_with_the_words_of_the_upstr
     assert sorted(metric for call in taken for metric in call) == ["a", "b"]
 
 
-async def test_many_that_are_refused_do_not_keep_the_queue_for_themselves(tmp_path: Path) -> None:
+async def test_many_rejected_reports_do_not_block_the_queue(tmp_path: Path) -> None:
     bad = [f"bad{number}" for number in range(60)]
     upstreams: list[Upstream] = []
     go = asyncio.Event()
@@ -162,7 +162,7 @@ async def test_many_that_are_refused_do_not_keep_the_queue_for_themselves(tmp_pa
     assert "good" in [metric for call in metrics(upstream) for metric in call]
 
 
-async def test_item_that_is_named_becomes_a_dead_letter_and_the_others_are_taken(tmp_path: Path) -> None:
+async def test_a_rejected_item_becomes_a_dead_letter_and_the_others_are_delivered(tmp_path: Path) -> None:
     async with Upstream(answers(422, b"[1]")) as upstream, queueing(tmp_path, queued_route(upstream)) as queue:
         await queue.report("a", "b", "c")
         await queue.until_empty()
@@ -172,20 +172,22 @@ async def test_item_that_is_named_becomes_a_dead_letter_and_the_others_are_taken
     assert [(each.index, each.message) for each in dead_letters] == [(1, "named")]
 
 
-async def test_a_point_that_has_become_too_old_meanwhile_becomes_a_dead_letter(tmp_path: Path) -> None:
-    behaviour = in_turn(answers(503), TAKES)
+async def test_a_point_that_became_too_old_becomes_a_dead_letter(tmp_path: Path) -> None:
+    go = asyncio.Event()
+    behaviour = in_turn(once(go, answers(503)), TAKES)
     async with Upstream(behaviour) as upstream, queueing(tmp_path, queued_route(upstream, AGED)) as queue:
-        await queue.report("old", time_ns=time.time_ns() - 59_900_000_000)
+        await queue.report("old", time_ns=time.time_ns() - 59_800_000_000)
         await queue.report("new")
+        await asyncio.sleep(0.3)
+        go.set()
         await queue.until_empty()
         dead_letters = await queue.dead_letters()
 
-    assert [each.reason for each in dead_letters] in (["TOO_OLD"], [])
-    assert all(each.report_id == "report-old" for each in dead_letters)
+    assert [(each.report_id, each.reason) for each in dead_letters] == [("report-old", "TOO_OLD")]
     assert "new" in metrics(upstream)[-1]
 
 
-async def test_what_was_taken_is_forgotten_though_another_call_of_that_time_hangs(tmp_path: Path) -> None:
+async def test_accepted_points_are_deleted_while_another_call_hangs(tmp_path: Path) -> None:
     go = asyncio.Event()
     upstreams: list[Upstream] = []
     async with Upstream(once(go, with_metric(upstreams, "hang", hangs))) as upstream:
@@ -197,13 +199,13 @@ async def test_what_was_taken_is_forgotten_though_another_call_of_that_time_hang
             await queue.report("taken", namespace="other")
             go.set()
             async with asyncio.timeout(1):
-                while len(left := await queue.store.points()) > 1:
+                while len(left := await queue.store.points(PointFilter())) > 1:
                     await asyncio.sleep(0.01)
 
     assert [each.report_id for each in left] == ["report-hang"]
 
 
-async def test_a_report_that_the_upstream_always_fails_at_keeps_no_other_from_it(tmp_path: Path) -> None:
+async def test_a_report_at_which_the_upstream_always_fails_does_not_block_others(tmp_path: Path) -> None:
     go = asyncio.Event()
     upstreams: list[Upstream] = []
     async with Upstream(once(go, with_metric(upstreams, "ill", answers(500)))) as upstream:
@@ -213,7 +215,7 @@ async def test_a_report_that_the_upstream_always_fails_at_keeps_no_other_from_it
                 await queue.report(metric)
             go.set()
             async with asyncio.timeout(15):
-                while len(left := await queue.store.points()) > 1:
+                while len(left := await queue.store.points(PointFilter())) > 1:
                     await asyncio.sleep(0.05)
 
     assert [each.report_id for each in left] == ["report-ill"]
@@ -231,7 +233,7 @@ async def test_a_point_whose_route_is_gone_becomes_a_dead_letter(tmp_path: Path)
     assert [each.reason for each in dead_letters] == ["ROUTE_GONE"]
 
 
-async def test_a_disk_that_could_not_be_read_for_a_while_ends_nothing(tmp_path: Path) -> None:
+async def test_delivery_continues_after_the_disk_could_not_be_read(tmp_path: Path) -> None:
     async with Upstream(TAKES) as upstream, queueing(tmp_path, queued_route(upstream)) as queue:
         await queue.report("a")
         await queue.until_empty()
@@ -245,7 +247,7 @@ async def test_a_disk_that_could_not_be_read_for_a_while_ends_nothing(tmp_path: 
     assert metrics(upstream) == [["a"], ["b"]]
 
 
-async def test_what_comes_for_a_new_target_while_all_ends_starts_nothing(tmp_path: Path) -> None:
+async def test_no_worker_starts_after_closing(tmp_path: Path) -> None:
     async with Upstream(TAKES) as upstream, queueing(tmp_path, queued_route(upstream)) as queue:
         await queue.report("a")
         await queue.until_empty()
@@ -262,14 +264,14 @@ async def test_a_dead_letter_that_is_retried_is_delivered(tmp_path: Path) -> Non
         await queue.report("a")
         await queue.until_empty()
         (dead,) = await queue.dead_letters()
-        await queue.store.retry([dead.id])
-        queue.outgoing.wake(dead.destination)
+        await queue.store.retry(PointFilter(ids=[dead.id]))
+        queue.outgoing.wake(Destination(dead.route, dead.target))
         await queue.until_empty()
 
     assert metrics(upstream) == [["a"], ["a"]]
 
 
-async def test_at_the_limit_new_reports_are_refused_and_old_ones_stay(tmp_path: Path) -> None:
+async def test_at_the_limit_new_reports_are_rejected_and_stored_ones_stay(tmp_path: Path) -> None:
     go = asyncio.Event()
     limits = Limits(max_points=2, share=1)
     async with Upstream(once(go)) as upstream, queueing(tmp_path, queued_route(upstream), limits=limits) as queue:
@@ -283,7 +285,7 @@ async def test_at_the_limit_new_reports_are_refused_and_old_ones_stay(tmp_path: 
     assert metrics(upstream) == [["a", "b"]]
 
 
-async def test_a_point_that_no_call_can_hold_is_refused_at_once(tmp_path: Path) -> None:
+async def test_a_point_too_large_for_any_call_is_rejected_at_once(tmp_path: Path) -> None:
     async with Upstream(TAKES) as upstream, queueing(tmp_path, queued_route(upstream, limits="bytes: 20")) as queue:
         outcome = await queue.report("a" * 50, "b")
         await queue.until_empty()
@@ -292,7 +294,7 @@ async def test_a_point_that_no_call_can_hold_is_refused_at_once(tmp_path: Path) 
     assert metrics(upstream) == [["b"]]
 
 
-async def test_reports_that_wait_in_the_queue_travel_together(tmp_path: Path) -> None:
+async def test_reports_waiting_in_the_queue_are_sent_in_one_call(tmp_path: Path) -> None:
     go = asyncio.Event()
     async with Upstream(once(go)) as upstream, queueing(tmp_path, queued_route(upstream)) as queue:
         await queue.report("first")
@@ -305,7 +307,7 @@ async def test_reports_that_wait_in_the_queue_travel_together(tmp_path: Path) ->
     assert metrics(upstream) == [["first"], [f"m{number}" for number in range(20)]]
 
 
-async def test_mirrors_get_the_points_too_and_delay_and_fail_nothing(tmp_path: Path) -> None:
+async def test_mirrors_get_the_points_and_do_not_delay_or_fail_the_report(tmp_path: Path) -> None:
     go = asyncio.Event()
     async with Upstream(TAKES) as upstream, Upstream(once(go, answers(400))) as direct, Upstream(TAKES) as stored:
         route = queued_route(upstream)
@@ -323,7 +325,7 @@ async def test_mirrors_get_the_points_too_and_delay_and_fail_nothing(tmp_path: P
     assert [metrics(each) for each in (upstream, direct, stored)] == [[["a"]], [["a"]], [["a"]]]
 
 
-async def test_a_mirror_that_is_full_fails_nothing(tmp_path: Path) -> None:
+async def test_a_full_mirror_does_not_fail_the_report(tmp_path: Path) -> None:
     go = asyncio.Event()
     async with Upstream(TAKES) as upstream, Upstream(once(go)) as mirror:
         route = queued_route(upstream)
@@ -341,7 +343,7 @@ async def test_a_mirror_that_is_full_fails_nothing(tmp_path: Path) -> None:
     assert all(outcome.ok for outcome in outcomes)
 
 
-async def test_reports_to_a_target_that_keeps_an_order_wait_together(tmp_path: Path) -> None:
+async def test_retried_reports_to_an_ordered_target_keep_their_order(tmp_path: Path) -> None:
     behaviour = in_turn(answers(503), answers(503), answers(503), TAKES)
     names = [f"m{number}" for number in range(12)]
     limits = "ordered: true, points: 4"

@@ -276,13 +276,14 @@ async def test_every_endpoint_is_listed_and_replies_with_json(gateway: Running) 
         "GET /api/reports/rejected": 200,
         "GET /api/queue": 404,
         "GET /api/queue/points": 404,
+        "GET /api/queue/count": 404,
         "GET /api/queue/point": 400,
         "POST /api/queue/retry": 400,
         "POST /api/queue/drop": 400,
         "GET /api/reload": 200,
         "POST /api/reload": 200,
     }
-    assert listed[5]["query"].keys() == {"route", "target", "state", "after", "limit"}
+    assert listed[5]["query"].keys() == {"route", "target", "state", "reason", "after", "limit"}
 
 
 async def test_without_reload_there_is_no_reload_path() -> None:
