@@ -26,7 +26,7 @@ from gateway.core.http.request import Request, Response
 from gateway.core.outcome.errors import GatewayError
 from gateway.core.outcome.outcome import Code
 from gateway.core.pipeline import receive_report
-from gateway.core.recipe.model import Recipe, TimeSlot
+from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.verify import NoReplayCheck
 from gateway.core.text import did_you_mean
 from gateway.core.vendor.routing import make_snapshot
@@ -252,8 +252,8 @@ def _validity(recipe: Recipe | None) -> str:
     """Describe for how long a signature is valid, and whether it is accepted more than once."""
     if recipe is None:
         return ""
-    windows = [slot.window_s for slot in recipe.slots.values() if isinstance(slot, TimeSlot)]
-    return ",".join([f" within {window_s:g} s" for window_s in windows] + [" once" for _ in recipe.replay[:1]])
+    window = f" within {recipe.time.window_s:g} s" if recipe.time else ""
+    return ",".join(filter(None, [window, " once" if recipe.replay else ""]))
 
 
 def curl(request: Request, address: str) -> str:

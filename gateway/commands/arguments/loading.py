@@ -75,7 +75,7 @@ def provider_named(specs: Specs, name: str) -> Provider:
 
 def check_given(given: Mapping[str, str], recipes: Iterable[Recipe], provider: Provider | None = None) -> None:
     """Reject a --given that neither the recipes nor the provider read."""
-    known = {name for recipe in recipes for name, slot in recipe.slots.items() if isinstance(slot, GivenSlot)}
+    known = {slot.name for recipe in recipes for slot in recipe.slots_of(GivenSlot)}
     if provider is not None:
         known |= {*provider.needs, *provider.given}
     for name in given:

@@ -11,7 +11,7 @@ from gateway.core.recipe.carriers import read_slots
 from gateway.core.recipe.evaluate import Evaluation
 from gateway.core.recipe.filters import to_text
 from gateway.core.recipe.keyring import Credential, make_keyring
-from gateway.core.recipe.model import KeySlot, Recipe, SecretSlot, TimeSlot
+from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.syntax import Template
 from gateway.core.recipe.times import read_times
 from gateway.core.recipe.verify import NoReplayCheck, Verifier, verify
@@ -88,17 +88,14 @@ def _matching(
 def _rejection(
     check: Verifier, message: ReceivedRequest, credential: Credential, slots: Mapping[str, str], now_ns: int
 ) -> str | None:
-    key = next((slots.get(name) for name, slot in check.recipe.slots.items() if isinstance(slot, KeySlot)), None)
+    key = slots.get(check.recipe.key.name) if check.recipe.key else None
     if key != credential.key:
         return f"{Reason.UNKNOWN_KEY}: the request has the key id {key!r}, and --key is {credential.key!r}"
     error = _error(check, message, now_ns)
     if error is None or error.outcome.reason is not Reason.STALE:
         return _words(error) if error else None
-    time_ns = next(
-        read_times(slots[name], slot)[0]
-        for name, slot in check.recipe.slots.items()
-        if isinstance(slot, TimeSlot) and name in slots
-    )
+    assert check.recipe.time is not None
+    time_ns = read_times(slots[check.recipe.time.name], check.recipe.time)[0]
     other = _error(check, message, time_ns)
     then = "is accepted" if other is None else f"is rejected too: {_words(other)}"
     return f"{_words(error)}; at its own time (--at {time_ns // NS}) it {then}"
@@ -117,7 +114,7 @@ def _words(error: CallerError) -> str:
 
 
 def _values(recipe: Recipe, slots: Mapping[str, str], evaluation: Evaluation) -> tuple[Value, ...]:
-    hidden = {name for name, slot in recipe.slots.items() if isinstance(slot, SecretSlot)} | recipe.masked
+    hidden = recipe.masked | ({recipe.secret.name} if recipe.secret else set())
     signature = recipe.signature
     values = [Value("slot", name, text) for name, text in slots.items()]
     for name, value in evaluation.steps.items():

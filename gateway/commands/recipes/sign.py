@@ -75,14 +75,14 @@ def sign_(
 
 
 def _check_needs(recipe: Recipe, given: dict[str, str]) -> None:
-    for name, slot in recipe.slots.items():
-        if isinstance(slot, GivenSlot) and name not in given and slot.default is None and not slot.optional:
-            misuse(f"{recipe.name} needs --given {name}=…")
+    for slot in recipe.slots_of(GivenSlot):
+        if slot.name not in given and slot.default is None and not slot.optional:
+            misuse(f"{recipe.name} needs --given {slot.name}=…")
 
 
 def _pinned(recipe: Recipe, nonce: str | None) -> dict[str, str]:
     """Return the value of the nonce slot, if --nonce gives one."""
-    slot = next((slot for slot in recipe.slots.values() if isinstance(slot, NonceSlot)), None)
+    slot = next(iter(recipe.slots_of(NonceSlot)), None)
     if nonce is None:
         return {}
     if slot is None:

@@ -64,35 +64,36 @@ def root_names(node: Any, at_root: bool = True) -> Iterator[tuple[str, ...]]:
             yield from root_names(child, at_root and position == 0 and kind != "expref")
 
 
-def mistakes(node: Any) -> Iterator[tuple[str, str]]:
+def mistakes(tree: Any) -> Iterator[tuple[str, str]]:
     """Yield (what is wrong, what to do) for each mistake that is valid syntax."""
-    if node["type"] == "function_expression":
-        name, given = node["value"], len(node["children"])
-        least, most = _arity(name)
-        if most and not least <= given <= most:
-            wanted = str(least) if least == most else f"{least} or more" if most > 99 else f"{least} to {most}"
-            yield f"{name}() takes {wanted} argument{'' if wanted == '1' else 's'}, not {given}", ""
-    if node["type"] == "subexpression" and node["children"][0]["type"] in ("not_expression", "comparator"):
-        yield "a member of a boolean is always null", "write !(a.b): `!a.b` reads as (!a).b"
-    for child in _below(node):
-        yield from mistakes(child)
+    for node in _walk(tree):
+        if node["type"] == "function_expression":
+            name, given = node["value"], len(node["children"])
+            least, most = _arity(name)
+            if most and not least <= given <= most:
+                wanted = str(least) if least == most else f"{least} or more" if most > 99 else f"{least} to {most}"
+                yield f"{name}() takes {wanted} argument{'' if wanted == '1' else 's'}, not {given}", ""
+        if node["type"] == "subexpression" and node["children"][0]["type"] in ("not_expression", "comparator"):
+            yield "a member of a boolean is always null", "write !(a.b): `!a.b` reads as (!a).b"
 
 
-def functions_used(node: Any) -> Iterator[str]:
+def functions_used(tree: Any) -> Iterator[str]:
     """Yield the name of each function that an expression calls."""
-    if node["type"] == "function_expression":
-        yield node["value"]
-    for child in _below(node):
-        yield from functions_used(child)
+    return (node["value"] for node in _walk(tree) if node["type"] == "function_expression")
 
 
-def patterns_used(node: Any) -> Iterator[str]:
-    """Yield each pattern that an expression states as fixed text."""
-    if node["type"] == "function_expression" and node["value"] in ("matches", "substitute"):
-        texts = (each["value"] for each in node["children"][1:2] if each["type"] == "literal")
-        yield from (text for text in texts if isinstance(text, str))
+def patterns_used(tree: Any) -> Iterator[str]:
+    """Yield each pattern that is a literal in an expression."""
+    for node in _walk(tree):
+        if node["type"] == "function_expression" and node["value"] in ("matches", "substitute"):
+            literals = (child["value"] for child in node["children"][1:2] if child["type"] == "literal")
+            yield from (text for text in literals if isinstance(text, str))
+
+
+def _walk(node: Any) -> Iterator[Any]:
+    yield node
     for child in _below(node):
-        yield from patterns_used(child)
+        yield from _walk(child)
 
 
 def _below(node: Any) -> list[Any]:

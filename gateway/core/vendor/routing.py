@@ -14,7 +14,6 @@ from gateway.core.http.request import Request
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason, failure
 from gateway.core.recipe.carriers import read_slots
-from gateway.core.recipe.model import KeySlot
 from gateway.core.vendor.matching import KEY, RequestMatcher, fits, without_port
 from gateway.core.vendor.provider import RequestMatch
 from gateway.core.vendor.route import Route, Source
@@ -138,7 +137,8 @@ def _claimed_keys(source: Source, message: ReceivedRequest) -> Iterator[str]:
             slots = read_slots(verifier.recipe, signed)
         except CallerError:
             continue
-        yield from (slots[name] for name, slot in verifier.recipe.slots.items() if isinstance(slot, KeySlot))
+        if verifier.recipe.key is not None:
+            yield slots[verifier.recipe.key.name]
         return
 
 

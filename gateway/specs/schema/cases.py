@@ -7,7 +7,7 @@ from typing import Any
 from gateway.core.http.request import Secret
 from gateway.core.moments import NS
 from gateway.core.recipe.keyring import Credential, make_keyring
-from gateway.core.recipe.model import KeySlot, Recipe, SecretSlot
+from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.session_tokens import make_accounts
 from gateway.core.recipe.verify import Verifier
 from gateway.core.vendor.provider import CallForm, LocalCall, Provider, Receive, RequestMatch, Send
@@ -131,9 +131,8 @@ def stand_in_route(provider: Provider) -> Route:
 
 
 def _credential(recipe: Recipe) -> Credential:
-    keys = [slot.chars for slot in recipe.slots.values() if isinstance(slot, KeySlot)]
-    secrets = [slot.chars for slot in recipe.slots.values() if isinstance(slot, SecretSlot)]
-    return Credential(Secret(_first(CASE_SECRETS, secrets)), _first(CASE_KEYS, keys) if recipe.needs_key else None)
+    secret = _first(CASE_SECRETS, [recipe.secret.chars] if recipe.secret else [])
+    return Credential(Secret(secret), _first(CASE_KEYS, [recipe.key.chars]) if recipe.key else None)
 
 
 def _first(texts: Sequence[str], patterns: Sequence[str]) -> str:

@@ -130,4 +130,4 @@ def _recipes_of(provider: Provider) -> list[Recipe]:
 
 
 def given_slots(recipe: Recipe) -> list[str]:
-    return [name for name, slot in recipe.slots.items() if isinstance(slot, GivenSlot)]
+    return [slot.name for slot in recipe.slots_of(GivenSlot)]
