@@ -24,7 +24,7 @@ from gateway.core.http.request import Response
 from gateway.core.outcome.outcome import Reason
 from gateway.web.body import Body
 from gateway.web.parser import MAX_HEAD_BYTES, NotHttp, RequestParser, WireRequest
-from gateway.web.wire import NOT_HTTP, refusal, to_wire
+from gateway.web.wire import NOT_HTTP, short_reply, to_wire
 
 # Requests that wait for the one before them; then the connection stops reading.
 MAX_QUEUED = 16
@@ -51,8 +51,8 @@ class Rejection:
     response: Response
 
 
-_TOO_LONG = refusal(400, Reason.NOT_PARSED, f"the head of the request is over {MAX_HEAD_BYTES} bytes")
-_TOO_SLOW = refusal(408, Reason.TOO_SLOW, "the head of the request did not arrive in time")
+_TOO_LONG = short_reply(400, Reason.NOT_PARSED, f"the head of the request is over {MAX_HEAD_BYTES} bytes")
+_TOO_SLOW = short_reply(408, Reason.TOO_SLOW, "the head of the request did not arrive in time")
 REJECTIONS = {
     "not_http": Rejection("not_http", NOT_HTTP),
     "head_too_long": Rejection("head_too_long", _TOO_LONG),

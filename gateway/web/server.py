@@ -16,7 +16,7 @@ from gateway.web.crowd import Crowd
 from gateway.web.parser import HOST, WireRequest
 from gateway.web.protocol import Connection
 from gateway.web.streaming_reply import StreamingReply
-from gateway.web.wire import refusal, to_wire
+from gateway.web.wire import short_reply, to_wire
 
 log = structlog.get_logger()
 
@@ -29,7 +29,7 @@ LOG_EVERY_S = 1.0
 # How long a cancelled handler may take to clean up.
 CUT_S = 1.0
 
-INTERNAL_ERROR = refusal(500, Reason.INTERNAL, "internal error")
+INTERNAL_ERROR = short_reply(500, Reason.INTERNAL, "internal error")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

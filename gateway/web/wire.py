@@ -13,13 +13,13 @@ _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _FRAMING = frozenset({"connection", "keep-alive", "content-length", "transfer-encoding"})
 
 
-def refusal(status: int, reason: Reason, message: str) -> Response:
+def short_reply(status: int, reason: Reason, message: str) -> Response:
     """Return the short JSON reply to a request without a route."""
     body = json.dumps({"code": CODE_OF[reason], "reason": reason, "message": message}).encode()
     return Response(status, (("Content-Type", "application/json"),), body)
 
 
-NOT_HTTP = refusal(400, Reason.NOT_PARSED, "the request is not valid HTTP/1.1")
+NOT_HTTP = short_reply(400, Reason.NOT_PARSED, "the request is not valid HTTP/1.1")
 
 
 def to_wire(response: Response, *, minor: int = 1, keep_alive: bool = False, method: str = "GET") -> bytes:

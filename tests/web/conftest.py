@@ -1,4 +1,4 @@
-"""What the tests of HTTP in share: a running gateway."""
+"""A running gateway for the tests of this package."""
 
 from collections.abc import AsyncIterator
 

@@ -1,4 +1,4 @@
-"""The memory limit of unverified bodies, and that their room is released."""
+"""The memory limit of bodies."""
 
 import asyncio
 import gc
@@ -22,7 +22,7 @@ def without_collector() -> Iterator[None]:
     gc.enable()
 
 
-def test_one_address_has_half_of_the_room() -> None:
+def test_one_owner_may_use_half_of_the_room() -> None:
     room = Room(bodies=100, size=10)
     with room.hold("a") as first, room.hold("a"), room.hold("b") as third:
         first.add(size=5)
@@ -33,14 +33,14 @@ def test_one_address_has_half_of_the_room() -> None:
     assert (caught.value.outcome.reason, caught.value.outcome.retry_after_s) == (Reason.OVERLOADED, 1)
 
 
-def test_bodies_are_bounded_in_number_too() -> None:
+def test_the_number_of_bodies_is_bounded() -> None:
     room = Room(bodies=2, size=10)
 
     with room.hold("a"), room.hold("b"), pytest.raises(CallerError), room.hold("c"):
         pass
 
 
-def test_room_is_given_back() -> None:
+def test_room_is_released() -> None:
     room = Room(bodies=2, size=10)
 
     for _ in range(10):

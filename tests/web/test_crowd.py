@@ -83,7 +83,7 @@ async def status(caller: Caller, request: str = REPORT) -> int:
 # The rule.
 
 
-def test_the_oldest_member_of_the_peer_with_the_most_is_taken() -> None:
+def test_the_peer_with_the_most_members_loses_its_oldest() -> None:
     crowd: Crowd[str] = Crowd()
     for member, peer in (("a1", "a"), ("b1", "b"), ("b2", "b"), ("c1", "c")):
         crowd.add(member, peer)
@@ -93,7 +93,7 @@ def test_the_oldest_member_of_the_peer_with_the_most_is_taken() -> None:
     assert taken == ["b1", "a1", "b2", "c1", None]
 
 
-def test_a_member_that_may_not_be_taken_is_left() -> None:
+def test_a_protected_member_is_kept() -> None:
     crowd: Crowd[str] = Crowd()
     for member, peer in (("a1", "a"), ("b1", "b"), ("b2", "b")):
         crowd.add(member, peer)
@@ -152,7 +152,7 @@ async def test_idle_connections_of_a_peer_with_few_outlive_a_flood(open_listener
         assert [await status(each) for each in idle] == [200] * 20
 
 
-async def test_all_connections_of_a_proxy_stay_where_there_is_room(open_listener: Open) -> None:
+async def test_all_connections_of_a_proxy_are_kept_while_there_is_room(open_listener: Open) -> None:
     listener = await open_listener(max_connections=20)
 
     async with AsyncExitStack() as stack:
@@ -165,9 +165,7 @@ async def test_all_connections_of_a_proxy_stay_where_there_is_room(open_listener
     "accepted",
     [pytest.param(REPORT, id="whole reply"), pytest.param(REPORT.replace("/report", "/stream"), id="streamed reply")],
 )
-async def test_connections_with_an_accepted_report_are_not_closed_for_new_ones(
-    open_listener: Open, accepted: str
-) -> None:
+async def test_connections_with_an_accepted_report_are_not_evicted(open_listener: Open, accepted: str) -> None:
     listener = await open_listener(max_connections=20)
 
     async with AsyncExitStack() as stack:

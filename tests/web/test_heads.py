@@ -1,4 +1,4 @@
-"""Requests whose head suffices for verification: their bodies are not read before, and need no room."""
+"""Requests whose head suffices for verification are rejected before their body is read."""
 
 import asyncio
 import socket
@@ -80,17 +80,17 @@ async def test_an_unknown_session_is_answered_without_the_body(gateway: Running,
     assert gateway.upstream.received == []
 
 
-async def test_a_refused_request_whose_body_has_arrived_keeps_its_connection(gateway: Running) -> None:
+async def test_a_rejected_request_with_a_complete_body_keeps_its_connection(gateway: Running) -> None:
     async with gateway.call() as caller:
         caller.send(raw_report(SAMPLE, session=UNKNOWN))
-        refused = await caller.parsed()
+        rejected = await caller.parsed()
         caller.send(raw_report())
         taken = await caller.parsed()
 
-    assert (refused.status, taken.status) == (503, 200)
+    assert (rejected.status, taken.status) == (503, 200)
 
 
-async def test_heads_with_a_wrong_session_do_not_stop_a_reporter(addresses: list[str]) -> None:
+async def test_heads_with_a_wrong_session_do_not_block_a_reporter(addresses: list[str]) -> None:
     async with running(says(0)) as gateway, occupying(gateway, head(UNKNOWN), 2000, addresses):
         first = await gateway.send(raw_report())
         await until(gateway, 2000, "gateway_reports_total", reason="UNKNOWN_KEY")
@@ -100,7 +100,7 @@ async def test_heads_with_a_wrong_session_do_not_stop_a_reporter(addresses: list
     assert (first.status, last.status, unread) == (200, 200, 0)
 
 
-async def test_bodies_that_verification_needs_are_bounded_and_do_not_stop_others(addresses: list[str]) -> None:
+async def test_bodies_read_for_verification_are_bounded_and_do_not_block_others(addresses: list[str]) -> None:
     """A report whose signature is in its body has to wait for a place; one with a session in its head need not."""
     async with running(says(0)) as gateway, occupying(gateway, BODY_SIGNED.encode(), MAX_BODIES, addresses):
         await until(gateway, MAX_BODIES, "gateway_unverified_bodies")

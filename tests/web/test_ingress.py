@@ -1,4 +1,4 @@
-"""The whole way of a report over real sockets: from a caller's bytes to those of the upstream, and back."""
+"""A report over real sockets: from the caller to the upstream and back."""
 
 import asyncio
 import gzip
@@ -64,27 +64,27 @@ def check_common(reply: Reply, content_type: str) -> None:
     assert len(names) == len(set(names))
 
 
-def check_refused(reply: Reply, code: str, details: str, words: str = INVALID) -> None:
-    """Check a refusal in the dialect of the shipped route's source."""
+def check_rejected(reply: Reply, code: str, details: str, words: str = INVALID) -> None:
+    """Check a rejection in the dialect of the shipped route's source."""
     check_common(reply, "application/json")
     assert reply.json == {"error": {"code": code, "description": words, "details": details}}
     assert reply.status == 503
 
 
 def check_plain_text(reply: Reply, status: int, text: str) -> None:
-    """Check a refusal of the HTTP layer of the shipped route's source."""
+    """Check a rejection of the HTTP layer of the shipped route's source."""
     check_common(reply, "text/plain; charset=utf-8")
     assert (reply.status, reply.text) == (status, text)
 
 
 def check_short_json(reply: Reply, status: int, reason: str) -> None:
-    """Check a refusal that belongs to no route."""
+    """Check a rejection that belongs to no route."""
     assert (reply.status, reply.header("content-type")) == (status, "application/json")
     assert reply.json["reason"] == reason
     assert "server" not in dict(reply.headers)
 
 
-# A report that is taken.
+# Accepted reports.
 
 
 async def test_a_report_is_translated_signed_and_answered(gateway: Running) -> None:
@@ -97,7 +97,7 @@ async def test_a_report_is_translated_signed_and_answered(gateway: Running) -> N
     check_common(reply, "application/json")
 
 
-async def test_the_upstream_gets_only_the_headers_that_the_spec_names(gateway: Running) -> None:
+async def test_the_upstream_receives_only_the_headers_of_the_spec(gateway: Running) -> None:
     await gateway.send(raw_report(SAMPLE, "Cookie: a=b", "User-Agent: theirs", "X-Forwarded-For: 10.0.0.1"))
 
     head = gateway.upstream.received[0].partition(b"\r\n\r\n")[0].decode()
@@ -112,7 +112,7 @@ async def test_the_upstream_gets_only_the_headers_that_the_spec_names(gateway: R
     assert "content-type: application/json" in [header.lower() for header in headers]
 
 
-async def test_the_request_id_is_ours_and_the_same_on_both_sides(gateway: Running) -> None:
+async def test_the_gateway_sets_the_same_request_id_on_both_sides(gateway: Running) -> None:
     reply = await gateway.send(raw_report(SAMPLE, "X-Request-Id: theirs"))
 
     sent = gateway.upstream.received[0].decode()
@@ -167,7 +167,7 @@ async def test_a_chunked_report_is_read(gateway: Running) -> None:
     assert gateway.sent[0]["Data"] == SAMPLE_SENT["Data"]
 
 
-async def test_a_caller_that_waits_for_continue_gets_it(gateway: Running) -> None:
+async def test_expect_100_continue_is_answered(gateway: Running) -> None:
     head, _, body = raw_report(SAMPLE, "Expect: 100-continue").partition(b"\r\n\r\n")
 
     async with gateway.call() as caller:
@@ -195,7 +195,7 @@ async def test_reports_share_one_connection_to_the_upstream(gateway: Running) ->
     assert gateway.upstream.connections == 1
 
 
-# Who may report.
+# Access.
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ async def test_reports_share_one_connection_to_the_upstream(gateway: Running) ->
     ],
     ids=["missing", "empty", "no session", "another kind", "no kind"],
 )
-async def test_a_report_without_a_session_is_refused(gateway: Running, session: str | None, text: str) -> None:
+async def test_a_report_without_a_session_is_rejected(gateway: Running, session: str | None, text: str) -> None:
     reply = await gateway.send(raw_report(session=session))
 
     check_plain_text(reply, 400, text)
@@ -217,7 +217,7 @@ async def test_a_report_without_a_session_is_refused(gateway: Running, session: 
 
 
 @pytest.mark.parametrize("second", [f"Authorization: OAuth {SESSION}", "authorization: OAuth other"])
-async def test_two_authorization_headers_are_refused(gateway: Running, second: str) -> None:
+async def test_two_authorization_headers_are_rejected(gateway: Running, second: str) -> None:
     reply = await gateway.send(raw_report(SAMPLE, second))
 
     check_plain_text(reply, 400, "Authorization type must be 'OAuth'")
@@ -225,30 +225,30 @@ async def test_two_authorization_headers_are_refused(gateway: Running, second: s
 
 
 @pytest.mark.parametrize("session", ["nope", SESSION[:-1], SESSION + "0", SESSION.upper()])
-async def test_an_unknown_session_is_refused(gateway: Running, session: str) -> None:
+async def test_an_unknown_session_is_rejected(gateway: Running, session: str) -> None:
     reply = await gateway.send(raw_report(session=f"OAuth {session}"))
 
-    check_refused(reply, "ID.1001", "the secret or session is unknown or has expired", "session expired")
+    check_rejected(reply, "ID.1001", "the secret or session is unknown or has expired", "session expired")
     assert gateway.upstream.received == []
 
 
-async def test_who_is_not_known_is_refused_before_the_body_is_read_as_json(gateway: Running) -> None:
+async def test_an_unknown_session_is_rejected_before_the_body_is_parsed(gateway: Running) -> None:
     reply = await gateway.send(raw_report("{", session="OAuth nope"))
 
     assert reply.json["error"]["code"] == "ID.1001"
 
 
-async def test_an_unknown_session_can_be_made_to_look_like_a_wrong_one() -> None:
+async def test_hide_unknown_keys_makes_an_unknown_session_look_wrong() -> None:
     async with running(
         change=lambda route: replace(route, source=replace(route.source, hide_unknown_keys=True))
     ) as gateway:
         reply = await gateway.send(raw_report(session="OAuth nope"))
 
-    check_refused(reply, "ID.1000", "the signature does not match", "Authentication failed")
+    check_rejected(reply, "ID.1000", "the signature does not match", "Authentication failed")
     assert gateway.upstream.received == []
 
 
-# What cannot be taken.
+# Rejected reports.
 
 
 @pytest.mark.parametrize(
@@ -294,10 +294,10 @@ async def test_an_unknown_session_can_be_made_to_look_like_a_wrong_one() -> None
         "datum a number",
     ],
 )
-async def test_a_report_of_another_shape_is_refused(gateway: Running, body: str | bytes, details: str | None) -> None:
+async def test_a_report_of_another_shape_is_rejected(gateway: Running, body: str | bytes, details: str | None) -> None:
     reply = await gateway.send(raw_report(body))
 
-    check_refused(reply, "SYS.1007", details or reply.json["error"]["details"])
+    check_rejected(reply, "SYS.1007", details or reply.json["error"]["details"])
     assert gateway.upstream.received == []
 
 
@@ -348,18 +348,18 @@ async def test_a_report_of_another_shape_is_refused(gateway: Running, body: str 
         "namespace long",
     ],
 )
-async def test_a_bad_datum_refuses_its_report(gateway: Running, body: str, details: str | None) -> None:
+async def test_a_bad_datum_rejects_its_report(gateway: Running, body: str, details: str | None) -> None:
     reply = await gateway.send(raw_report(body))
 
-    check_refused(reply, "SYS.1007", details or reply.json["error"]["details"])
+    check_rejected(reply, "SYS.1007", details or reply.json["error"]["details"])
     assert gateway.upstream.received == []
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e400", "-1e400", "01", "1.", "0x1", "9" * 5000])
-async def test_a_number_that_json_or_a_double_cannot_hold_is_refused(gateway: Running, number: str) -> None:
+async def test_a_number_outside_the_range_of_a_double_is_rejected(gateway: Running, number: str) -> None:
     reply = await gateway.send(raw_report(datum(value=7).replace("7", number)))
 
-    check_refused(reply, "SYS.1007", reply.json["error"]["details"])
+    check_rejected(reply, "SYS.1007", reply.json["error"]["details"])
     assert gateway.upstream.received == []
 
 
@@ -369,7 +369,7 @@ async def test_one_bad_datum_among_good_ones_sends_nothing(gateway: Running) -> 
 
     reply = await gateway.send(raw_report(json.dumps({"params": {"namespace": "n", "data": data}})))
 
-    check_refused(reply, "SYS.1007", "item 1: value: 'x' is not a number (2 items are rejected)")
+    check_rejected(reply, "SYS.1007", "item 1: value: 'x' is not a number (2 items are rejected)")
     assert gateway.upstream.received == []
 
 
@@ -385,12 +385,12 @@ async def test_one_bad_datum_among_good_ones_sends_nothing(gateway: Running) -> 
     ],
     ids=["2 MiB", "gzip bomb", "deflate bomb", "gzip cut short", "no gzip", "many members"],
 )
-async def test_a_body_too_large_or_damaged_is_refused(
+async def test_a_body_too_large_or_damaged_is_rejected(
     gateway: Running, body: bytes, encoding: str, details: str
 ) -> None:
     reply = await gateway.send(raw_report(body, f"Content-Encoding: {encoding}"))
 
-    check_refused(reply, "SYS.1007", details)
+    check_rejected(reply, "SYS.1007", details)
     assert gateway.upstream.received == []
 
 
@@ -404,7 +404,7 @@ async def test_a_body_too_large_or_damaged_is_refused(
     ],
     ids=["unknown encoding", "two encodings", "job uuid", "oversized"],
 )
-async def test_a_bad_header_is_refused(gateway: Running, header: str, text: str) -> None:
+async def test_a_bad_header_is_rejected(gateway: Running, header: str, text: str) -> None:
     reply = await gateway.send(raw_report(SAMPLE, header))
 
     check_plain_text(reply, 400, text)
@@ -414,7 +414,7 @@ async def test_a_bad_header_is_refused(gateway: Running, header: str, text: str)
 async def test_garbage_chunks_with_the_head_are_rejected_in_dialect(gateway: Running) -> None:
     reply = await gateway.send(CHUNKED_HEAD.encode() + b"zz\r\n")
 
-    check_refused(reply, "SYS.1007", "the body ended early or is not validly chunked")
+    check_rejected(reply, "SYS.1007", "the body ended early or is not validly chunked")
     assert reply.header("connection") == "close"
     assert gateway.upstream.received == []
 
@@ -426,7 +426,7 @@ async def test_garbage_between_chunks_is_rejected_in_dialect(gateway: Running) -
         caller.send("zz\r\n")
         reply = await caller.parsed()
 
-    check_refused(reply, "SYS.1007", "the body ended early or is not validly chunked")
+    check_rejected(reply, "SYS.1007", "the body ended early or is not validly chunked")
     assert reply.header("connection") == "close"
     assert gateway.upstream.received == []
 
@@ -441,7 +441,7 @@ async def test_garbage_between_chunks_is_rejected_in_dialect(gateway: Running) -
     ],
     ids=["huge header", "two lengths", "two hosts", "TLS"],
 )
-async def test_what_is_not_http_is_refused_in_no_dialect(gateway: Running, raw: bytes) -> None:
+async def test_invalid_http_gets_a_short_json_400(gateway: Running, raw: bytes) -> None:
     reply = await gateway.send(raw)
 
     check_short_json(reply, 400, "NOT_PARSED")
@@ -449,7 +449,7 @@ async def test_what_is_not_http_is_refused_in_no_dialect(gateway: Running, raw: 
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS", "PATCH"])
-async def test_another_method_is_refused_in_dialect(gateway: Running, method: str) -> None:
+async def test_another_method_is_rejected_in_dialect(gateway: Running, method: str) -> None:
     reply = await gateway.send(raw_report(method=method))
 
     check_plain_text(reply, 405, f"{method} is not a method of this call")
@@ -477,18 +477,18 @@ async def test_a_slow_head_gets_a_short_json_408() -> None:
     assert gateway.upstream.received == []
 
 
-async def test_a_slow_body_is_refused_in_dialect() -> None:
+async def test_a_slow_body_is_rejected_in_dialect() -> None:
     async with running(
         change=lambda route: replace(route, source=replace(route.source, read_timeout_s=0.1))
     ) as gateway:
         reply = await gateway.send(raw_report()[:-1])
 
-    check_refused(reply, "SYS.1001", "the body took longer than 0.1 s", "A message or a operation timeout")
+    check_rejected(reply, "SYS.1001", "the body took longer than 0.1 s", "A message or a operation timeout")
     assert reply.header("connection") == "close"
     assert gateway.upstream.received == []
 
 
-async def test_too_many_reports_at_once_are_refused_in_dialect() -> None:
+async def test_too_many_concurrent_reports_are_rejected_in_dialect() -> None:
     go = asyncio.Event()
 
     async def takes_later(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -498,35 +498,35 @@ async def test_too_many_reports_at_once_are_refused_in_dialect() -> None:
     async with running(takes_later, max_in_flight=1) as gateway, gateway.call() as first:
         first.send(raw_report())
         await until_counted(gateway, 1, "gateway_reports_in_flight")
-        refused = await gateway.send(raw_report())
+        rejected = await gateway.send(raw_report())
         go.set()
         taken = await first.parsed()
         again = await gateway.send(raw_report())
 
-    check_refused(refused, "SYS.1006", "too many reports at once", "An operation failed")
-    assert refused.header("retry-after") == "1"
+    check_rejected(rejected, "SYS.1006", "too many reports at once", "An operation failed")
+    assert rejected.header("retry-after") == "1"
     assert (taken.status, again.status) == (200, 200)
     assert len(gateway.upstream.received) == 2
 
 
-async def test_slow_bodies_of_callers_without_a_key_close_no_route() -> None:
+async def test_slow_bodies_without_a_key_block_no_route() -> None:
     async with running(max_in_flight=1) as gateway, AsyncExitStack() as stack:
         for _ in range(20):
             slow = await stack.enter_async_context(gateway.call())
-            slow.send(raw_report(session="OAuth nobody")[:-1])
+            slow.send(raw_report(session="OAuth unknown")[:-1])
         await asyncio.sleep(0.1)
         replies = [await gateway.send(raw_report()) for _ in range(3)]
 
     assert [reply.status for reply in replies] == [200, 200, 200]
 
 
-async def test_too_many_connections_are_refused_in_dialect() -> None:
+async def test_too_many_connections_are_rejected_in_dialect() -> None:
     async with running(limits=HttpLimits(max_connections=1)) as gateway, gateway.call() as first:
         first.send(raw_report())
         await first.parsed()
         reply = await gateway.send(raw_report())
 
-    check_refused(reply, "SYS.1006", "too many connections", "An operation failed")
+    check_rejected(reply, "SYS.1006", "too many connections", "An operation failed")
     assert (reply.header("retry-after"), reply.header("connection")) == ("1", "close")
     assert len(gateway.upstream.received) == 1
 
@@ -538,7 +538,7 @@ async def until_counted(gateway: Running, value: float, name: str, **labels: str
             await asyncio.sleep(0.01)
 
 
-# What the upstream does.
+# Upstream errors.
 
 FAILED, HTTP_ERROR, INTERNAL = "An operation failed", "HTTP error", "An internal error happened in system"
 
@@ -580,23 +580,23 @@ FAILED, HTTP_ERROR, INTERNAL = "An operation failed", "HTTP error", "An internal
         "20 MiB",
     ],
 )
-async def test_an_upstream_that_fails_is_told_in_dialect(
+async def test_an_upstream_error_is_reported_in_dialect(
     behaviour: Behaviour, code: str, words: str, details: str | None
 ) -> None:
     async with running(behaviour) as gateway:
         reply = await gateway.send(raw_report())
 
-    check_refused(reply, code, details or reply.json["error"]["details"], words)
+    check_rejected(reply, code, details or reply.json["error"]["details"], words)
     assert "127.0.0.1" not in reply.text
     assert len(gateway.upstream.received) == 1
 
 
 @pytest.mark.parametrize("behaviour", [hangs, drips])
-async def test_an_upstream_that_is_slow_is_told_in_dialect(behaviour: Behaviour) -> None:
+async def test_a_slow_upstream_is_reported_in_dialect(behaviour: Behaviour) -> None:
     async with running(behaviour, change=with_deadline(0.2)) as gateway:
         reply = await gateway.send(raw_report())
 
-    check_refused(reply, "SYS.1001", "the upstream: no answer within 0.2 s", "A message or a operation timeout")
+    check_rejected(reply, "SYS.1001", "the upstream: no answer within 0.2 s", "A message or a operation timeout")
     assert len(gateway.upstream.received) == 1
 
 
@@ -606,11 +606,11 @@ async def test_the_address_of_an_upstream_that_is_down_is_logged_and_not_in_the_
         reply = await gateway.send(raw_report())
         [logged] = (await gateway.probe("/api/reports/rejected")).json["rejected"]
 
-    check_refused(reply, "SYS.1015", "the upstream: connection refused", "HTTP error")
-    assert logged["message"] == f"{address}: connection refused"
+    check_rejected(reply, "SYS.1015", "the upstream: connection rejected", "HTTP error")
+    assert logged["message"] == f"{address}: connection rejected"
 
 
-async def test_a_refusal_by_the_upstream_does_not_spoil_the_next_report() -> None:
+async def test_a_rejection_by_the_upstream_does_not_affect_the_next_report() -> None:
     async with running(in_turn(says(1006), resets, says(0))) as gateway, gateway.call() as caller:
         caller.send(raw_report() * 3)
         replies = [await caller.parsed() for _ in range(3)]
@@ -618,7 +618,7 @@ async def test_a_refusal_by_the_upstream_does_not_spoil_the_next_report() -> Non
     assert [reply.status for reply in replies] == [503, 503, 200]
 
 
-async def test_what_the_upstream_says_is_cut_and_has_no_secret() -> None:
+async def test_an_upstream_message_is_truncated_and_masked() -> None:
     leak = f"bad signature made with {KEY} for {SESSION}: "
     async with running(says(1013, leak + "x" * 600)) as gateway:
         reply = await gateway.send(raw_report())
@@ -628,14 +628,14 @@ async def test_what_the_upstream_says_is_cut_and_has_no_secret() -> None:
     assert len(details) <= 500
 
 
-async def test_a_secret_at_the_cut_is_not_shown_in_part() -> None:
+async def test_a_secret_at_the_truncation_is_masked() -> None:
     async with running(says(1013, "x" * 490 + KEY)) as gateway:
         reply = await gateway.send(raw_report())
 
     assert reply.json["error"]["details"] == "x" * 490 + "***"
 
 
-async def test_what_the_upstream_says_cannot_add_headers() -> None:
+async def test_an_upstream_message_cannot_add_headers() -> None:
     limited = answers(429, b"\r\nSet-Cookie: a=b", (("Retry-After", "7"), ("Set-Cookie", "a=b"), ("X-Other", "1")))
     async with running(limited) as gateway:
         reply = await gateway.send(raw_report())
@@ -644,7 +644,7 @@ async def test_what_the_upstream_says_cannot_add_headers() -> None:
     assert reply.header("retry-after") == "7"
 
 
-async def test_a_reporter_that_hangs_up_does_not_cancel_its_delivery() -> None:
+async def test_a_reporter_that_disconnects_does_not_cancel_its_delivery() -> None:
     arrived, answer = asyncio.Event(), asyncio.Event()
 
     async def waits(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -662,7 +662,7 @@ async def test_a_reporter_that_hangs_up_does_not_cancel_its_delivery() -> None:
         await until_counted(gateway, 1, "gateway_reports_total", code="OK")
 
 
-async def test_a_report_that_breaks_off_sends_nothing(gateway: Running) -> None:
+async def test_an_incomplete_report_sends_nothing(gateway: Running) -> None:
     async with gateway.call() as caller:
         caller.send(raw_report()[:-1])
         await until_counted(gateway, 1, "gateway_verified_bodies")
@@ -672,7 +672,7 @@ async def test_a_report_that_breaks_off_sends_nothing(gateway: Running) -> None:
     assert gateway.upstream.received == []
 
 
-# What is counted.
+# Metrics.
 
 
 async def test_metrics_count_reports_points_and_calls() -> None:

@@ -1,4 +1,4 @@
-"""Large and hostile reports do not hold the event loop: small reports and probes are answered meanwhile."""
+"""Large and hostile reports do not block the event loop: small reports and probes are answered meanwhile."""
 
 import asyncio
 import gc
@@ -130,7 +130,7 @@ async def watched(admin: str) -> AsyncIterator[Lag]:
 
 
 @pytest.mark.parametrize("which", HOSTILE)
-async def test_no_report_holds_the_loop(which: str) -> None:
+async def test_no_report_blocks_the_event_loop(which: str) -> None:
     name, body, status = HOSTILE[which]
     request = raw(name, gzip.compress(body, 6))
     settings = Settings(listen="127.0.0.1:0", admin="127.0.0.1:0", grace_s=0)
@@ -158,7 +158,7 @@ async def timed(gateway: Running) -> float:
     return time.perf_counter() - started
 
 
-async def test_an_honest_report_of_1_mib_is_delivered_while_small_ones_pass() -> None:
+async def test_a_valid_report_of_1_mib_is_delivered_while_small_ones_pass() -> None:
     async with running() as gateway, watched(gateway.gateway.admin_address) as lag, asyncio.TaskGroup() as tasks:
         large = tasks.create_task(gateway.send(raw_report(zstack(many(GOOD, 21_843)))))
         small = [await timed(gateway) for _ in range(20)]

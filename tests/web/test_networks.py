@@ -1,4 +1,4 @@
-"""Who may report, under what name, and what is said of a refusal, over real sockets."""
+"""Networks, public URLs, and the likely cause of a rejected signature, over real sockets."""
 
 import hmac
 from collections.abc import Mapping
@@ -60,7 +60,7 @@ def report(url: str = "http://h/report", *, sent_to: str = "h", body: str = BODY
     ["", ", from: [127.0.0.1]", ", from: [10.0.0.0/8, 127.0.0.0/8]", ', from: ["::/0", 0.0.0.0/0]'],
     ids=["none named", "the address", "one of two networks", "all"],
 )
-async def test_peer_within_the_networks_reports(tmp_path: Path, networks: str) -> None:
+async def test_a_peer_within_the_networks_is_accepted(tmp_path: Path, networks: str) -> None:
     async with running(routes=routes(tmp_path, networks)) as gateway:
         reply = await gateway.send(report())
 
@@ -68,7 +68,7 @@ async def test_peer_within_the_networks_reports(tmp_path: Path, networks: str) -
 
 
 @pytest.mark.parametrize("networks", ["10.0.0.0/8", "127.0.0.2", "::/0"], ids=["another", "a neighbour", "IPv6 alone"])
-async def test_peer_outside_the_networks_is_refused_in_the_vendors_dialect(tmp_path: Path, networks: str) -> None:
+async def test_a_peer_outside_the_networks_is_rejected_in_dialect(tmp_path: Path, networks: str) -> None:
     async with running(routes=routes(tmp_path, f', from: ["{networks}"]')) as gateway:
         reply = await gateway.send(report())
 
@@ -81,7 +81,7 @@ PUBLIC = ', public_url: "https://metrics.example/proxy"'
 
 
 @pytest.mark.parametrize("host", ["10.0.0.7:8080", "metrics.example"], ids=["changed by a proxy", "kept by it"])
-async def test_url_that_was_signed_is_the_public_one(tmp_path: Path, host: str) -> None:
+async def test_the_public_url_is_the_signed_one(tmp_path: Path, host: str) -> None:
     async with running(routes=routes(tmp_path, PUBLIC)) as gateway:
         reply = await gateway.send(report("https://metrics.example/proxy/report", sent_to=host))
 
@@ -101,7 +101,7 @@ async def test_url_that_was_signed_is_the_public_one(tmp_path: Path, host: str) 
         "the public one, which the route does not name",
     ],
 )
-async def test_another_url_is_a_bad_signature(tmp_path: Path, options: str, url: str) -> None:
+async def test_a_signature_over_another_url_is_rejected(tmp_path: Path, options: str, url: str) -> None:
     async with running(routes=routes(tmp_path, options)) as gateway:
         reply = await gateway.send(report(url, sent_to="10.0.0.7:8080"))
 
@@ -117,7 +117,7 @@ async def logged(tmp_path: Path, *reports: bytes) -> list[Mapping[str, Any]]:
     return [line for line in lines if line["event"] == "report"]
 
 
-async def test_line_of_a_refused_signature_tells_its_cause_and_the_reply_does_not(tmp_path: Path) -> None:
+async def test_the_log_names_the_likely_cause_and_the_reply_does_not(tmp_path: Path) -> None:
     async with running(routes=routes(tmp_path)) as gateway:
         with capture_logs() as lines:
             reply = await gateway.send(report(body=""))
@@ -127,14 +127,14 @@ async def test_line_of_a_refused_signature_tells_its_cause_and_the_reply_does_no
     assert reply.json == {"acme": "BadSignature", "says": "the signature does not match"}
 
 
-async def test_cause_is_told_at_most_once_a_second(tmp_path: Path) -> None:
+async def test_the_likely_cause_is_logged_at_most_once_per_second(tmp_path: Path) -> None:
     lines = await logged(tmp_path, report(body=""), report(body=""), report("https://h/report"))
 
     assert [line["reason"] for line in lines] == ["BAD_SIGNATURE"] * 3
     assert ["cause" in line for line in lines] == [True, False, False]
 
 
-async def test_admin_port_lists_the_last_refused_reports_the_newest_first(tmp_path: Path) -> None:
+async def test_the_admin_api_lists_the_last_rejected_reports_newest_first(tmp_path: Path) -> None:
     async with running(routes=routes(tmp_path)) as gateway:
         replies = [await gateway.send(each) for each in (report(body=""), report(), report("https://h/report"))]
         listed = (await gateway.probe("/api/reports/rejected")).json["rejected"]
@@ -148,7 +148,7 @@ async def test_admin_port_lists_the_last_refused_reports_the_newest_first(tmp_pa
     assert listed[0]["time"] >= listed[1]["time"] > 1_700_000_000
 
 
-async def test_admin_port_keeps_a_hundred_refused_reports(tmp_path: Path) -> None:
+async def test_the_admin_api_keeps_a_hundred_rejected_reports(tmp_path: Path) -> None:
     async with running(routes=routes(tmp_path)) as gateway:
         for _ in range(KEPT_REJECTED + 1):
             await gateway.send(report(body=""))
@@ -158,7 +158,7 @@ async def test_admin_port_keeps_a_hundred_refused_reports(tmp_path: Path) -> Non
     assert all("cause" not in each for each in listed[: KEPT_REJECTED // 2])
 
 
-async def test_line_of_a_report_that_was_taken_has_no_cause(tmp_path: Path) -> None:
+async def test_an_accepted_report_has_no_cause(tmp_path: Path) -> None:
     [line] = await logged(tmp_path, report())
 
     assert line["code"] == "OK"

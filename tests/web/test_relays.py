@@ -1,4 +1,4 @@
-"""Calls that are no reports, over real sockets: the answer goes through byte for byte, while it arrives."""
+"""Relays over real sockets: the answer is passed on byte for byte while it arrives."""
 
 import asyncio
 import gzip
@@ -122,7 +122,7 @@ async def logs_of(*arguments: Any, **settings: Any) -> AsyncIterator[tuple[Runni
 # The call.
 
 
-async def test_the_call_is_made_of_the_request_and_signed_anew(image: Path) -> None:
+async def test_the_call_is_built_from_the_request_and_signed(image: Path) -> None:
     async with running(answers(200, b"x"), routes=image) as gateway:
         reply = await gateway.send(raw_call('{"start": 1, "list": ["é", 1.50]}', "Accept-Language: ko-KR"))
 
@@ -139,7 +139,7 @@ async def test_the_call_is_made_of_the_request_and_signed_anew(image: Path) -> N
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
-async def test_bytes_arrive_as_they_were(image: Path, version: str) -> None:
+async def test_bytes_are_unchanged(image: Path, version: str) -> None:
     async with running(answers(200, PNG, (("Content-Type", "image/png"),)), routes=image) as gateway:
         reply = await gateway.send(raw_call(version=version))
 
@@ -148,7 +148,7 @@ async def test_bytes_arrive_as_they_were(image: Path, version: str) -> None:
     assert reply.header("transfer-encoding") is None
 
 
-async def test_a_body_of_unknown_length_goes_on_in_chunks(image: Path) -> None:
+async def test_a_body_of_unknown_length_is_chunked(image: Path) -> None:
     async with running(chunked(PNG[:1000], PNG[1000:]), routes=image) as gateway, gateway.call() as caller:
         caller.send(raw_call())
         head = await caller.head()
@@ -160,7 +160,7 @@ async def test_a_body_of_unknown_length_goes_on_in_chunks(image: Path) -> None:
 
 
 @pytest.mark.parametrize("more", [(), ("Connection: keep-alive",)], ids=["", "keep-alive"])
-async def test_a_body_of_unknown_length_ends_the_connection_of_an_old_caller(image: Path, more: tuple[str]) -> None:
+async def test_a_body_of_unknown_length_closes_an_http_1_0_connection(image: Path, more: tuple[str]) -> None:
     async with running(chunked(PNG), routes=image) as gateway, gateway.call() as caller:
         caller.send(raw_call('{"start": 1}', *more, version="1.0"))
         head = await caller.head()
@@ -180,7 +180,7 @@ async def test_compressed_bytes_stay_compressed(image: Path) -> None:
     assert (reply.body, reply.header("content-encoding")) == (squeezed, "gzip")
 
 
-async def test_headers_go_on_but_for_those_of_the_connection(image: Path) -> None:
+async def test_all_but_hop_by_hop_headers_are_passed_on(image: Path) -> None:
     theirs = (
         ("Date", "Tue, 14 Nov 2023 22:13:20 GMT"),
         ("Server", "B"),
@@ -204,7 +204,7 @@ async def test_headers_go_on_but_for_those_of_the_connection(image: Path) -> Non
 
 
 @pytest.mark.parametrize("status", [201, 302, 400, 401, 403, 404, 429, 500, 503])
-async def test_any_status_is_an_answer(image: Path, status: int) -> None:
+async def test_every_status_is_passed_on(image: Path, status: int) -> None:
     async with running(answers(status, b'{"theirs": 1}'), routes=image) as gateway:
         reply = await gateway.send(raw_call())
 
@@ -212,7 +212,7 @@ async def test_any_status_is_an_answer(image: Path, status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [204, 304])
-async def test_a_status_without_a_body_has_none_and_the_connection_stays(image: Path, status: int) -> None:
+async def test_a_status_without_a_body_keeps_the_connection(image: Path, status: int) -> None:
     behaviour = in_turn(answers(status), answers(200, b"next"))
     async with running(behaviour, routes=image) as gateway, gateway.call() as caller:
         caller.send(raw_call())
@@ -226,7 +226,7 @@ async def test_a_status_without_a_body_has_none_and_the_connection_stays(image: 
     assert (after.status, after.body) == (200, b"next")
 
 
-async def test_the_answer_to_a_head_has_no_body_and_the_connection_stays(tmp_path: Path) -> None:
+async def test_the_answer_to_head_has_no_body_and_keeps_the_connection(tmp_path: Path) -> None:
     (tmp_path / "look.yaml").write_text(LOOK)
     behaviour = writes(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\nContent-Type: image/png\r\n\r\n")
     call = raw_call("").replace(b"POST", b"HEAD")
@@ -242,7 +242,7 @@ async def test_the_answer_to_a_head_has_no_body_and_the_connection_stays(tmp_pat
 
 
 @pytest.mark.parametrize("behaviour", [answers(200, PNG), chunked(PNG)], ids=["length", "chunks"])
-async def test_the_connection_is_good_for_further_calls(image: Path, behaviour: Behaviour) -> None:
+async def test_the_connection_serves_further_calls(image: Path, behaviour: Behaviour) -> None:
     async with running(behaviour, routes=image) as gateway, gateway.call() as caller:
         for _ in range(3):
             caller.send(raw_call())
@@ -252,14 +252,14 @@ async def test_the_connection_is_good_for_further_calls(image: Path, behaviour: 
             else:
                 assert await caller.reader.readexactly(len(PNG)) == PNG
         caller.send(raw_call("{}"))
-        refused = await caller.parsed()
+        rejected = await caller.parsed()
 
     assert "Connection: close" not in head
-    assert refused.status == 422
+    assert rejected.status == 422
     assert gateway.upstream.connections == 1
 
 
-async def test_pipelined_calls_are_answered_in_turn(image: Path) -> None:
+async def test_pipelined_calls_are_answered_in_order(image: Path) -> None:
     behaviour = in_turn(answers(200, b"first"), answers(200, b"second"))
     async with running(behaviour, routes=image) as gateway, gateway.call() as caller:
         caller.send(raw_call() + raw_call())
@@ -268,7 +268,7 @@ async def test_pipelined_calls_are_answered_in_turn(image: Path) -> None:
     assert [reply.body for reply in replies] == [b"first", b"second"]
 
 
-async def test_what_has_arrived_goes_on_at_once_however_slow_the_rest(image: Path) -> None:
+async def test_arrived_bytes_are_passed_on_immediately(image: Path) -> None:
     go_on = asyncio.Event()
 
     async def slow(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -286,7 +286,7 @@ async def test_what_has_arrived_goes_on_at_once_however_slow_the_rest(image: Pat
     assert first + last == b"first-last"
 
 
-async def test_the_deadline_is_not_one_of_the_whole_answer(image: Path) -> None:
+async def test_the_deadline_does_not_cover_the_whole_answer(image: Path) -> None:
     async def drips(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n")
         for _ in range(6):
@@ -299,10 +299,10 @@ async def test_the_deadline_is_not_one_of_the_whole_answer(image: Path) -> None:
     assert reply.body == b"......"
 
 
-# Who is slow, and who breaks off.
+# Slow and broken connections.
 
 
-async def test_no_more_is_taken_than_the_caller_reads(image: Path) -> None:
+async def test_the_answer_is_read_no_faster_than_the_caller_reads(image: Path) -> None:
     """Of 50 MiB, gateway and sockets hold a small part for a caller who does not read."""
     written = 0
 
@@ -341,7 +341,7 @@ async def test_no_more_is_taken_than_the_caller_reads(image: Path) -> None:
     [half_answers, chunked(b"0123456789", end=b"")],
     ids=["of a length", "in chunks"],
 )
-async def test_the_caller_sees_that_the_answer_broke_off(image: Path, behaviour: Behaviour, version: str) -> None:
+async def test_the_caller_detects_an_incomplete_answer(image: Path, behaviour: Behaviour, version: str) -> None:
     async def breaks(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await behaviour(reader, writer)
         await asyncio.sleep(0.05)
@@ -358,7 +358,7 @@ async def test_the_caller_sees_that_the_answer_broke_off(image: Path, behaviour:
     assert entry["message"].endswith(": the answer broke off")
 
 
-async def test_an_upstream_that_falls_silent_is_given_up(image: Path) -> None:
+async def test_a_silent_upstream_times_out(image: Path) -> None:
     async def stops(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n0123456789")
         await reader.read()
@@ -373,7 +373,7 @@ async def test_an_upstream_that_falls_silent_is_given_up(image: Path) -> None:
 
 
 @pytest.mark.parametrize("goes", ["resets", "closes"])
-async def test_a_caller_who_hangs_up_ends_the_exchange(image: Path, goes: str) -> None:
+async def test_a_caller_that_disconnects_ends_the_exchange(image: Path, goes: str) -> None:
     ended = asyncio.Event()
 
     async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -401,7 +401,7 @@ async def test_a_caller_who_hangs_up_ends_the_exchange(image: Path, goes: str) -
     assert left == 0
 
 
-async def test_a_caller_who_hangs_up_ends_an_exchange_that_is_silent(image: Path) -> None:
+async def test_a_caller_that_disconnects_ends_a_silent_exchange(image: Path) -> None:
     ended = asyncio.Event()
 
     async def falls_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -418,7 +418,7 @@ async def test_a_caller_who_hangs_up_ends_an_exchange_that_is_silent(image: Path
             await ended.wait()
 
 
-async def test_a_stream_is_answered_to_its_end_at_shutdown(image: Path) -> None:
+async def test_a_stream_is_completed_at_shutdown(image: Path) -> None:
     go_on = asyncio.Event()
 
     async def slow(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -447,7 +447,7 @@ def authority(tmp_path: Path) -> Authority:
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
-async def test_bytes_arrive_as_they_were_over_tls(image: Path, authority: Authority, version: str) -> None:
+async def test_bytes_are_unchanged_over_tls(image: Path, authority: Authority, version: str) -> None:
     pair = Pair(*authority.issue("a"))
     async with running(answers(200, PNG), routes=image, tls=pair) as gateway:
         reply = await exchange(gateway.gateway.address, raw_call(version=version), authority.trust())
@@ -455,7 +455,7 @@ async def test_bytes_arrive_as_they_were_over_tls(image: Path, authority: Author
     assert reply.body == PNG
 
 
-async def test_the_caller_sees_over_tls_that_the_answer_broke_off(image: Path, authority: Authority) -> None:
+async def test_the_caller_detects_an_incomplete_answer_over_tls(image: Path, authority: Authority) -> None:
     pair = Pair(*authority.issue("a"))
     async with (
         running(half_answers, routes=image, tls=pair) as gateway,
@@ -465,7 +465,7 @@ async def test_the_caller_sees_over_tls_that_the_answer_broke_off(image: Path, a
         await breaks_off(caller)
 
 
-# Our own refusals.
+# The gateway's own rejections.
 
 
 @pytest.mark.parametrize(
@@ -478,9 +478,7 @@ async def test_the_caller_sees_over_tls_that_the_answer_broke_off(image: Path, a
     ],
     ids=["field missing", "not JSON", "unknown key", "wrong method"],
 )
-async def test_what_is_refused_here_is_told_in_the_vendors_words(
-    image: Path, raw: bytes, status: int, reason: str
-) -> None:
+async def test_the_gateways_rejection_is_in_dialect(image: Path, raw: bytes, status: int, reason: str) -> None:
     async with running(answers(200, b"x"), routes=image) as gateway:
         reply = await gateway.send(raw)
 
@@ -498,9 +496,7 @@ async def test_what_is_refused_here_is_told_in_the_vendors_words(
     ],
     ids=["closes", "no HTTP", "hangs", "switches protocols"],
 )
-async def test_without_an_answer_the_reply_is_in_the_vendors_words(
-    image: Path, behaviour: Behaviour, reason: str
-) -> None:
+async def test_without_an_answer_the_reply_is_in_dialect(image: Path, behaviour: Behaviour, reason: str) -> None:
     async with running(behaviour, routes=image, change=with_deadline(0.3)) as gateway, gateway.call() as caller:
         caller.send(raw_call())
         reply = await caller.parsed()
@@ -511,7 +507,7 @@ async def test_without_an_answer_the_reply_is_in_the_vendors_words(
     assert after.status == 422
 
 
-async def test_an_upstream_that_is_not_there_is_down(image: Path) -> None:
+async def test_an_unreachable_upstream_is_down(image: Path) -> None:
     environ = {"UPSTREAM": f"http://127.0.0.1:{free_port()}"}
     async with running(routes=image, environ=environ) as gateway:
         reply = await gateway.send(raw_call())
@@ -519,7 +515,7 @@ async def test_an_upstream_that_is_not_there_is_down(image: Path) -> None:
     assert (reply.status, reply.json) == (555, {"ours": "UPSTREAM_DOWN"})
 
 
-# What is counted.
+# Metrics.
 
 
 @pytest.mark.parametrize(

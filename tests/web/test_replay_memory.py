@@ -1,4 +1,4 @@
-"""What may come only once is remembered for its time, and no key can push out what others have."""
+"""Nonces and signatures are remembered until they expire, and no key can evict those of others."""
 
 import time
 
@@ -15,7 +15,7 @@ def later(seconds: float = 60) -> int:
     return time.time_ns() + int(seconds * NS)
 
 
-def test_a_request_is_remembered_until_its_end() -> None:
+def test_a_request_is_remembered_until_it_expires() -> None:
     replays = Replays()
 
     assert replays.remember(("r", "1"), later())
@@ -23,7 +23,7 @@ def test_a_request_is_remembered_until_its_end() -> None:
     assert (replays.seen(("r", "1")), replays.seen(("r", "2"))) == (True, False)
 
 
-def test_what_has_ended_makes_room() -> None:
+def test_expired_entries_make_room() -> None:
     replays = Replays(2)
     for number in range(5):
         replays.remember(("r", str(number)), later(-2), owner="a")
@@ -32,7 +32,7 @@ def test_what_has_ended_makes_room() -> None:
     assert len(replays) == 1
 
 
-def test_one_key_has_half_of_the_room_and_pushes_out_nobody() -> None:
+def test_one_key_has_half_of_the_room_and_evicts_no_other() -> None:
     replays = Replays(10)
     replays.remember(("r", "of b"), later(), owner="b")
     for number in range(5):

@@ -1,4 +1,4 @@
-"""The HTTP layer over real sockets: what a caller sends, byte for byte, and what it reads back."""
+"""The HTTP layer over real sockets: requests and replies byte by byte."""
 
 import asyncio
 import json
@@ -71,7 +71,7 @@ def post(body: str, *more: str) -> str:
     return "\r\n".join(["POST / HTTP/1.1", "Host: h", f"Content-Length: {len(body)}", *more, "", body])
 
 
-# What comes in.
+# Requests.
 
 
 async def test_target_and_headers_arrive_as_on_the_wire(serve: Serve) -> None:
@@ -113,7 +113,7 @@ async def test_every_form_of_target_is_reduced_to_path_and_query(serve: Serve, l
     assert server.seen[0].target == target
 
 
-async def test_a_declined_upgrade_does_not_disturb_what_follows(serve: Serve) -> None:
+async def test_a_declined_upgrade_does_not_affect_the_next_request(serve: Serve) -> None:
     server = await serve(echo)
 
     async with server.call() as caller:
@@ -145,7 +145,7 @@ async def test_chunks_are_joined_and_trailers_dropped(serve: Serve) -> None:
         assert (await caller.reply())[1] == b""
 
 
-# What cannot be read as HTTP.
+# Invalid HTTP.
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ async def test_invalid_http_gets_a_short_json_400(serve: Serve, raw: bytes) -> N
     assert [(line["event"], line["log_level"]) for line in lines] == [("request_rejected", "warning")]
 
 
-async def test_a_head_that_grows_without_end_is_cut_off(serve: Serve) -> None:
+async def test_an_endless_head_is_rejected(serve: Serve) -> None:
     server = await serve()
 
     async with server.call() as caller:
@@ -209,7 +209,7 @@ async def test_a_head_that_grows_without_end_is_cut_off(serve: Serve) -> None:
     assert head.startswith("HTTP/1.1 400 Bad Request\r\n")
 
 
-async def test_a_head_over_our_own_limit_is_a_problem_for_the_handler(serve: Serve) -> None:
+async def test_a_head_over_the_configured_limit_is_a_problem_for_the_handler(serve: Serve) -> None:
     server = await serve(max_head_bytes=100)
 
     async with server.call() as caller:
@@ -223,10 +223,10 @@ async def test_a_head_over_our_own_limit_is_a_problem_for_the_handler(serve: Ser
     assert server.seen[1].problem.reason is Reason.BAD_HEADER
 
 
-# Bodies that are refused.
+# Rejected bodies.
 
 
-async def test_a_declared_length_over_the_limit_is_refused_while_the_caller_still_sends(serve: Serve) -> None:
+async def test_a_declared_length_over_the_limit_is_rejected_while_the_caller_sends(serve: Serve) -> None:
     server = await serve(echo)
 
     async with server.call() as caller:
@@ -241,7 +241,7 @@ async def test_a_declared_length_over_the_limit_is_refused_while_the_caller_stil
     assert body == b"TOO_LARGE"
 
 
-async def test_a_chunked_body_is_refused_once_it_is_over_the_limit(serve: Serve) -> None:
+async def test_a_chunked_body_over_the_limit_is_rejected(serve: Serve) -> None:
     server = await serve(echo)
 
     async with server.call() as caller:
@@ -256,7 +256,7 @@ async def test_a_chunked_body_is_refused_once_it_is_over_the_limit(serve: Serve)
     assert body == b"TOO_LARGE"
 
 
-async def test_a_body_that_arrives_whole_is_measured_too(serve: Serve) -> None:
+async def test_a_complete_body_over_the_limit_is_rejected(serve: Serve) -> None:
     server = await serve(echo)
 
     async with server.call() as caller:
@@ -268,7 +268,7 @@ async def test_a_body_that_arrives_whole_is_measured_too(serve: Serve) -> None:
     assert body == b"TOO_LARGE"
 
 
-async def test_one_byte_at_a_time_does_not_extend_the_deadline_of_a_body(serve: Serve) -> None:
+async def test_a_trickling_body_does_not_extend_its_deadline(serve: Serve) -> None:
     server = await serve(echo)
 
     async with server.call() as caller:
@@ -309,7 +309,7 @@ async def test_garbage_between_chunks_is_not_parsed(serve: Serve) -> None:
     assert body == b"NOT_PARSED"
 
 
-async def test_a_small_body_that_nobody_reads_does_not_cost_the_connection(serve: Serve) -> None:
+async def test_a_small_unread_body_keeps_the_connection(serve: Serve) -> None:
     server = await serve()
 
     async with server.call() as caller:
@@ -322,12 +322,33 @@ async def test_a_small_body_that_nobody_reads_does_not_cost_the_connection(serve
     assert [incoming.method for incoming in server.seen] == ["POST", "GET"]
 
 
+async def test_an_unread_body_is_not_received(serve: Serve) -> None:
+    begun = asyncio.Event()
+
+    async def wait(incoming: Incoming) -> Response:
+        begun.set()
+        await asyncio.sleep(60)
+        return Response(200)
+
+    server = await serve(wait)
+
+    async with server.call() as caller:
+        caller.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100000000\r\n\r\n")
+        await begun.wait()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1):
+                for _ in range(100):
+                    caller.send(bytes(1_000_000))
+                    await caller.writer.drain()
+        caller.writer.transport.abort()
+
+
 # Expect: 100-continue.
 
 EXPECTING = "POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-Continue\r\nContent-Length: {}\r\n\r\n"
 
 
-async def test_a_caller_that_asks_first_is_told_to_continue(serve: Serve) -> None:
+async def test_expect_100_continue_is_answered_when_the_body_is_read(serve: Serve) -> None:
     server = await serve(echo)
 
     async with server.call() as caller:
@@ -339,7 +360,7 @@ async def test_a_caller_that_asks_first_is_told_to_continue(serve: Serve) -> Non
     assert body == b"body"
 
 
-async def test_a_caller_whose_body_is_too_large_is_not_told_to_continue(serve: Serve) -> None:
+async def test_expect_100_continue_is_not_answered_for_a_body_too_large(serve: Serve) -> None:
     server = await serve(echo)
 
     async with server.call() as caller:
@@ -352,7 +373,7 @@ async def test_a_caller_whose_body_is_too_large_is_not_told_to_continue(serve: S
     assert body == b"TOO_LARGE"
 
 
-async def test_a_caller_that_did_not_wait_is_not_told_to_continue(serve: Serve) -> None:
+async def test_expect_100_continue_is_not_answered_if_the_body_arrived(serve: Serve) -> None:
     server = await serve(echo)
 
     async with server.call() as caller:
@@ -381,7 +402,7 @@ async def lines_of(server: Server, request: str = GET) -> list[str]:
     return [first, *sorted(line for line in rest if line and not line.startswith("Date: "))]
 
 
-async def test_a_reply_says_what_the_response_says_and_its_length(serve: Serve) -> None:
+async def test_a_reply_has_the_headers_of_the_response_and_its_length(serve: Serve) -> None:
     headers = (("Content-Type", "application/json"), ("x-a", "1"), ("X-A", "é"), ("Content-Length", "99"))
     server = await serve(answer(Response(402, headers, b"{}")))
 
@@ -403,7 +424,7 @@ async def test_a_reply_says_what_the_response_says_and_its_length(serve: Serve) 
         (Response(304), ["HTTP/1.1 304 Not Modified"]),
     ],
 )
-async def test_a_reply_has_nothing_guessed(serve: Serve, response: Response, lines: list[str]) -> None:
+async def test_a_reply_has_no_other_headers(serve: Serve, response: Response, lines: list[str]) -> None:
     server = await serve(answer(response))
 
     assert await lines_of(server) == lines
@@ -429,7 +450,7 @@ async def test_head_is_answered_without_a_body(serve: Serve) -> None:
     ],
     ids=["1.0", "1.0-keep-alive", "1.1-close"],
 )
-async def test_the_caller_decides_how_long_the_connection_lives(
+async def test_the_caller_decides_whether_the_connection_stays_open(
     serve: Serve, request_: str, connection: str, stays: bool
 ) -> None:
     server = await serve()
@@ -461,7 +482,7 @@ async def test_pipelined_requests_are_answered_in_order(serve: Serve) -> None:
     assert replies == [f"/{number}" for number in range(100)]
 
 
-async def test_a_large_reply_arrives_whole(serve: Serve) -> None:
+async def test_a_large_reply_is_complete(serve: Serve) -> None:
     server = await serve(answer(Response(200, (), bytes(5_000_000))))
 
     async with server.call() as caller:
@@ -498,10 +519,10 @@ async def test_an_exception_in_the_handler_is_a_plain_500_and_logged_once(serve:
     assert lines == [{"event": "internal_error", "log_level": "error", "exc_info": True, "method": "GET"}] * 2
 
 
-# Time.
+# Timeouts.
 
 
-async def test_a_head_that_never_ends_is_answered_408_whatever_trickles(serve: Serve) -> None:
+async def test_a_trickling_head_gets_408(serve: Serve) -> None:
     server = await serve(head_timeout_s=0.1)
 
     async with server.call() as caller:
@@ -516,14 +537,14 @@ async def test_a_head_that_never_ends_is_answered_408_whatever_trickles(serve: S
     assert json.loads(body)["reason"] == "TOO_SLOW"
 
 
-async def test_a_silent_connection_is_answered_408(serve: Serve) -> None:
+async def test_a_silent_connection_gets_408(serve: Serve) -> None:
     server = await serve(head_timeout_s=0.05)
 
     async with server.call() as caller:
         assert (await caller.head()).startswith("HTTP/1.1 408 ")
 
 
-async def test_the_deadline_of_a_following_head_counts_from_its_first_byte(serve: Serve) -> None:
+async def test_the_deadline_of_a_further_head_starts_at_its_first_byte(serve: Serve) -> None:
     server = await serve(head_timeout_s=0.1)
 
     async with server.call() as caller:
@@ -556,7 +577,7 @@ async def test_a_slow_handler_is_not_a_slow_head(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("body", [[b"hello"], [b"he", b"llo"]], ids=["one segment", "two"])
-async def test_a_body_in_segments_of_its_own_starts_no_head(serve: Serve, body: list[bytes]) -> None:
+async def test_a_body_in_separate_segments_starts_no_head(serve: Serve, body: list[bytes]) -> None:
     server = await serve(echo, head_timeout_s=0.1)
 
     async with server.call() as caller:
@@ -578,7 +599,7 @@ async def test_an_idle_connection_is_closed(serve: Serve) -> None:
         assert await caller.rest() == b""
 
 
-async def test_a_caller_that_does_not_read_its_reply_is_cut(serve: Serve) -> None:
+async def test_a_caller_that_does_not_read_its_reply_is_disconnected(serve: Serve) -> None:
     server = await serve(answer(Response(200, (), bytes(50_000_000))), idle_timeout_s=0.05)
 
     async with server.call() as caller:
@@ -612,7 +633,7 @@ async def test_a_caller_that_disconnects_does_not_cancel_the_handler(serve: Serv
     assert lines == []
 
 
-async def test_a_caller_that_hangs_up_within_its_body_ends_the_reading(serve: Serve) -> None:
+async def test_a_disconnect_within_the_body_ends_the_reading(serve: Serve) -> None:
     begun, reasons = asyncio.Event(), []
 
     async def read(incoming: Incoming) -> Response:
@@ -633,7 +654,7 @@ async def test_a_caller_that_hangs_up_within_its_body_ends_the_reading(serve: Se
     assert reasons == [Reason.NOT_PARSED]
 
 
-async def test_a_caller_that_only_stops_sending_gets_its_reply(serve: Serve) -> None:
+async def test_a_half_closed_connection_gets_its_replies(serve: Serve) -> None:
     server = await serve(echo)
 
     async with server.call() as caller:
@@ -648,7 +669,7 @@ async def test_a_caller_that_only_stops_sending_gets_its_reply(serve: Serve) -> 
 # Many connections.
 
 
-async def test_a_surplus_connection_is_answered_as_overloaded(serve: Serve) -> None:
+async def test_a_connection_over_the_limit_gets_overloaded(serve: Serve) -> None:
     server = await serve(max_connections=1)
 
     async with server.call() as first:
@@ -673,7 +694,7 @@ async def surplus(server: Server, first: Caller, second: Caller) -> None:
     assert fine.problem is None
 
 
-async def test_a_place_is_free_again_when_its_caller_has_gone(serve: Serve) -> None:
+async def test_a_closed_connection_frees_its_place(serve: Serve) -> None:
     server = await serve(max_connections=1)
 
     for _ in range(3):
@@ -685,7 +706,7 @@ async def test_a_place_is_free_again_when_its_caller_has_gone(serve: Serve) -> N
     assert [incoming.problem for incoming in server.seen] == [None] * 3
 
 
-async def test_far_too_many_connections_are_closed_at_once(serve: Serve) -> None:
+async def test_connections_far_over_the_limit_are_closed_immediately(serve: Serve) -> None:
     server = await serve(max_connections=1)
 
     async with AsyncExitStack() as stack:
@@ -700,7 +721,7 @@ async def test_far_too_many_connections_are_closed_at_once(serve: Serve) -> None
         assert not callers[-1].reader.at_eof()
 
 
-async def test_a_new_connection_takes_the_place_of_one_that_was_idle_and_never_served(serve: Serve) -> None:
+async def test_a_new_connection_evicts_an_idle_one_that_was_never_served(serve: Serve) -> None:
     server = await serve(max_connections=4)
 
     async with AsyncExitStack() as stack:
@@ -716,10 +737,10 @@ async def test_a_new_connection_takes_the_place_of_one_that_was_idle_and_never_s
             assert (await caller.reply())[0].startswith("HTTP/1.1 200 ")
 
 
-# The end.
+# Shutdown.
 
 
-async def test_closing_answers_what_runs_and_what_waits(serve: Serve) -> None:
+async def test_closing_answers_running_and_waiting_requests(serve: Serve) -> None:
     begun = asyncio.Event()
 
     async def slow(incoming: Incoming) -> Response:
@@ -743,7 +764,7 @@ async def test_closing_answers_what_runs_and_what_waits(serve: Serve) -> None:
         assert (await waiting.reply())[1] == b"/3"
 
 
-async def test_closing_answers_connections_that_were_not_accepted_yet(serve: Serve) -> None:
+async def test_closing_answers_connections_in_the_accept_queue(serve: Serve) -> None:
     server = await serve()
     host, port = parse_address(server.listener.address)
 
@@ -757,7 +778,7 @@ async def test_closing_answers_connections_that_were_not_accepted_yet(serve: Ser
         assert [each.recv(12) for each in sockets] == [b"HTTP/1.1 200"] * 5
 
 
-async def test_closing_closes_idle_connections_and_refuses_new_ones(serve: Serve) -> None:
+async def test_closing_closes_idle_connections_and_accepts_no_new_ones(serve: Serve) -> None:
     server = await serve()
 
     async with server.call() as used, server.call() as fresh:
@@ -773,7 +794,7 @@ async def test_closing_closes_idle_connections_and_refuses_new_ones(serve: Serve
             pass
 
 
-async def test_closing_cuts_what_lasts_longer_than_the_grace(serve: Serve) -> None:
+async def test_closing_aborts_requests_after_the_grace_period(serve: Serve) -> None:
     cancelled = asyncio.Event()
 
     async def stuck(incoming: Incoming) -> Response:
@@ -795,7 +816,7 @@ async def test_closing_cuts_what_lasts_longer_than_the_grace(serve: Serve) -> No
         assert await caller.rest() == b""
 
 
-async def test_closing_waits_for_a_request_that_is_still_arriving(serve: Serve) -> None:
+async def test_closing_waits_for_an_arriving_request(serve: Serve) -> None:
     server = await serve(echo)
 
     async with server.call() as caller, asyncio.TaskGroup() as group:
@@ -825,7 +846,7 @@ def test_an_address_is_a_host_and_a_port(address: str, parsed: tuple[str, int]) 
 
 
 @pytest.mark.parametrize("address", ["", "8080", "host", "host:", "host:x", "::1:80", "host:65536", "a:-1", "a:\u0661"])
-def test_what_is_no_address_is_told_in_one_sentence(address: str) -> None:
+def test_an_invalid_address_is_an_error(address: str) -> None:
     with pytest.raises(ValueError, match=f"^'{address}' "):
         parse_address(address)
 
@@ -846,7 +867,7 @@ async def test_every_interface_is_one_port_and_peers_have_plain_addresses() -> N
     assert server.seen[0].peer == "127.0.0.1"
 
 
-async def test_a_taken_address_is_an_os_error(serve: Serve) -> None:
+async def test_a_taken_address_raises_os_error(serve: Serve) -> None:
     server = await serve()
 
     with pytest.raises(OSError, match="in use"):
@@ -862,7 +883,7 @@ async def test_a_taken_address_is_an_os_error(serve: Serve) -> None:
     ],
     ids=["chunked of 1.0", "gzip and chunked", "2.0"],
 )
-async def test_a_request_whose_framing_servers_disagree_on_is_rejected(serve: Serve, request_: str) -> None:
+async def test_ambiguous_framing_is_rejected(serve: Serve, request_: str) -> None:
     server = await serve()
 
     async with server.call() as caller:

@@ -1,4 +1,4 @@
-"""The listener over TLS, over real sockets: handshakes, certificates that change, and the end."""
+"""The listener over TLS, over real sockets: handshakes, certificate reload and shutdown."""
 
 import asyncio
 import shutil
@@ -113,7 +113,7 @@ async def ends(address: str, raw: bytes = b"") -> bytes:
 # Handshakes.
 
 
-async def test_a_request_over_tls_is_one_of_https(serve: Serve) -> None:
+async def test_a_request_over_tls_has_the_scheme_https(serve: Serve) -> None:
     served = await serve()
 
     reply = await exchange(served.listener.address, GET, served.authority.trust())
@@ -135,7 +135,7 @@ async def test_several_requests_go_over_one_connection(serve: Serve) -> None:
     assert [reply.status for reply in replies] == [200, 200, 200]
 
 
-async def test_nothing_but_http_1_1_is_agreed_on(serve: Serve) -> None:
+async def test_only_http_1_1_is_negotiated(serve: Serve) -> None:
     served = await serve()
     trust = served.authority.trust()
     trust.set_alpn_protocols(["h2", "http/1.1"])
@@ -147,7 +147,7 @@ async def test_nothing_but_http_1_1_is_agreed_on(serve: Serve) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
-async def test_tls_below_1_2_is_refused(serve: Serve) -> None:
+async def test_tls_below_1_2_is_rejected(serve: Serve) -> None:
     served = await serve()
     old = served.authority.trust()
     old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
@@ -159,7 +159,7 @@ async def test_tls_below_1_2_is_refused(serve: Serve) -> None:
     assert served.seen == []
 
 
-async def test_plain_http_is_hung_up_on_and_logged_and_disturbs_nobody(serve: Serve, logged: Logged) -> None:
+async def test_plain_http_on_a_tls_port_is_closed_and_logged(serve: Serve, logged: Logged) -> None:
     served = await serve()
 
     got = await ends(served.listener.address, GET)
@@ -198,7 +198,7 @@ async def test_a_caller_that_only_connects_is_not_logged(serve: Serve, logged: L
     assert logged == []
 
 
-async def test_a_handshake_that_does_not_go_on_is_ended(serve: Serve, logged: Logged) -> None:
+async def test_a_stalled_handshake_times_out(serve: Serve, logged: Logged) -> None:
     served = await serve(head_timeout_s=0.1)
 
     started = time.monotonic()
@@ -208,7 +208,7 @@ async def test_a_handshake_that_does_not_go_on_is_ended(serve: Serve, logged: Lo
     assert [line["reason"] for line in logged] == ["timed out"]
 
 
-async def test_handshakes_under_way_are_at_most_a_quarter_of_the_connections(serve: Serve, logged: Logged) -> None:
+async def test_handshakes_in_progress_are_at_most_a_quarter_of_the_connections(serve: Serve, logged: Logged) -> None:
     served = await serve(max_connections=8)
 
     async with AsyncExitStack() as stack:
@@ -220,10 +220,10 @@ async def test_handshakes_under_way_are_at_most_a_quarter_of_the_connections(ser
     assert [line["reason"] for line in logged] == ["too many handshakes under way"]
 
 
-# Certificates that change.
+# Certificate reload.
 
 
-async def test_a_new_certificate_is_shown_to_new_callers_and_the_others_stay(serve: Serve) -> None:
+async def test_a_new_certificate_applies_to_new_connections_only(serve: Serve) -> None:
     served = await serve()
 
     async with served.call() as early:
@@ -237,7 +237,7 @@ async def test_a_new_certificate_is_shown_to_new_callers_and_the_others_stay(ser
     assert events == ["certificate_reloaded"]
 
 
-async def test_a_certificate_behind_symlinks_is_taken_when_their_folder_is_swapped(tmp_path: Path) -> None:
+async def test_a_certificate_behind_symlinks_is_reloaded_when_their_target_changes(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     for name in ("first", "second"):
         cert, key = authority.issue(name)
@@ -267,7 +267,7 @@ async def test_a_certificate_behind_symlinks_is_taken_when_their_folder_is_swapp
     ],
     ids=["no key", "empty", "gone", "of another key"],
 )
-async def test_a_pair_that_will_not_do_leaves_the_old_one_and_is_logged_once(
+async def test_an_invalid_pair_keeps_the_current_one_and_is_logged_once(
     serve: Serve, spoil: Callable[[Path, Path], object], problem: str
 ) -> None:
     served = await serve()
@@ -283,7 +283,7 @@ async def test_a_pair_that_will_not_do_leaves_the_old_one_and_is_logged_once(
     assert logs[0]["error"].endswith(problem)
 
 
-async def test_a_pair_that_is_mended_is_taken(serve: Serve) -> None:
+async def test_a_repaired_pair_is_loaded(serve: Serve) -> None:
     served = await serve()
     served.files[1].write_text("half a k")
     served.certificate.refresh()
@@ -294,7 +294,7 @@ async def test_a_pair_that_is_mended_is_taken(serve: Serve) -> None:
     assert (events, await served.shown()) == (["certificate_reloaded"], "second")
 
 
-async def test_files_that_stay_are_not_read_again(serve: Serve) -> None:
+async def test_unchanged_files_are_not_read_again(serve: Serve) -> None:
     served = await serve()
     context = served.certificate.context
 
@@ -303,10 +303,10 @@ async def test_files_that_stay_are_not_read_again(serve: Serve) -> None:
     assert (events, served.certificate.context is context) == ([], True)
 
 
-# The end.
+# Shutdown.
 
 
-async def test_closing_answers_what_was_sent(serve: Serve) -> None:
+async def test_closing_answers_sent_requests(serve: Serve) -> None:
     served = await serve()
 
     async with served.call() as caller, asyncio.TaskGroup() as tasks:
@@ -323,7 +323,7 @@ async def test_closing_answers_what_was_sent(serve: Serve) -> None:
     assert (replies[1].header("connection"), rest) == ("close", b"")
 
 
-async def test_closing_answers_connections_that_were_not_accepted_yet(serve: Serve) -> None:
+async def test_closing_answers_connections_in_the_accept_queue(serve: Serve) -> None:
     served = await serve()
     trust = served.authority.trust()
 
@@ -335,7 +335,7 @@ async def test_closing_answers_connections_that_were_not_accepted_yet(serve: Ser
     assert [reply.result().status for reply in replies] == [200] * 5
 
 
-async def test_closing_waits_neither_for_the_idle_nor_for_handshakes(serve: Serve) -> None:
+async def test_closing_waits_neither_for_idle_connections_nor_for_handshakes(serve: Serve) -> None:
     served = await serve()
 
     with await asyncio.to_thread(hold, served.listener.address, served.authority.trust()):

@@ -1,4 +1,4 @@
-"""The admin API of the queue, over real sockets: what lies there, and what a person does about it."""
+"""The admin API of the queue, over real sockets."""
 
 import asyncio
 import json
@@ -49,7 +49,7 @@ async def change(gateway: Running, what: str, body: object) -> Reply:
     return await gateway.probe(f"/api/queue/{what}", "POST", "X-Gateway-Admin: 1", body=json.dumps(body))
 
 
-async def test_the_queue_tells_how_much_is_stored_for_each_target(tmp_path: Path) -> None:
+async def test_the_queue_reports_its_depth_per_target(tmp_path: Path) -> None:
     async with queueing(tmp_path, REFUSES, "a", "b") as gateway:
         state = (await gateway.probe("/api/queue")).json
 
@@ -70,7 +70,7 @@ async def test_the_queue_tells_how_much_is_stored_for_each_target(tmp_path: Path
     }
 
 
-async def test_a_target_that_fails_tells_its_error_its_attempts_and_the_next(tmp_path: Path) -> None:
+async def test_a_failing_target_has_error_attempts_and_next_attempt(tmp_path: Path) -> None:
     async with running(says(1006, f"try later, {KEY}"), change=queued, data=tmp_path) as gateway:
         await gateway.send(raw_report(datum(metricName="a")))
         async with asyncio.timeout(10):
@@ -109,7 +109,7 @@ async def test_a_dead_letter_is_shown_with_its_reason(tmp_path: Path) -> None:
         ("?after=1&limit=9999", ["b", "c"]),
     ],
 )
-async def test_points_are_listed_by_filter_and_page_by_page(tmp_path: Path, query: str, metrics: list[str]) -> None:
+async def test_points_are_listed_by_filter_and_page(tmp_path: Path, query: str, metrics: list[str]) -> None:
     async with queueing(tmp_path, REFUSES, "a", "b", "c") as gateway:
         listed = await points(gateway, query)
 
@@ -126,7 +126,7 @@ async def test_points_are_listed_by_filter_and_page_by_page(tmp_path: Path, quer
         ("point?id=77", 404, "the queue holds no data point 77"),
     ],
 )
-async def test_what_is_asked_wrongly_is_told(tmp_path: Path, path: str, status: int, said: str) -> None:
+async def test_an_invalid_query_is_rejected(tmp_path: Path, path: str, status: int, said: str) -> None:
     async with queueing(tmp_path, TAKEN) as gateway:
         reply = await gateway.probe(f"/api/queue/{path}")
 
@@ -134,7 +134,7 @@ async def test_what_is_asked_wrongly_is_told(tmp_path: Path, path: str, status: 
     assert said in reply.json["message"]
 
 
-async def test_one_point_is_told_by_its_id(tmp_path: Path) -> None:
+async def test_one_point_is_returned_by_its_id(tmp_path: Path) -> None:
     async with queueing(tmp_path, REFUSES, "a", "b") as gateway:
         reply = await gateway.probe("/api/queue/point?id=2")
 
@@ -144,7 +144,7 @@ async def test_one_point_is_told_by_its_id(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "body", [{"ids": [1]}, {"state": "dead_letter"}, {"state": "dead_letter", "route": ROUTE}], ids=str
 )
-async def test_a_retried_point_is_delivered_at_once(tmp_path: Path, body: object) -> None:
+async def test_a_retried_point_is_delivered_immediately(tmp_path: Path, body: object) -> None:
     async with queueing(tmp_path, in_turn(REFUSES, TAKEN), "a") as gateway:
         reply = await change(gateway, "retry", body)
         async with asyncio.timeout(2):  # the worker looks by itself every 5 s
@@ -166,7 +166,7 @@ async def test_a_retried_point_is_delivered_at_once(tmp_path: Path, body: object
     ],
     ids=str,
 )
-async def test_dropped_points_are_gone_and_no_others(
+async def test_dropping_removes_the_selected_points_only(
     tmp_path: Path, body: object, dropped: int, left: list[int]
 ) -> None:
     async with queueing(tmp_path, REFUSES, "a", "b", "c") as gateway:
@@ -190,7 +190,7 @@ async def test_dropped_points_are_gone_and_no_others(
     ],
     ids=str,
 )
-async def test_a_change_that_is_not_clear_changes_nothing(tmp_path: Path, body: object) -> None:
+async def test_an_ambiguous_change_is_rejected(tmp_path: Path, body: object) -> None:
     async with queueing(tmp_path, REFUSES, "a") as gateway:
         reply = await change(gateway, "drop", body)
         there = await points(gateway)
@@ -199,7 +199,7 @@ async def test_a_change_that_is_not_clear_changes_nothing(tmp_path: Path, body: 
 
 
 @pytest.mark.parametrize("path", ["", "/points", "/point?id=1"])
-async def test_a_gateway_without_a_queue_says_so(path: str) -> None:
+async def test_without_a_queue_the_paths_return_404(path: str) -> None:
     async with running() as gateway:
         reply = await gateway.probe(f"/api/queue{path}")
 
@@ -207,7 +207,7 @@ async def test_a_gateway_without_a_queue_says_so(path: str) -> None:
     assert "serve was started without --data DIR" in reply.json["message"]
 
 
-async def test_the_mode_of_a_route_and_its_mirrors_are_told(tmp_path: Path) -> None:
+async def test_a_route_lists_its_mode_and_mirrors(tmp_path: Path) -> None:
     def mirrored(route: Route) -> Route:
         return replace(queued(route), mirrors=(replace(route.target, name="copy"),))
 
@@ -220,7 +220,7 @@ async def test_the_mode_of_a_route_and_its_mirrors_are_told(tmp_path: Path) -> N
     ]
 
 
-async def test_metrics_tell_what_is_stored(tmp_path: Path) -> None:
+async def test_metrics_count_stored_points(tmp_path: Path) -> None:
     async with queueing(tmp_path, REFUSES, "a", "b") as gateway:
         dead = await gateway.counted("gateway_queue_points", route=ROUTE, target="send", state="dead_letter")
         waiting = await gateway.counted("gateway_queue_points", route=ROUTE, target="send", state="queued")
@@ -244,7 +244,7 @@ async def test_damaged_files_in_the_data_folder_are_named_and_counted(tmp_path: 
     assert (count, later) == (1, 0)
 
 
-async def test_metrics_tell_how_long_the_oldest_point_waits(tmp_path: Path) -> None:
+async def test_metrics_have_the_age_of_the_oldest_point(tmp_path: Path) -> None:
     async with running(says(1011), change=queued, data=tmp_path) as gateway:
         await gateway.send(raw_report())
         await asyncio.sleep(0.05)
@@ -253,7 +253,7 @@ async def test_metrics_tell_how_long_the_oldest_point_waits(tmp_path: Path) -> N
     assert 0.05 <= oldest_s < 5
 
 
-async def test_metrics_name_a_target_that_is_paused_by_its_route_and_not_by_its_address(tmp_path: Path) -> None:
+async def test_metrics_name_a_paused_target_by_route_and_not_by_address(tmp_path: Path) -> None:
     async with running(says(1011), change=queued, data=tmp_path) as gateway:
         before = await gateway.counted("gateway_target_paused", route=ROUTE, target="send")
         await gateway.send(raw_report())
