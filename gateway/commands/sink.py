@@ -67,7 +67,7 @@ def sink(
     """
     check_address(listen, "--listen")
     pair = tls_pair(tls_cert, tls_key)
-    rejection, pins = _rejection(answer), read_given(given)
+    rejection, pins = rejection_of(answer), read_given(given)
     credential = None if secret is None and key is None else read_credential(key, secret)
     if file is None and media_type is not None:
         misuse("--type is the media type of --file: give --file")
@@ -102,7 +102,8 @@ def _rules(specs: Specs, name: str, played: Provider) -> tuple[Rule, ...]:
     return target.rules
 
 
-def _rejection(answer: str | None) -> Outcome | None:
+def rejection_of(answer: str | None) -> Outcome | None:
+    """Return the outcome of every report by --answer, None if reports are accepted."""
     word = (answer or Code.OK).upper()
     message = f"the sink answers {word} to every report"
     if word == Code.OK:

@@ -1,8 +1,10 @@
 """What the tests of commands start from."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from tests.support.requests import ENVIRON, GET, POST, REPORT, raw
 
@@ -15,6 +17,14 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POST_KEY", POST["credentials"]["secret_key"])
     monkeypatch.setenv("GET_KEY", GET["credentials"]["secret_key"])
     monkeypatch.setenv("EMPTY", "")
+
+
+@pytest.fixture(autouse=True)
+def log_as_before() -> Iterator[None]:
+    """Undo the logging setup of a command, which normally ends with its process."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
 
 
 @pytest.fixture

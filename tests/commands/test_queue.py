@@ -3,18 +3,17 @@
 import asyncio
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
-import structlog
 
 from gateway.core.http.request import Secret
 from gateway.core.outcome.outcome import Reason
 from gateway.core.points.point import DataPoint
 from gateway.delivery.queue import Destination, NewPoint, Store
+from gateway.logs import forwarding
 from tests.support.gateway import TAKEN, Running, running
-from tests.support.processes import command
 from tests.support.terminal import Ended, run
 from tests.support.upstream import in_turn
 from tests.web.admin.test_queue import REFUSES, ROUTE, queued, queueing
@@ -36,14 +35,6 @@ async def fill(folder: Path) -> None:
     store.dead_letter([4], Reason.ROUTE_GONE, "no route")
     await store.state()
     await store.close()
-
-
-@pytest.fixture(autouse=True)
-def log_as_before() -> Iterator[None]:
-    """What a command sets up ends with its process, and here with its test."""
-    before = structlog.get_config()
-    yield
-    structlog.configure(**before)
 
 
 @pytest.fixture
@@ -259,10 +250,9 @@ async def ask(gateway: Running, *arguments: str, **environ: str) -> Ended:
 
 
 async def ended(*arguments: str, **environ: str) -> Ended:
-    """Run the command as a process: the log of the gateway in this one must not mix with what it prints."""
-    async with command("queue", *arguments, environ=environ) as process:
-        code, output = await process.end()
-    return Ended(code, output.encode(), "\n".join(process.log))
+    """Run the command in a thread. The log of the gateway in this process must not mix with what it prints."""
+    with forwarding(lambda event: None), patch.dict(os.environ, environ):
+        return await asyncio.to_thread(run, "queue", *arguments)
 
 
 async def test_a_live_gateway_is_asked_over_its_admin_port(tmp_path: Path) -> None:

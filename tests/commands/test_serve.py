@@ -1,11 +1,14 @@
 """gateway serve: what it refuses to start with. How it runs and ends: tests/test_processes.py."""
 
+import asyncio
 import signal
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
 
+from gateway.commands.arguments.credentials import read_admin_token
+from gateway.delivery.queue import Store
 from tests.support.caller import exchange
 from tests.support.processes import Command, command
 from tests.support.requests import ENVIRON
@@ -92,21 +95,38 @@ async def test_off_loopback_the_admin_api_is_closed_and_the_log_says_how_to_open
 
 
 @pytest.mark.parametrize(
-    ("options", "environ", "warned"),
+    ("text", "environ", "warned"),
     [
-        (["--admin-token", "env:OURS"], {"OURS": "hush"}, False),
-        (["--admin-token", "hush"], {}, True),
-        ([], {"GATEWAY_ADMIN_TOKEN": "hush"}, False),
-        ([], {"GATEWAY_ADMIN_TOKEN": "env:OURS", "OURS": "hush"}, False),
+        ("env:OURS", {"OURS": "hush"}, False),
+        ("hush", {}, True),
+        ("hush", {"GATEWAY_ADMIN_TOKEN": "hush"}, False),
+        ("env:OURS", {"GATEWAY_ADMIN_TOKEN": "env:OURS", "OURS": "hush"}, False),
     ],
     ids=["named", "bare", "of the environment", "named in the environment"],
 )
-async def test_a_token_opens_the_admin_api(options: list[str], environ: dict[str, str], warned: bool) -> None:
-    async with serve_abroad(*options, **environ) as gateway:
+def test_only_a_bare_token_on_the_command_line_warns(
+    text: str,
+    environ: dict[str, str],
+    warned: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+
+    token = read_admin_token(text)
+
+    errors = capsys.readouterr().err
+    assert token.reveal() == "hush"
+    assert ("warning: a bare --admin-token" in errors) is warned
+    assert "hush" not in errors
+
+
+async def test_a_token_opens_the_admin_api() -> None:
+    async with serve_abroad(GATEWAY_ADMIN_TOKEN="hush") as gateway:
         status = await ask(gateway, "Authorization: Bearer hush")
 
     assert status == 200
-    assert ("warning: a bare --admin-token" in "".join(gateway.log)) is warned
     assert "hush" not in "".join(gateway.log)
 
 
@@ -137,14 +157,13 @@ async def test_a_route_that_becomes_queued_is_not_taken_over_without_a_folder(tm
 
 async def test_a_folder_that_another_gateway_holds_is_one_line(tmp_path: Path) -> None:
     addresses = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
-    arguments = ("serve", "--routes", str(tmp_path), *addresses, "--data", str(tmp_path / "data"))
-    async with command(*arguments) as gateway:
-        await gateway.event("listening")
-        async with command(*arguments) as other:
-            code, _ = await other.end()
+    holder = await Store.open(tmp_path)
 
-    assert code == 1
-    assert f"gateway: --data: {tmp_path}/data: another gateway holds this data folder (process " in other.log[-1]
+    ended = await asyncio.to_thread(run, "serve", "--routes", tmp_path, *addresses, "--data", tmp_path)
+    await holder.close()
+
+    assert ended.code == 1
+    assert f"gateway: --data: {tmp_path}: another gateway holds this data folder (process " in ended.complaint
 
 
 async def test_a_target_named_on_the_command_line_stays_over_a_reload(tmp_path: Path) -> None:

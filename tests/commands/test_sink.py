@@ -7,18 +7,28 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from gateway.app import Settings
 from gateway.commands.roles.reporter import outcomes
+from gateway.commands.roles.vendor import play_vendor, vendor_route
+from gateway.commands.sink import rejection_of
+from gateway.core.http.request import Secret
 from gateway.core.http.text import format_request, parse_request
 from gateway.core.outcome.outcome import Code
 from gateway.core.points.decode import Item
 from gateway.core.points.point import DataPoint
+from gateway.core.recipe.keyring import Credential
+from gateway.logs import forwarding
 from gateway.specs.load import load
 from tests.support.caller import Reply, exchange
-from tests.support.processes import ROOT, Command, command
+from tests.support.pairs import listening
+from tests.support.processes import ROOT, command
 from tests.support.terminal import Ended, run
 from tests.support.upstream import Upstream, hangs
 
@@ -55,47 +65,54 @@ async def test_without_a_secret_whoever_reports_is_believed_and_sigterm_ends_wit
     assert '"metric":"gateway.test"' in line
 
 
-@pytest.mark.parametrize("options", [(), ("--key", "an-id", "--secret", "env:POST_KEY")], ids=["anyone", "verified"])
-async def test_what_is_declared_before_it_is_reported_is_answered(options: tuple[str, ...]) -> None:
-    environ = {"POST_KEY": os.environ["POST_KEY"]}
+@asynccontextmanager
+async def playing(
+    provider: str, credential: Credential | None = None, *, answer: str | None = None
+) -> AsyncIterator[tuple[str, list[Any]]]:
+    """Play a vendor in this process as `gateway sink` does; yield its address and the list of what it takes."""
+    taken: list[Any] = []
+    settings = Settings(listen="127.0.0.1:0", admin=None, grace_s=0)
+    route = vendor_route(load(None, {}, only=()).providers[provider], credential, {})
+    with forwarding(lambda event: None):
+        async with listening(play_vendor(route, settings, taken.extend, rejection=rejection_of(answer))) as address:
+            yield address, taken
+
+
+def credential(key: str) -> Credential:
+    return Credential(Secret(os.environ["POST_KEY"]), key)
+
+
+@pytest.mark.parametrize("key", [None, "an-id"], ids=["anyone", "verified"])
+async def test_what_is_declared_before_it_is_reported_is_answered(key: str | None) -> None:
     reporting = ("report", "scp", "--key", "an-id", "--secret", "env:POST_KEY")
-    async with command("sink", "scp", "--listen", "127.0.0.1:0", *options, environ=environ) as sink:
-        address = (await sink.event("listening"))["address"]
+    async with playing("scp", key and credential(key)) as (address, taken):
         reported = await asyncio.to_thread(run, *reporting, "--url", f"http://{address}")
-        sink.signal(signal.SIGTERM)
-        _, output = await sink.end()
 
     assert (reported.code, reported.errors) == (0, "")
-    assert '"metric":"gateway.test"' in output
+    assert [point["metric"] for point in taken] == ["gateway.test"]
 
 
-@pytest.mark.parametrize("options", [(), ("--key", "admin", "--secret", "env:POST_KEY")], ids=["anyone", "an account"])
-async def test_whoever_logs_in_first_is_given_a_session_that_reports(options: tuple[str, ...], tmp_path: Path) -> None:
-    environ = {"POST_KEY": os.environ["POST_KEY"]}
+@pytest.mark.parametrize("key", [None, "admin"], ids=["anyone", "an account"])
+async def test_whoever_logs_in_first_is_given_a_session_that_reports(key: str | None, tmp_path: Path) -> None:
     (tmp_path / "route.yaml").write_text(LOGS_IN)
-    async with command("sink", "zstack", "--listen", "127.0.0.1:0", *options, environ=environ) as sink:
-        url = f"http://{(await sink.event('listening'))['address']}"
-        specs = load(tmp_path, environ | {"URL": url})
+    async with playing("zstack", key and credential(key)) as (address, taken):
+        specs = load(tmp_path, {"POST_KEY": os.environ["POST_KEY"], "URL": f"http://{address}"})
         (outcome,) = [each async for each in outcomes(specs.routes["logs-in"], [POINT])]
-        printed = json.loads(await sink.line())
 
     assert (outcome.code, outcome.message) == (Code.OK, "")
-    assert printed["metric"] == "m"
+    assert [point["metric"] for point in taken] == ["m"]
 
 
 async def test_what_a_vendor_takes_in_part_is_answered_in_part() -> None:
     item = {"namespace": "n", "metric": "m", "dimensions": {"h": "a"}, "type": 1, "values": {"value": 1}}
     body = json.dumps([{**item, "timestamp": 17}, {**item, "timestamp": int(time.time())}])
-    async with command("sink", "jdcloud", "--listen", "127.0.0.1:0") as sink:
-        address = (await sink.event("listening"))["address"]
+    async with playing("jdcloud") as (address, taken):
         head = f"POST /v1/customMetrics HTTP/1.1\r\nHost: h\r\nContent-Length: {len(body)}\r\n\r\n"
         reply = await exchange(address, head.encode() + body.encode())
-        sink.signal(signal.SIGTERM)
-        _, output = await sink.end()
 
     assert reply.status == 400
     assert b'"errDetail":"Time value only allowed' in reply.body
-    assert output.count('"metric":"m"') == 1
+    assert [point["metric"] for point in taken] == ["m"]
 
 
 @pytest.mark.parametrize(("options", "code"), [((), 0), (("--rules-of", "logs-in"), 1)], ids=["usual", "stricter"])
@@ -122,13 +139,10 @@ def test_route_whose_rules_need_variables_is_one_line(tmp_path: Path) -> None:
 
 
 async def test_another_secret_is_refused_in_the_vendors_words_and_nothing_is_printed() -> None:
-    environ = {"OTHER": "another-secret"}
-    async with command(*SINK, "--key", "an-id", "--secret", "env:OTHER", environ=environ) as sink:
-        reported = await report((await sink.event("listening"))["address"])
-        sink.signal(signal.SIGINT)
-        code, output = await sink.end()
+    async with playing("tencent-receiver", Credential(Secret("another-secret"), "an-id")) as (address, taken):
+        reported = await report(address)
 
-    assert (code, output) == (130, "")
+    assert taken == []
     assert (reported.code, reported.output) == (1, "UNAVAILABLE UPSTREAM_AUTH: the signature does not match\n")
 
 
@@ -137,8 +151,8 @@ async def test_another_secret_is_refused_in_the_vendors_words_and_nothing_is_pri
     [("THROTTLED", "RESOURCE_EXHAUSTED THROTTLED"), ("unavailable", "UNAVAILABLE UPSTREAM_DOWN"), ("OK", "OK")],
 )
 async def test_it_answers_as_told(answer: str, said: str) -> None:
-    async with command(*SINK, "--answer", answer) as sink:
-        reported = await report((await sink.event("listening"))["address"])
+    async with playing("tencent-receiver", answer=answer) as (address, _):
+        reported = await report(address)
 
     assert reported.output.partition(":")[0] == said
 
@@ -146,9 +160,8 @@ async def test_it_answers_as_told(answer: str, said: str) -> None:
 # Relays.
 
 
-async def asked(sink: Command, body: bytes, *options: str) -> Reply:
+async def asked(address: str, body: bytes, *options: str) -> Reply:
     """Sign a call of a relay, and send it to the sink."""
-    address = (await sink.event("listening"))["address"]
     call = f"POST {IMAGE_PATH} HTTP/1.1\nHost: {address}\nContent-Type: application/json\n\n".encode() + body
     arguments = ("sign", "scp", "--request", "-", "--key", "an-id", "--secret", "env:POST_KEY", *options)
     signed = await asyncio.to_thread(run, *arguments, stdin=call)
@@ -167,7 +180,7 @@ async def asked(sink: Command, body: bytes, *options: str) -> Reply:
 async def test_a_relay_is_answered_with_a_file(tmp_path: Path, name: str, more: tuple[str], media_type: str) -> None:
     (tmp_path / name).write_bytes(IMAGE)
     async with command(*IMAGE_SINK, "--file", str(tmp_path / name), *more) as sink:
-        reply = await asked(sink, CALL)
+        reply = await asked((await sink.event("listening"))["address"], CALL)
         line = await sink.line()
 
     assert (reply.status, reply.header("content-type"), reply.body) == (200, media_type, IMAGE)
@@ -175,20 +188,18 @@ async def test_a_relay_is_answered_with_a_file(tmp_path: Path, name: str, more: 
 
 
 async def test_a_relay_is_verified_and_what_is_refused_is_not_printed() -> None:
-    async with command(*IMAGE_SINK, "--key", "an-id", "--secret", "env:KEY", environ={"KEY": "another"}) as sink:
-        reply = await asked(sink, CALL)
-        sink.signal(signal.SIGTERM)
-        _, output = await sink.end()
+    async with playing("scp-image", Credential(Secret("another"), "an-id")) as (address, taken):
+        reply = await asked(address, CALL)
 
     assert (reply.status, reply.json) == (401, {"errors": [{"detail": "the signature does not match"}]})
-    assert output == ""
+    assert taken == []
 
 
 async def test_a_relay_without_a_file_is_answered_empty_or_as_told() -> None:
-    async with command(*IMAGE_SINK) as sink:
-        empty = await asked(sink, CALL)
-    async with command(*IMAGE_SINK, "--answer", "THROTTLED") as sink:
-        told = await asked(sink, CALL)
+    async with playing("scp-image") as (address, _):
+        empty = await asked(address, CALL)
+    async with playing("scp-image", answer="THROTTLED") as (address, _):
+        told = await asked(address, CALL)
 
     assert (empty.status, empty.body) == (200, b"")
     assert told.status == 429
