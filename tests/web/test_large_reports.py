@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -16,6 +16,7 @@ from gateway.app import Gateway, Settings
 from gateway.commands.roles.vendor import vendor_route
 from gateway.core.outcome.outcome import Code, Outcome
 from gateway.core.points.report import AcceptedReport
+from gateway.core.vendor.relay import RelayedRequest
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import make_snapshot
 from gateway.offload import share_interpreter
@@ -80,8 +81,12 @@ def as_a_process_of_its_own() -> Iterator[None]:
     gc.unfreeze()
 
 
-async def take(route: Route, accepted: AcceptedReport, request_id: str) -> Outcome:
-    return Outcome(Code.OK, accepted=len(accepted.items))
+class Accepting:
+    async def deliver(self, route: Route, accepted: AcceptedReport, request_id: str) -> Outcome:
+        return Outcome(Code.OK, accepted=len(accepted.items))
+
+    def pass_on(self, route: Route, relayed: RelayedRequest, request_id: str) -> NoReturn:
+        raise AssertionError("no route of this test is a relay")
 
 
 def raw(name: str, body: bytes) -> bytes:
@@ -134,7 +139,7 @@ async def test_no_report_blocks_the_event_loop(which: str) -> None:
     name, body, status = HOSTILE[which]
     request = raw(name, gzip.compress(body, 6))
     settings = Settings(listen="127.0.0.1:0", admin="127.0.0.1:0", grace_s=0)
-    gateway = Gateway(make_snapshot([vendor_route(PROVIDERS[name], None, {})]), settings, deliver=take)
+    gateway = Gateway(make_snapshot([vendor_route(PROVIDERS[name], None, {})]), settings, delivery=Accepting())
     await gateway.start()
     try:
         async with watched(gateway.admin_address) as lag:
