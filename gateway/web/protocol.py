@@ -89,7 +89,8 @@ class Connection(asyncio.Protocol):
         self._head_is_timed = False
         self._is_paused = False
         self._eof = False
-        self._discards_input = False
+        self._is_broken = False  # what follows cannot be parsed
+        self._is_lingering = False
         self._drained: asyncio.Future[None] | None = None
         self._lost = self._loop.create_future()
         self._on_lost: asyncio.Task[object] | None = None
@@ -128,7 +129,7 @@ class Connection(asyncio.Protocol):
         self._owner.lost(self)
 
     def data_received(self, data: bytes) -> None:
-        if not self._discards_input:
+        if not (self._is_broken or self._is_lingering):
             self._unparsed += data
             self._parse()
 
@@ -138,7 +139,7 @@ class Connection(asyncio.Protocol):
         if not self._unparsed:
             self._parser.body.fail()
         can_half_close = self.transport is not None and self.transport.get_extra_info("sslcontext") is None
-        return self._is_busy and can_half_close and not self._discards_input
+        return self._is_busy and can_half_close and not self._is_lingering
 
     def pause_writing(self) -> None:
         self._drained = self._loop.create_future()
@@ -161,7 +162,7 @@ class Connection(asyncio.Protocol):
             if self._parser.body.complete:
                 self._enqueue(REJECTIONS[error.cause])
             self._parser.body.fail()
-            self._discards_input = True
+            self._is_broken = True
         if self._eof and not self._unparsed:
             self._parser.body.fail()
         if self._parser.in_head and not (self._is_busy or self._head_is_timed):
@@ -194,9 +195,14 @@ class Connection(asyncio.Protocol):
                 if not await self._answer(item):
                     self.close()
                     return
+        except BaseException:
+            self.abort()
+            raise
         finally:
             self._task = None
-        if self._parser.in_head:
+        if self._eof:
+            self.close()
+        elif self._parser.in_head:
             self._time_head()
         else:
             self._set_timer(self._idle_timeout_s, self.close)
@@ -291,7 +297,7 @@ class Connection(asyncio.Protocol):
         await _in_time(LINGER_S, asyncio.shield(self._lost))
 
     def _discard_input(self) -> None:
-        self._discards_input = True
+        self._is_lingering = True
         self._unparsed = b""
         self._queue.clear()
         self._parser.body.fail()
@@ -316,7 +322,7 @@ class Connection(asyncio.Protocol):
     @property
     def is_expendable(self) -> bool:
         """True if no reply is owed: no head is complete, or only the caller's end of the connection is missing."""
-        return self._discards_input or not self._is_busy
+        return self._is_lingering or not self._is_busy
 
     def close(self) -> None:
         if self.transport is not None:
