@@ -107,7 +107,7 @@ def passed(ended: Ended) -> tuple[int, int]:
     return passed - total, total - SHIPPED_CASES
 
 
-def test_the_shipped_specs_and_routes_are_sound() -> None:
+def test_shipped_specs_and_routes_have_no_errors() -> None:
     ended = run("check", "routes.d")
 
     assert ended.code == 0
@@ -154,7 +154,7 @@ def test_a_failing_case_names_itself_and_what_differs(tmp_path: Path) -> None:
     ]
 
 
-def test_a_failing_vector_has_its_place(tmp_path: Path) -> None:
+def test_failing_vector_is_reported_with_its_place(tmp_path: Path) -> None:
     recipe = FAILING.partition("---")[0]
     (tmp_path / "failing.yaml").write_text(f"{recipe}vectors:\n{VECTOR}")
 
@@ -188,7 +188,7 @@ def test_garbage_is_a_diagnostic(tmp_path: Path, data: bytes) -> None:
     assert ended.complaint.startswith(f"{tmp_path}/garbage.yaml:")
 
 
-def test_a_folder_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+def test_missing_folder_is_one_line(tmp_path: Path) -> None:
     ended = run("check", tmp_path / "none")
 
     assert (ended.code, ended.complaint) == (1, f"gateway: there is no folder {tmp_path}/none")
@@ -208,7 +208,7 @@ def test_one_file_is_checked_with_the_shipped_specs() -> None:
     assert ", 1 route, " in ended.output
 
 
-def test_what_one_file_lacks_is_looked_for_in_its_folder(tmp_path: Path) -> None:
+def test_unknown_name_in_a_single_file_points_to_its_folder(tmp_path: Path) -> None:
     (tmp_path / "failing.yaml").write_text(FAILING)
     (tmp_path / "route.yaml").write_text(ROUTE)
 
@@ -233,7 +233,7 @@ def test_a_route_whose_secret_is_unset_is_counted_and_its_cases_run(tmp_path: Pa
     ]
 
 
-def test_a_case_whose_route_cannot_be_built_is_a_failure(tmp_path: Path) -> None:
+def test_case_of_an_unbuildable_route_is_a_failure(tmp_path: Path) -> None:
     route = HEX_ROUTE + "delivery: {timeout_s: '${TIMEOUT}'}\n"
     (tmp_path / "acme.yaml").write_text(f"{HEX}{route}cases:\n{PASSING}")
 
@@ -251,7 +251,7 @@ def test_a_case_whose_route_cannot_be_built_is_a_failure(tmp_path: Path) -> None
     ],
     ids=["of a provider with errors", "of a provider whose recipe has errors"],
 )
-def test_cases_that_are_not_run_are_counted(tmp_path: Path, text: str, said: str) -> None:
+def test_unrunnable_cases_are_counted(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "acme.yaml").write_text(text)
 
     ended = run("check", tmp_path)
@@ -260,7 +260,7 @@ def test_cases_that_are_not_run_are_counted(tmp_path: Path, text: str, said: str
     assert said in ended.errors
 
 
-def test_vectors_of_rsa_without_its_package_are_said_to_be_not_run(
+def test_rsa_vectors_are_reported_as_not_run_without_the_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.commands.check.find_spec", lambda name: None)
@@ -280,7 +280,7 @@ def test_cases_of_a_route_whose_only_credential_logs_in_run(tmp_path: Path) -> N
     assert (ended.code, ended.errors) == (0, "")
 
 
-def test_a_login_is_held_to_its_call_and_its_token(tmp_path: Path) -> None:
+def test_login_of_a_case_is_checked(tmp_path: Path) -> None:
     (tmp_path / "acme.yaml").write_text(LOGIN)
     (tmp_path / "wrong.yaml").write_text(
         LOGIN.replace("provider: acme", "provider: other").replace("}}, token: t", "}}, token: x")

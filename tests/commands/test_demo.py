@@ -202,7 +202,7 @@ def test_the_route_that_asks_for_no_host_comes_first(tmp_path: Path) -> None:
     assert ended.output.startswith("b: ")
 
 
-def test_once_is_1_when_the_report_is_rejected(tmp_path: Path) -> None:
+def test_once_exits_1_when_the_report_is_rejected(tmp_path: Path) -> None:
     route = (ROOT / "routes.d/zstack-to-tencent.yaml").read_text()
     (tmp_path / "route.yaml").write_text(route.replace("Authorization: OAuth b86c", "Authorization: OAuth b86d", 1))
 
@@ -220,7 +220,7 @@ def test_sample_of_each_shipped_route_arrives_signed_for_now(route: str) -> None
     assert (ended.code, ended.errors) == (0, ""), ended.output
 
 
-def test_a_queued_route_is_shown_with_a_queue_of_its_own(tmp_path: Path) -> None:
+def test_queued_route_gets_a_temporary_queue(tmp_path: Path) -> None:
     text = (ROOT / "routes.d/zstack-to-tencent.yaml").read_text().replace("mode: direct", "mode: queued")
     (tmp_path / "route.yaml").write_text(text)
 
@@ -260,7 +260,7 @@ def test_every_data_point_of_a_case_without_points_is_waited_for(tmp_path: Path)
     assert [json.loads(line)["metric"] for line in ended.output.splitlines()[-2:]] == ["a", "b"]
 
 
-def test_a_route_whose_reporters_log_in_is_shown_with_a_session(tmp_path: Path) -> None:
+def test_sample_of_a_route_with_login_carries_a_session(tmp_path: Path) -> None:
     (tmp_path / "route.yaml").write_text(LOGGING_IN.replace("10.0.0.0/8", "127.0.0.0/8"))
 
     ended = once("--routes", tmp_path)

@@ -34,7 +34,7 @@ def test_a_vector_is_accepted(case: dict[str, Any]) -> None:
 
 @each_vector
 @pytest.mark.parametrize("part", ["path", "key", "Region", "Timestamp", "Nonce", "Signature", "method"])
-def test_a_vector_with_an_altered_part_is_refused(case: dict[str, Any], part: str) -> None:
+def test_altered_vector_is_rejected(case: dict[str, Any], part: str) -> None:
     data = raw(case)
     altered = {
         "path": data.replace(b"index.php", b"index.phq"),
@@ -63,7 +63,7 @@ def test_json_holds_each_value_and_the_verdict(case: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("line_end", [b"\r\n", b"\n"], ids=["CRLF", "LF"])
-def test_lines_may_end_either_way(line_end: bytes) -> None:
+def test_lines_may_end_with_lf_or_crlf(line_end: bytes) -> None:
     assert explain(raw(POST).replace(b"\r\n", line_end)).code == 0
 
 
@@ -73,11 +73,11 @@ def test_an_absolute_target_is_reduced_to_its_path() -> None:
     assert explain(data).code == 0
 
 
-def test_a_mark_of_some_editors_before_the_request_is_none_of_it() -> None:
+def test_byte_order_mark_is_ignored() -> None:
     assert explain(b"\xef\xbb\xbf" + raw(POST)).code == 0
 
 
-def test_the_signature_of_another_literal_that_the_recipe_accepts_is_explained_by_it() -> None:
+def test_alternative_binding_of_the_recipe_is_explained() -> None:
     path = ("explain", "tencent-receiver", "--request", "-", "--key", "k", "--secret", "env:POST_KEY", "--at", CLOCK)
     sign = ("sign", *path[1:], "--given", "region=sh")
     signed = run(*sign, stdin=b"POST /report.cgi HTTP/1.1\n\n{}").raw.replace(b"/report.cgi", b"/v2/index.php")
@@ -88,7 +88,7 @@ def test_the_signature_of_another_literal_that_the_recipe_accepts_is_explained_b
     assert "fits with path = /report.cgi\n" in ended.output
 
 
-def test_a_wrong_secret_is_told_by_both_signatures() -> None:
+def test_wrong_secret_shows_both_signatures() -> None:
     ended = explain(raw(POST), {**POST, "id": GET["id"]})
 
     assert ended.code == 1
@@ -104,7 +104,7 @@ def test_another_key_id_names_both() -> None:
     assert f"the request has the key id '{POST['credentials']['secret_id']}', and --key is 'another'" in ended.output
 
 
-def test_a_stale_request_is_judged_at_its_own_time_too() -> None:
+def test_stale_request_is_also_verified_at_its_own_time() -> None:
     ended = explain(raw(POST), at="1700000000")
 
     assert ended.code == 1
@@ -118,7 +118,7 @@ def test_a_stale_request_with_a_wrong_signature_says_both() -> None:
     assert f"(--at {CLOCK}) it is rejected too: BAD_SIGNATURE" in ended.output
 
 
-def test_a_pinned_value_refuses_another() -> None:
+def test_pinned_value_rejects_another_value() -> None:
     ended = explain(raw(POST), POST, "--given", "region=bj")
 
     assert ended.code == 1
@@ -134,7 +134,7 @@ def test_a_missing_parameter_is_named(name: str) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff\xfe", b"null"], ids=repr)
-def test_a_body_that_cannot_hold_the_signature_is_refused(body: bytes) -> None:
+def test_body_that_cannot_carry_the_signature_is_rejected(body: bytes) -> None:
     head = raw(POST).partition(b"\r\n\r\n")[0].replace(b"Content-Length: 286\r\n", b"")
 
     assert explain(head + b"\r\n\r\n" + body).code == 1
@@ -154,20 +154,20 @@ def test_a_wrong_content_length_is_a_warning() -> None:
     assert "warning: --request: standard input: Content-Length says 7, and the body has " in ended.errors
 
 
-def test_what_is_not_utf8_is_shown_as_escapes() -> None:
+def test_bytes_that_are_not_utf8_are_shown_as_escapes() -> None:
     ended = explain(raw(POST).replace(b"index.php", b"\xff\x1b[31m"))
 
     assert ended.code == 1
     assert "\\xff\\x1b[31m?Action" in ended.output
 
 
-def test_what_is_not_utf8_is_json_all_the_same() -> None:
+def test_bytes_that_are_not_utf8_can_be_written_as_json() -> None:
     explained = explain(raw(POST).replace(b"index.php", b"\xff"), POST, "--json").json
 
     assert "/v2/\udcff?Action" in explained["values"][-2]["value"]
 
 
-def test_what_the_client_signed_is_accepted_as_the_same(tmp_path: Path) -> None:
+def test_equal_string_to_sign_is_recognised(tmp_path: Path) -> None:
     theirs = written(tmp_path / "theirs", POST["string_to_sign"].encode() + b"\n")
 
     ended = explain(raw(POST), POST, "--expect", theirs)
@@ -217,11 +217,11 @@ def test_the_first_difference_is_json_too(tmp_path: Path) -> None:
     ],
     ids=repr,
 )
-def test_a_difference_is_said_by_line_and_character(ours: str, theirs: str, said: str | None) -> None:
+def test_first_difference_has_line_and_character(ours: str, theirs: str, said: str | None) -> None:
     assert first_difference(ours, theirs) == said
 
 
-def test_a_base_url_takes_the_place_of_the_host(tmp_path: Path) -> None:
+def test_url_option_replaces_the_host(tmp_path: Path) -> None:
     recipe = """
 recipe: acme
 slots:
@@ -272,7 +272,7 @@ def test_a_secret_that_the_client_sent_as_its_key_id_is_masked() -> None:
         assert secret not in ended.output
 
 
-def test_a_short_secret_does_not_garble_what_is_shown() -> None:
+def test_short_secret_does_not_garble_the_output() -> None:
     ended = run(
         *("explain", "tencent-receiver", "--request", "-", "--key", "k", "--secret", "o", "--at", CLOCK),
         stdin=raw(POST),

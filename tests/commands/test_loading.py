@@ -28,5 +28,5 @@ WIRE = b"GET /v2/index.php?Namespace=pc HTTP/1.1\nHost: h\n\n"
         ),
     ],
 )
-def test_variables_of_routes_are_not_asked_for_where_no_route_is_run(arguments: tuple[str, ...]) -> None:
+def test_commands_that_run_no_route_need_no_variables(arguments: tuple[str, ...]) -> None:
     assert run(*arguments, "--routes", "routes.d", stdin=WIRE).code == 0

@@ -25,7 +25,7 @@ def routes(tmp_path: Path) -> Path:
 
 
 def table(output: str, head: str) -> dict[str, list[str]]:
-    """Return the rows of the table whose head begins so, by their first cell; a wide one stands in several blocks."""
+    """Return the rows of the table with this head by their first cell. A wide table is printed in several blocks."""
     rows: dict[str, list[str]] = {}
     for block in output.split("\n\n"):
         for line in block.splitlines() if block.startswith(f"| {head}") else ():
@@ -70,7 +70,7 @@ def test_no_line_is_wider_than_a_terminal(routes: Path) -> None:
     assert all(f" whole-of-a-long-name-{number} " in " ".join(heads) for number in range(6))
 
 
-def test_one_pair_is_told_in_words(routes: Path) -> None:
+def test_one_pair_is_described_in_words(routes: Path) -> None:
     assert run("matrix", "whole", "fixed", "--routes", routes).output.splitlines() == [
         "── whole to fixed",
         "namespace   arrives",
@@ -93,7 +93,7 @@ def test_one_pair_is_told_in_words(routes: Path) -> None:
     ],
     ids=[*("not stated", "no time", "required", "unreadable")],
 )
-def test_what_is_not_stated_or_not_known_is_told_too(routes: Path, pair: tuple[str, str], line: str) -> None:
+def test_missing_and_unknown_fields_are_reported(routes: Path, pair: tuple[str, str], line: str) -> None:
     assert line in run("matrix", *pair, "--routes", routes).output.splitlines()
 
 
@@ -130,7 +130,7 @@ def test_json_has_every_detail(routes: Path) -> None:
     ],
     ids=["one name", "unknown", "no target"],
 )
-def test_what_cannot_be_told_is_one_line(routes: Path, arguments: tuple[str, ...], code: int, said: str) -> None:
+def test_unusable_names_are_one_line(routes: Path, arguments: tuple[str, ...], code: int, said: str) -> None:
     ended = run("matrix", *arguments, "--routes", routes)
 
     assert (ended.code, ended.complaint) == (code, f"gateway: {said}")

@@ -42,7 +42,7 @@ def test_secrets_are_masked(text: str, secrets: list[str], shown: str) -> None:
     ],
     ids=["letters", "lines", "control", "not UTF-8", "invisible"],
 )
-def test_what_a_terminal_would_obey_is_written_as_an_escape(text: str, shown: str) -> None:
+def test_control_characters_are_written_as_escapes(text: str, shown: str) -> None:
     assert printable(text) == shown
 
 

@@ -89,14 +89,14 @@ def test_list_is_a_table_with_a_line_for_each_point(data: Path) -> None:
     ],
     ids=str,
 )
-def test_list_keeps_to_its_filters(data: Path, options: list[str], found: list[int]) -> None:
+def test_list_applies_its_filters(data: Path, options: list[str], found: list[int]) -> None:
     ended = listed(data, *options)
 
     assert ended.code == 0
     assert [f'{{"id":{each},' for each in found] == [line[: line.index(",") + 1] for line in ended.output.splitlines()]
 
 
-def test_list_says_that_there_is_more(data: Path) -> None:
+def test_list_warns_of_further_points(data: Path) -> None:
     assert listed(data, "--limit", "2").errors == "warning: 2 of 4 data points; --limit shows more\n"
 
 
@@ -107,7 +107,7 @@ def test_json_has_the_data_point_as_it_is_stored(data: Path) -> None:
     assert (point["id"], point["state"], point["reason"]) == (3, "queued", None)
 
 
-def test_show_tells_all_that_is_known_of_a_point(data: Path) -> None:
+def test_show_prints_all_fields_of_a_point(data: Path) -> None:
     lines = run("queue", "show", "4", "--data", data).output.splitlines()
 
     assert lines[0] == "── data point 4"
@@ -117,7 +117,7 @@ def test_show_tells_all_that_is_known_of_a_point(data: Path) -> None:
     assert '"attributes":{"host":"a"}' in lines[-1]
 
 
-def test_show_without_an_id_tells_what_is_stored_for_each_target(data: Path) -> None:
+def test_show_without_an_id_prints_a_row_for_each_target(data: Path) -> None:
     lines = run("queue", "show", "--data", data).output.splitlines()
 
     assert [line.replace(" ", "").split("|")[1:6] for line in lines[2:]] == [
@@ -126,7 +126,7 @@ def test_show_without_an_id_tells_what_is_stored_for_each_target(data: Path) -> 
     ]
 
 
-def test_list_and_show_tell_how_a_point_failed_and_when_it_is_sent_again(tmp_path: Path) -> None:
+def test_list_and_show_print_the_last_error_and_the_next_attempt(tmp_path: Path) -> None:
     asyncio.run(fail_twice(tmp_path))
 
     listed = run("queue", "list", "--data", tmp_path).output.splitlines()[-1].replace(" ", "").split("|")
@@ -184,7 +184,7 @@ def test_drop_by_a_filter_needs_a_yes(data: Path) -> None:
     ],
     ids=str,
 )
-def test_drop_by_a_filter_drops_what_fits(data: Path, options: list[str], left: list[int]) -> None:
+def test_drop_by_a_filter_drops_matching_points(data: Path, options: list[str], left: list[int]) -> None:
     ended = run("queue", "drop", *options, "--yes", "--data", data)
 
     assert ended.code == 0
@@ -192,7 +192,7 @@ def test_drop_by_a_filter_drops_what_fits(data: Path, options: list[str], left: 
 
 
 @pytest.mark.parametrize("command", ["retry", "drop"])
-def test_an_id_that_is_not_there_is_exit_code_1(data: Path, command: str) -> None:
+def test_unknown_id_exits_1(data: Path, command: str) -> None:
     ended = run("queue", command, "1", "77", "--data", data)
 
     assert ended.code == 1
@@ -226,13 +226,13 @@ def test_a_mistake_is_one_line(arguments: list[str], code: int, said: str) -> No
     assert ended.complaint.startswith(f"gateway: {said}")
 
 
-def test_to_look_makes_no_folder(tmp_path: Path) -> None:
+def test_list_does_not_create_the_folder(tmp_path: Path) -> None:
     run("queue", "list", "--data", tmp_path / "typo")
 
     assert not (tmp_path / "typo").exists()
 
 
-def test_a_point_that_is_not_there_cannot_be_shown(data: Path) -> None:
+def test_unknown_point_cannot_be_shown(data: Path) -> None:
     ended = run("queue", "show", "77", "--data", data)
 
     assert (ended.code, ended.complaint) == (1, "gateway: the queue holds no data point 77")
@@ -246,76 +246,76 @@ def test_an_empty_list_says_so(data: Path) -> None:
 
 
 async def ask(gateway: Running, *arguments: str, **environ: str) -> Ended:
-    return await ended(*arguments, "--admin", f"http://{gateway.gateway.admin_address}", **environ)
+    return await run_queue(*arguments, "--admin", f"http://{gateway.gateway.admin_address}", **environ)
 
 
-async def ended(*arguments: str, **environ: str) -> Ended:
+async def run_queue(*arguments: str, **environ: str) -> Ended:
     """Run the command in a thread. The log of the gateway in this process must not mix with what it prints."""
     with forwarding(lambda event: None), patch.dict(os.environ, environ):
         return await asyncio.to_thread(run, "queue", *arguments)
 
 
-async def test_a_live_gateway_is_asked_over_its_admin_port(tmp_path: Path) -> None:
+async def test_running_gateway_is_asked_over_its_admin_port(tmp_path: Path) -> None:
     async with queueing(tmp_path, REFUSES, "a", "b") as gateway:
-        told = await ask(gateway, "show", "2", "--json")
+        ended = await ask(gateway, "show", "2", "--json")
 
-    assert told.json["point"]["metric"] == "b"
+    assert ended.json["point"]["metric"] == "b"
 
 
-async def test_a_live_gateway_delivers_what_is_retried(tmp_path: Path) -> None:
+async def test_running_gateway_delivers_retried_points(tmp_path: Path) -> None:
     async with queueing(tmp_path, in_turn(REFUSES, TAKEN), "a") as gateway:
-        told = await ask(gateway, "retry", "--point-state", "dead_letter")
+        ended = await ask(gateway, "retry", "--point-state", "dead_letter")
         async with asyncio.timeout(5):
             while not (await ask(gateway, "list")).output.startswith("no data point"):
                 await asyncio.sleep(0.05)
 
-    assert told.output == "1 data point made due\n"
+    assert ended.output == "1 data point made due\n"
 
 
-async def test_a_live_gateway_drops_what_it_is_told_to(tmp_path: Path) -> None:
+async def test_running_gateway_drops_points(tmp_path: Path) -> None:
     async with queueing(tmp_path, REFUSES, "a", "b") as gateway:
         refused = await ask(gateway, "drop", "--route", ROUTE)
-        told = await ask(gateway, "drop", "--route", ROUTE, "--yes")
+        ended = await ask(gateway, "drop", "--route", ROUTE, "--yes")
 
-    assert (refused.code, told.output) == (1, "2 data points dropped\n")
+    assert (refused.code, ended.output) == (1, "2 data points dropped\n")
 
 
-async def test_the_folder_of_a_live_gateway_is_not_opened(tmp_path: Path) -> None:
+async def test_folder_of_a_running_gateway_is_not_opened(tmp_path: Path) -> None:
     async with queueing(tmp_path, REFUSES):
-        told = await ended("list", "--data", str(tmp_path))
+        ended = await run_queue("list", "--data", str(tmp_path))
 
-    assert told.code == 1
-    assert told.complaint == (
+    assert ended.code == 1
+    assert ended.complaint == (
         f"gateway: --data: {tmp_path}: another gateway holds this data folder (process {os.getpid()}); "
         "ask that one: --admin URL"
     )
 
 
 @pytest.mark.parametrize(("token", "code"), [("hush", 0), ("husk", 1)])
-async def test_the_token_is_that_of_the_environment(tmp_path: Path, token: str, code: int) -> None:
+async def test_token_comes_from_the_environment(tmp_path: Path, token: str, code: int) -> None:
     async with running(change=queued, data=tmp_path, admin_token=Secret("hush")) as gateway:
-        told = await ask(gateway, "show", GATEWAY_ADMIN_TOKEN=token)
+        ended = await ask(gateway, "show", GATEWAY_ADMIN_TOKEN=token)
 
-    assert told.code == code
-    assert ("gateway: --admin: the admin API requires the header Authorization" in told.errors) is bool(code)
+    assert ended.code == code
+    assert ("gateway: --admin: the admin API requires the header Authorization" in ended.errors) is bool(code)
 
 
-async def test_a_live_gateway_without_a_queue_says_so() -> None:
+async def test_running_gateway_without_a_queue_is_reported() -> None:
     async with running() as gateway:
-        told = await ask(gateway, "list")
+        ended = await ask(gateway, "list")
 
-    assert (told.code, told.complaint) == (
+    assert (ended.code, ended.complaint) == (
         1,
         "gateway: --admin: this gateway keeps no queue: serve was started without --data DIR",
     )
 
 
-async def test_what_is_no_admin_port_is_told(tmp_path: Path) -> None:
+async def test_url_of_another_server_is_reported(tmp_path: Path) -> None:
     async with running() as gateway:
-        told = await ended("list", "--admin", gateway.upstream.url)
+        ended = await run_queue("list", "--admin", gateway.upstream.url)
 
-    assert told.code == 1
-    assert "does not answer as a gateway's admin port does" in told.complaint
+    assert ended.code == 1
+    assert "does not answer as a gateway's admin port does" in ended.complaint
 
 
 # Many.

@@ -94,14 +94,14 @@ async def test_data_points_come_from_standard_input() -> None:
     assert (ended.code, ended.output) == (0, "OK: 2 data points\n")
 
 
-async def test_each_report_of_a_count_is_signed_anew_and_its_outcome_printed() -> None:
+async def test_each_report_of_a_count_has_its_own_signature() -> None:
     ended, calls = await reported(TAKEN, "--count", "3", "--json")
 
     assert (ended.code, ended.output) == (0, '{"code":"OK","accepted":1}\n' * 3)
     assert len({body_of(call)["Signature"] for call in calls}) == 3
 
 
-async def test_one_refusal_among_several_is_1() -> None:
+async def test_one_rejected_report_of_several_exits_1() -> None:
     ended, _ = await reported(in_turn(answers(body=b'{"code":1006,"message":"slow"}'), TAKEN), "--count", "2")
 
     assert (ended.code, ended.output) == (1, "RESOURCE_EXHAUSTED THROTTLED: slow\nOK: 1 data point\n")
@@ -115,7 +115,7 @@ async def test_a_secret_that_the_vendor_quotes_is_masked(monkeypatch: pytest.Mon
     assert (ended.code, ended.output) == (1, "INVALID_ARGUMENT UPSTREAM_REJECTED: bad ***\n")
 
 
-def test_a_vendor_that_is_not_there_is_an_outcome() -> None:
+def test_unreachable_vendor_is_an_outcome() -> None:
     ended = run("report", "tencent-receiver", "--url", "http://127.0.0.1:1", *OPTIONS)
 
     assert (ended.code, ended.errors) == (1, "")
@@ -138,7 +138,7 @@ def test_a_vendor_that_is_not_there_is_an_outcome() -> None:
     ],
     ids=repr,
 )
-def test_points_that_are_none_are_one_line(tmp_path: Path, data: bytes, said: str) -> None:
+def test_invalid_data_points_are_one_line(tmp_path: Path, data: bytes, said: str) -> None:
     file = written(tmp_path / "points", data)
 
     ended = run("report", "tencent-receiver", "--url", "http://127.0.0.1:1", *OPTIONS, "--points", file)

@@ -86,7 +86,7 @@ async def ask(gateway: Command, *headers: str) -> int:
     return (await exchange((await gateway.event("listening"))["admin"], head.encode())).status
 
 
-async def test_off_loopback_the_admin_api_is_closed_and_the_log_says_how_to_open_it() -> None:
+async def test_admin_api_off_loopback_is_closed_without_a_token() -> None:
     async with serve_abroad() as gateway:
         status = await ask(gateway)
         warning = await gateway.event("admin_api_closed")
@@ -144,7 +144,7 @@ def test_a_queued_route_needs_a_folder(tmp_path: Path) -> None:
     assert (ended.code, ended.errors.splitlines()[-1]) == (1, f"gateway: {WANTS_A_FOLDER}")
 
 
-async def test_a_route_that_becomes_queued_is_not_taken_over_without_a_folder(tmp_path: Path) -> None:
+async def test_reload_of_a_queued_route_fails_without_a_folder(tmp_path: Path) -> None:
     (tmp_path / "route.yaml").write_text(QUEUED.replace("queued", "direct"))
     addresses = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
     async with command("serve", "--routes", str(tmp_path), *addresses, environ=ENVIRON) as gateway:

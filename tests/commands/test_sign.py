@@ -31,7 +31,7 @@ def explain(data: bytes, *more: str) -> Ended:
 
 
 @pytest.mark.parametrize("data", UNSIGNED.values(), ids=UNSIGNED)
-def test_what_is_signed_is_accepted(data: bytes) -> None:
+def test_signed_request_is_accepted(data: bytes) -> None:
     signed = sign(data)
 
     assert (signed.code, signed.errors) == (0, "")
@@ -50,7 +50,7 @@ def test_a_vector_is_signed_to_its_own_signature(case: dict[str, Any]) -> None:
     assert (signed["signature"], signed["string_to_sign"]) == (case["signature"], case["string_to_sign"])
 
 
-def test_it_is_a_whole_request_with_the_right_length() -> None:
+def test_output_is_a_complete_request() -> None:
     request, oddities = parse_request(sign(UNSIGNED["POST"]).raw)
 
     assert oddities == []
@@ -61,7 +61,7 @@ def test_two_signatures_differ_by_their_nonce() -> None:
     assert sign(UNSIGNED["GET"]).raw != sign(UNSIGNED["GET"]).raw
 
 
-def test_a_lone_secret_stands_in_its_header_and_the_body_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secret_alone_is_carried_in_its_header(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SESSION", SESSION)
     data = REPORT.replace(b"Authorization: OAuth ", b"Authorization: none ")
 
@@ -71,7 +71,7 @@ def test_a_lone_secret_stands_in_its_header_and_the_body_stays_as_it_is(monkeypa
     assert signed.partition(b"\r\n\r\n")[2] == data.partition(b"\r\n\r\n")[2]
 
 
-def test_what_is_not_utf8_arrives_as_it_was() -> None:
+def test_bytes_that_are_not_utf8_are_kept() -> None:
     signed = sign(b"POST /v2/\xff HTTP/1.1\nHost: h\nX-Note: \xfe\n\n{}").raw
 
     assert signed.startswith(b"POST /v2/\xff HTTP/1.1\r\n")
@@ -115,7 +115,7 @@ def test_a_mistake_is_one_line(options: list[str], code: int, said: str) -> None
     ],
     ids=["no given", "no key", "no secret", "a key too many", "a nonce too many"],
 )
-def test_what_does_not_fit_the_recipe_is_wrong_usage(recipe: str, options: list[str], said: str) -> None:
+def test_options_that_do_not_fit_the_recipe_are_wrong_usage(recipe: str, options: list[str], said: str) -> None:
     ended = run("sign", recipe, "--request", "-", *options, stdin=REPORT)
 
     assert (ended.code, ended.complaint) == (2, f"gateway: {said} (see: gateway sign --help)")

@@ -54,7 +54,7 @@ async def report(address: str) -> Ended:
     return await asyncio.to_thread(run, *REPORT, "--url", f"http://{address}")
 
 
-async def test_without_a_secret_whoever_reports_is_believed_and_sigterm_ends_with_0() -> None:
+async def test_every_sender_is_accepted_without_a_secret_and_sigterm_exits_0() -> None:
     async with command(*SINK) as sink:
         reported = await report((await sink.event("listening"))["address"])
         line = await sink.line()
@@ -83,7 +83,7 @@ def credential(key: str) -> Credential:
 
 
 @pytest.mark.parametrize("key", [None, "an-id"], ids=["anyone", "verified"])
-async def test_what_is_declared_before_it_is_reported_is_answered(key: str | None) -> None:
+async def test_declaration_before_a_report_is_answered(key: str | None) -> None:
     reporting = ("report", "scp", "--key", "an-id", "--secret", "env:POST_KEY")
     async with playing("scp", key and credential(key)) as (address, taken):
         reported = await asyncio.to_thread(run, *reporting, "--url", f"http://{address}")
@@ -93,7 +93,7 @@ async def test_what_is_declared_before_it_is_reported_is_answered(key: str | Non
 
 
 @pytest.mark.parametrize("key", [None, "admin"], ids=["anyone", "an account"])
-async def test_whoever_logs_in_first_is_given_a_session_that_reports(key: str | None, tmp_path: Path) -> None:
+async def test_login_gets_a_session_that_can_report(key: str | None, tmp_path: Path) -> None:
     (tmp_path / "route.yaml").write_text(LOGS_IN)
     async with playing("zstack", key and credential(key)) as (address, taken):
         specs = load(tmp_path, {"POST_KEY": os.environ["POST_KEY"], "URL": f"http://{address}"})
@@ -103,7 +103,7 @@ async def test_whoever_logs_in_first_is_given_a_session_that_reports(key: str | 
     assert [point["metric"] for point in taken] == ["m"]
 
 
-async def test_what_a_vendor_takes_in_part_is_answered_in_part() -> None:
+async def test_partly_accepted_report_gets_a_partial_reply() -> None:
     item = {"namespace": "n", "metric": "m", "dimensions": {"h": "a"}, "type": 1, "values": {"value": 1}}
     body = json.dumps([{**item, "timestamp": 17}, {**item, "timestamp": int(time.time())}])
     async with playing("jdcloud") as (address, taken):
@@ -116,9 +116,7 @@ async def test_what_a_vendor_takes_in_part_is_answered_in_part() -> None:
 
 
 @pytest.mark.parametrize(("options", "code"), [((), 0), (("--rules-of", "logs-in"), 1)], ids=["usual", "stricter"])
-async def test_data_points_are_held_to_the_rules_that_a_route_sends_by(
-    options: tuple[str, ...], code: int, tmp_path: Path
-) -> None:
+async def test_rules_of_a_route_are_applied(options: tuple[str, ...], code: int, tmp_path: Path) -> None:
     stricter = LOGS_IN.replace("send: {", "send: {rules: {metric: {max_chars: 11}}, ")
     (tmp_path / "route.yaml").write_text(stricter)
     sinking = ("sink", "zstack", "--listen", "127.0.0.1:0", "--routes", str(tmp_path), *options)
@@ -138,7 +136,7 @@ def test_route_whose_rules_need_variables_is_one_line(tmp_path: Path) -> None:
     assert (ended.code, ended.complaint) == (1, "gateway: --rules-of: logs-in cannot be built without its variables")
 
 
-async def test_another_secret_is_refused_in_the_vendors_words_and_nothing_is_printed() -> None:
+async def test_wrong_secret_gets_the_vendors_reply() -> None:
     async with playing("tencent-receiver", Credential(Secret("another-secret"), "an-id")) as (address, taken):
         reported = await report(address)
 
@@ -150,7 +148,7 @@ async def test_another_secret_is_refused_in_the_vendors_words_and_nothing_is_pri
     ("answer", "said"),
     [("THROTTLED", "RESOURCE_EXHAUSTED THROTTLED"), ("unavailable", "UNAVAILABLE UPSTREAM_DOWN"), ("OK", "OK")],
 )
-async def test_it_answers_as_told(answer: str, said: str) -> None:
+async def test_answer_option_rejects_every_report(answer: str, said: str) -> None:
     async with playing("tencent-receiver", answer=answer) as (address, _):
         reported = await report(address)
 
@@ -187,7 +185,7 @@ async def test_a_relay_is_answered_with_a_file(tmp_path: Path, name: str, more: 
     assert json.loads(line) == json.loads(CALL)
 
 
-async def test_a_relay_is_verified_and_what_is_refused_is_not_printed() -> None:
+async def test_rejected_relay_call_is_not_printed() -> None:
     async with playing("scp-image", Credential(Secret("another"), "an-id")) as (address, taken):
         reply = await asked(address, CALL)
 
@@ -195,17 +193,17 @@ async def test_a_relay_is_verified_and_what_is_refused_is_not_printed() -> None:
     assert taken == []
 
 
-async def test_a_relay_without_a_file_is_answered_empty_or_as_told() -> None:
+async def test_relay_without_a_file_gets_an_empty_answer_or_a_rejection() -> None:
     async with playing("scp-image") as (address, _):
         empty = await asked(address, CALL)
     async with playing("scp-image", answer="THROTTLED") as (address, _):
-        told = await asked(address, CALL)
+        rejected = await asked(address, CALL)
 
     assert (empty.status, empty.body) == (200, b"")
-    assert told.status == 429
+    assert rejected.status == 429
 
 
-def test_it_ends_when_nobody_reads_what_it_prints(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closed_output_ends_the_sink(monkeypatch: pytest.MonkeyPatch) -> None:
     ours, theirs = os.pipe()
     arguments = [sys.executable, "-m", "gateway", *SINK, "--listen", "127.0.0.1:0"]
     with subprocess.Popen(arguments, cwd=ROOT, stdout=theirs, stderr=subprocess.PIPE, text=True) as sink:

@@ -61,7 +61,7 @@ def test_each_stage_is_shown() -> None:
     assert lines[-1] == "{}"
 
 
-def test_nothing_is_sent_without_being_told_and_that_is_said() -> None:
+def test_nothing_is_sent_without_send_and_a_warning_says_so() -> None:
     assert try_(REPORT).complaint.startswith("warning: nothing was sent; ")
 
 
@@ -92,7 +92,7 @@ def test_json_holds_each_stage() -> None:
     ],
     ids=["session", "no header", "method", "no body", "garbage", "no data", "no gzip", "not UTF-8"],
 )
-def test_a_refused_report_is_1_and_shows_the_vendors_own_reply(data: bytes, said: str, status: int) -> None:
+def test_rejected_report_exits_1_and_shows_the_vendors_reply(data: bytes, said: str, status: int) -> None:
     ended = try_(data)
 
     assert ended.code == 1
@@ -100,7 +100,7 @@ def test_a_refused_report_is_1_and_shows_the_vendors_own_reply(data: bytes, said
     assert f"── reply\nHTTP/1.1 {status}\n" in ended.output
 
 
-def test_a_refused_report_is_json_too() -> None:
+def test_rejected_report_is_shown_as_json() -> None:
     ended = try_(REPORT.replace(SESSION.encode(), b"another"), "--json")
 
     assert ended.code == 1
@@ -125,7 +125,7 @@ async def test_send_puts_the_answer_into_json(monkeypatch: pytest.MonkeyPatch) -
     assert ended.json["outcome"]["reason"] == "THROTTLED"
 
 
-async def test_an_upstream_that_hangs_up_gave_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_upstream_that_closes_the_connection_has_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     ended, _ = await sent(resets, monkeypatch)
 
     assert ended.code == 1
@@ -159,7 +159,7 @@ send: {provider: zstack, url: "http://h", credential: {secret: "${SESSION}"}}
         assert "must-be-encoded" not in ended.output
 
 
-def test_variables_that_are_not_set_are_taken_from_the_first_case(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unset_variables_come_from_the_first_case(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ENVIRON:
         monkeypatch.delenv(name)
 
@@ -199,7 +199,7 @@ def test_a_mistake_is_one_line(arguments: list[str], code: int, said: str) -> No
     assert ended.complaint.startswith(f"gateway: {said}")
 
 
-def test_a_path_that_the_route_does_not_have_names_those_that_it_has() -> None:
+def test_unknown_path_lists_the_paths_of_the_route() -> None:
     ended = try_(b"POST /nope HTTP/1.1\nHost: h\n\n")
 
     said = "gateway: zstack-to-tencent does not listen to /nope, but to POST /zstack/v1/zwatch/metrics, "
@@ -218,16 +218,14 @@ def test_a_path_that_the_route_does_not_have_names_those_that_it_has() -> None:
     ],
     ids=repr,
 )
-def test_what_is_no_request_is_one_line(data: bytes, said: str) -> None:
+def test_unreadable_request_is_one_line(data: bytes, said: str) -> None:
     ended = try_(data)
 
     assert (ended.code, ended.output) == (1, "")
     assert ended.complaint.startswith(f"gateway: --request: standard input: {said}")
 
 
-async def test_a_login_is_shown_as_it_went_out_without_what_it_holds_and_gives(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+async def test_login_is_shown_with_masked_secrets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     route = """
 route: back
 receive: {provider: zstack, credentials: [{secret: "${ZSTACK_SESSION}"}]}
@@ -275,7 +273,7 @@ def calls_of(ended: Ended) -> list[tuple[str, str]]:
     return [(call["what"], call["request"].partition(" HTTP/")[0]) for call in ended.json["calls"]]
 
 
-def test_what_would_be_declared_is_shown_before_the_call_that_needs_it(
+def test_declarations_are_shown_before_the_call_that_needs_them(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("UPSTREAM", "http://h")
@@ -335,7 +333,7 @@ def test_the_call_of_a_relay_is_shown_with_its_string_to_sign(tmp_path: Path) ->
     assert "nothing was sent; the reply is what the upstream answers (--send sends)" in ended.errors
 
 
-def test_what_a_relay_refuses_is_shown_in_the_vendors_words(tmp_path: Path) -> None:
+def test_rejected_relay_call_shows_the_vendors_reply(tmp_path: Path) -> None:
     ended = try_relay(tmp_path, "{}")
 
     assert ended.code == 1
@@ -345,7 +343,7 @@ def test_what_a_relay_refuses_is_shown_in_the_vendors_words(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1)])
-async def test_of_the_answer_to_a_relay_the_head_and_the_size_are_shown(
+async def test_answer_to_a_relay_is_shown_with_head_and_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, code: int
 ) -> None:
     async with Upstream(answers(status, bytes(70_000), (("Content-Type", "image/png"),))) as upstream:
@@ -371,7 +369,7 @@ async def test_a_relay_as_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert (call["answer"]["status"], call["answer"]["bytes"], call["answer"]["body"]) == (200, 10, None)
 
 
-async def test_a_relay_that_cannot_be_reached_is_told_in_the_vendors_words(
+async def test_unreachable_upstream_of_a_relay_shows_the_vendors_reply(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with Upstream(resets) as upstream:
