@@ -169,30 +169,36 @@ def _check_secret(
     replays: ReplayMemory,
 ) -> tuple[str | None, Secret | None]:
     """Return the key id whose secret matches, and the secret if it has a key."""
-    recipe, keyring, slot = verifier.recipe, verifier.keyring, verifier.recipe.signature
+    recipe = verifier.recipe
     if recipe.key is None:
         assert recipe.secret is not None
         return _check_lone_secret(verifier, slots[recipe.secret.name], now_ns, replays)
-    matching: str | None = None
-    if slot is None:
-        assert recipe.secret is not None
-        claimed, wrong = to_bytes(slots[recipe.secret.name]), "the secret does not match"
-        for secret in keyring.secrets_to_try(key or ""):
-            matching = secret if hmac.compare_digest(secret.encode(), claimed) else matching
-    else:
-        wrong = "the signature does not match"
-        shared = evaluations(recipe, message, slots)
-        for secret in keyring.secrets_to_try(key or "", RSA_DECOY if slot.method == "rsa" else DECOY):
-            if matching is None and any(_matches(item.with_secret(secret), slots[slot.name]) for item in shared):
-                matching = secret
-    if key not in keyring.by_key:
+    secret = _matching_secret(verifier, message, slots, key or "")
+    if key not in verifier.keyring.by_key:
         _reject(Reason.UNKNOWN_KEY, "the key id is unknown")
-    if matching is None:
-        _reject(Reason.BAD_SIGNATURE, wrong)
+    if secret is None:
+        _reject(Reason.BAD_SIGNATURE, f"the {'signature' if recipe.signature else 'secret'} does not match")
     mismatch = derived_mismatch(recipe, message, slots)
     if mismatch is not None:
         _reject(Reason.BAD_SIGNATURE, mismatch)
-    return key, Secret(matching)
+    return key, Secret(secret)
+
+
+def _matching_secret(verifier: Verifier, message: ReceivedRequest, slots: Mapping[str, str], key: str) -> str | None:
+    """Return the secret of the key that matches. Without a match, every key costs the same, known or not."""
+    recipe, decoy = verifier.recipe, DECOY
+    if recipe.signature is not None:
+        claimed, shared = slots[recipe.signature.name], evaluations(recipe, message, slots)
+        decoy = RSA_DECOY if recipe.needs_rsa else DECOY
+    for secret in verifier.keyring.secrets_to_try(key, decoy):
+        if recipe.signature is not None:
+            matches = any(_matches(evaluation.with_secret(secret), claimed) for evaluation in shared)
+        else:
+            assert recipe.secret is not None
+            matches = hmac.compare_digest(secret.encode(), to_bytes(slots[recipe.secret.name]))
+        if matches:
+            return secret
+    return None
 
 
 def _check_lone_secret(
