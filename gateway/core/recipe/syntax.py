@@ -141,10 +141,6 @@ class TextSyntax:
     def slots(self) -> frozenset[str]:
         return self.template.names
 
-    @property
-    def source(self) -> str:
-        return self.template.source
-
     def write(self, slots: Mapping[str, str]) -> str:
         return to_text(self.template.value(slots))
 
@@ -170,10 +166,6 @@ class ParamsSyntax:
     def __post_init__(self) -> None:
         slots = frozenset(slot for syntax in self.params.values() for slot in syntax.slots)
         object.__setattr__(self, "slots", slots)
-
-    @property
-    def source(self) -> str:
-        return f"{self.scheme} {self.sep.join(f'{name}=…' for name in self.params)}"
 
     def write(self, slots: Mapping[str, str]) -> str:
         mark = '"' if self.quote else ""
@@ -209,10 +201,6 @@ class Base64Syntax:
     @property
     def slots(self) -> frozenset[str]:
         return self.inner.slots
-
-    @property
-    def source(self) -> str:
-        return f"{self.scheme} base64({self.inner.source})"
 
     def write(self, slots: Mapping[str, str]) -> str:
         return f"{self.scheme} {base64.b64encode(to_bytes(self.inner.write(slots))).decode()}"

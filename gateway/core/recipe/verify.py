@@ -92,7 +92,7 @@ def verify(message: ReceivedRequest, verifiers: Sequence[Verifier], *, now_ns: i
     recipe = verifier.recipe
     key = slots.get(recipe.key.name) if recipe.key else None
     try:
-        time_ns = check_time(recipe, slots, now_ns)
+        time_ns = _check_time(recipe, slots, now_ns)
         _check_chosen(recipe, message, slots)
         key, secret = _check_secret(verifier, message, slots, key, now_ns, replays)
         _check_given(verifier, slots)
@@ -116,7 +116,7 @@ def _select(message: ReceivedRequest, verifiers: Sequence[Verifier]) -> tuple[Ve
     raise failure or CallerError.of(Reason.MISSING_CREDENTIALS, "no recipe accepts this call")
 
 
-def check_time(recipe: Recipe, slots: Mapping[str, str], now_ns: int) -> int | None:
+def _check_time(recipe: Recipe, slots: Mapping[str, str], now_ns: int) -> int | None:
     """Return the request's time in nanoseconds, or None if it has none.
 
     Raises CallerError: STALE, or BAD_CREDENTIALS if the text is not a time or its renderings disagree.
