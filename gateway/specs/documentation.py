@@ -94,4 +94,6 @@ def _default(table: Table, key: Key) -> str:
     if table.is_required(key):
         return "required"
     default = table.scalar_default(key)
-    return "`true`" if default is True else f"`{default}`" if default else ""
+    if isinstance(default, bool):
+        return "`true`" if default else ""
+    return f"`{default:.12g}`" if isinstance(default, float) else f"`{default}`" if default else ""

@@ -7,9 +7,9 @@ from ssl import SSLContext
 
 from gateway.core.http.request import PublicUrl
 from gateway.file_fingerprint import Fingerprint, fingerprint
+from gateway.specs.binding import types as t
 from gateway.specs.binding.place import Place
 from gateway.specs.binding.table import Key, Table
-from gateway.specs.binding.types import BOOLEAN, NOT_EMPTY
 from gateway.specs.yaml.document import Document
 from gateway.tls import BadPem, Pair, client_context
 
@@ -26,19 +26,10 @@ class TlsKeys:
 TLS = Table(
     "tls",
     TlsKeys,
-    Key(
-        "ca",
-        NOT_EMPTY,
-        "the trusted CAs, instead of those of the system (Debian's package ca-certificates, or `SSL_CERT_FILE`)",
-    ),
-    Key("cert", NOT_EMPTY, "the client certificate with its chain, for upstreams that request one"),
-    Key("key", NOT_EMPTY, "its key, without a passphrase, unless `cert` contains it"),
-    Key(
-        "strict",
-        BOOLEAN,
-        "`true` requires certificates that follow RFC 5280. `false` also accepts certificates without "
-        "extensions such as the Authority Key Identifier",
-    ),
+    Key("ca", t.NOT_EMPTY, "the trusted CAs, instead of those of the system"),
+    Key("cert", t.NOT_EMPTY, "the client certificate with its chain, for upstreams that request one"),
+    Key("key", t.NOT_EMPTY, "its key, without a passphrase, unless `cert` contains it"),
+    Key("strict", t.BOOLEAN, "`true` requires certificates that follow RFC 5280"),
 )
 
 

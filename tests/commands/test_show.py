@@ -164,7 +164,7 @@ def test_a_provider_is_shown_with_what_it_can_represent(routes: Path) -> None:
 def test_a_recipe_is_shown_with_its_defaults(routes: Path) -> None:
     recipe = shown("keyed", "--routes", routes)
 
-    assert recipe["slots"]["zone"] == {"kind": "given", "chars": r"[^\s,/:;]+", "optional": True}
+    assert recipe["slots"]["zone"] == {"kind": "given", "optional": True}
     assert recipe["carry"][1] | {"header": "x-zone", "value": "{zone}", "optional": True} == recipe["carry"][1]
 
 

@@ -1,13 +1,13 @@
 """Tables of keys: each key of a spec is declared once, with its type, its documentation and whether it is secret.
 
 `Table.read` walks a map node. It checks for unknown and missing keys, lets the type of each key read the value below,
-and calls `build` with the results: a dataclass of the core, or a short function that checks the keys against one
-another. A key's default is the default of that parameter, so nothing is stated twice. A key is passed as the parameter
-of the same name, with an underscore after a Python keyword (`else_`), or as the parameter named by `to`. A builder may
-also ask for `at`, the place of the map, and for `name`, its key in the map above.
+and calls `build` with the results: a dataclass of the core or a short function. `check` then compares the keys with one
+another. A key is passed as the parameter of the same name, with an underscore after a Python keyword (`else_`), or as
+the parameter named by `to`. A builder may also ask for `at`, the place of the map, and for `name`, its key in the map
+above. `Key` is for a required key, or one whose parameter has a default; `optional` states the default.
 
 Errors are reported at the node that causes them, and reading goes on with the next key. A map with an error below is
-Invalid as a whole and is not built, so that no check runs on half an object.
+Invalid as a whole and is not built: no check runs on half an object.
 """
 
 import inspect
@@ -21,6 +21,7 @@ from gateway.specs.binding.place import Invalid, Place
 from gateway.specs.yaml.nodes import MapNode, Scalar
 
 Schema = dict[str, Any]
+Sees = Callable[[Place], Collection[str]]
 REQUIRED = inspect.Parameter.empty
 
 
@@ -42,9 +43,10 @@ class Key:
     name: str
     type: Type
     doc: str
-    sees: Callable[[Place], Collection[str]] | None = None
+    sees: Sees | None = None
     secret: bool = False
     to: str = ""
+    default: Any = REQUIRED
 
     @property
     def parameter(self) -> str:
@@ -56,6 +58,10 @@ class Key:
         return self.type.read(Place(below.scope, below.node, below.path, names, place.secret or self.secret))
 
 
+def optional(name: str, type: Type, doc: str, default: Any = None, *, to: str = "", sees: Sees | None = None) -> Key:
+    return Key(name, type, doc, sees, to=to, default=default)
+
+
 class Table:
     """The keys of one kind of map. With `stated_only`, the result is a dict of the keys that are stated.
 
@@ -63,21 +69,32 @@ class Table:
     """
 
     def __init__(
-        self, title: str, build: Callable[..., Any], *keys: Key, kind: str = "", stated_only: bool = False
+        self,
+        title: str,
+        build: Callable[..., Any],
+        *keys: Key,
+        check: Callable[[Place, Any], None] | None = None,
+        kind: str = "",
+        stated_only: bool = False,
     ) -> None:
         self.title = self.words = title
         self.kind = kind
         self.keys = {key.name: key for key in keys}
         self._build = build
+        self._check = check
         self._stated_only = stated_only
 
     @cached_property
     def _parameters(self) -> dict[str, Any]:
         """Return the defaults of what the builder takes, by name."""
+        if self._build is dict:
+            return {}
         return {name: each.default for name, each in inspect.signature(self._build).parameters.items()}
 
     def default(self, key: Key) -> Any:
-        return self._parameters.get(key.parameter)
+        if key.default is not REQUIRED:
+            return key.default
+        return self._parameters.get(key.parameter, None if self._stated_only else REQUIRED)
 
     def scalar_default(self, key: Key) -> str | float | None:
         """Return the default if it is a scalar, as in YAML."""
@@ -114,6 +131,8 @@ class Table:
                 if self.is_required(key):
                     place.error(f"{key.name!r} is missing")
                     errors = True
+                elif key.default is not REQUIRED:
+                    values[key.parameter] = key.default
                 continue
             try:
                 is_null = isinstance(node, Scalar) and node.value is None and self.default(key) is None
@@ -126,7 +145,10 @@ class Table:
             return values
         extra = {"at": place, "name": place.name if place.path else ""}
         values |= {name: extra[name] for name in extra.keys() & self._parameters.keys() if name not in values}
-        return self._build(**values)
+        built = self._build(**values)
+        if self._check is not None:
+            self._check(place, built)
+        return built
 
     def schema(self, of: Callable[[Type], Schema]) -> Schema:
         required = ["kind"] if self.kind else []

@@ -14,9 +14,9 @@ from gateway.core.vendor.provider import CallForm, LocalCall, Provider, Receive,
 from gateway.core.vendor.route import Route, Source, Target
 from gateway.core.vendor.verifiers import logins
 from gateway.proof.cases.run import Case
+from gateway.specs.binding import types as t
 from gateway.specs.binding.place import Place, Scope
-from gateway.specs.binding.table import Key, Table
-from gateway.specs.binding.types import MAP, TEXT, TEXT_OR_MAP, Composed, list_of, map_of, number
+from gateway.specs.binding.table import Key, Table, optional
 from gateway.specs.yaml.diagnostic import Mark
 from gateway.specs.yaml.document import Document
 from gateway.specs.yaml.nodes import ListNode
@@ -28,54 +28,36 @@ CASE_KEYS = ("case-key", *_OTHERS)
 CASE_SECRETS = ("case-secret", *_OTHERS)
 
 
-def _case(
-    case: str,
-    now: float = 1_700_000_000,
-    env: Mapping[str, str] | None = None,
-    request: str | Mapping[str, Any] | None = None,
-    points: list[dict[str, Any]] | None = None,
-    login: Mapping[str, Any] | None = None,
-    declares: list[dict[str, Any]] | None = None,
-    sends: list[dict[str, Any]] | None = None,
-    answer: Mapping[str, Any] | None = None,
-    outcome: Mapping[str, Any] | None = None,
-    reply: Mapping[str, Any] | None = None,
-) -> tuple[Case, Mapping[str, str]]:
+def _case(case: str, now: float, env: Mapping[str, str], **parts: Any) -> tuple[Case, Mapping[str, str]]:
     """Return the case, and the environment that it states."""
-    parts = (request, points, login, declares, sends, answer, outcome, reply)
-    return Case(case, int(now * NS), *parts), env or {}
+    return Case(case, int(now * NS), **parts), env
 
 
-MAPS = Composed("list of map", lambda place: list(list_of(MAP).read(place)), list_of(MAP).schema)
+MAPS = t.Composed("list of map", lambda place: list(t.list_of(t.MAP).read(place)), t.list_of(t.MAP).schema)
 LOGIN_CASE = Table(
     "case.login",
-    lambda sends=None, answer=None, token=None: None,
-    Key("sends", MAP, "the call, before it is signed"),
-    Key("answer", MAP, "its answer"),
-    Key("token", TEXT, "the session that is read from it"),
+    dict,
+    optional("sends", t.MAP, "the call, before it is signed"),
+    optional("answer", t.MAP, "its answer"),
+    optional("token", t.TEXT, "the session that is read from it"),
     stated_only=True,
 )
-CASES = list_of(
-    Table(
-        "case",
-        _case,
-        Key("case", TEXT, "the name"),
-        Key("now", number(at_least=0), "the clock, in epoch seconds; also the time of receipt"),
-        Key("env", map_of(TEXT), "variables of a route's case, for `check`, the tests and `demo`; never for `serve`"),
-        Key("request", TEXT_OR_MAP, "raw text, which is used unchanged, or parts of a request"),
-        Key("points", MAPS, "data points; without `request`, they are the points to send; a relay has none"),
-        Key("login", LOGIN_CASE, "the call that logs in to the target"),
-        Key("declares", MAPS, "calls with the declarations for an upstream without any"),
-        Key("sends", MAPS, "calls; `request` in the first selects the provider's request of that name"),
-        Key("answer", MAP, "the upstream's answer: `status` (200), `headers`, one of `json text`"),
-        Key(
-            "outcome",
-            MAP,
-            "`code reason message accepted rejected poll`; without the parts above, it is the outcome to reply to",
-        ),
-        Key("reply", MAP, "`status headers`, one of `json text`; of a relay, the `answer` as it is passed on"),
-    )
+CASE = Table(
+    "case",
+    _case,
+    Key("case", t.TEXT, "the name"),
+    optional("now", t.number(at_least=0), "the clock, in epoch seconds; also the time of receipt", 1_700_000_000),
+    optional("env", t.map_of(t.TEXT), "variables of a route's case, never for `serve`", {}),
+    optional("request", t.TEXT_OR_MAP, "raw text, which is used unchanged, or parts of a request"),
+    optional("points", MAPS, "data points; without `request`, they are the points to send; a relay has none"),
+    optional("login", LOGIN_CASE, "the call that logs in to the target"),
+    optional("declares", MAPS, "calls with the declarations for an upstream without any"),
+    optional("sends", MAPS, "calls; `request` in the first selects the provider's request of that name"),
+    optional("answer", t.MAP, "the upstream's answer: `status` (200), `headers`, one of `json text`"),
+    optional("outcome", t.MAP, "the outcome; without the parts above, it is the outcome to reply to"),
+    optional("reply", t.MAP, "the reply; of a relay, the `answer` as it is passed on"),
 )
+CASES = t.list_of(CASE)
 
 
 def read_cases(document: Document) -> Iterator[tuple[Case, Mapping[str, str], Mark]]:

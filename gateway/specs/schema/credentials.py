@@ -2,31 +2,28 @@
 
 from collections.abc import Iterable
 
-from gateway.core.http.request import Secret
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.model import KeySlot, Recipe
+from gateway.specs.binding import types as t
 from gateway.specs.binding.place import Place
-from gateway.specs.binding.table import Key, Table
-from gateway.specs.binding.types import NOT_EMPTY, SECRET, TEXT
+from gateway.specs.binding.table import Key, Table, optional
 
 MIN_SECRET_CHARS = 4
 
 
-def _credential(at: Place, secret: Secret, key: str | None = None, recipe: str | None = None) -> Credential:
-    if len(secret.reveal()) < MIN_SECRET_CHARS:
-        what = (
-            f"a secret of fewer than {MIN_SECRET_CHARS} characters is easily guessed, and masking it hides other text"
-        )
+def _check_secret(at: Place, credential: Credential) -> None:
+    if len(credential.secret.reveal()) < MIN_SECRET_CHARS:
+        what = f"a secret of fewer than {MIN_SECRET_CHARS} characters is easy to guess, and masking it hides other text"
         at.warning(what, "use a longer one", "secret")
-    return Credential(secret, key, recipe)
 
 
 CREDENTIAL = Table(
     "credential",
-    _credential,
-    Key("key", NOT_EMPTY, "the key id, if the scheme has one"),
-    Key("secret", SECRET, "the secret, password or session", secret=True),
-    Key("recipe", TEXT, "restricts the credential to one recipe"),
+    Credential,
+    optional("key", t.NOT_EMPTY, "the key id, if the scheme has one"),
+    Key("secret", t.SECRET, "the secret, password or session", secret=True),
+    optional("recipe", t.TEXT, "restricts the credential to one recipe"),
+    check=_check_secret,
 )
 
 

@@ -1,6 +1,6 @@
 """The keys of a provider, and the checks across it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from gateway.core.expression import Compiler
@@ -8,9 +8,9 @@ from gateway.core.expression.compiler import KeyPath, Text
 from gateway.core.recipe.model import GivenSlot, Recipe
 from gateway.core.text import did_you_mean
 from gateway.core.vendor.provider import Provider, Receive, Send
+from gateway.specs.binding import types as t
 from gateway.specs.binding.place import Invalid, Place, Scope
-from gateway.specs.binding.table import Key, Table
-from gateway.specs.binding.types import ANYTHING, BOOLEAN, MEMBER_NAME, NAME, TEXT, list_of, map_of, text
+from gateway.specs.binding.table import Key, Table, optional
 from gateway.specs.check.roles import check_roles
 from gateway.specs.schema.cases import CASES
 from gateway.specs.schema.receive import RECEIVE, captures
@@ -18,7 +18,7 @@ from gateway.specs.schema.rules import LIMITS, RULES, make_limits, make_rules
 from gateway.specs.schema.send import SEND, URL
 from gateway.specs.yaml.document import Document
 
-GIVEN = map_of(ANYTHING, MEMBER_NAME)
+GIVEN = t.map_of(t.ANYTHING, t.MEMBER_NAME)
 
 
 def build_provider(
@@ -41,54 +41,48 @@ def build_provider(
 
 def _provider(
     at: Place,
-    provider: str,
-    title: str = "",
-    relay: bool = False,
-    needs: Sequence[str] = (),
-    given: Mapping[str, Any] | None = None,
-    url: Text | None = None,
-    limits: Mapping[str, Any] | None = None,
-    rules: Mapping[str, Mapping[str, Any]] | None = None,
-    receive: Receive | None = None,
-    send: tuple[Send, Text | None] | None = None,
-    cases: Sequence[Any] = (),
+    name: str,
+    title: str,
+    url: Text | None,
+    limits: Mapping[str, Any],
+    rules: Mapping[str, Mapping[str, Any]],
+    send: tuple[Send, Text | None] | None,
+    cases: Any,
+    **keys: Any,
 ) -> Provider:
+    receive: Receive | None = keys["receive"]
     if receive is None and send is None:
         at.error("a provider has `receive`, `send`, or both")
-    attributes = at.plain.get("receive", {}).get("point", {}).get("attributes")
-    written = attributes.keys() if isinstance(attributes, dict) else set()
-    own_send, send_url = send or (None, None)
-    built = Provider(
-        provider,
-        title or provider,
-        tuple(needs),
-        given or {},
-        send_url or url,
-        make_limits(limits or {}),
-        make_rules(rules or {}),
-        receive,
-        own_send,
-        relay,
-        attributes_read(at.scope.compiler) | written,
+    written = at.plain.get("receive", {}).get("point", {}).get("attributes")
+    own_send, own_url = send or (None, None)
+    provider = Provider(
+        name=name,
+        title=title or name,
+        url=own_url or url,
+        limits=make_limits(limits),
+        rules=make_rules(rules),
+        send=own_send,
+        attribute_names=attributes_read(at.scope.compiler) | (written.keys() if isinstance(written, dict) else set()),
+        **keys,
     )
-    _check_given(at, built)
-    return built
+    _check_given(at, provider)
+    return provider
 
 
 PROVIDER = Table(
     "provider",
     _provider,
-    Key("provider", NAME, "the name"),
-    Key("title", TEXT, "a title for people"),
-    Key("relay", BOOLEAN, "`true`: its calls have no data points, see [relay](#relay)"),
-    Key("needs", list_of(text(MEMBER_NAME)), "names of `given` values that a route must fill in to send"),
-    Key("given", GIVEN, "defaults of `given` values"),
-    Key("url", URL, "the default destination of calls", lambda at: {"given"}),
-    Key("limits", LIMITS, "what one call may contain, see [limits](#limits)"),
-    Key("rules", RULES, "rules by the field of a data point, see [rules](#rules)"),
-    Key("receive", RECEIVE, "how the gateway acts as the vendor, see [receive](#receive)"),
-    Key("send", SEND, "how the gateway acts as a client of the vendor, see [send](#send)"),
-    Key("cases", CASES, "test cases, see [cases](#cases)"),
+    Key("provider", t.NAME, "the name", to="name"),
+    optional("title", t.TEXT, "a title for people", ""),
+    optional("relay", t.BOOLEAN, "`true`: its calls have no data points, see [relay](#relay)", False),
+    optional("needs", t.list_of(t.text(t.MEMBER_NAME)), "names of `given` values that a route must fill in", ()),
+    optional("given", GIVEN, "defaults of `given` values", {}),
+    optional("url", URL, "the default destination of calls", sees=lambda at: {"given"}),
+    optional("limits", LIMITS, "what one call may contain, see [limits](#limits)", {}),
+    optional("rules", RULES, "rules by the field of a data point, see [rules](#rules)", {}),
+    optional("receive", RECEIVE, "how the gateway acts as the vendor, see [receive](#receive)"),
+    optional("send", SEND, "how the gateway acts as a client of the vendor, see [send](#send)"),
+    optional("cases", CASES, "test cases, see [cases](#cases)", ()),
 )
 
 

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from dataclasses import replace
+from typing import Any
 
-from gateway.core.expression import Expression
 from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.model import Recipe
 from gateway.core.vendor.matching import ANY_REQUEST, RequestMatcher
@@ -14,37 +14,18 @@ from gateway.core.vendor.provider import (
     PointField,
     Receive,
     RejectRule,
-    Replies,
     RequestMatch,
-    Shape,
 )
+from gateway.specs.binding import types as t
 from gateway.specs.binding.place import Place
-from gateway.specs.binding.table import Key, Table
-from gateway.specs.binding.types import (
-    ANYTHING,
-    BOOLEAN,
-    CONDITION,
-    EXPRESSION,
-    MEMBER_NAME,
-    NAME_PATTERN,
-    POSITIVE,
-    RECIPE_NAME,
-    TEMPLATE,
-    TEXT,
-    Composed,
-    list_of,
-    map_of,
-    one_or_more,
-    text,
-    word,
-)
-from gateway.specs.schema.replies import REPLIES, SHAPES
+from gateway.specs.binding.table import Key, Table, optional
+from gateway.specs.schema.replies import REPLIES, REPLY_LIST
 from gateway.specs.schema.rules import FIELDS
 
 REQUEST = frozenset({"body", "query", "headers", "given"})
 SEEN = REQUEST | {"request", "recipe", "key"}
-METHOD = text("[A-Z]+")
-_PATTERNS = one_or_more(TEXT, at_least=1)
+METHOD = t.text("[A-Z]+")
+_PATTERNS = t.one_or_more(t.TEXT, at_least=1)
 
 
 def captures(path: str) -> list[str]:
@@ -53,132 +34,108 @@ def captures(path: str) -> list[str]:
 
 
 def _conditions(
-    host: Sequence[str] | None = None,
-    type: Sequence[str] | None = None,
-    headers: Mapping[str, Sequence[str]] | None = None,
-    query: Mapping[str, Sequence[str]] | None = None,
+    host: Sequence[str] | None,
+    type: Sequence[str] | None,
+    headers: Mapping[str, Sequence[str]],
+    query: Mapping[str, Sequence[str]],
     key: Sequence[str] | None = None,
 ) -> RequestMatcher:
     """Return what a request must have, by subject. Host and media type are compared in lower case."""
-    tests: dict[str, Sequence[str] | None] = {"host": _lower(host), "type": _lower(type)}
-    tests |= {f"header.{name.lower()}": patterns for name, patterns in (headers or {}).items()}
-    tests |= {f"query.{name}": patterns for name, patterns in (query or {}).items()}
-    tests["key"] = key
+    tests = {
+        "host": host and [pattern.lower() for pattern in host],
+        "type": type and [pattern.lower() for pattern in type],
+        **{f"header.{name.lower()}": patterns for name, patterns in headers.items()},
+        **{f"query.{name}": patterns for name, patterns in query.items()},
+        "key": key,
+    }
     return RequestMatcher({subject: tuple(patterns) for subject, patterns in tests.items() if patterns is not None})
 
 
-def _lower(patterns: Sequence[str] | None) -> list[str] | None:
-    return None if patterns is None else [pattern.lower() for pattern in patterns]
-
-
 _MATCH_KEYS = (
-    Key("host", _PATTERNS, "the Host header"),
-    Key("type", _PATTERNS, "the media type"),
-    Key("headers", map_of(_PATTERNS), "header fields by name"),
-    Key("query", map_of(_PATTERNS), "query parameters by name"),
+    optional("host", _PATTERNS, "the Host header"),
+    optional("type", _PATTERNS, "the media type"),
+    optional("headers", t.map_of(_PATTERNS), "header fields by name", {}),
+    optional("query", t.map_of(_PATTERNS), "query parameters by name", {}),
 )
 MATCH = Table("match", _conditions, *_MATCH_KEYS)
-ROUTE_MATCH = Table(
-    "route.match", _conditions, *_MATCH_KEYS, Key("key", _PATTERNS, "the key ids whose reports belong to this route")
-)
+_KEY = optional("key", _PATTERNS, "the key ids whose reports belong to this route")
+ROUTE_MATCH = Table("route.match", _conditions, *_MATCH_KEYS, _KEY)
 
 
-def _request(
-    at: Place,
-    name: str,
-    method: str,
-    path: str,
-    match: RequestMatcher = ANY_REQUEST,
-    body: Literal["json", "form", "text", "none"] = "none",
-    input: Expression | None = None,
-) -> RequestMatch:
-    captured = captures(path)
+def _check_path(at: Place, request: RequestMatch) -> None:
+    captured = captures(request.path)
     if len(set(captured)) < len(captured):
         at.error("the path captures the same name twice", "", "path")
-    odd = re.search(r"\{[^{}]*\}?|[*}]", re.sub(r"\{[A-Za-z_]\w*\}", "", path))
+    odd = re.search(r"\{[^{}]*\}?|[*}]", re.sub(r"\{[A-Za-z_]\w*\}", "", request.path))
     if odd is not None:
         at.error(f"{odd[0]!r} in the path is not a capture", "write {name}, which captures one segment", "path")
-    return RequestMatch(name, method, path, body, input, match=match)
 
 
 REQUEST_KEYS = Table(
     "request",
-    _request,
+    RequestMatch,
     Key("method", METHOD, "the method"),
-    Key("path", text("/.*"), "the path, in which `{name}` captures one segment as a `given`"),
-    Key("match", MATCH, "conditions; the first request whose conditions hold is used"),
-    Key("body", word(("json", "form", "text", "none")), "how the body is parsed"),
-    Key("input", EXPRESSION, "replaces `body`", lambda at: SEEN),
+    Key("path", t.text("/.*"), "the path, in which `{name}` captures one segment as a `given`"),
+    optional("match", MATCH, "conditions; the first request whose conditions hold is used", ANY_REQUEST),
+    optional("body", t.word(("json", "form", "text", "none")), "how the body is parsed", "none"),
+    optional("input", t.EXPRESSION, "replaces `body`", sees=lambda at: SEEN),
+    check=_check_path,
 )
 
 
-def _local_call(
-    at: Place,
-    name: str,
-    request: RequestMatch,
-    reply: Sequence[Shape],
-    verify: Sequence[Recipe] = (),
-    issues: str | None = None,
-    ends: str | None = None,
-    lifetime_s: float = 7200,
-) -> RequestMatch:
-    if issues is not None and not verify:
+def _local_call(at: Place, name: str, request: RequestMatch, **keys: Any) -> RequestMatch:
+    call = LocalCall(**keys)
+    if call.issues is not None and not call.verify:
         at.error("a call that issues a session needs `verify`: else anyone gets one")
-    if ends is not None and "{token}" not in request.path:
+    if call.ends is not None and "{token}" not in request.path:
         at.error("a call that ends a session captures it as {token}", "", "request", "path")
-    call = LocalCall(tuple(verify), issues, ends, lifetime_s, tuple(reply))
-    return RequestMatch(name, request.method, request.path, request.body, None, call, request.match)
+    return replace(request, name=name, input=None, local_call=call)
+
+
+def _reply_names(at: Place) -> frozenset[str]:
+    return SEEN | {"token", "expires_ns", "request_id"}
 
 
 LOCAL_CALL = Table(
     "local_call",
     _local_call,
     Key("request", REQUEST_KEYS, "the call"),
-    Key("verify", one_or_more(RECIPE_NAME), "recipes; without any, everyone may make the call"),
-    Key("issues", TEXT, "the recipe whose secret is the session that this call creates"),
-    Key("ends", TEXT, "the recipe whose session this call ends; the path captures the session as `{token}`"),
-    Key(
-        "lifetime_s",
-        POSITIVE,
-        "the lifetime of the session. Loading takes about 50 ms for each new account that can log in, because"
-        " the key of its sessions is derived from its secret by scrypt",
-    ),
-    Key(
-        "reply",
-        SHAPES,
-        "the reply; it sees `token`, `expires_ns` and the names of the request",
-        lambda at: SEEN | {"token", "expires_ns", "request_id"},
-    ),
+    optional("verify", t.one_or_more(t.RECIPE_NAME), "recipes; without any, everyone may make the call", ()),
+    optional("issues", t.TEXT, "the recipe whose secret is the session that this call creates"),
+    optional("ends", t.TEXT, "the recipe whose session this call ends; the path captures it as `{token}`"),
+    optional("lifetime_s", t.POSITIVE, "the lifetime of the session", 7200.0),
+    Key("reply", REPLY_LIST, "the reply; it sees `token`, `expires_ns` and the names of the request", _reply_names),
 )
-
-
-REJECTION = Table(
+REJECT = Table(
     "reject",
     RejectRule,
-    Key("when", CONDITION, "rejects if it holds"),
-    Key("reason", word(Reason), "the reason of the outcome"),
-    Key("text", TEMPLATE, "the message of the outcome"),
+    Key("when", t.CONDITION, "rejects if it holds"),
+    Key("reason", t.word(Reason), "the reason of the outcome"),
+    Key("text", t.TEMPLATE, "the message of the outcome"),
 )
 
 
 def _read_levels(place: Place) -> tuple[Level, ...]:
     """Read `each`: every level sees the levels above it."""
-    sources = map_of(ANYTHING, MEMBER_NAME, at_least=1).read(place)
+    sources = t.map_of(t.ANYTHING, t.MEMBER_NAME, at_least=1).read(place)
     levels: list[Level] = []
     for name, source in sources.items():
         below = place.seeing(SEEN, [level.name for level in levels]).at(name)
-        levels.append(Level(name, EXPRESSION.read(below), source if isinstance(source, str) else ""))
+        levels.append(Level(name, t.EXPRESSION.read(below), source if isinstance(source, str) else ""))
     if levels[-1].name != "item":
         place.error("the last level of `each` must be named `item`", "", levels[-1].name)
     return tuple(levels)
 
 
 def _read_point(place: Place) -> tuple[PointField, ...]:
-    sources = map_of(ANYTHING, FIELDS).read(place)
+    sources = t.map_of(t.ANYTHING, FIELDS).read(place)
     compiled = place.scope.compiler.members(sources, place.names, place.path)
-    return tuple(
-        PointField(name, compiled[name], each if isinstance(each, str) else "") for name, each in sources.items()
-    )
+    texts = {name: source if isinstance(source, str) else "" for name, source in sources.items()}
+    return tuple(PointField(name, compiled[name], text) for name, text in texts.items())
+
+
+EACH = t.Composed("map of expression", _read_levels, t.map_of(t.EXPRESSION, t.MEMBER_NAME, at_least=1).schema)
+POINT_KEYS = t.Composed("map of expression", _read_point, t.map_of(t.EXPRESSION, FIELDS).schema)
 
 
 def _item_names(at: Place) -> frozenset[str]:
@@ -187,43 +144,25 @@ def _item_names(at: Place) -> frozenset[str]:
 
 def _receive(
     at: Place,
-    verify: Sequence[Recipe],
-    request: RequestMatch | None = None,
-    requests: Mapping[str, RequestMatch] | None = None,
-    reject_report: Sequence[RejectRule] = (),
-    reject_item: Sequence[RejectRule] = (),
-    each: Sequence[Level] = (),
-    point: Sequence[PointField] = (),
-    allow_empty: bool = False,
-    on_bad_item: Literal["reject_report", "reject_item"] = "reject_report",
-    local_calls: Mapping[str, RequestMatch] | None = None,
-    replies: Replies | None = None,
+    request: RequestMatch | None,
+    requests: Mapping[str, RequestMatch],
+    local_calls: Mapping[str, RequestMatch],
+    **keys: Any,
 ) -> Receive:
     if bool(request) == bool(requests):
         at.error("`receive` has either `request` or `requests`")
-    own = [request] if request is not None else list((requests or {}).values())
-    local = list((local_calls or {}).values())
+    own = [request] if request is not None else list(requests.values())
+    local = list(local_calls.values())
     _check_distinct(at, own, local)
-    names = [recipe.name for recipe in verify]
+    names = [recipe.name for recipe in keys["verify"]]
     for call in local:
         for key in ("issues", "ends"):
             recipe = getattr(call.local_call, key)
             if recipe is not None and recipe not in names:
                 at.error(f"{recipe!r} is not one of the recipes in `receive.verify`", "", "local_calls", call.name, key)
     read = [chain for chain, path in at.scope.compiler.read.items() if path[:2] != ("receive", "replies")]
-    return Receive(
-        requests=(*own, *local),
-        verify=tuple(verify),
-        reject_report=tuple(reject_report),
-        reject_item=tuple(reject_item),
-        each=tuple(each),
-        point=tuple(point),
-        allow_empty=allow_empty,
-        on_bad_item=on_bad_item,
-        replies=replies,
-        reads=_reads(read, own, at.scope.relay),
-        known=_known(read, verify),
-    )
+    reads, known = _reads(read, own, at.scope.relay), _known(read, keys["verify"])
+    return Receive(requests=(*own, *local), reads=reads, known=known, **keys)
 
 
 def _check_distinct(at: Place, own: Sequence[RequestMatch], local: Sequence[RequestMatch]) -> None:
@@ -263,33 +202,18 @@ def _known(read: Sequence[tuple[str, ...]], verify: Sequence[Recipe]) -> dict[st
     return {root: frozenset(names) for root, names in known.items() if (root,) not in read}
 
 
-REJECTIONS = list_of(REJECTION)
 RECEIVE = Table(
     "receive",
     _receive,
-    Key("request", REQUEST_KEYS, "the call, if there is only one"),
-    Key("requests", map_of(REQUEST_KEYS, NAME_PATTERN), "the calls by name"),
-    Key("verify", list_of(RECIPE_NAME, at_least=1), "recipes. The carriers that a request contains select the recipe"),
-    Key("reject_report", REJECTIONS, "rejects the whole report", lambda at: SEEN),
-    Key("reject_item", REJECTIONS, "rejects one item", _item_names),
-    Key(
-        "each",
-        Composed("map of expression", _read_levels, map_of(EXPRESSION, MEMBER_NAME, at_least=1).schema),
-        "nested lists, outermost first; each sees those above it; the last is named `item`",
-    ),
-    Key(
-        "point",
-        Composed("map of expression", _read_point, map_of(EXPRESSION, FIELDS).schema),
-        "fields of a data point. A missing `time_ns` becomes the time of receipt; `attributes` is a map or a "
-        "list of [name, value]",
-        _item_names,
-    ),
-    Key("allow_empty", BOOLEAN, "`true`: a report without items is accepted"),
-    Key(
-        "on_bad_item",
-        word(("reject_report", "reject_item")),
-        "`reject_report`: one bad item rejects the whole report. `reject_item`: only that item",
-    ),
-    Key("local_calls", map_of(LOCAL_CALL, NAME_PATTERN), "calls without data points that the gateway answers"),
-    Key("replies", REPLIES, "the replies", lambda at: SEEN),
+    optional("request", REQUEST_KEYS, "the call, if there is only one"),
+    optional("requests", t.map_of(REQUEST_KEYS, t.NAME_PATTERN), "the calls by name", {}),
+    Key("verify", t.list_of(t.RECIPE_NAME, at_least=1), "recipes; the carriers in a request select one"),
+    optional("reject_report", t.list_of(REJECT), "rejects the whole report", (), sees=lambda at: SEEN),
+    optional("reject_item", t.list_of(REJECT), "rejects one item", (), sees=_item_names),
+    optional("each", EACH, "nested lists, outermost first; each sees those above it; the last is named `item`", ()),
+    optional("point", POINT_KEYS, "fields of a data point", (), sees=_item_names),
+    optional("allow_empty", t.BOOLEAN, "`true`: a report without items is accepted", False),
+    optional("on_bad_item", t.word(("reject_report", "reject_item")), "what one bad item rejects", "reject_report"),
+    optional("local_calls", t.map_of(LOCAL_CALL, t.NAME_PATTERN), "calls that the gateway answers", {}),
+    optional("replies", REPLIES, "the replies", sees=lambda at: SEEN),
 )

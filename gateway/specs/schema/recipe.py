@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 from gateway.core.http.received import ReceivedRequest, guess_body_kind
 from gateway.core.http.request import PublicUrl, Secret
@@ -15,21 +15,9 @@ from gateway.core.recipe.model import Carrier, KeySlot, NonceSlot, Recipe, Signa
 from gateway.core.recipe.syntax import REQUEST_NAMES, Template
 from gateway.core.text import did_you_mean
 from gateway.proof.vectors import Vector
+from gateway.specs.binding import types as t
 from gateway.specs.binding.place import Invalid, Place, Scope
-from gateway.specs.binding.table import Key, Table
-from gateway.specs.binding.types import (
-    BASE_URL,
-    MEMBER_NAME,
-    NAME,
-    TEXT,
-    Composed,
-    by_kind,
-    list_of,
-    list_or,
-    map_of,
-    number,
-    word,
-)
+from gateway.specs.binding.table import Key, Table, optional
 from gateway.specs.check.recipe import check_bindings, check_recipe
 from gateway.specs.schema.slots import SLOTS, TEMPLATE
 from gateway.specs.schema.steps import CARRIER, STEPS
@@ -48,7 +36,7 @@ def build_recipe(document: Document) -> tuple[Recipe, list[Vector]] | None:
     return None if document.errors else recipe
 
 
-_SLOT_MAP = map_of(by_kind(*SLOTS), MEMBER_NAME)
+_SLOT_MAP = t.map_of(t.by_kind(*SLOTS), t.MEMBER_NAME)
 
 
 def _read_slots(place: Place) -> dict[str, Slot]:
@@ -59,7 +47,7 @@ def _read_slots(place: Place) -> dict[str, Slot]:
 
 
 def _read_binding(place: Place) -> dict[str, Template]:
-    bound: dict[str, Template] = map_of(TEMPLATE, MEMBER_NAME).read(place)
+    bound: dict[str, Template] = t.map_of(TEMPLATE, t.MEMBER_NAME).read(place)
     known = {"host", "path", *(place.scope.kinds.keys() - REQUEST_NAMES.keys() - place.scope.slot_names - {"secret"})}
     for name in bound:
         if name not in known:
@@ -68,16 +56,7 @@ def _read_binding(place: Place) -> dict[str, Template]:
 
 
 def _vector(
-    at: Place,
-    vector: str,
-    source: str,
-    now: float,
-    secret: str,
-    request: str,
-    key: str | None = None,
-    given: Mapping[str, str] | None = None,
-    url: PublicUrl | None = None,
-    string_to_sign: str = "",
+    at: Place, request: str, url: PublicUrl | None, key: str | None, secret: str, now: float, **keys: Any
 ) -> Vector:
     try:
         parsed, _ = parse_request(request.encode())
@@ -86,22 +65,21 @@ def _vector(
         raise Invalid from None
     parsed = parsed if url is None else replace(parsed, scheme=url.scheme)
     message = ReceivedRequest(parsed, guess_body_kind(parsed))
-    credential = Credential(Secret(secret), key)
-    return Vector(vector, source, message, credential, int(now * NS), given or {}, string_to_sign)
+    return Vector(message=message, credential=Credential(Secret(secret), key), now_ns=int(now * NS), **keys)
 
 
 VECTOR = Table(
     "vector",
     _vector,
-    Key("vector", TEXT, "the name"),
-    Key("source", TEXT, "where the vector comes from"),
-    Key("now", number(at_least=0), "the clock, in epoch seconds"),
-    Key("key", TEXT, "the key id of a credential that gives access to nothing"),
-    Key("secret", TEXT, "its secret. A public key is only verified"),
-    Key("given", map_of(TEXT), "values of slots of kind given"),
-    Key("url", BASE_URL, "`http[s]://HOST`, if the scheme signs the whole URL"),
-    Key("request", TEXT, "the signed request as text"),
-    Key("string_to_sign", TEXT, "the signed text, if the source prints it"),
+    Key("vector", t.TEXT, "the name", to="name"),
+    Key("source", t.TEXT, "where the vector comes from"),
+    Key("now", t.number(at_least=0), "the clock, in epoch seconds"),
+    optional("key", t.TEXT, "the key id of a credential that gives access to nothing"),
+    Key("secret", t.TEXT, "its secret. A public key is only verified"),
+    optional("given", t.map_of(t.TEXT), "values of slots of kind given", {}),
+    optional("url", t.BASE_URL, "`http[s]://HOST`, if the scheme signs the whole URL"),
+    Key("request", t.TEXT, "the signed request as text"),
+    optional("string_to_sign", t.TEXT, "the signed text, if the source prints it", ""),
 )
 
 
@@ -109,53 +87,42 @@ def _recipe(
     at: Place,
     recipe: str,
     slots: Mapping[str, Slot],
-    carry: Sequence[Carrier],
-    steps: Mapping[str, Step] | None = None,
-    accept: Sequence[Mapping[str, Template]] = (),
-    replay: Literal["signature", "none"] | Sequence[str] | None = None,
-    vectors: Sequence[Vector] = (),
+    carry: tuple[Carrier, ...],
+    steps: Mapping[str, Step],
+    accept: tuple[Mapping[str, Template], ...],
+    replay: Literal["signature", "none"] | Sequence[str] | None,
+    vectors: Sequence[Vector],
 ) -> tuple[Recipe, list[Vector]]:
-    steps = steps or {}
     if not at.scope.document.errors:
         check_recipe(at, slots, list(carry), steps)
         check_bindings(at, accept, slots, steps)
     built = Recipe(
         recipe,
         slots,
-        tuple(carry),
+        carry,
         steps,
-        tuple(accept),
+        accept,
         _replay(at, replay, slots, carry, steps),
         masked_names(slots, steps),
-        signed_parts(slots, tuple(carry), steps),
-        reads_body(slots, tuple(carry), steps, tuple(accept)),
+        signed_parts(slots, carry, steps),
+        reads_body(slots, carry, steps, accept),
     )
     return built, list(vectors)
 
 
+SLOT_MAP = t.Composed("map of slot", _read_slots, _SLOT_MAP.schema)
+BINDING = t.Composed("map of template", _read_binding, t.map_of(TEMPLATE, t.MEMBER_NAME).schema)
+REPLAY = t.list_or("`none`, `signature`, or list of slots", t.list_of(t.TEXT), t.word(("signature", "none")))
 RECIPE = Table(
     "recipe",
     _recipe,
-    Key("recipe", NAME, "the name"),
-    Key("steps", STEPS, "values computed from slots, other steps and the request, see [steps](#steps)"),
-    Key(
-        "slots",
-        Composed("map of slot", _read_slots, _SLOT_MAP.schema),
-        "values that are transmitted or needed, see [slots](#slots)",
-    ),
-    Key("carry", list_of(CARRIER, at_least=1), "where the slots are transmitted, see [carriers](#carriers)"),
-    Key(
-        "accept",
-        list_of(Composed("map of template", _read_binding, map_of(TEMPLATE, MEMBER_NAME).schema), at_most=8),
-        "at most 8 alternative values of `host`, `path` or steps that verification tries",
-    ),
-    Key(
-        "replay",
-        list_or("`none`, `signature`, or list of slots", list_of(TEXT), word(("signature", "none"))),
-        "slots whose combination is accepted only once. Default: key, nonce and time if a nonce is signed, "
-        "otherwise `none`",
-    ),
-    Key("vectors", list_of(VECTOR), "signed requests that `check` verifies and signs again, see [vectors](#vectors)"),
+    Key("recipe", t.NAME, "the name"),
+    optional("steps", STEPS, "values computed from slots, other steps and the request, see [steps](#steps)", {}),
+    Key("slots", SLOT_MAP, "values that are transmitted or needed, see [slots](#slots)"),
+    Key("carry", t.list_of(CARRIER, at_least=1), "where the slots are transmitted, see [carriers](#carriers)"),
+    optional("accept", t.list_of(BINDING, at_most=8), "alternatives of `host`, `path` or steps to verify with", ()),
+    optional("replay", REPLAY, "slots whose combination is accepted only once"),
+    optional("vectors", t.list_of(VECTOR), "signed requests that `check` verifies and signs again", ()),
 )
 
 

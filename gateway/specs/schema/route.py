@@ -9,9 +9,9 @@ from gateway.core.expression.compiler import KeyPath
 from gateway.core.points.point import STATISTICS
 from gateway.core.vendor.provider import Provider
 from gateway.core.vendor.route import PointChanges, Route, Source
+from gateway.specs.binding import types as t
 from gateway.specs.binding.place import Invalid, Place, Scope
-from gateway.specs.binding.table import Key, Table
-from gateway.specs.binding.types import ANYTHING, EXPRESSION, NAME, Plain, list_of, map_of, word
+from gateway.specs.binding.table import Key, Table, optional
 from gateway.specs.check.roles import check_sides
 from gateway.specs.schema.cases import CASES
 from gateway.specs.schema.receive import captures
@@ -43,36 +43,18 @@ def build_route(
 
 
 def _read_members(place: Place) -> tuple[tuple[str, Expression], ...]:
-    sources = map_of(ANYTHING, FIELDS).read(place)
+    sources = t.map_of(t.ANYTHING, FIELDS).read(place)
     return tuple(place.scope.compiler.members(sources, place.names, place.path).items())
 
 
-def _points(
-    keep: Expression | None = None,
-    set: tuple[tuple[str, Expression], ...] = (),
-    stats: str | None = None,
-    allow_loss: Sequence[str] = (),
-) -> PointChanges:
-    return PointChanges(keep, set, stats, tuple(allow_loss))
-
-
+SET = t.Composed("map of expression", _read_members, t.map_of(t.EXPRESSION, FIELDS).schema)
 POINTS = Table(
     "route.points",
-    _points,
-    Key("keep", EXPRESSION, "data points for which it is false are dropped", lambda at: POINT),
-    Key(
-        "set",
-        Plain("map of expression", _read_members, {"type": "object", "propertyNames": {"enum": list(FIELDS)}}),
-        "new values of fields",
-        lambda at: POINT,
-    ),
-    Key(
-        "stats",
-        word(STATISTICS),
-        "the statistic that becomes the value: `count`, `sum`, `min`, `max`, `avg` or `last`. A missing `avg`"
-        " is computed from `sum` and `count`",
-    ),
-    Key("allow_loss", list_of(word(FIELDS)), "fields that may be lost, see [loss](#loss)"),
+    PointChanges,
+    optional("keep", t.EXPRESSION, "data points for which it is false are dropped", sees=lambda at: POINT),
+    optional("set", SET, "new values of fields", (), sees=lambda at: POINT),
+    optional("stats", t.word(STATISTICS), "the statistic that becomes the value"),
+    optional("allow_loss", t.list_of(t.word(FIELDS)), "fields that may be lost, see [loss](#loss)", ()),
 )
 
 
@@ -81,10 +63,10 @@ def _route(
     route: str,
     receive: Source,
     send: TargetKeys,
-    points: PointChanges | None = None,
-    delivery: Delivery = DIRECT,
-    mirrors: Sequence[TargetKeys] = (),
-    cases: Sequence[Any] = (),
+    points: PointChanges,
+    delivery: Delivery,
+    mirrors: Sequence[TargetKeys],
+    cases: Any,
 ) -> Route:
     document = at.scope.document
     captured = set[str]()
@@ -103,7 +85,7 @@ def _route(
     mirrored = tuple(other for other in others if other is not None)
     if target is None or len(mirrored) < len(others):
         raise Invalid
-    built = Route(name=route, source=receive, target=target, points=points or PointChanges(), mirrors=mirrored)
+    built = Route(name=route, source=receive, target=target, points=points, mirrors=mirrored)
     first, *rest = (replace(each, secrets=built.secrets) for each in built.targets)
     return replace(built, target=first, mirrors=tuple(rest))
 
@@ -111,11 +93,11 @@ def _route(
 ROUTE = Table(
     "route",
     _route,
-    Key("route", NAME, "the name"),
+    Key("route", t.NAME, "the name"),
     Key("receive", SOURCE, "the provider whose reports are received"),
     Key("send", TARGET, "the provider that they are sent to"),
-    Key("points", POINTS, "changes to data points"),
-    Key("delivery", DELIVERY, "how data points are delivered"),
-    Key("mirrors", list_of(MIRROR), "further targets, see [delivery and the queue](delivery-and-queue.md)"),
-    Key("cases", CASES, "test cases, see [cases](#cases)"),
+    optional("points", POINTS, "changes to data points", PointChanges()),
+    optional("delivery", DELIVERY, "how data points are delivered", DIRECT),
+    optional("mirrors", t.list_of(MIRROR), "further targets, see [delivery and the queue](delivery-and-queue.md)", ()),
+    optional("cases", CASES, "test cases, see [cases](#cases)", ()),
 )

@@ -7,31 +7,18 @@ from typing import Any
 from gateway.core.points.decode import FIELD_READERS
 from gateway.core.points.rules import Rule
 from gateway.core.vendor.provider import UNLIMITED, Limits
+from gateway.specs.binding import types as t
 from gateway.specs.binding.place import Place
 from gateway.specs.binding.table import Key, Table
-from gateway.specs.binding.types import (
-    BOOLEAN,
-    COUNT,
-    EXPRESSION,
-    PATTERN,
-    POSITIVE,
-    TEXT,
-    Plain,
-    list_of,
-    list_or,
-    map_of,
-    number,
-    word,
-)
 
 FIELDS = tuple(FIELD_READERS)
 POINT = frozenset(FIELDS)
-EXACT = number(exact=True)
+EXACT = t.number(exact=True)
 
 
 def _read_fix(place: Place) -> Any:
     """Compile an expression whose result is read like the field itself."""
-    field, expression = place.path[-2], EXPRESSION.read(place)
+    field, expression = place.path[-2], t.EXPRESSION.read(place)
 
     def fix(scope: Mapping[str, Any]) -> Any:
         value = expression(scope)
@@ -40,54 +27,36 @@ def _read_fix(place: Place) -> Any:
     return fix
 
 
-def _frozen(place: Place) -> frozenset[str]:
-    return frozenset(list_of(TEXT).read(place))
-
-
-STATISTICS = Plain("list of text", _frozen, {"type": "array", "items": {"type": "string"}})
-FIX = Plain("expression", _read_fix, {})
+FIX = t.Plain("expression", _read_fix, {})
+STATISTICS = t.Composed("list of text", lambda at: frozenset(t.list_of(t.TEXT).read(at)), t.list_of(t.TEXT).schema)
 
 RULE = Table(
     "rule",
     Rule,
-    Key("required", BOOLEAN, "`true`: the field must be present"),
-    Key(
-        "pattern",
-        PATTERN,
-        "regular expression for the whole text; of `attributes`, for each value. `check` warns about patterns"
-        " that can take exponential time, such as `(a+)+b`",
-    ),
-    Key("max_chars", COUNT, "characters; of `attributes`, for each value"),
-    Key("max_bytes", COUNT, "bytes; of `attributes`, of all names and values together"),
+    Key("required", t.BOOLEAN, "`true`: the field must be present"),
+    Key("pattern", t.PATTERN, "regular expression for the whole text; of `attributes`, for each value"),
+    Key("max_chars", t.COUNT, "characters; of `attributes`, for each value"),
+    Key("max_bytes", t.COUNT, "bytes; of `attributes`, of all names and values together"),
     Key("min", EXACT, "least number, statistic, or number of attributes"),
     Key("max", EXACT, "greatest number, statistic, or number of attributes"),
-    Key(
-        "keys",
-        list_or("pattern, or list", STATISTICS, PATTERN),
-        "pattern for attribute names, or list of the allowed statistics",
-    ),
-    Key("integer", BOOLEAN, "`true`: no fraction"),
-    Key("max_age_s", POSITIVE, "of `time_ns`: how far in the past"),
-    Key("max_ahead_s", number(at_least=0), "of `time_ns`: how far in the future"),
-    Key(
-        "else",
-        word(("reject", "drop", "clamp")),
-        "what happens to a data point that breaks the rule; `clamp` takes the nearest allowed number or time",
-    ),
-    Key("fix", FIX, "the new value of the field, which must then obey the rule", sees=lambda at: POINT),
+    Key("keys", t.list_or("pattern, or list", STATISTICS, t.PATTERN), "names of attributes, or allowed statistics"),
+    Key("integer", t.BOOLEAN, "`true`: no fraction"),
+    Key("max_age_s", t.POSITIVE, "of `time_ns`: how far in the past"),
+    Key("max_ahead_s", t.number(at_least=0), "of `time_ns`: how far in the future"),
+    Key("else", t.word(("reject", "drop", "clamp")), "`drop` the point, or `clamp` to the nearest number or time"),
+    Key("fix", FIX, "the new value of the field, which must then obey the rule", lambda at: POINT),
     stated_only=True,
 )
-RULES = map_of(RULE, FIELDS)
-
+RULES = t.map_of(RULE, FIELDS)
 LIMITS = Table(
     "limits",
     Limits,
-    Key("points", COUNT, "data points per call"),
-    Key("bytes", COUNT, "bytes of the body, signature included"),
-    Key("requests_per_s", POSITIVE, "rate of calls, which are spread evenly"),
-    Key("points_per_s", POSITIVE, "rate of data points, for which calls are spread evenly"),
-    Key("concurrency", COUNT, "calls at the same time (128)"),
-    Key("ordered", BOOLEAN, "`true`: one call of a group at a time, in order"),
+    Key("points", t.COUNT, "data points per call"),
+    Key("bytes", t.COUNT, "bytes of the body, signature included"),
+    Key("requests_per_s", t.POSITIVE, "rate of calls, which are spread evenly"),
+    Key("points_per_s", t.POSITIVE, "rate of data points, for which calls are spread evenly"),
+    Key("concurrency", t.COUNT, "calls at the same time (128)"),
+    Key("ordered", t.BOOLEAN, "`true`: one call of a group at a time, in order"),
     stated_only=True,
 )
 

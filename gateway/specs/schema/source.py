@@ -5,29 +5,17 @@ from ipaddress import ip_network
 from typing import Any, Literal
 
 from gateway.core.http.received import DEFAULT_CAPS, Caps
-from gateway.core.http.request import PublicUrl
 from gateway.core.recipe.keyring import MAX_SECRETS_PER_KEY, Credential
 from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.verify import Verifier
 from gateway.core.text import did_you_mean
-from gateway.core.vendor.matching import ANY_REQUEST, RequestMatcher
+from gateway.core.vendor.matching import ANY_REQUEST
 from gateway.core.vendor.provider import Provider, Receive
 from gateway.core.vendor.route import Network, Source
 from gateway.core.vendor.verifiers import make_verifiers
+from gateway.specs.binding import types as t
 from gateway.specs.binding.place import Invalid, Place
-from gateway.specs.binding.table import Key, Table
-from gateway.specs.binding.types import (
-    BASE_URL,
-    BOOLEAN,
-    COUNT,
-    POSITIVE,
-    TEXT,
-    Plain,
-    list_of,
-    list_or,
-    text,
-    word,
-)
+from gateway.specs.binding.table import Key, Table, optional
 from gateway.specs.schema.credentials import CREDENTIAL, check_chars, report_unserved
 from gateway.specs.schema.provider import GIVEN, given_slots
 from gateway.specs.schema.receive import ROUTE_MATCH, captures
@@ -37,7 +25,7 @@ NAME_NETWORKS = "name the reporters' networks: from: [10.0.0.0/8]"
 
 
 def _read_provider(place: Place) -> Provider:
-    name, known = TEXT.read(place), place.scope.providers
+    name, known = t.TEXT.read(place), place.scope.providers
     if name not in known:
         place.scope.document.unknown(place.path, "provider", name, known)
         raise Invalid
@@ -45,7 +33,7 @@ def _read_provider(place: Place) -> Provider:
 
 
 def _read_network(place: Place) -> Network:
-    written = TEXT.read(place)
+    written = t.TEXT.read(place)
     try:
         return ip_network(written)
     except ValueError:
@@ -59,26 +47,22 @@ def _read_network(place: Place) -> Network:
     raise Invalid
 
 
-PROVIDER_NAME = Plain("name of a provider", _read_provider, {"type": "string"})
-NETWORKS = list_of(Plain("network", _read_network, {"type": "string"}))
+PROVIDER_NAME = t.Plain("name of a provider", _read_provider, {"type": "string"})
+NETWORKS = t.list_of(t.Plain("network", _read_network, {"type": "string"}))
+CREDENTIALS = t.list_or("list of credential, or `none`", t.list_of(CREDENTIAL), t.word(("none",)))
 
 
 def _source(
     at: Place,
     provider: Provider,
     credentials: Sequence[Credential] | Literal["none"],
-    verify: Sequence[str] | None = None,
-    given: Mapping[str, Any] | None = None,
-    rules: Mapping[str, Mapping[str, Any]] | None = None,
-    from_: Sequence[Network] | None = None,
-    match: RequestMatcher = ANY_REQUEST,
-    path: str = "",
-    public_url: PublicUrl | None = None,
-    hide_unknown_keys: bool = False,
-    max_body_bytes: int = 1_048_576,
-    read_timeout_s: float = 10,
+    verify: Sequence[str] | None,
+    given: Mapping[str, Any],
+    rules: Mapping[str, Mapping[str, Any]],
+    from_: tuple[Network, ...] | None,
+    **keys: Any,
 ) -> Source:
-    receive, given = provider.receive, given or {}
+    receive = provider.receive
     if receive is None:
         at.error(f"{provider.name} has no `receive`: reports cannot be made to it", "", "provider")
         raise Invalid
@@ -95,27 +79,22 @@ def _source(
     checks = checks_by(recipes)
     if checks == () and credentials and not at.scope.document.errors:
         names = ", ".join(recipe.name for recipe in recipes)
-        what = f"no credential fits {names} or logs in for it: every report would be rejected"
-        at.error(what, "", "credentials")
+        at.error(f"no credential fits {names} or logs in for it: every report would be rejected", "", "credentials")
     if from_ is None:
         _warn_of_unsigned(at, receive, checks or ())
+    # A body that is parsed before verification must not inflate beyond what the wire allows.
+    parses_body = any(check.recipe.parses_body for check in checks or ())
     return Source(
         provider=provider,
         receive=receive,
         checks=checks,
         given={**provider.given, **given},
-        rules=tuple(make_rules(rules or {}, provider.rules).values()),
+        rules=tuple(make_rules(rules, provider.rules).values()),
         pins=pins,
         local_checks={name: checks_by(call.verify) if call.verify else None for name, call in calls.items()},
-        networks=None if from_ is None else tuple(from_),
-        match=match,
-        path=path,
-        public_url=public_url,
-        hide_unknown_keys=hide_unknown_keys,
-        max_body_bytes=max_body_bytes,
-        # A body that is parsed before verification must not inflate beyond what the wire allows.
-        caps=Caps(max_body_bytes) if any(check.recipe.parses_body for check in checks or ()) else DEFAULT_CAPS,
-        read_timeout_s=read_timeout_s,
+        networks=from_,
+        caps=Caps(keys["max_body_bytes"]) if parses_body else DEFAULT_CAPS,
+        **keys,
     )
 
 
@@ -123,35 +102,17 @@ SOURCE = Table(
     "route.receive",
     _source,
     Key("provider", PROVIDER_NAME, "the provider"),
-    Key(
-        "credentials",
-        list_or("list of credentials, or `none`", list_of(CREDENTIAL), word(("none",))),
-        "what reporters sign with. `none` accepts reports without verification. A key may have up to four "
-        "secrets at a time",
-        secret=True,
-    ),
-    Key(
-        "verify", list_of(TEXT), "the provider's recipes that are accepted; default: those that a credential can serve"
-    ),
-    Key("given", GIVEN, "values that the request must contain"),
-    Key("rules", RULES, "overrides the provider's rules, key by key"),
-    Key("from", NETWORKS, "networks that reporters may connect from, such as `10.0.0.0/8`"),
-    Key(
-        "match",
-        ROUTE_MATCH,
-        "conditions that distinguish routes with the same call; the route with more conditions is tried first",
-    ),
-    Key("path", text(r"(/[A-Za-z0-9._~-]+)*"), "`/PREFIX` before the provider's own paths"),
-    Key("public_url", BASE_URL, "the URL that reporters use, if a proxy changes it"),
-    Key("hide_unknown_keys", BOOLEAN, "`true` replies to an unknown key as to a wrong signature"),
-    Key(
-        "max_body_bytes",
-        COUNT,
-        "the largest body on the wire. Inflated, it may reach 8 MiB; or only `max_body_bytes`, where the "
-        "scheme reads or signs members of the body, and for calls without data points, because the body is "
-        "read before verification",
-    ),
-    Key("read_timeout_s", POSITIVE, "the deadline for the body"),
+    Key("credentials", CREDENTIALS, "what reporters sign with; `none` accepts reports unverified", secret=True),
+    optional("verify", t.list_of(t.TEXT), "the accepted recipes; default: those that a credential can serve"),
+    optional("given", GIVEN, "values that the request must contain", {}),
+    optional("rules", RULES, "overrides the provider's rules, key by key", {}),
+    optional("from", NETWORKS, "networks that reporters may connect from, such as `10.0.0.0/8`"),
+    optional("match", ROUTE_MATCH, "conditions; the route with more conditions is tried first", ANY_REQUEST),
+    optional("path", t.text(r"(/[A-Za-z0-9._~-]+)*"), "`/PREFIX` before the provider's own paths", ""),
+    optional("public_url", t.BASE_URL, "the URL that reporters use, if a proxy changes it"),
+    optional("hide_unknown_keys", t.BOOLEAN, "`true` replies to an unknown key as to a wrong signature", False),
+    optional("max_body_bytes", t.COUNT, "the largest body on the wire", 1_048_576),
+    optional("read_timeout_s", t.POSITIVE, "the deadline for the body", 10.0),
 )
 
 

@@ -1,7 +1,7 @@
 """The keys of a recipe's `steps` and `carry`."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, Literal, get_args
 
@@ -21,33 +21,19 @@ from gateway.core.recipe.syntax import (
     compile_template,
 )
 from gateway.core.text import did_you_mean
+from gateway.specs.binding import types as t
 from gateway.specs.binding.place import Invalid, Place
-from gateway.specs.binding.table import Key, Table
-from gateway.specs.binding.types import (
-    ANYTHING,
-    BOOLEAN,
-    MEMBER_NAME,
-    TEXT,
-    Composed,
-    Plain,
-    integer,
-    list_of,
-    map_of,
-    one_or_more,
-    word,
-)
+from gateway.specs.binding.table import Key, Table, optional
 from gateway.specs.schema.slots import CHOOSE, HASH, TEMPLATE, compile_at, slots_of_kind
 
-_TEMPLATE_MAP = map_of(TEMPLATE)
-_KEY, _VALUE = Reference("k", (), Kind.TEXT), Reference("v", (), Kind.TEXT)
+_TEMPLATE_MAP = t.map_of(TEMPLATE)
 _SIDES = {"k": Kind.TEXT, "v": Kind.TEXT}
-_ITEM = compile_template("{k}={v}", _SIDES)
-PAIR = Plain("template", lambda place: compile_at(place, _SIDES), {"type": "string"})
+PAIR = t.Plain("template", lambda place: compile_at(place, _SIDES), {"type": "string"})
 
 
 def _read_filters(place: Place) -> Reference:
     """Read `percent|upper`, which encodes one side of the pairs: that of `key` or `value`."""
-    side, filters = place.name[0], TEXT.read(place)
+    side, filters = place.name[0], t.TEXT.read(place)
     try:
         part = compile_template(f"{{{side}|{filters}}}" if filters else f"{{{side}}}", _SIDES).parts[0]
     except RecipeError as error:
@@ -56,109 +42,56 @@ def _read_filters(place: Place) -> Reference:
     return part if isinstance(part, Reference) else Reference(side, (), Kind.TEXT)
 
 
-FILTERS = Plain("filters", _read_filters, {"type": "string"})
+FILTERS = t.Plain("filters", _read_filters, {"type": "string"})
 
 
-def _pairs(
-    at: Place,
-    from_: Sequence[Source],
-    slots: Mapping[str, Template] | None = None,
-    list: str | None = None,
-    choose: HeaderRule | None = None,
-    pseudo: Mapping[str, Template] | None = None,
-    except_: Sequence[str] = (),
-    key: Reference = _KEY,
-    value: Reference = _VALUE,
-    sort: Sort = "key",
-    item: Template = _ITEM,
-    item_empty: Template | None = None,
-    skip_empty: bool = False,
-    skip_bare: bool = False,
-    join: str = "&",
-    prefix: str = "",
-    end: str = "",
-    base: int = 0,
-) -> PairsStep:
-    if bool(slots) != ("slots" in from_):
+def _check_pairs(at: Place, pairs: PairsStep) -> None:
+    stated = at.entries.keys()
+    if bool(pairs.slots) != ("slots" in pairs.sources):
         at.error("`from: slots` and `slots` belong together")
-    if ("headers" in from_) != ((list is not None) != (choose is not None)):
+    if ("headers" in pairs.sources) != (("list" in stated) != ("choose" in stated)):
         at.error("`from: headers` goes with one of `list` and `choose`")
-    chosen = slots_of_kind(at, "chosen")
-    if list is not None and list not in chosen:
-        at.error(f"no slot of kind chosen is named {list!r}", did_you_mean(list, chosen), "list")
-    return PairsStep(
-        sources=tuple(from_),
-        slots=slots or {},
-        header_list=list,
-        choose=choose or HeaderRule(),
-        pseudo=pseudo or {},
-        except_names=frozenset(except_),
-        key=key,
-        value=value,
-        sort=sort,
-        item=item,
-        item_empty=item_empty,
-        skip_empty=skip_empty,
-        skip_bare=skip_bare,
-        join=join,
-        prefix=prefix,
-        end=end,
-        first_index=base,
-    )
+    name, chosen = pairs.header_list, slots_of_kind(at, "chosen")
+    if name is not None and name not in chosen:
+        at.error(f"no slot of kind chosen is named {name!r}", did_you_mean(name, chosen), "list")
 
 
+_SOURCES = t.one_or_more(t.word(get_args(Source)))
+_EXCEPT = t.Composed("list of text", lambda at: frozenset(t.list_of(t.TEXT).read(at)), t.list_of(t.TEXT).schema)
 PAIRS = Table(
     "pairs",
-    _pairs,
-    Key(
-        "from",
-        one_or_more(word(get_args(Source))),
-        "the sources of pairs. Members of a JSON object are flattened to `a.b.0`",
-    ),
-    Key("slots", _TEMPLATE_MAP, "for `from: slots`: values by name"),
-    Key("list", TEXT, "for `from: headers`: the slot of kind chosen that contains the list"),
-    Key("choose", CHOOSE, "for `from: headers`: the rule that chooses the headers"),
-    Key("pseudo", _TEMPLATE_MAP, "values of names in that list that are not headers, such as `(request-target)`"),
-    Key("except", list_of(TEXT), "names to leave out"),
-    Key("key", FILTERS, "filters for names"),
-    Key("value", FILTERS, "filters for values"),
-    Key("sort", word(get_args(Sort)), "the order"),
-    Key("item", PAIR, "one pair (`{k}={v}`)"),
-    Key("item_empty", PAIR, "one pair whose value is empty"),
-    Key("skip_empty", BOOLEAN, "`true` leaves out pairs without a value"),
-    Key("skip_bare", BOOLEAN, "`true` leaves out query parameters without an equals sign"),
-    Key("join", TEXT, "the separator"),
-    Key("prefix", TEXT, "a prefix if there are pairs"),
-    Key("end", TEXT, "a suffix in any case"),
-    Key("base", integer(at_least=0, at_most=1), "the first index of a JSON list"),
+    PairsStep,
+    Key("from", _SOURCES, "the sources of pairs. Members of a JSON object are flattened to `a.b.0`", to="sources"),
+    optional("slots", _TEMPLATE_MAP, "for `from: slots`: values by name", {}),
+    optional("list", t.TEXT, "for `from: headers`: the slot of kind chosen that contains the list", to="header_list"),
+    optional("choose", CHOOSE, "for `from: headers`: the rule that chooses the headers", HeaderRule()),
+    optional("pseudo", _TEMPLATE_MAP, "values of listed names that are not headers, such as `(request-target)`", {}),
+    optional("except", _EXCEPT, "names to leave out", frozenset(), to="except_names"),
+    optional("key", FILTERS, "filters for names", Reference("k", (), Kind.TEXT)),
+    optional("value", FILTERS, "filters for values", Reference("v", (), Kind.TEXT)),
+    optional("sort", t.word(get_args(Sort)), "the order", "key"),
+    optional("item", PAIR, "one pair (`{k}={v}`)", compile_template("{k}={v}", _SIDES)),
+    optional("item_empty", PAIR, "one pair whose value is empty"),
+    optional("skip_empty", t.BOOLEAN, "`true` leaves out pairs without a value", False),
+    optional("skip_bare", t.BOOLEAN, "`true` leaves out query parameters without an equals sign", False),
+    optional("join", t.TEXT, "the separator", "&"),
+    optional("prefix", t.TEXT, "a prefix if there are pairs", ""),
+    optional("end", t.TEXT, "a suffix in any case", ""),
+    optional("base", t.integer(at_least=0, at_most=1), "the first index of a JSON list", 0, to="first_index"),
+    check=_check_pairs,
 )
-HMAC = Table(
-    "hmac", HmacStep, Key("hash", HASH, "the hash"), Key("key", TEMPLATE, "the key"), Key("of", TEMPLATE, "the message")
-)
+_HASH = Key("hash", HASH, "the hash")
+_MESSAGES = t.list_of(TEMPLATE, at_least=1)
+HMAC = Table("hmac", HmacStep, _HASH, Key("key", TEMPLATE, "the key"), Key("of", TEMPLATE, "the message"))
 CHAIN = Table(
-    "chain",
-    ChainStep,
-    Key("hash", HASH, "the hash"),
-    Key("key", TEMPLATE, "the key of the first HMAC"),
-    Key("of", list_of(TEMPLATE, at_least=1), "the messages"),
+    "chain", ChainStep, _HASH, Key("key", TEMPLATE, "the key of the first HMAC"), Key("of", _MESSAGES, "the messages")
 )
 
 
 def _step(
-    at: Place,
-    text: Template | None = None,
-    lines: Sequence[Template] | None = None,
-    pairs: PairsStep | None = None,
-    hmac: HmacStep | None = None,
-    chain: ChainStep | None = None,
+    at: Place, text: Template | None, lines: tuple[Template, ...] | None, **others: PairsStep | HmacStep | ChainStep
 ) -> Step:
-    steps = [
-        None if text is None else TextStep(text),
-        None if lines is None else LinesStep(tuple(lines)),
-        pairs,
-        hmac,
-        chain,
-    ]
+    steps = [None if text is None else TextStep(text), None if lines is None else LinesStep(lines), *others.values()]
     stated = [step for step in steps if step is not None]
     if len(stated) != 1:
         at.error("a step is one of text, lines, pairs, hmac and chain")
@@ -169,17 +102,17 @@ def _step(
 STEP = Table(
     "step",
     _step,
-    Key("text", TEMPLATE, "a template"),
-    Key("lines", list_of(TEMPLATE), "templates, joined by a line feed"),
-    Key("pairs", PAIRS, "names and values"),
-    Key("hmac", HMAC, "an HMAC, a digest"),
-    Key("chain", CHAIN, "one HMAC for each message, each under the digest before it, a digest"),
+    optional("text", TEMPLATE, "a template"),
+    optional("lines", t.list_of(TEMPLATE), "templates, joined by a line feed"),
+    optional("pairs", PAIRS, "names and values"),
+    optional("hmac", HMAC, "an HMAC, a digest"),
+    optional("chain", CHAIN, "one HMAC for each message, each under the digest before it, a digest"),
 )
 
 
 def _read_steps(place: Place) -> dict[str, Step]:
     """Read the steps, each after the steps that it reads. A step with errors counts as text for the others."""
-    map_of(ANYTHING, MEMBER_NAME).read(place)
+    t.map_of(t.ANYTHING, t.MEMBER_NAME).read(place)
     sources = {name: _names_in(source) & place.entries.keys() for name, source in place.plain.items()}
     kinds, steps, errors = place.scope.kinds, dict[str, Step](), False
     for name in sorted(place.entries.keys() & kinds.keys()):
@@ -214,7 +147,7 @@ def _names_in(source: Any) -> set[str]:
     return {name for part in parts for name in _names_in(part)}
 
 
-STEPS = Composed("map of step", _read_steps, map_of(STEP, MEMBER_NAME).schema)
+STEPS = t.Composed("map of step", _read_steps, t.map_of(STEP, t.MEMBER_NAME).schema)
 PLACES = get_args(WirePlace)
 
 
@@ -231,27 +164,22 @@ def _read_value(place: Place) -> TextSyntax:
         raise Invalid from None
 
 
-VALUE = Plain("template", _read_value, {"type": "string"})
+VALUE = t.Plain("template", _read_value, {"type": "string"})
 
 
 def _carrier(
     at: Place,
-    header: str | None = None,
-    query: str | None = None,
-    form: str | None = None,
-    json: str | None = None,
-    param: str | None = None,
-    value: TextSyntax | None = None,
-    scheme: str | None = None,
-    params: Mapping[str, TextSyntax] | None = None,
-    sep: str = ", ",
-    quote: bool = False,
-    as_: Literal["base64"] | None = None,
-    type: Literal["text", "int"] = "text",
-    optional: bool = False,
+    value: TextSyntax | None,
+    scheme: str | None,
+    params: Mapping[str, TextSyntax],
+    sep: str,
+    quote: bool,
+    as_: Literal["base64"] | None,
+    type: Literal["text", "int"],
+    optional: bool,
+    **places: str | None,
 ) -> Carrier:
-    names = dict(zip(PLACES, (header, query, form, json, param), strict=True))
-    stated = [(place, name) for place, name in names.items() if name is not None]
+    stated = [place for place in PLACES if places[place] is not None]
     if len(stated) != 1:
         at.error(f"a carrier has one of {', '.join(PLACES)}")
     if (value is None) == (not params):
@@ -260,29 +188,29 @@ def _carrier(
         at.error("`scheme` goes with `params` or with `as: base64`")
     if at.scope.document.errors:
         raise Invalid
-    written: Syntax
+    written: Syntax | None = value
     if params:
         written = ParamsSyntax(scheme or "", params, sep, quote)
-    else:
-        assert value is not None
-        written = value if as_ is None else Base64Syntax(scheme or "", value)
-    return Carrier(*stated[0], written, type, optional)
+    elif as_ is not None and value is not None:
+        written = Base64Syntax(scheme or "", value)
+    assert written is not None
+    return Carrier(stated[0], places[stated[0]] or "", written, type, optional)
 
 
 CARRIER = Table(
     "carrier",
     _carrier,
-    Key("header", TEXT, "name of a header field"),
-    Key("query", TEXT, "name of a query parameter"),
-    Key("form", TEXT, "name of a field of a form"),
-    Key("json", TEXT, "dotted name of a member of a JSON body"),
-    Key("param", TEXT, "name of a query parameter if there is no body, otherwise of a member or field of the body"),
-    Key("value", VALUE, "a template of slots, without filters, and literals"),
-    Key("scheme", TEXT, "the word before `params`, or before `value` in base64"),
-    Key("params", map_of(VALUE), "instead of `value`: `Scheme name=value, name=value`; read in any order"),
-    Key("sep", TEXT, "the separator of `params`"),
-    Key("quote", BOOLEAN, "`true` puts the values of `params` in quotes"),
-    Key("as", word(("base64",)), "`Scheme`, then `value` in base64"),
-    Key("type", word(("text", "int")), "`int` writes a number into JSON"),
-    Key("optional", BOOLEAN, "`true`: may be absent; it is written only if its slots are configured"),
+    optional("header", t.TEXT, "name of a header field"),
+    optional("query", t.TEXT, "name of a query parameter"),
+    optional("form", t.TEXT, "name of a field of a form"),
+    optional("json", t.TEXT, "dotted name of a member of a JSON body"),
+    optional("param", t.TEXT, "name of a query parameter if there is no body, else of a member or field of the body"),
+    optional("value", VALUE, "a template of slots, without filters, and literals"),
+    optional("params", t.map_of(VALUE), "instead of `value`: `Scheme name=value, name=value`; read in any order", {}),
+    optional("scheme", t.TEXT, "the word before `params`, or before `value` in base64"),
+    optional("sep", t.TEXT, "the separator of `params`", ", "),
+    optional("quote", t.BOOLEAN, "`true` puts the values of `params` in quotes", False),
+    optional("as", t.word(("base64",)), "`Scheme`, then `value` in base64"),
+    optional("type", t.word(("text", "int")), "`int` writes a number into JSON", "text"),
+    optional("optional", t.BOOLEAN, "`true`: may be absent; it is written only if its slots are configured", False),
 )

@@ -1,7 +1,8 @@
 """The keys of a route's `send` and of a mirror, and the target that they are built to."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 from typing import Any, Literal
 
@@ -15,9 +16,9 @@ from gateway.core.text import did_you_mean
 from gateway.core.vendor.provider import CallForm, Login, Provider, Send
 from gateway.core.vendor.route import Target
 from gateway.proof.capabilities import arriving_stats
+from gateway.specs.binding import types as t
 from gateway.specs.binding.place import Place
-from gateway.specs.binding.table import Key, Table
-from gateway.specs.binding.types import BASE_URL, BOOLEAN, NAME, POSITIVE, TEXT, word
+from gateway.specs.binding.table import Key, Table, optional
 from gateway.specs.schema.credentials import CREDENTIAL, check_chars, report_unserved
 from gateway.specs.schema.provider import GIVEN
 from gateway.specs.schema.rules import LIMITS, RULES, make_limits, make_rules
@@ -36,14 +37,9 @@ DIRECT = Delivery()
 DELIVERY = Table(
     "delivery",
     Delivery,
-    Key(
-        "mode",
-        word(("direct", "queued")),
-        "`direct`: the reply waits for the upstream. `queued`: the reply confirms that the data points are on"
-        " disk. See [delivery and the queue](delivery-and-queue.md)",
-    ),
-    Key("timeout_s", POSITIVE, "the deadline of a report in `direct` mode, of a call in `queued` mode"),
-    Key("coalesce", BOOLEAN, "`false` sends reports that wait for the same target in separate calls"),
+    Key("mode", t.word(("direct", "queued")), "the reply waits for the upstream, or until the data points are on disk"),
+    Key("timeout_s", t.POSITIVE, "the deadline of a report in `direct` mode, of a call in `queued` mode"),
+    Key("coalesce", t.BOOLEAN, "`false` sends reports that wait for the same target in separate calls"),
 )
 
 
@@ -53,39 +49,35 @@ class TargetKeys:
 
     at: Place
     provider: Provider
-    url: PublicUrl | None = None
-    credential: Credential | None = None
-    given: Mapping[str, Any] = field(default_factory=dict)
-    request: str | None = None
-    sign: str | None = None
-    rules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    limits: Mapping[str, Any] = field(default_factory=dict)
-    connect_timeout_s: float = 2
-    tls: TlsKeys | None = None
-    mirror: str = "send"
+    url: PublicUrl | None
+    credential: Credential | None
+    given: Mapping[str, Any]
+    request: str | None
+    sign: str | None
+    rules: Mapping[str, Mapping[str, Any]]
+    limits: Mapping[str, Any]
+    connect_timeout_s: float
+    tls: TlsKeys | None
+    mirror: str
     delivery: Delivery = DIRECT
 
 
 _TARGET_KEYS = (
     Key("provider", PROVIDER_NAME, "the provider"),
-    Key("url", BASE_URL, "where calls go; default: the provider's URL"),
-    Key("credential", CREDENTIAL, "what signs the calls", secret=True),
-    Key("given", GIVEN, "values that the provider `needs`"),
-    Key("request", TEXT, "the provider's request; default: the first that the credential can serve"),
-    Key("sign", TEXT, "the provider's recipe; default: the first that the credential can serve"),
-    Key("rules", RULES, "overrides the provider's rules, key by key"),
-    Key("limits", LIMITS, "overrides the provider's limits, key by key"),
-    Key("connect_timeout_s", POSITIVE, "the deadline for connecting"),
-    Key("tls", TLS, "settings for `https://`"),
+    optional("url", t.BASE_URL, "where calls go; default: the provider's URL"),
+    Key("credential", CREDENTIAL, "what signs the calls", secret=True, default=None),
+    optional("given", GIVEN, "values that the provider `needs`", {}),
+    optional("request", t.TEXT, "the provider's request; default: the first that the credential can serve"),
+    optional("sign", t.TEXT, "the provider's recipe; default: the first that the credential can serve"),
+    optional("rules", RULES, "overrides the provider's rules, key by key", {}),
+    optional("limits", LIMITS, "overrides the provider's limits, key by key", {}),
+    optional("connect_timeout_s", t.POSITIVE, "the deadline for connecting", 2.0),
+    optional("tls", TLS, "settings for `https://`"),
 )
-TARGET = Table("route.send", TargetKeys, *_TARGET_KEYS)
-MIRROR = Table(
-    "mirror",
-    TargetKeys,
-    Key("mirror", NAME, "the name"),
-    *_TARGET_KEYS,
-    Key("delivery", DELIVERY, "how data points are delivered to the mirror"),
-)
+_MIRROR = Key("mirror", t.NAME, "the name")
+_DELIVERY = Key("delivery", DELIVERY, "how data points are delivered")
+TARGET = Table("route.send", partial(TargetKeys, mirror="send"), *_TARGET_KEYS)
+MIRROR = Table("mirror", TargetKeys, _MIRROR, *_TARGET_KEYS, _DELIVERY)
 
 
 def build_target(keys: TargetKeys, delivery: Delivery, captured: Collection[str] = ()) -> Target | None:
