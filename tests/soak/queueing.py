@@ -1,6 +1,7 @@
-"""Gateways as processes whose one route is queued, one after the other on the same folder."""
+"""Gateway processes with one queued route, one after the other on the same data folder."""
 
 import asyncio
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -31,31 +32,37 @@ send:
   given: {region: sh}
 delivery: {mode: queued, timeout_s: 3}
 """
-QUIET_S = 0.4
 LONGEST_REST_S = 600.0 if LONG else 60.0
 LISTEN = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
 
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """A gateway that listens."""
+    """A listening gateway."""
 
     process: Command
     address: str
     admin: str
 
-    async def metric(self, name: str) -> float:
-        """Return the sum of a metric's samples."""
+    async def metric(self, name: str, label: str = "") -> float:
+        """Return the sum of a metric's samples that have this value of a label."""
         raw = b"GET /metrics HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
-        lines = (await exchange(self.admin, raw)).text.splitlines()
-        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
+        samples = re.findall(rf"^{name}((?:{{.*}})?) (\S+)$", (await exchange(self.admin, raw)).text, re.M)
+        return sum(float(value) for labels, value in samples if not label or f'"{label}"' in labels)
+
+    async def retry_delayed(self) -> None:
+        """Make points in backoff due."""
+        body = b'{"state": "queued"}'
+        head = f"POST /api/queue/retry HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
+        raw = f"{head}X-Gateway-Admin: 1\r\nConnection: close\r\n\r\n".encode() + body
+        assert (await exchange(self.admin, raw)).status == 200
 
 
 @asynccontextmanager
 async def starting(
     folder: Path, upstream: Upstream | None, *options: str, python: Sequence[str] = (sys.executable,)
 ) -> AsyncIterator[Command]:
-    """Run `gateway serve` on the folder, whether it comes to listen or not."""
+    """Run `gateway serve` on the folder, without waiting until it listens."""
     routes = folder / "routes"
     routes.mkdir(exist_ok=True)
     (routes / "numbers.yaml").write_text(ROUTE)
@@ -81,31 +88,23 @@ def data_of(folder: Path) -> Path:
 
 
 async def kept(folder: Path) -> list[StoredPoint]:
-    """Return all that lies in the folder, whose gateway has ended."""
+    """Return all points in the folder of a stopped gateway."""
     async with open_store(data_of(folder)) as store:
         return await store.points(PointFilter(), limit=1_000_000)
 
 
 async def deliver_the_rest(folder: Path, sink: Sink, gateway: int) -> list[StoredPoint]:
-    """Run gateways that are left alone until nothing waits any more; return what is left, all of them dead letters."""
-    async with asyncio.timeout(LONGEST_REST_S):
-        while True:
-            upstream = Upstream(sink.for_gateway(gateway), at_once=True)
-            async with upstream, serving(folder, upstream) as serves:
-                await until_quiet(sink)
-                serves.process.signal(signal.SIGTERM)
-                assert await serves.process.gone() == 0
-            left = await kept(folder)
-            if all(point.state is State.DEAD_LETTER for point in left):
-                return left
-            gateway += 1
-
-
-async def until_quiet(sink: Sink) -> None:
-    calls = -1
-    while calls != sink.calls:
-        calls = sink.calls
-        await asyncio.sleep(QUIET_S)
+    """Run a gateway until it has delivered all queued points, without waiting for backoffs; return the dead letters."""
+    upstream = Upstream(sink.for_gateway(gateway), at_once=True)
+    async with upstream, serving(folder, upstream) as serves, asyncio.timeout(LONGEST_REST_S):
+        while await serves.metric("gateway_queue_points") > await serves.metric("gateway_queue_points", "dead_letter"):
+            await serves.retry_delayed()
+            await asyncio.sleep(0.1)
+        serves.process.signal(signal.SIGTERM)
+        assert await serves.process.gone() == 0
+    left = await kept(folder)
+    assert {point.state for point in left} <= {State.DEAD_LETTER}
+    return left
 
 
 def number_of(point: StoredPoint) -> int:

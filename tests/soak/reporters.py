@@ -1,4 +1,4 @@
-"""Reporters that send numbered data points over connections that they keep, and note what they were told."""
+"""Reporters that send numbered data points over persistent connections, and record the replies."""
 
 import asyncio
 import json
@@ -18,12 +18,12 @@ def report_of(numbers: Sequence[int]) -> bytes:
 
 
 class Reporters:
-    """Each number is sent once. Of what was sent before a connection broke, nobody can say what became of it."""
+    """Each number is sent once. The result of reports on a broken connection is unknown: `unanswered`."""
 
     def __init__(self, address: str | None = None) -> None:
         self.address = address
         self.acknowledged: set[int] = set()
-        self.refused: set[int] = set()
+        self.rejected: set[int] = set()
         self.unanswered: set[int] = set()
         self.reports: list[Sequence[int]] = []
         self._numbers = count()
@@ -32,7 +32,7 @@ class Reporters:
 
     @asynccontextmanager
     async def reporting(self, connections: int) -> AsyncIterator[None]:
-        """Report to `address`, whichever it is at the time; in the end all that was sent has been answered, or not."""
+        """Report to the current `address` inside the block; at its end no report is under way."""
         async with asyncio.TaskGroup() as tasks:
             for size in range(connections):
                 tasks.create_task(self._report(1 + size % 4))
@@ -42,7 +42,7 @@ class Reporters:
                 self._ending = True
 
     async def report_each(self, numbers: Iterable[int], *, connections: int = 1) -> None:
-        """Report each number by itself, in their order on each connection."""
+        """Send one report per number, in order on each connection."""
         assert self.address is not None
         left = iter(numbers)
 
@@ -73,6 +73,6 @@ class Reporters:
         self.unanswered.update(numbers)
         caller.send(report_of(numbers))
         reply = await caller.parsed()
-        (self.acknowledged if reply.status == 200 else self.refused).update(numbers)
+        (self.acknowledged if reply.status == 200 else self.rejected).update(numbers)
         self.unanswered.difference_update(numbers)
         self.last = reply

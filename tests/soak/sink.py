@@ -1,4 +1,4 @@
-"""An upstream that takes numbered data points, remembers each that it took, and fails as a seeded sequence says."""
+"""An upstream that accepts numbered data points, records them, and fails in a seeded sequence of ways."""
 
 import asyncio
 import json
@@ -25,8 +25,8 @@ from tests.support.upstream import (
 THROTTLED, INTERNAL, INVALID = 1006, 1003, 1013
 POISON_WORDS = "it is poison"
 
-# What it may do instead of taking points, and what instead of saying that it took them.
-INSTEAD_OF_TAKING: dict[str, Behaviour] = {
+# Faults before accepting points, and faults in place of the answer after accepting them.
+BEFORE_ACCEPTING: dict[str, Behaviour] = {
     "reset": resets,
     "no answer": nothing,
     "hang": hangs,
@@ -34,7 +34,7 @@ INSTEAD_OF_TAKING: dict[str, Behaviour] = {
     "503": answers(503, b"<html>"),
     "throttled": says(THROTTLED, "slower"),
 }
-INSTEAD_OF_SAYING_SO: dict[str, Behaviour] = {
+AFTER_ACCEPTING: dict[str, Behaviour] = {
     "reset after": resets,
     "no answer after": nothing,
     "hang after": hangs,
@@ -49,17 +49,17 @@ INSTEAD_OF_SAYING_SO: dict[str, Behaviour] = {
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """That a point was taken: from which gateway, and whether its answer was lost on the way, and how."""
+    """One acceptance of a point: from which gateway, and the fault in place of the answer, if any."""
 
     gateway: int
     fault: str | None
 
 
 class Sink:
-    """Takes points for any number of gateways, one after the other.
+    """Accepts points of any number of gateways, one after the other.
 
-    `faults` is how many calls of a hundred fail, `poison` what it refuses. It takes `slow_s` to answer, and says
-    nothing until it `opens`.
+    `faults` is the percentage of failing calls, `poison` are rejected numbers. It answers after `slow_s`, not before
+    it `opens`.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Sink:
         self._opens = opens
 
     def for_gateway(self, number: int) -> Behaviour:
-        """Return how it behaves to a gateway: each has a port of its own, which tells whose a call was."""
+        """Return the behaviour to one gateway; each gateway calls its own port."""
 
         async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             while not writer.is_closing():
@@ -95,7 +95,7 @@ class Sink:
         return behave
 
     def unexplained(self) -> dict[int, Sequence[Taken]]:
-        """Return the points taken twice though a gateway had been told, and did not end in between."""
+        """Return the points accepted twice from one gateway that had got the answer."""
         return {
             number: taken
             for number, taken in self.taken.items()
@@ -105,19 +105,19 @@ class Sink:
     def _answer(self, gateway: int, numbers: Sequence[int]) -> Behaviour:
         self.calls += 1
         fault = self._fault()
-        if fault in INSTEAD_OF_TAKING:
-            return INSTEAD_OF_TAKING[fault]
+        if fault in BEFORE_ACCEPTING:
+            return BEFORE_ACCEPTING[fault]
         if any(number in self._poison for number in numbers):
             return says(INVALID, POISON_WORDS)
         for number in numbers:
             self.taken[number].append(Taken(gateway, fault))
-        return says(0) if fault is None else INSTEAD_OF_SAYING_SO[fault]
+        return says(0) if fault is None else AFTER_ACCEPTING[fault]
 
     def _fault(self) -> str | None:
         if self._random.randrange(100) >= self.faults:
             return None
         if not self._bag:
-            self._bag = [*INSTEAD_OF_TAKING, *INSTEAD_OF_SAYING_SO]
+            self._bag = [*BEFORE_ACCEPTING, *AFTER_ACCEPTING]
             self._random.shuffle(self._bag)
         fault = self._bag.pop()
         self.failed[fault] += 1

@@ -1,6 +1,6 @@
-"""No data point that was acknowledged is lost, none is invented, and none comes twice without a reason.
+"""No acknowledged data point is lost, none is invented, and none is delivered twice without a reason.
 
-Reporters, gateway and upstream over real sockets; the upstream fails in every way, and the gateway is killed.
+Reporters, gateway and upstream over real sockets. The upstream fails in all ways, and the gateway is killed repeatedly.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from random import Random
 from tests.soak.queueing import deliver_the_rest, number_of, serving, starting
 from tests.soak.reporters import Reporters
 from tests.soak.settings import LONG, SEED
-from tests.soak.sink import INSTEAD_OF_TAKING, POISON_WORDS, Sink
+from tests.soak.sink import BEFORE_ACCEPTING, POISON_WORDS, Sink
 from tests.support.upstream import Upstream
 
 KILLS = 200 if LONG else 8
@@ -23,8 +23,8 @@ LONGEST_START_S = 1.0
 CONNECTIONS = 8
 
 
-async def live_and_be_killed(folder: Path, sink: Sink, reporters: Reporters, random: Random, number: int) -> None:
-    """Run a gateway and kill it: some while it starts, most while it listens."""
+async def run_and_kill(folder: Path, sink: Sink, reporters: Reporters, random: Random, number: int) -> None:
+    """Run a gateway and kill it: sometimes while it starts, mostly while it listens."""
     async with Upstream(sink.for_gateway(number), at_once=True) as upstream:
         if random.random() < 0.1:
             async with starting(folder, upstream) as process:
@@ -40,14 +40,14 @@ async def live_and_be_killed(folder: Path, sink: Sink, reporters: Reporters, ran
             await gateway.process.gone()
 
 
-async def test_what_was_acknowledged_is_delivered_or_a_dead_letter(tmp_path: Path) -> None:
+async def test_acknowledged_points_are_delivered_or_dead_letters(tmp_path: Path) -> None:
     print(f"GATEWAY_SOAK_SEED={SEED}")
     random = Random(SEED)
     sink = Sink(SEED, faults=FAULTS_OF_A_HUNDRED, poison=POISON)
     reporters = Reporters()
     async with reporters.reporting(CONNECTIONS):
         for number in range(KILLS):
-            await live_and_be_killed(tmp_path, sink, reporters, random, number)
+            await run_and_kill(tmp_path, sink, reporters, random, number)
     sink.faults = 0
     left = await deliver_the_rest(tmp_path, sink, KILLS)
 
@@ -62,4 +62,4 @@ async def test_what_was_acknowledged_is_delivered_or_a_dead_letter(tmp_path: Pat
     assert dead_letters <= with_poison
     assert {point.message for point in left} == {POISON_WORDS}
     assert sink.unexplained() == {}
-    assert len(sink.failed) > len(INSTEAD_OF_TAKING)
+    assert len(sink.failed) > len(BEFORE_ACCEPTING)

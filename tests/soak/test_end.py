@@ -1,4 +1,4 @@
-"""How a gateway ends while its queue is in use, and how the next one goes on."""
+"""Shutdown while the queue is in use, and the delivery by the next process."""
 
 import signal
 import time
@@ -10,7 +10,9 @@ from tests.soak.sink import Sink
 from tests.support.upstream import Upstream, hangs
 
 
-async def test_sigterm_under_load_answers_all_that_it_takes_and_the_next_gateway_delivers_it(tmp_path: Path) -> None:
+async def test_sigterm_under_load_answers_every_stored_report_and_the_next_gateway_delivers_the_rest(
+    tmp_path: Path,
+) -> None:
     sink, reporters = Sink(slow_s=0.1), Reporters()
     async with (
         Upstream(sink.for_gateway(0), at_once=True) as upstream,
@@ -27,13 +29,13 @@ async def test_sigterm_under_load_answers_all_that_it_takes_and_the_next_gateway
     left = await deliver_the_rest(tmp_path, sink, 1)
 
     assert code == 0
-    assert taken_before | waiting == reporters.acknowledged  # what was taken over was answered, and the reverse
+    assert taken_before | waiting == reporters.acknowledged  # stored if and only if acknowledged
     assert sink.taken.keys() == reporters.acknowledged
     assert {len(taken) for taken in sink.taken.values()} == {1}
     assert left == []
 
 
-async def test_what_an_upstream_does_not_answer_within_the_grace_goes_back_and_is_delivered_later(
+async def test_points_without_an_answer_within_the_grace_period_are_delivered_later(
     tmp_path: Path,
 ) -> None:
     sink, reporters = Sink(), Reporters()

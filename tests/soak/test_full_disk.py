@@ -1,4 +1,4 @@
-"""A disk fills and empties while reports arrive: nothing is lost or delivered twice, without a restart."""
+"""While a disk fills and empties under load, nothing is lost or delivered twice, without a restart."""
 
 import asyncio
 import signal
@@ -21,7 +21,7 @@ async def until_empty(gateway: Serving) -> None:
             await asyncio.sleep(0.05)
 
 
-async def test_what_was_acknowledged_is_delivered_once_while_the_disk_fills_and_empties(tmp_path: Path) -> None:
+async def test_acknowledged_points_are_delivered_once_while_the_disk_fills_and_empties(tmp_path: Path) -> None:
     reporters = Reporters()
     opens = asyncio.Event()
     opens.set()
@@ -38,8 +38,8 @@ async def test_what_was_acknowledged_is_delivered_once_while_the_disk_fills_and_
                     before = len(reporters.acknowledged)
                     await until(lambda before=before: len(reporters.acknowledged) > before + 200)
                     others = fill(data_of(tmp_path))
-                    refused = len(reporters.refused)
-                    await until(lambda refused=refused: len(reporters.refused) > refused)
+                    rejected = len(reporters.rejected)
+                    await until(lambda rejected=rejected: len(reporters.rejected) > rejected)
                     opens.set()
                     await until_empty(gateway)  # while the disk is full
                     others.unlink()
@@ -50,7 +50,7 @@ async def test_what_was_acknowledged_is_delivered_once_while_the_disk_fills_and_
             assert await gateway.process.gone() == 0
         left = await kept(tmp_path)
 
-    print(f"{len(reporters.acknowledged)} acknowledged, {len(reporters.refused)} refused")
+    print(f"{len(reporters.acknowledged)} acknowledged, {len(reporters.rejected)} rejected")
     assert left == []
     assert sink.taken.keys() == reporters.acknowledged
     assert {len(taken) for taken in sink.taken.values()} == {1}

@@ -1,4 +1,4 @@
-"""No report is answered with success before its data points are on disk: told by the system calls of a gateway."""
+"""No success reply is sent before its data points are on disk, by the system calls of a gateway."""
 
 import asyncio
 import re
@@ -20,7 +20,7 @@ ENDED = re.compile(r"\+\+\+ exited with|\+\+\+ killed by")
 @pytest.mark.needs("strace")
 async def test_the_log_is_synced_before_each_report_is_answered(tmp_path: Path) -> None:
     trace = tmp_path / "trace"
-    # -D: the gateway is our child, not the child of what traces it.
+    # -D: the gateway is our child, not that of strace.
     strace = ("strace", "-D", "-f", "-y", "-s", "64", "-e", CALLS, "-o", str(trace), sys.executable)
     async with Upstream(hangs) as upstream, serving(tmp_path, upstream, "--grace-s", "0", python=strace) as gateway:
         await Reporters(gateway.address).report_each(range(5))
@@ -37,7 +37,7 @@ async def test_the_log_is_synced_before_each_report_is_answered(tmp_path: Path) 
 
 
 async def whole(trace: Path, pid: int) -> list[str]:
-    """Return the lines of the trace once it has come to the end of the process."""
+    """Return the trace once it contains the end of the process."""
     async with asyncio.timeout(10):
         while True:
             lines = trace.read_text().splitlines()
