@@ -272,12 +272,18 @@ async def test_running_gateway_delivers_retried_points(tmp_path: Path) -> None:
     assert ended.output == "1 data point made due\n"
 
 
-async def test_running_gateway_drops_points(tmp_path: Path) -> None:
-    async with queueing(tmp_path, REFUSES, "a", "b") as gateway:
-        refused = await ask(gateway, "drop", "--route", ROUTE)
-        ended = await ask(gateway, "drop", "--route", ROUTE, "--yes")
+async def test_points_of_a_running_gateway_are_listed_and_dropped(tmp_path: Path) -> None:
+    async with queueing(tmp_path, REFUSES, "a", "b", "c") as gateway:
+        listed = await ask(gateway, "list", "--reason", "UPSTREAM_REJECTED", "--limit", "2", "--json")
+        by_id = await ask(gateway, "drop", "1")
+        unconfirmed = await ask(gateway, "drop", "--route", ROUTE)
+        by_route = await ask(gateway, "drop", "--route", ROUTE, "--yes")
 
-    assert (refused.code, ended.output) == (1, "2 data points dropped\n")
+    assert len(listed.output.splitlines()) == 2
+    assert listed.errors == "warning: 2 of 3 data points; --limit shows more\n"
+    assert by_id.output == "1 data point dropped\n"
+    assert unconfirmed.complaint == "gateway: this would delete 2 data points; to do it, give --yes"
+    assert by_route.output == "2 data points dropped\n"
 
 
 async def test_folder_of_a_running_gateway_is_not_opened(tmp_path: Path) -> None:

@@ -105,6 +105,8 @@ async def test_a_dead_letter_is_shown_with_its_reason(tmp_path: Path) -> None:
         ("?state=queued", []),
         ("?route=another", []),
         ("?target=another", []),
+        ("?reason=UPSTREAM_REJECTED", ["a", "b", "c"]),
+        ("?reason=TOO_OLD", []),
         ("?limit=2", ["a", "b"]),
         ("?after=1&limit=9999", ["b", "c"]),
     ],
@@ -132,6 +134,14 @@ async def test_an_invalid_query_is_rejected(tmp_path: Path, path: str, status: i
 
     assert reply.status == status
     assert said in reply.json["message"]
+
+
+async def test_points_are_counted_by_filter(tmp_path: Path) -> None:
+    async with queueing(tmp_path, REFUSES, "a", "b") as gateway:
+        dead = await gateway.probe("/api/queue/count?state=dead_letter")
+        queued = await gateway.probe("/api/queue/count?state=queued")
+
+    assert (dead.json, queued.json) == ({"points": 2}, {"points": 0})
 
 
 async def test_one_point_is_returned_by_its_id(tmp_path: Path) -> None:
@@ -163,6 +173,8 @@ async def test_a_retried_point_is_delivered_immediately(tmp_path: Path, body: ob
         ({"state": "dead_letter"}, 3, []),
         ({"state": "dead_letter", "target": "another"}, 0, [1, 2, 3]),
         ({"state": "queued"}, 0, [1, 2, 3]),
+        ({"state": "dead_letter", "reason": "TOO_OLD"}, 0, [1, 2, 3]),
+        ({"state": "dead_letter", "reason": "UPSTREAM_REJECTED", "limit": 2}, 2, [3]),
     ],
     ids=str,
 )
