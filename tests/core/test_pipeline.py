@@ -11,10 +11,9 @@ from gateway.core.http.request import Request
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
 from gateway.core.pipeline import ANONYMOUS, receive_report, reply_names
-from gateway.core.points.changes import change_point
 from gateway.core.points.point import DataPoint
 from gateway.core.points.report import AcceptedReport
-from gateway.core.points.rules import Rule, Violation
+from gateway.core.points.rules import Rule
 from gateway.core.recipe.verify import VerificationFailed
 from gateway.core.vendor.route import PointChanges, Route
 from gateway.core.vendor.routing import RouteMatch, make_snapshot
@@ -236,40 +235,6 @@ def test_all_items_of_a_report_may_be_dropped():
     result = accepted({"m": "cpu", "v": 1}, route=replace(stand_in(ACME), points=changes(keep="`false`")))
 
     assert (result.items, result.dropped) == ((), 1)
-
-
-@pytest.mark.parametrize(
-    ("fields", "changed"),
-    [
-        ({"metric": "join('.', [namespace, metric])"}, {"metric": "n.cpu"}),
-        ({"unit": "'Percent'", "value": "'5'"}, {"unit": "Percent", "value": 5}),
-        ({"attributes": "merge(attributes, {host: 'a'})"}, {"attributes": {"host": "a"}}),
-        ({"namespace": "unit"}, {"namespace": None}),
-    ],
-    ids=["metric", "unit and value", "attributes", "null"],
-)
-def test_route_sets_fields(fields: dict[str, str], changed: dict[str, Any]):
-    point = DataPoint("cpu", NOW, "n", 1)
-
-    assert change_point(changes(**fields), point) == replace(point, **changed)
-
-
-@pytest.mark.parametrize(
-    ("fields", "reason", "message"),
-    [
-        ({"value": "metric"}, Reason.BAD_FIELD, "'cpu' is not a number"),
-        ({"metric": "length(value)"}, Reason.BAD_FIELD, "length"),
-        ({"metric": "unit"}, Reason.MISSING_FIELD, "metric is missing"),
-        ({"time_ns": "unit"}, Reason.MISSING_FIELD, "time_ns is missing"),
-        ({"value": "unit"}, Reason.MISSING_FIELD, "value is missing"),
-    ],
-    ids=["type", "failing", "no metric", "no time", "no value"],
-)
-def test_change_to_an_invalid_point_is_a_violation(fields: dict[str, str], reason: Reason, message: str):
-    with pytest.raises(Violation, match=message) as caught:
-        change_point(changes(**fields), DataPoint("cpu", NOW, "n", 1))
-
-    assert caught.value.reason is reason
 
 
 @pytest.mark.parametrize(

@@ -3,17 +3,12 @@ from typing import Any
 
 import pytest
 
-from gateway.core.http.request import Secret
-from gateway.core.outcome.addresses import without_addresses
 from gateway.core.outcome.combine import combine_outcomes
-from gateway.core.outcome.masking import mask_outcome
 from gateway.core.outcome.outcome import Code, Outcome, Reason, RejectedItem
 from gateway.core.pipeline import ANONYMOUS
 from gateway.core.points.decode import Item
 from gateway.core.points.point import DataPoint
 from gateway.core.points.report import AcceptedReport
-from gateway.core.vendor.route import Route
-from tests.support.specs import stand_in
 
 OK = Outcome(Code.OK)
 REJECTED = Outcome(Code.INVALID_ARGUMENT, Reason.UPSTREAM_REJECTED, "no")
@@ -154,67 +149,3 @@ def test_items_of_a_failed_call_are_rejected_with_its_reason_and_message():
 
 def test_retry_after_of_the_winner_is_kept():
     assert combined(([0], REJECTED), ([1], DOWN)).retry_after_s == 7
-
-
-@pytest.mark.parametrize(
-    ("message", "shown"),
-    [
-        pytest.param("key s3cret?", "key ***?", id="once"),
-        pytest.param("s3cret s3cret", "*** ***", id="twice"),
-        pytest.param("the key was s3cre", "the key was ***", id="cut off within the secret"),
-        pytest.param("no key at all", "no key at all", id="none"),
-    ],
-)
-def test_secrets_in_messages_are_masked(message: str, shown: str):
-    outcome = Outcome(Code.INTERNAL, Reason.INTERNAL, message, rejected=(RejectedItem(0, Reason.INTERNAL, message),))
-
-    masked = mask_outcome(outcome, [Secret("s3cret"), Secret("")])
-
-    assert (masked.message, masked.rejected[0].message) == (shown, shown)
-
-
-TO_SELF = stand_in(
-    """
-provider: acme
-receive: {request: {method: POST, path: /}, verify: [keyed], each: {item: body}, point: {metric: item.m, value: item.v}}
-send:
-  item: metric
-  request: {method: POST, path: /}
-  sign: session
-  login:
-    for: session
-    url: "https://login.example"
-    request: {method: POST, path: /login}
-    sign: keyed
-    token: body.token
-    lifetime_s: 60
-"""
-)
-
-
-def sending_to(host: str) -> Route:
-    target = replace(TO_SELF.target, host=host)
-    return replace(TO_SELF, target=replace(target, login=target.send.login))
-
-
-@pytest.mark.parametrize(
-    ("host", "message", "shown"),
-    [
-        pytest.param("b.example:81", "b.example:81: refused", "the upstream: refused", id="host and port"),
-        pytest.param("b.example", "b.example:80: refused", "the upstream: refused", id="the default port"),
-        pytest.param("b", "b:80: b is missing", "the upstream: b is missing", id="a name that is a plain word"),
-        pytest.param("b", "ab:80, b:800, b:80.c", "ab:80, b:800, b:80.c", id="other addresses"),
-        pytest.param(
-            "10.0.0.7:81", "not valid for '10.0.0.7'", "not valid for 'the upstream'", id="an address without its port"
-        ),
-        pytest.param("[::1]:81", "[::1]:81: refused", "the upstream: refused", id="IPv6"),
-        pytest.param("b", "login.example:443: refused", "the upstream: refused", id="the server that logs in"),
-    ],
-)
-def test_addresses_of_upstreams_are_replaced(host: str, message: str, shown: str):
-    rejected = (RejectedItem(0, Reason.UPSTREAM_REJECTED, message),)
-
-    outcome = without_addresses(replace(DOWN, message=message, rejected=rejected), sending_to(host))
-
-    assert (outcome.message, outcome.rejected[0].message) == (shown, shown)
-    assert outcome.retry_after_s == DOWN.retry_after_s

@@ -1,7 +1,8 @@
 import pytest
 
 from gateway.core.http.request import Secret
-from gateway.core.outcome.masking import mask_secrets
+from gateway.core.outcome.masking import mask_outcome, mask_secrets
+from gateway.core.outcome.outcome import Code, Outcome, Reason, RejectedItem
 
 
 @pytest.mark.parametrize(
@@ -27,3 +28,20 @@ from gateway.core.outcome.masking import mask_secrets
 )
 def test_secrets_are_masked_in_all_encodings(text: str, secrets: list[str], shown: str):
     assert mask_secrets(text, map(Secret, secrets)) == shown
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        pytest.param("key s3cret?", "key ***?", id="once"),
+        pytest.param("s3cret s3cret", "*** ***", id="twice"),
+        pytest.param("the key was s3cre", "the key was ***", id="cut off within the secret"),
+        pytest.param("no key at all", "no key at all", id="none"),
+    ],
+)
+def test_secrets_in_messages_are_masked(message: str, shown: str):
+    outcome = Outcome(Code.INTERNAL, Reason.INTERNAL, message, rejected=(RejectedItem(0, Reason.INTERNAL, message),))
+
+    masked = mask_outcome(outcome, [Secret("s3cret"), Secret("")])
+
+    assert (masked.message, masked.rejected[0].message) == (shown, shown)
