@@ -41,7 +41,7 @@ def test_endless_secret_file_is_an_error(pipe: Path, path: str) -> None:
 
     messages = [found.what for found in load(folder, environ={}).diagnostics]
 
-    assert f"the file {file} cannot be read" in messages
+    assert f"cannot read the file {file}" in messages
 
 
 def test_endless_certificate_file_is_an_error(pipe: Path) -> None:
