@@ -16,7 +16,7 @@ from gateway.core.vendor.matching import ANY_REQUEST, RequestMatcher
 
 
 @dataclass(frozen=True, slots=True)
-class RequestMatch:
+class RequestForm:
     """A call of the vendor's reporters. `path` has a `{name}` for each captured segment.
 
     `match` selects among calls of equal method and path. `local_call` is set if the gateway answers the call itself.
@@ -114,7 +114,7 @@ class Receive:
     `known` lists the members of `body` and `item` that expressions read, unless an expression reads the whole value.
     """
 
-    requests: tuple[RequestMatch, ...]
+    requests: tuple[RequestForm, ...]
     verify: tuple[Recipe, ...]
     reject_report: tuple[RejectRule, ...]
     reject_item: tuple[RejectRule, ...]

@@ -15,7 +15,7 @@ from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason, failure
 from gateway.core.recipe.carriers import read_slots
 from gateway.core.vendor.matching import KEY, RequestMatcher, fits, without_port
-from gateway.core.vendor.provider import RequestMatch
+from gateway.core.vendor.provider import RequestForm
 from gateway.core.vendor.route import Route, Source
 
 _CAPTURE = re.compile(r"\\\{([A-Za-z_]\w*)\\\}")
@@ -30,7 +30,7 @@ class RouteMatch:
     """
 
     route: Route
-    form: RequestMatch | None
+    form: RequestForm | None
     captured: Mapping[str, str]
     allow: tuple[str, ...] = ()
     others: "tuple[RouteMatch, ...]" = ()
@@ -44,7 +44,7 @@ class RouteMatch:
         caps = Caps(source.max_body_bytes) if self.form.local_call else source.caps
         return ReceivedRequest(request, self.form.body, caps, head_only=head_only)
 
-    def expect_call(self, method: str) -> RequestMatch:
+    def expect_call(self, method: str) -> RequestForm:
         """Return the call form. Raises CallerError: WRONG_METHOD or UNKNOWN_CALL."""
         if self.form is not None:
             return self.form
@@ -59,7 +59,7 @@ class _Listening:
     """One call of one route, with the conditions of both. `pattern` is None for a path without captures."""
 
     route: Route
-    form: RequestMatch
+    form: RequestForm
     conditions: RequestMatcher
     pattern: re.Pattern[str] | None
 
@@ -161,7 +161,7 @@ def make_snapshot(routes: Sequence[Route]) -> Snapshot:
     return Snapshot(tuple(routes), fixed, tuple(capturing))
 
 
-def indistinguishable_call(one: Route, other: Route) -> RequestMatch | None:
+def indistinguishable_call(one: Route, other: Route) -> RequestForm | None:
     """Return a call of the second route that a call of the first route also matches, None if there is no such call."""
     mine, theirs = one.source.match, other.source.match
     if mine.is_stricter_than(theirs) or theirs.is_stricter_than(mine):
@@ -179,7 +179,7 @@ def path_pattern(path: str) -> re.Pattern[str]:
     return re.compile(_CAPTURE.sub(r"(?P<\1>[^/]+)", re.escape(path)))
 
 
-def _pinned_path(route: Route, form: RequestMatch) -> str:
+def _pinned_path(route: Route, form: RequestForm) -> str:
     """Return the path with each capture replaced by the value that the route pins, else by `{}`."""
     path = route.source.path + form.path
     return re.sub(r"\{(\w+)\}", lambda match: route.source.pins.get(match[1], "{}"), path)

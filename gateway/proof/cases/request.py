@@ -11,7 +11,7 @@ from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.session_tokens import issue_token
 from gateway.core.recipe.sign import SigningContext, sign
 from gateway.core.recipe.verify import Verifier
-from gateway.core.vendor.provider import RequestMatch
+from gateway.core.vendor.provider import RequestForm
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import make_snapshot
 from gateway.proof.cases.parts import Mismatch, stage
@@ -38,7 +38,7 @@ def request_of(source: str | Mapping[str, Any], route: Route, *, now_ns: int) ->
         return sign(unsigned, verifier.recipe, credential, given, SigningContext(now_ns, ENTROPY)).request
 
 
-def _unsigned(parts: Mapping[str, Any], form: RequestMatch, given: Mapping[str, str]) -> UnsignedRequest:
+def _unsigned(parts: Mapping[str, Any], form: RequestForm, given: Mapping[str, str]) -> UnsignedRequest:
     kind: Any = next((kind for kind in ("json", "form", "text") if kind in parts), "none")
     headers = [(name, str(value)) for name, value in parts.get("headers", {}).items()]
     return UnsignedRequest(

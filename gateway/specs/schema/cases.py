@@ -10,7 +10,7 @@ from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.session_tokens import make_accounts
 from gateway.core.recipe.verify import Verifier
-from gateway.core.vendor.provider import CallForm, LocalCall, Provider, Receive, RequestMatch, Send
+from gateway.core.vendor.provider import CallForm, LocalCall, Provider, Receive, RequestForm, Send
 from gateway.core.vendor.route import Route, Source, Target
 from gateway.core.vendor.verifiers import logins
 from gateway.proof.cases.run import Case
@@ -131,7 +131,7 @@ def _check(recipe: Recipe, calls: Sequence[LocalCall]) -> Verifier:
 
 
 # The other side of a provider that has only one.
-_DEAF = Receive((RequestMatch("none", "POST", "/", "none", None),), (), (), (), (), (), False, "reject_report", None)
+_DEAF = Receive((RequestForm("none", "POST", "/", "none", None),), (), (), (), (), (), False, "reject_report", None)
 _MUTE = Send(
     {},
     lambda names: None,

@@ -14,7 +14,7 @@ from gateway.core.vendor.provider import (
     PointField,
     Receive,
     RejectRule,
-    RequestMatch,
+    RequestForm,
 )
 from gateway.specs.binding import types as t
 from gateway.specs.binding.place import Place
@@ -62,7 +62,7 @@ _KEY = optional("key", _PATTERNS, "the key ids whose reports belong to this rout
 ROUTE_MATCH = Table("route.match", _conditions, *_MATCH_KEYS, _KEY)
 
 
-def _check_path(at: Place, request: RequestMatch) -> None:
+def _check_path(at: Place, request: RequestForm) -> None:
     captured = captures(request.path)
     if len(set(captured)) < len(captured):
         at.error("the path captures the same name twice", "", "path")
@@ -73,7 +73,7 @@ def _check_path(at: Place, request: RequestMatch) -> None:
 
 REQUEST_KEYS = Table(
     "request",
-    RequestMatch,
+    RequestForm,
     Key("method", METHOD, "the method"),
     Key("path", t.text("/.*"), "the path, in which `{name}` captures one segment as a `given`"),
     optional("match", MATCH, "conditions; the first request whose conditions hold is used", ANY_REQUEST),
@@ -83,7 +83,7 @@ REQUEST_KEYS = Table(
 )
 
 
-def _local_call(at: Place, name: str, request: RequestMatch, **keys: Any) -> RequestMatch:
+def _local_call(at: Place, name: str, request: RequestForm, **keys: Any) -> RequestForm:
     call = LocalCall(**keys)
     if call.issues is not None and not call.verify:
         at.error("a call that issues a session needs `verify`: else anyone gets one")
@@ -144,9 +144,9 @@ def _item_names(at: Place) -> frozenset[str]:
 
 def _receive(
     at: Place,
-    request: RequestMatch | None,
-    requests: Mapping[str, RequestMatch],
-    local_calls: Mapping[str, RequestMatch],
+    request: RequestForm | None,
+    requests: Mapping[str, RequestForm],
+    local_calls: Mapping[str, RequestForm],
     **keys: Any,
 ) -> Receive:
     if bool(request) == bool(requests):
@@ -165,12 +165,12 @@ def _receive(
     return Receive(requests=(*own, *local), reads=reads, known=known, **keys)
 
 
-def _check_distinct(at: Place, own: Sequence[RequestMatch], local: Sequence[RequestMatch]) -> None:
+def _check_distinct(at: Place, own: Sequence[RequestForm], local: Sequence[RequestForm]) -> None:
     """Report two requests that nothing distinguishes."""
     single = "request" in at.entries
     paths = [("request",) if single else ("requests", form.name) for form in own]
     paths += [("local_calls", form.name) for form in local]
-    seen: list[RequestMatch] = []
+    seen: list[RequestForm] = []
     for path, form in zip(paths, (*own, *local), strict=True):
         call = form.method, re.sub(r"\{\w+\}", "{}", form.path)
         for other in seen:
@@ -182,7 +182,7 @@ def _check_distinct(at: Place, own: Sequence[RequestMatch], local: Sequence[Requ
         seen.append(form)
 
 
-def _reads(read: Sequence[tuple[str, ...]], own: Sequence[RequestMatch], relay: bool) -> frozenset[str]:
+def _reads(read: Sequence[tuple[str, ...]], own: Sequence[RequestForm], relay: bool) -> frozenset[str]:
     """Return the parts of a request that decide something. Replies do not count; a relay passes the body on."""
     roots = {chain[0] for chain in read}
     kinds: set[str] = {form.body for form in own if form.body != "none"} if relay or "body" in roots else set()
