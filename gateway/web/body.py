@@ -14,6 +14,8 @@ MAX_BYTES = 67_108_864
 # Bytes that may arrive before the body is read; then the connection stops reading.
 READ_AHEAD_BYTES = 65_536
 
+Reserve = Callable[[int], None]
+
 
 class Body:
     """A body as on the wire: chunks joined, compression left in place.
@@ -59,31 +61,31 @@ class Body:
         """True if the connection has to stop reading until the body is read."""
         return self.size > READ_AHEAD_BYTES and not (self._wanted or self.complete or self.failed)
 
-    async def read(self, *, max_bytes: int, timeout_s: float, hold: "Hold | None" = None) -> bytes:
+    async def read(self, *, max_bytes: int, timeout_s: float, reserve: Reserve | None = None) -> bytes:
         """Return the body.
 
         Raises CallerError: TOO_LARGE (before reading, if the length is declared), TOO_SLOW, NOT_PARSED, or OVERLOADED
-        if `hold` has no room for it.
+        if `reserve` has no room for it.
         """
         if (self.length or 0) > max_bytes:
             raise _too_large(max_bytes)
         try:
             if self.complete:
-                return await self._read(max_bytes, hold)
+                return await self._read(max_bytes, reserve)
             async with asyncio.timeout(timeout_s):
                 self._start()
-                return await self._read(max_bytes, hold)
+                return await self._read(max_bytes, reserve)
         except TimeoutError:
             self.fail()
             raise CallerError.of(Reason.TOO_SLOW, f"the body took longer than {timeout_s:g} s") from None
         finally:
             self._parts = None
 
-    async def _read(self, max_bytes: int, hold: "Hold | None") -> bytes:
+    async def _read(self, max_bytes: int, reserve: Reserve | None) -> bytes:
         held = 0
         while True:
-            if hold is not None and self.size > held:
-                hold.add(size=self.size - held)
+            if reserve is not None and self.size > held:
+                reserve(self.size - held)
                 held = self.size
             if self.size > max_bytes:
                 self.fail()
@@ -118,7 +120,7 @@ class Body:
 class Room:
     """Limits the memory of bodies, in total and per owner: an address, or for verified requests a route and key.
 
-    `bodies` bounds how many are read at a time, `size` their bytes. One owner may use half of each: behind a proxy,
+    `bodies` bounds how many are read at a time, `size` their bytes. One owner may use half of both: behind a proxy,
     all reporters have the same address.
     """
 
@@ -129,16 +131,27 @@ class Room:
         self._total = [0, 0]
 
     @contextmanager
-    def hold(self, owner: Hashable) -> Iterator["Hold"]:
-        """Reserve room for a body of that owner. Raises CallerError (OVERLOADED) if the limit is reached."""
-        hold = Hold(self, owner)
-        try:
-            hold.add(bodies=1)
-            yield hold
-        finally:
-            hold.release()
+    def hold(self, owner: Hashable) -> Iterator[Reserve]:
+        """Reserve room for one body. Yields the function that reserves room for its bytes.
 
-    def change(self, owner: Hashable, bodies: int, size: int) -> None:
+        Both raise CallerError (OVERLOADED) if the limit is reached. All room is released at the end.
+        """
+        held = 0
+
+        def reserve(size: int) -> None:
+            nonlocal held
+            held += size
+            self._change(owner, 0, size)
+            self._check(owner)
+
+        self._change(owner, 1, 0)
+        try:
+            self._check(owner)
+            yield reserve
+        finally:
+            self._change(owner, -1, -held)
+
+    def _change(self, owner: Hashable, bodies: int, size: int) -> None:
         held = self._held.setdefault(owner, [0, 0])
         for counts in (held, self._total):
             counts[0] += bodies
@@ -146,31 +159,11 @@ class Room:
         if held == [0, 0]:
             del self._held[owner]
 
-    def is_over(self, owner: Hashable) -> bool:
+    def _check(self, owner: Hashable) -> None:
         bodies, size = self._held.get(owner, (0, 0))
         too_many = self._total[0] > self._bodies or bodies > self._bodies // 2
-        return too_many or self._total[1] > self._size or size > self._size // 2
-
-
-class Hold:
-    """The memory reserved for one body."""
-
-    def __init__(self, room: Room, owner: Hashable) -> None:
-        self._room = room
-        self._owner = owner
-        self._bodies = self._size = 0
-
-    def add(self, *, bodies: int = 0, size: int = 0) -> None:
-        """Reserve more room. Raises CallerError (OVERLOADED) if the limit is reached."""
-        self._bodies += bodies
-        self._size += size
-        self._room.change(self._owner, bodies, size)
-        if self._room.is_over(self._owner):
+        if too_many or self._total[1] > self._size or size > self._size // 2:
             raise CallerError.of(Reason.OVERLOADED, "too many reports are being read", retry_after_s=1)
-
-    def release(self) -> None:
-        self._room.change(self._owner, -self._bodies, -self._size)
-        self._bodies = self._size = 0
 
 
 def _too_large(max_bytes: int) -> CallerError:

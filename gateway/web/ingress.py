@@ -32,7 +32,7 @@ from gateway.core.vendor.routing import RouteMatch, Snapshot, choose_by_key_id
 from gateway.offload import Offloader
 from gateway.proof.diagnose import likely_cause
 from gateway.telemetry import Telemetry
-from gateway.web.body import Hold, Room
+from gateway.web.body import Reserve, Room
 from gateway.web.protocol import CallerGone
 from gateway.web.server import Incoming
 
@@ -169,8 +169,8 @@ class Ingress:
         incoming = exchange.incoming
         self._admit(exchange)
         self._verify_head(exchange)
-        with self._room(exchange) as hold:
-            await _read_body(exchange, hold)
+        with self._room(exchange) as reserve:
+            await _read_body(exchange, reserve)
             match, received = exchange.match, exchange.received
             context = RequestContext(time.time_ns(), self._replays, incoming.peer, exchange.caller, exchange.request_id)
             if match.form is not None and match.form.local_call is not None:
@@ -244,15 +244,15 @@ class Ingress:
         return likely_cause(exchange.match, exchange.received, error, now_ns=time.time_ns())
 
     @contextmanager
-    def _room(self, exchange: _Exchange) -> Iterator[Hold]:
+    def _room(self, exchange: _Exchange) -> Iterator[Reserve]:
         """Reserve room for a body until it is verified and decoded. Raises CallerError if the limit is reached."""
         if exchange.caller is None:
             gauge, held = self._telemetry.bodies, self._unverified_room.hold(exchange.incoming.peer)
         else:
             owner = (exchange.match.route.name, exchange.caller.key)
             gauge, held = self._telemetry.verified_bodies, self._verified_room.hold(owner)
-        with gauge.track_inprogress(), held as hold:
-            yield hold
+        with gauge.track_inprogress(), held as reserve:
+            yield reserve
 
     @contextmanager
     def _counted_in_flight(self, route: Route) -> Iterator[None]:
@@ -272,11 +272,11 @@ class Ingress:
             del self._in_flight[route.name]  # reloads may bring new names without end
 
 
-async def _read_body(exchange: _Exchange, hold: Hold) -> None:
+async def _read_body(exchange: _Exchange, reserve: Reserve) -> None:
     """Read the body. If the head did not suffice to choose the route by key id, choose it now."""
     source = exchange.match.route.source
     body = await exchange.incoming.read_body(
-        max_bytes=source.max_body_bytes, timeout_s=source.read_timeout_s, hold=hold
+        max_bytes=source.max_body_bytes, timeout_s=source.read_timeout_s, reserve=reserve
     )
     request = replace(exchange.request, body=body)
     exchange.received = exchange.match.read(request)

@@ -11,7 +11,7 @@ import structlog
 
 from gateway.core.http.request import Response
 from gateway.core.outcome.outcome import Outcome, Reason, failure
-from gateway.web.body import Hold
+from gateway.web.body import Reserve
 from gateway.web.crowd import Crowd
 from gateway.web.parser import HOST, WireRequest
 from gateway.web.protocol import Connection
@@ -62,12 +62,12 @@ class Incoming:
         self.problem = problem
         self.streaming_reply = StreamingReply(request, connection)
 
-    async def read_body(self, *, max_bytes: int, timeout_s: float, hold: Hold | None = None) -> bytes:
+    async def read_body(self, *, max_bytes: int, timeout_s: float, reserve: Reserve | None = None) -> bytes:
         """Return the body as on the wire, chunks joined, still compressed.
 
         Raises CallerError: TOO_LARGE (before reading, if the length is declared), TOO_SLOW, NOT_PARSED, OVERLOADED.
         """
-        return await self._body.read(max_bytes=max_bytes, timeout_s=timeout_s, hold=hold)
+        return await self._body.read(max_bytes=max_bytes, timeout_s=timeout_s, reserve=reserve)
 
     def decline_body(self) -> None:
         """Leave the rest of the body unread. Unless it has arrived already, the connection closes after the reply."""

@@ -25,10 +25,10 @@ def without_collector() -> Iterator[None]:
 def test_one_owner_may_use_half_of_the_room() -> None:
     room = Room(bodies=100, size=10)
     with room.hold("a") as first, room.hold("a"), room.hold("b") as third:
-        first.add(size=5)
-        third.add(size=5)
+        first(5)
+        third(5)
         with pytest.raises(CallerError) as caught:
-            first.add(size=1)
+            first(1)
 
     assert (caught.value.outcome.reason, caught.value.outcome.retry_after_s) == (Reason.OVERLOADED, 1)
 
@@ -44,8 +44,8 @@ def test_room_is_released() -> None:
     room = Room(bodies=2, size=10)
 
     for _ in range(10):
-        with room.hold("a") as hold:
-            hold.add(size=5)
+        with room.hold("a") as reserve:
+            reserve(5)
 
     assert room._held == {}
 

@@ -606,8 +606,8 @@ async def test_the_address_of_an_upstream_that_is_down_is_logged_and_not_in_the_
         reply = await gateway.send(raw_report())
         [logged] = (await gateway.probe("/api/reports/rejected")).json["rejected"]
 
-    check_rejected(reply, "SYS.1015", "the upstream: connection rejected", "HTTP error")
-    assert logged["message"] == f"{address}: connection rejected"
+    check_rejected(reply, "SYS.1015", "the upstream: connection refused", "HTTP error")
+    assert logged["message"] == f"{address}: connection refused"
 
 
 async def test_a_rejection_by_the_upstream_does_not_affect_the_next_report() -> None:
