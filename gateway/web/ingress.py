@@ -280,7 +280,7 @@ async def _read_body(exchange: _Exchange, reserve: Reserve) -> None:
     )
     request = replace(exchange.request, body=body)
     exchange.received = exchange.match.read(request)
-    if exchange.caller is None:
+    if exchange.caller is None and exchange.match.others:
         exchange.match = choose_by_key_id(exchange.match, exchange.received)
         exchange.received = exchange.match.read(request)
 
