@@ -1,4 +1,4 @@
-"""Finds what no case exercises: members that never have a value, and conditions that never hold."""
+"""Finds what no case covers: members that never have a value, and conditions that never hold."""
 
 from collections.abc import Callable
 
@@ -23,7 +23,7 @@ class Watch:
         self._watched.append((document, compiler))
 
     def forget(self) -> None:
-        """Forget what loading itself made non-null: the probes that find out what is lost are no cases."""
+        """Forget what loading made non-null: the probes for losses are not cases."""
         self._seen.clear()
 
     def report(self) -> None:
@@ -32,7 +32,7 @@ class Watch:
             if "cases" not in document.node.entries:
                 document.note((), f"the {document.kind} {document.name!r} has no cases")
                 continue
-            # What an alias repeats is one place: it is enough that one of its paths was seen.
+            # An alias repeats one place: one of its paths is enough.
             seen = {mark_of(document.node, path) for node, path in self._seen if node == id(document.node)}
             for path in sorted(compiler.watched | compiler.conditions, key=str):
                 if mark_of(document.node, path) not in seen:

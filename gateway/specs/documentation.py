@@ -37,7 +37,7 @@ class _Definitions:
 
 
 def json_schema(kind: str | None = None) -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of one kind of document, or of any, which is told by its first key."""
+    """Return the JSON Schema (draft 2020-12) of one kind of document, or of all."""
     kinds = [kind] if kind else list(DOCUMENTS)
     definitions = {each: _Definitions(each) for each in kinds}
     schemas = {each: definitions[each].of(DOCUMENTS[each]) for each in kinds}

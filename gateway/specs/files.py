@@ -1,4 +1,4 @@
-"""Finds the files of specs, and the documents in them. What the documents say is not looked at here."""
+"""Finds the files of specs, and the documents in them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +16,7 @@ SUFFIXES = (".yaml", ".yml")
 def spec_files(folder: Path) -> list[Path]:
     """Return the files of specs below the folder, or the file itself. Raises OSError when it cannot be read.
 
-    What a name with a dot in front hides is none: drafts of editors, and the copy behind the symlinks of a Kubernetes
-    ConfigMap.
+    Hidden files are left out: drafts of editors, and the copies behind the symlinks of a Kubernetes ConfigMap.
     """
     if folder.is_file():
         return [folder]
@@ -32,7 +31,7 @@ def _is_hidden(path: Path) -> bool:
 
 
 def read_file(path: Path, name: str, diagnostics: Diagnostics, *, shipped: bool = False) -> Iterator[Document]:
-    """Yield the documents of one file, which the findings call by that name."""
+    """Yield the documents of one file; `name` is its name in diagnostics."""
     with path.open("rb") as stream:
         text = stream.read(MAX_BYTES + 1)
     for node in parse(text, name, diagnostics):
@@ -43,7 +42,7 @@ def read_file(path: Path, name: str, diagnostics: Diagnostics, *, shipped: bool 
 
 def _document(node: Node, diagnostics: Diagnostics, shipped: bool) -> Document | None:
     if not isinstance(node, MapNode) or not node.entries:
-        diagnostics.error(node.mark, "", "a document is a map that begins with recipe:, provider: or route:")
+        diagnostics.error(node.mark, "", "expected a map that begins with recipe:, provider: or route:")
         return None
     kind, name = next(iter(node.entries.items()))
     if kind not in KINDS:

@@ -1,4 +1,4 @@
-"""From folders and the environment to one checked set of specs. The only place that reads variables and secrets."""
+"""Loads and checks all specs. This module alone reads environment variables and secret files."""
 
 import os
 from collections import Counter
@@ -32,10 +32,7 @@ from gateway.specs.yaml.nodes import ListNode, Node, mark_of
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A case with the route that it runs through, built under the environment that the case states.
-
-    `unset` names the variables of the route that have no value there.
-    """
+    """A case and its route, built with the environment of the case. `unset` names variables without a value."""
 
     owner: str
     case: Case
@@ -53,7 +50,7 @@ class PlacedVector(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class NotRun:
-    """Cases or vectors of one document that cannot be run, and why. `name` is that of a single case."""
+    """Cases or vectors of one document that cannot be run, and why. `name` is the name of a single case."""
 
     owner: str
     kind: Literal["case", "vector"]
@@ -65,10 +62,10 @@ class NotRun:
 
 @dataclass(slots=True)
 class Specs:
-    """All specs of one load. They are complete and sound only where `diagnostics` has no errors.
+    """All specs of one load. They are complete only if `diagnostics` has no errors.
 
-    `documents` are those that were read, by kind and name, built or not. `read` counts them. `files` are those that
-    were read, shipped ones excepted, as they were just before.
+    `documents` holds everything that was read, by kind and name, and `read` counts it. `files` holds the fingerprints
+    of the files that were read, without shipped ones, taken just before.
     """
 
     diagnostics: Diagnostics
@@ -98,8 +95,8 @@ def load(
 ) -> Specs:
     """Load the shipped specs and those below the folder; a spec of the same name replaces the shipped one.
 
-    `folder` may also be one file. Everything that is wrong is in the result's diagnostics. `only` leaves out all other
-    routes; `trials` also prepares the cases. An unset variable is an error where `strict_environment`, else a note.
+    `folder` may also be one file. The result's diagnostics hold everything that is wrong. `only` leaves out all other
+    routes; `trials` also prepares the cases. An unset variable is an error with `strict_environment`, else a note.
     Raises OSError when the folder cannot be read.
     """
     specs = Specs(Diagnostics())
@@ -129,7 +126,7 @@ class _Loader:
                 yield document
 
     def build(self, package: list[Document], own: list[Document]) -> None:
-        # An error so far is one of a file that does not parse, or of a document of no known kind.
+        # Errors up to here are in files that do not parse, or in documents of an unknown kind.
         unloaded = Unloaded(files=self.specs.diagnostics.has_errors)
         documents = self._chosen(package, own)
         self.specs.documents = {kind: {each.name: each for each in found} for kind, found in documents.items()}
@@ -230,7 +227,7 @@ class _Loader:
         self.specs.not_run.append(NotRun(document.name, "case", 1, mark, why, case.name))
 
     def _not_run(self, document: Document, kind: Literal["case", "vector"]) -> None:
-        """Record the cases of a document that could not be built."""
+        """Record the cases or vectors of a document with errors."""
         node = document.node.entries.get(f"{kind}s")
         if (self.trials or kind == "vector") and isinstance(node, ListNode) and node.items:
             why = f"the {document.kind} has errors" if document.errors else "a spec that it names has errors"
@@ -259,18 +256,18 @@ class _Loader:
         return node
 
     def _check_ambiguity(self, documents: list[Document]) -> None:
-        """Two routes that listen to the same call cannot be told apart."""
+        """Report two routes that receive the same call."""
         routes = self.specs.routes
         for document, earlier in ((each, documents[:at]) for at, each in enumerate(documents) if each.name in routes):
             for other in (each for each in earlier if each.name in routes):
                 form = indistinguishable_call(routes[other.name], routes[document.name])
                 if form is not None:
-                    what = f"{form.method} {form.path} belongs to the route {other.name!r} already"
-                    document.error(("receive", "provider"), what, "tell them apart by `match` or `path`")
+                    what = f"{form.method} {form.path} is received by the route {other.name!r} too"
+                    document.error(("receive", "provider"), what, "distinguish them by `match` or `path`")
 
 
 def _without(documents: Sequence[Document], built: Collection[str], unloaded: Unloaded) -> Unloaded:
-    """Add the documents that could not be built to those that are not loaded."""
+    """Add the documents that were not built to those that are not loaded."""
     failed = {(each.kind, each.name) for each in documents if each.name not in built}
     return Unloaded(unloaded.specs | failed, unloaded.files)
 

@@ -1,4 +1,4 @@
-"""The specs of the package itself: read and compiled once in a process, for its files do not change while it runs."""
+"""The specs of the package, which are read and compiled once in a process."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,9 +21,9 @@ B = TypeVar("B")
 
 @dataclass(frozen=True, slots=True)
 class Shipped:
-    """Shipped specs as read, what was found on the way, and those built of which there is nothing to say.
+    """Shipped specs as read, the diagnostics of reading, and the specs that built without diagnostics.
 
-    One with a finding is built anew by each load, which then says what it found.
+    A spec with diagnostics is built again by each load, which then reports them.
     """
 
     documents: tuple[Document, ...]
@@ -32,7 +32,7 @@ class Shipped:
     providers: Mapping[str, Provider]
 
     def provider(self, name: str, recipes: Mapping[str, Recipe]) -> Provider | None:
-        """Return the provider as it was built, unless one of these recipes has taken the place of a shipped one."""
+        """Return the provider as built, unless one of these recipes replaces a shipped one."""
         as_shipped = all(recipes.get(each) is recipe for each, (recipe, _) in self.recipes.items())
         return self.providers.get(name) if as_shipped else None
 
@@ -46,9 +46,9 @@ def shipped() -> Shipped:
         for path in sorted((package / kind).glob("*.yaml"))
         for document in read_file(path, str(path.relative_to(package.parent)), diagnostics, shipped=True)
     ]
-    recipes = _without_a_word(documents, "recipe", build_recipe)
+    recipes = _without_diagnostics(documents, "recipe", build_recipe)
     by_name = {name: recipe for name, (recipe, _) in recipes.items()}
-    providers = _without_a_word(documents, "provider", partial(build_provider, recipes=by_name))
+    providers = _without_diagnostics(documents, "provider", partial(build_provider, recipes=by_name))
     return Shipped(
         tuple(documents),
         tuple(diagnostics),
@@ -57,8 +57,8 @@ def shipped() -> Shipped:
     )
 
 
-def _without_a_word(documents: list[Document], kind: str, build: Callable[[Document], B | None]) -> dict[str, B]:
-    """Return what the documents of a kind are built to, by name, where that finds nothing."""
+def _without_diagnostics(documents: list[Document], kind: str, build: Callable[[Document], B | None]) -> dict[str, B]:
+    """Build the documents of a kind, and return the results without diagnostics by name."""
     built = {}
     for document in documents:
         diagnostics = Diagnostics()

@@ -69,5 +69,5 @@ def _file(document: Document, named: str | None) -> Path | None:
 
 @lru_cache(maxsize=256)
 def _context(ca: Path | None, pair: Pair | None, strict: bool, fingerprints: tuple[Fingerprint, ...]) -> SSLContext:
-    """Return the same context while the files stay the same, so that connections survive a reload."""
+    """Return the same context while the files stay the same: connections survive a reload."""
     return client_context(ca, pair, strict=strict)

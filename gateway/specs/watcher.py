@@ -2,7 +2,7 @@
 
 What counts is how the files look, not what an event says of them: mounts of containers and networks report no events,
 nor does a folder that is no longer there, nor the target of a symlink. Events only make the next look come at once.
-Without events, a look at many files is rarer, so that it takes 1 % of a core.
+Without events, a look at many files is rarer: looking takes 1 % of a core.
 """
 
 import asyncio
@@ -69,7 +69,7 @@ def next_look_s(started_s: float, ended_s: float, wait_per_look: float) -> float
 
 async def _ticks(folder: Path) -> AsyncIterator[bool]:
     """Yield True when something happens in the folder and False once a second, whether the folder is there or not."""
-    told = ""
+    reported = ""
     while True:
         watched = _identity(folder)
         try:
@@ -82,9 +82,9 @@ async def _ticks(folder: Path) -> AsyncIterator[bool]:
         except FileNotFoundError:
             pass
         except (OSError, RuntimeError) as error:  # RuntimeError: those of watchfiles' own
-            if str(error) != told:
-                told = str(error)
-                log.warning("no events of the folder: it is looked at regularly", folder=str(folder), problem=told)
+            if str(error) != reported:
+                reported = str(error)
+                log.warning("folder_events_unavailable", folder=str(folder), error=reported)
         yield False
         await asyncio.sleep(LOOK_EVERY_S)
 

@@ -178,7 +178,8 @@ def test_attributes_that_a_route_reads_are_stated_when_its_loss_is_computed(tmp_
 
     _, found = loaded(tmp_path, {"a.yaml": "---\n".join([route, acme, lossy, SESSION])}, {"OUT": "outward"})
 
-    what = "send.provider: lossy loses unit (it does not arrive); if that will do, write `points: {allow_loss: [unit]}`"
+    hint = "if this is acceptable, write `points: {allow_loss: [unit]}`"
+    what = f"send.provider: lossy loses unit (it does not arrive); {hint}"
     assert found == [f"a.yaml:3:18: warning: {what}"]
 
 
@@ -202,7 +203,7 @@ def test_routes_must_be_told_apart(tmp_path: Path, path: str, other: str, are_to
 
     _, found = loaded(tmp_path, {"a.yaml": "---\n".join([ROUTE, route, first, second, SESSION])}, {"OUT": "outward"})
 
-    what = f"POST {other} belongs to the route 'a' already; tell them apart by `match` or `path`"
+    what = f"POST {other} is received by the route 'a' too; distinguish them by `match` or `path`"
     assert found == ([] if are_told_apart else [f"a.yaml:6:21: receive.provider: {what}"])
 
 

@@ -25,9 +25,9 @@ class Invalid(Exception):
 class Scope:
     """What all places of one document share.
 
-    `relay` tells what kind of provider is bound, and `sign` what signs its calls. Templates of a recipe may read the
-    names in `kinds`, which grows with each step; `slots` are those without errors. `defaults` holds the keys of each
-    map in the order of its table, with their defaults; `secrets` holds the places of secrets.
+    `relay` is true for a relay; `sign` are the recipes that sign the calls of a provider. Templates of a recipe may
+    read the names in `kinds`, which grows with each step; `slots` are those without errors. `defaults` holds the keys
+    of each map in the order of its table, with their defaults; `secrets` holds the places of secrets.
     """
 
     document: Document
@@ -64,7 +64,7 @@ class Place:
 
     @property
     def value(self) -> Any:
-        """The value of a scalar; Invalid stands in for that of a map or list, which equals no value."""
+        """The value of a scalar; for a map or list it is the class Invalid, which equals no value."""
         return self.node.value if isinstance(self.node, Scalar) else Invalid
 
     @property

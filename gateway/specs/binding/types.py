@@ -175,7 +175,7 @@ def list_of(item: Type, *, at_least: int = 0, at_most: int | None = None) -> Com
 
 
 def one_or_more(item: Type, *, at_least: int = 0) -> Composed:
-    """Return the type of a list whose only item may stand without the brackets."""
+    """Return the type of a list whose only item may be written without brackets."""
     items = list_of(item, at_least=at_least)
 
     def read(place: Place) -> tuple[Any, ...]:
@@ -215,7 +215,7 @@ def map_of(item: Type, keys: str | Iterable[str] = "", *, at_least: int = 0) -> 
 
 
 def _each(item: Type, place: Place, without: Collection[str | int] = ()) -> list[Any]:
-    """Read everything in a list or map, so that all errors are reported."""
+    """Read everything in a list or map, and report all errors."""
     values, errors = [], False
     for below in place:
         try:

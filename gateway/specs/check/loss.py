@@ -1,4 +1,4 @@
-"""Holds a route to what gets lost on it: what would merge series has to be accepted in so many words."""
+"""Reports what is lost on a route. A loss that would merge series is an error unless the route allows it."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import replace
@@ -11,7 +11,7 @@ from gateway.specs.yaml.document import Document
 
 SEND: KeyPath = ("send", "provider")
 ALLOW_LOSS: KeyPath = ("points", "allow_loss")
-SPREAD = ("stats",)  # each becomes a data point of its own, so that nothing is lost
+SPREAD = ("stats",)  # statistics become separate data points: nothing is lost
 
 
 def check_loss(document: Document, route: Route, attribute_names: Collection[str]) -> None:
@@ -34,25 +34,27 @@ def check_loss(document: Document, route: Route, attribute_names: Collection[str
 def _check_target(
     document: Document, route: Route, attribute_names: Collection[str], place: KeyPath
 ) -> frozenset[str] | None:
-    """Report what is lost towards one target, and return those fields; None where it cannot be known."""
+    """Report what is lost towards one target, and return those fields; None if the loss is unknown."""
     provider = route.target.provider
     if provider.receive is None:
-        what = f"what {provider.name} can hold is not known: it has no `receive` to read its calls with"
+        what = f"the losses towards {provider.name} are unknown: it has no `receive` to read its calls with"
         document.note(place, what)
         return None
     try:
         loss = route_loss(route, attribute_names)
     except ProbeFailed as error:
-        what = f"what {provider.name} can hold is not known: its `receive` refuses what its `send` makes ({error})"
+        what = (
+            f"the losses towards {provider.name} are unknown: its `receive` rejects the calls of its `send` ({error})"
+        )
         document.warning(place, what)
         return None
     _check_lost(document, route, loss.lost, place)
     for field in loss.missing:
-        what = f"every data point would be refused: {provider.name} requires {field}, and no report has it"
-        document.warning(place, what, f"say what it is: `points: {{set: {{{field}: …}}}}`")
+        what = f"every data point would be rejected: {provider.name} requires {field}, and no report has it"
+        document.warning(place, what, f"set it: `points: {{set: {{{field}: …}}}}`")
     if route.target.queued and any(each.field == "time_ns" and each.whole for each in loss.lost):
-        what = f"{provider.name} has no time for data points: queued, they are stored at the time of delivery"
-        document.warning(place, what, "deliver directly, or let a rule for time_ns refuse what has waited too long")
+        what = f"{provider.name} stores data points with the time of delivery, which differs in queued mode"
+        document.warning(place, what, "use `mode: direct`, or a rule for time_ns with `max_age_s`")
     return frozenset(each.field for each in loss.lost)
 
 
@@ -64,10 +66,10 @@ def _check_lost(document: Document, route: Route, lost: Iterable[FieldLoss], pla
     accepting = f"`points: {{allow_loss: [{', '.join([*allowed, *(each.field for each in unnamed)])}]}}`"
     name = route.target.provider.name
     if merging:
-        what = f"{name} loses what tells series apart: {_in_words(merging)}"
-        document.error(place, what, f"if they may merge, write {accepting}")
+        what = f"{name} would merge series, because it loses {_in_words(merging)}"
+        document.error(place, what, f"if this is acceptable, write {accepting}")
     if others:
-        document.warning(place, f"{name} loses {_in_words(others)}", f"if that will do, write {accepting}")
+        document.warning(place, f"{name} loses {_in_words(others)}", f"if this is acceptable, write {accepting}")
 
 
 def _in_words(lost: Iterable[FieldLoss]) -> str:

@@ -14,7 +14,7 @@ KINDS: dict[str, tuple[str, type]] = {
     TAG + "null": ("null", type(None)),
 }
 
-_MAX_NUMBER_CHARS = 100  # far below the 4,300 digits at which Python's int() itself refuses
+_MAX_NUMBER_CHARS = 100  # far below the 4,300 digits at which Python's int() fails
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _WORDS: dict[str, bool | None] = {
@@ -44,7 +44,7 @@ def resolve(text: str) -> Value:
 
 
 def resolve_tagged(text: str, tag: str) -> Value:
-    """Return the value of a text under one of `KINDS`; raise ValueError where it is none of that kind."""
+    """Return the value of a text with a tag of `KINDS`. Raises ValueError if it has another type."""
     name, kind = KINDS[tag]
     if kind is str:
         return text

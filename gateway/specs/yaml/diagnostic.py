@@ -1,6 +1,6 @@
-"""What is wrong with a spec, as data: a place in a file, the key path, what was seen and what to do.
+"""Diagnostics as data: a place in a file, the key path, what is wrong and what to do.
 
-Every check of `specs` adds to one `Diagnostics` and goes on, so that a person sees all findings at once.
+Every check adds to one `Diagnostics` and continues: all findings are reported at once.
 """
 
 from collections.abc import Iterator

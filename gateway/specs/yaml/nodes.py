@@ -1,7 +1,4 @@
-"""The tree that a YAML text becomes: nodes that know their file, line and column, and ways to look into it.
-
-What keys mean is not known here, nor how YAML is read.
-"""
+"""The nodes of a YAML document, with file, line and column, and functions to find a node by its key path."""
 
 import re
 from collections.abc import Mapping, Sequence

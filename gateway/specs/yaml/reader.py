@@ -1,7 +1,7 @@
 """YAML text to nodes; findings go to `Diagnostics`. Scalars follow the YAML 1.2 core schema.
 
-Built on PyYAML's events, not on its composer, so that nesting and aliases are bounded while reading and a bad key
-does not hide the next one. What keys mean is not known here.
+PyYAML's composer is not used: with events, nesting and aliases are bounded while reading, and a bad key does not hide
+the next one.
 """
 
 import re
@@ -26,7 +26,7 @@ Loader: TypeAlias = "type[yaml.SafeLoader | yaml.CSafeLoader]"
 LOADER: Loader = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 
 # U+0085, U+2028 and U+2029 are line breaks to YAML 1.1 and text to 1.2; a byte order mark is invisible.
-_REFUSED = re.compile("[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 _QUOTED = re.compile("'[^']*'")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -59,11 +59,11 @@ def _decoded(text: bytes | str, file: str) -> str:
     except UnicodeDecodeError as error:
         before = data[: error.start].decode("utf-8")
         raise Stopped(_end_of(before, file), f"byte 0x{data[error.start]:02x} is not UTF-8") from error
-    refused = _REFUSED.search(source)
-    if refused:
-        code = ord(refused[0])
+    forbidden = _FORBIDDEN.search(source)
+    if forbidden:
+        code = ord(forbidden[0])
         hint = f"write it as \\u{code:04x} in double quotes" if code else ""
-        raise Stopped(_end_of(source[: refused.start()], file), f"character U+{code:04X} is not allowed", hint)
+        raise Stopped(_end_of(source[: forbidden.start()], file), f"character U+{code:04X} is not allowed", hint)
     return source
 
 
@@ -146,7 +146,7 @@ class _Composer:
             self._count(anchored.nodes, nesting + anchored.nesting)
             return anchored.node
         if anchored is not None:
-            self._error(self.mark, f"alias '*{name}' stands inside its own anchor '&{name}'")
+            self._error(self.mark, f"alias '*{name}' is inside its own anchor '&{name}'")
         else:
             close = did_you_mean(name, self._anchors)
             hint = close if close.startswith("did") else QUOTE
@@ -188,14 +188,14 @@ class _Composer:
                 self._error(node.mark, f"key {seen} is not text", f'quote it: "{node.text}"')
             return node.text, node.mark
         kind = "map" if isinstance(node, MapNode) else "list"
-        self._error(node.mark, f"a {kind} is used as a key, and keys are text", QUOTE)
+        self._error(node.mark, f"a {kind} cannot be a key: keys are text", QUOTE)
         return "?", node.mark
 
     def _origins(self, value: Node, at: Mark) -> list[MapNode]:
         values = value.items if isinstance(value, ListNode) else (value,)
         maps = [each for each in values if isinstance(each, MapNode)]
         if len(maps) < len(values):
-            self._error(at, "'<<' merges something that is no map", "give it a map or a list of maps, such as *name")
+            self._error(at, "'<<' can only merge maps", "give it a map or a list of maps, such as *name")
         return maps
 
     def _scalar(self, event: yaml.ScalarEvent, mark: Mark) -> Scalar:

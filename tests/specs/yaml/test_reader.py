@@ -256,17 +256,17 @@ def test_quoted_merge_key_is_an_ordinary_key():
         pytest.param("? \n: x", ['f.yaml:1:2: key (empty) is not text; quote it: ""'], id="empty key"),
         pytest.param(
             "{name}: x",
-            ["f.yaml:1:1: a map is used as a key, and keys are text; put the expression in double quotes"],
+            ["f.yaml:1:1: a map cannot be a key: keys are text; put the expression in double quotes"],
             id="map as key",
         ),
         pytest.param(
             "[a]: x",
-            ["f.yaml:1:1: a list is used as a key, and keys are text; put the expression in double quotes"],
+            ["f.yaml:1:1: a list cannot be a key: keys are text; put the expression in double quotes"],
             id="list as key",
         ),
         pytest.param(
             "a: {<<: x}",
-            ["f.yaml:1:5: a: '<<' merges something that is no map; give it a map or a list of maps, such as *name"],
+            ["f.yaml:1:5: a: '<<' can only merge maps; give it a map or a list of maps, such as *name"],
             id="text merged",
         ),
         pytest.param(
@@ -284,7 +284,7 @@ def test_quoted_merge_key_is_an_ordinary_key():
             ["f.yaml:1:4: a: no anchor '&x' above the alias '*x'; put the expression in double quotes"],
             id="unknown alias",
         ),
-        pytest.param("&a [*a]", ["f.yaml:1:5: [0]: alias '*a' stands inside its own anchor '&a'"], id="recursion"),
+        pytest.param("&a [*a]", ["f.yaml:1:5: [0]: alias '*a' is inside its own anchor '&a'"], id="recursion"),
     ],
 )
 def test_finding_has_its_place_and_the_reading_goes_on(text: str, expected: list[str]):
