@@ -92,8 +92,8 @@ def test_a_route_is_shown_with_its_defaults_its_calls_and_its_loss(routes: Path)
         "    value: only integers arrive (accepted)",
     ]
     assert ended.errors == (
-        f"{routes}/route.yaml:8:13: warning: send.provider: counts loses time_ns (only whole seconds arrive); if that "
-        "will do, write `points: {allow_loss: [namespace, attributes, value, time_ns]}`\n"
+        f"{routes}/route.yaml:8:13: warning: send.provider: counts loses time_ns (only whole seconds arrive); if this "
+        "is acceptable, write `points: {allow_loss: [namespace, attributes, value, time_ns]}`\n"
     )
 
 
