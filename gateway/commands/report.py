@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Iterator
-from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 from ssl import SSLContext
@@ -24,14 +23,12 @@ from gateway.commands.arguments.options import (
     read_given,
 )
 from gateway.commands.output.errors import fail, misuse
-from gateway.commands.output.printing import count as counted
-from gateway.commands.output.printing import line, outcome_json, print_json
-from gateway.commands.roles.reporter import outcomes, reporter_route
+from gateway.commands.output.printing import count, line, outcome_json, print_json
+from gateway.commands.roles.reporter import reporter_route, send_report
 from gateway.core.http.json import read_json
 from gateway.core.http.request import PublicUrl
 from gateway.core.points.decode import Item, read_point
 from gateway.core.points.point import DataPoint
-from gateway.core.vendor.route import Route
 from gateway.tls import BadPem, client_context
 
 
@@ -54,16 +51,15 @@ def report(
     points: Annotated[
         str | None, typer.Option("--points", metavar="FILE", help="Data points as JSON lines; - is standard input.")
     ] = None,
-    count: Annotated[int, typer.Option("--count", min=1, metavar="N", help="Number of reports, sent in sequence.")] = 1,
     timeout_s: Annotated[
-        float, typer.Option("--timeout-s", min=0.01, metavar="SECONDS", help="Deadline of each report.")
+        float, typer.Option("--timeout-s", min=0.01, metavar="SECONDS", help="Deadline of the report.")
     ] = 5,
     routes: SpecFolder = None,
     json: Json = False,
 ) -> None:
     """Play a vendor's reporter: send data points, print the outcome.
 
-    Without --points, one made-up data point is sent. Exits 1 when a report is rejected.
+    Without --points, one made-up data point is sent. Exits 1 when the report is rejected.
 
     \b
     Example:
@@ -75,21 +71,13 @@ def report(
     tls = _trust(ca, base, tls_strict)
     route = reporter_route(played, base, credential, stated)
     route = replace(route, target=replace(route.target, timeout_s=timeout_s, tls=tls))
-    raise typer.Exit(asyncio.run(_print(route, list(_items(points)), count, json)))
-
-
-async def _print(route: Route, items: list[Item], count: int, json: bool) -> int:
-    """Report, print each outcome, and return the exit code."""
-    failed = 0
-    async with aclosing(outcomes(route, items, count)) as found:
-        async for outcome in found:
-            failed += not outcome.ok
-            if json:
-                print_json(outcome_json(outcome))
-            else:
-                words = f"{outcome.code} {outcome.reason or ''}".rstrip()
-                line(f"{words}: {outcome.message or counted(outcome.accepted, 'data point')}")
-    return 1 if failed else 0
+    outcome = asyncio.run(send_report(route, list(_items(points))))
+    if json:
+        print_json(outcome_json(outcome))
+    else:
+        words = f"{outcome.code} {outcome.reason or ''}".rstrip()
+        line(f"{words}: {outcome.message or count(outcome.accepted, 'data point')}")
+    raise typer.Exit(0 if outcome.ok else 1)
 
 
 def _trust(ca: Path | None, base: PublicUrl, strict: bool) -> SSLContext | None:

@@ -4,7 +4,6 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from mimetypes import guess_type
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,16 +15,13 @@ from gateway.app import Settings
 from gateway.commands.arguments.credentials import read_credential
 from gateway.commands.arguments.loading import load_or_fail, provider_named
 from gateway.commands.arguments.options import Given, Key, SecretOption, SpecFolder, read_file, read_given
-from gateway.commands.output.errors import fail, misuse
+from gateway.commands.output.errors import misuse
 from gateway.commands.output.printing import print_json
 from gateway.commands.roles.listening import check_address, run_or_fail, tls_pair
 from gateway.commands.roles.vendor import play_vendor, vendor_route
 from gateway.core.outcome.outcome import CODE_OF, Code, Outcome, Reason
-from gateway.core.points.rules import Rule
 from gateway.core.text import did_you_mean
-from gateway.core.vendor.provider import Provider
 from gateway.logs import configure
-from gateway.specs.load import Specs
 
 log = structlog.get_logger()
 
@@ -46,13 +42,10 @@ def sink(
         str | None, typer.Option("--answer", metavar="CODE", help="Reject every report with this code or reason.")
     ] = None,
     file: Annotated[
-        str | None, typer.Option("--file", metavar="FILE", help="The body of each answer to a relay's call.")
-    ] = None,
-    media_type: Annotated[
-        str | None, typer.Option("--type", metavar="TYPE", help="Its media type; default: by the file's name.")
-    ] = None,
-    rules_of: Annotated[
-        str | None, typer.Option("--rules-of", metavar="ROUTE", help="Apply the rules by which this route sends.")
+        str | None,
+        typer.Option(
+            "--file", metavar="FILE", help="The body of each answer to a relay's call, of the type of the file's name."
+        ),
     ] = None,
     routes: SpecFolder = None,
 ) -> None:
@@ -69,21 +62,13 @@ def sink(
     pair = tls_pair(tls_cert, tls_key)
     rejection, pins = rejection_of(answer), read_given(given)
     credential = None if secret is None and key is None else read_credential(key, secret)
-    if file is None and media_type is not None:
-        misuse("--type is the media type of --file: give --file")
     content = b"" if file is None else read_file(file, "--file")
-    if file is not None and media_type is None:
-        media_type = guess_type(file)[0] or "application/octet-stream"
+    media_type = None if file is None else guess_type(file)[0] or "application/octet-stream"
     configure("info", "auto")
-    if rules_of is not None and routes is None:
-        misuse("--rules-of: name the folder of the route by --routes")
-    specs = load_or_fail(routes, only=() if rules_of is None else (rules_of,), strict_environment=False)
-    played = provider_named(specs, provider)
+    played = provider_named(load_or_fail(routes, only=()), provider)
     if file is not None and not played.relay:
         misuse(f"--file: {played.name} is no relay: its reply to a report is in its spec")
     route = vendor_route(played, credential, pins)
-    if rules_of is not None:
-        route = replace(route, source=replace(route.source, rules=_rules(specs, rules_of, played)))
     settings = Settings(listen=listen, tls=pair, admin=None, grace_s=2)
     gateway = play_vendor(route, settings, _print, rejection=rejection, content=content, media_type=media_type)
 
@@ -91,15 +76,6 @@ def sink(
         log.info("listening", address=gateway.address, tls=pair is not None)
 
     raise typer.Exit(run_or_fail(gateway, on_ready=ready, addresses=[listen]))
-
-
-def _rules(specs: Specs, name: str, played: Provider) -> tuple[Rule, ...]:
-    if name not in specs.routes:
-        fail(f"--rules-of: {name} cannot be built without its variables")
-    target = specs.routes[name].target
-    if target.provider is not played:
-        misuse(f"--rules-of: {name} does not send to {played.name}, but to {target.provider.name}")
-    return target.rules
 
 
 def rejection_of(answer: str | None) -> Outcome | None:

@@ -11,7 +11,7 @@ from tests.commands.conftest import written
 from tests.support.certificates import Authority
 from tests.support.processes import command
 from tests.support.terminal import Ended, run
-from tests.support.upstream import Behaviour, Upstream, answers, in_turn
+from tests.support.upstream import Behaviour, Upstream, answers
 
 CLUB = b"""
 recipe: club-session
@@ -94,17 +94,16 @@ async def test_data_points_come_from_standard_input() -> None:
     assert (ended.code, ended.output) == (0, "OK: 2 data points\n")
 
 
-async def test_each_report_of_a_count_has_its_own_signature() -> None:
-    ended, calls = await reported(TAKEN, "--count", "3", "--json")
+async def test_outcome_is_shown_as_json() -> None:
+    ended, _ = await reported(TAKEN, "--json")
 
-    assert (ended.code, ended.output) == (0, '{"code":"OK","accepted":1}\n' * 3)
-    assert len({body_of(call)["Signature"] for call in calls}) == 3
+    assert (ended.code, ended.output) == (0, '{"code":"OK","accepted":1}\n')
 
 
-async def test_one_rejected_report_of_several_exits_1() -> None:
-    ended, _ = await reported(in_turn(answers(body=b'{"code":1006,"message":"slow"}'), TAKEN), "--count", "2")
+async def test_rejected_report_exits_1() -> None:
+    ended, _ = await reported(answers(body=b'{"code":1006,"message":"slow"}'))
 
-    assert (ended.code, ended.output) == (1, "RESOURCE_EXHAUSTED THROTTLED: slow\nOK: 1 data point\n")
+    assert (ended.code, ended.output) == (1, "RESOURCE_EXHAUSTED THROTTLED: slow\n")
 
 
 async def test_a_secret_that_the_vendor_quotes_is_masked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,7 +165,6 @@ def test_invalid_data_points_are_one_line(tmp_path: Path, data: bytes, said: str
         (["zstack"], 2, "calls to zstack are signed: give --secret"),
         (["zstack", *OPTIONS, "--ca", "x"], 2, "--ca: --url is not https, so no certificate is verified"),
         (["zstack", *OPTIONS, "--url", "https://h", "--ca", "/nope"], 1, "--ca: /nope cannot be read: no such file"),
-        (["zstack", *OPTIONS, "--count", "0"], 2, "invalid value for '--count': "),
         (
             ["zstack", *OPTIONS, "--url", "ftp://h"],
             2,

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from gateway.app import Settings
-from gateway.commands.roles.reporter import outcomes
+from gateway.commands.roles.reporter import send_report
 from gateway.commands.roles.vendor import play_vendor, vendor_route
 from gateway.commands.sink import rejection_of
 from gateway.core.http.request import Secret
@@ -42,7 +42,6 @@ POINT = Item(0, None, DataPoint("m", time.time_ns(), namespace="n", value=1))
 SINK = ("sink", "tencent-receiver", "--listen", "127.0.0.1:0")
 REPORT = ("report", "tencent-receiver", "--given", "region=sh", "--key", "an-id", "--secret", "env:POST_KEY")
 
-RULED = ("--routes", str(ROOT / "routes.d"), "--rules-of", "zstack-to-tencent")
 IMAGE_SINK = ("sink", "scp-image", "--listen", "127.0.0.1:0")
 IMAGE_PATH = "/v1/metrics/data/download/image"
 IMAGE = b"\x89PNG\r\n\x1a\n\x00" + bytes(range(256)) * 1000
@@ -97,7 +96,7 @@ async def test_login_gets_a_session_that_can_report(key: str | None, tmp_path: P
     (tmp_path / "route.yaml").write_text(LOGS_IN)
     async with playing("zstack", key and credential(key)) as (address, taken):
         specs = load(tmp_path, {"POST_KEY": os.environ["POST_KEY"], "URL": f"http://{address}"})
-        (outcome,) = [each async for each in outcomes(specs.routes["logs-in"], [POINT])]
+        outcome = await send_report(specs.routes["logs-in"], [POINT])
 
     assert (outcome.code, outcome.message) == (Code.OK, "")
     assert [point["metric"] for point in taken] == ["m"]
@@ -113,27 +112,6 @@ async def test_partly_accepted_report_gets_a_partial_reply() -> None:
     assert reply.status == 400
     assert b'"errDetail":"Time value only allowed' in reply.body
     assert [point["metric"] for point in taken] == ["m"]
-
-
-@pytest.mark.parametrize(("options", "code"), [((), 0), (("--rules-of", "logs-in"), 1)], ids=["usual", "stricter"])
-async def test_rules_of_a_route_are_applied(options: tuple[str, ...], code: int, tmp_path: Path) -> None:
-    stricter = LOGS_IN.replace("send: {", "send: {rules: {metric: {max_chars: 11}}, ")
-    (tmp_path / "route.yaml").write_text(stricter)
-    sinking = ("sink", "zstack", "--listen", "127.0.0.1:0", "--routes", str(tmp_path), *options)
-    async with command(*sinking, environ={"URL": "http://127.0.0.1", "POST_KEY": "x"}) as sink:
-        url = f"http://{(await sink.event('listening'))['address']}"
-        reported = await asyncio.to_thread(run, "report", "zstack", "--secret", "env:POST_KEY", "--url", url)
-
-    assert reported.code == code
-    assert ("metric is longer than 11 characters" in reported.output) is bool(code)
-
-
-def test_route_whose_rules_need_variables_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / "route.yaml").write_text(LOGS_IN)
-
-    ended = run("sink", "zstack", "--routes", str(tmp_path), "--rules-of", "logs-in")
-
-    assert (ended.code, ended.complaint) == (1, "gateway: --rules-of: logs-in cannot be built without its variables")
 
 
 async def test_wrong_secret_gets_the_vendors_reply() -> None:
@@ -167,17 +145,16 @@ async def asked(address: str, body: bytes, *options: str) -> Reply:
 
 
 @pytest.mark.parametrize(
-    ("name", "more", "media_type"),
+    ("name", "media_type"),
     [
-        ("image.png", (), "image/png"),
-        ("image", (), "application/octet-stream"),
-        ("image.png", ("--type", "image/x-own"), "image/x-own"),
+        ("image.png", "image/png"),
+        ("image", "application/octet-stream"),
     ],
-    ids=["guessed", "unknown", "stated"],
+    ids=["guessed", "unknown"],
 )
-async def test_a_relay_is_answered_with_a_file(tmp_path: Path, name: str, more: tuple[str], media_type: str) -> None:
+async def test_a_relay_is_answered_with_a_file(tmp_path: Path, name: str, media_type: str) -> None:
     (tmp_path / name).write_bytes(IMAGE)
-    async with command(*IMAGE_SINK, "--file", str(tmp_path / name), *more) as sink:
+    async with command(*IMAGE_SINK, "--file", str(tmp_path / name)) as sink:
         reply = await asked((await sink.event("listening"))["address"], CALL)
         line = await sink.line()
 
@@ -240,11 +217,7 @@ async def test_a_taken_port_is_one_line() -> None:
         (["zstack", "--routes", "/nope"], 1, "there is no folder /nope"),
         (["zstack", "--tls-key", "key.pem"], 2, "--tls-key: its certificate is missing; give --tls-cert too"),
         (["zstack", "--tls-cert", "/nope"], 1, "--tls-cert: /nope cannot be read: no such file or directory"),
-        (["zstack", "--rules-of", "nope"], 2, "--rules-of: name the folder of the route by --routes"),
-        (["zstack", *RULED[:-1], "nope"], 1, "no route is named 'nope'"),
-        (["zstack", *RULED], 2, "--rules-of: zstack-to-tencent does not send to zstack, but to tencent-receiver"),
         (["scp-image", "--file", "/nope"], 1, "--file: /nope cannot be read: no such file"),
-        (["scp-image", "--type", "image/png"], 2, "--type is the media type of --file: give --file"),
         (["zstack", "--file", "/dev/null"], 2, "--file: zstack is no relay: its reply to a report is in its spec"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

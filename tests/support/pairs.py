@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from gateway.app import Gateway, Settings
-from gateway.commands.roles.reporter import outcomes, reporter_route
+from gateway.commands.roles.reporter import reporter_route, send_report
 from gateway.commands.roles.vendor import play_vendor, vendor_route
 from gateway.core.http.request import PublicUrl, Response, Secret
 from gateway.core.moments import NS
@@ -230,8 +230,7 @@ class Pair:
         base = PublicUrl("http", self.address)
         reporter = reporter_route(provider, base, credential_of(provider), given_of(provider))
         items = [Item(index, None, point) for index, point in enumerate(points)]
-        (outcome,) = [outcome async for outcome in outcomes(reporter, items, observer=self.watch)]
-        return outcome
+        return await send_report(reporter, items, self.watch)
 
 
 @asynccontextmanager

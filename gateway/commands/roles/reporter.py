@@ -1,6 +1,6 @@
 """Plays a vendor's reporter: sends data points as the vendor's programs do, by direct delivery."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from uuid import uuid4
 
@@ -28,23 +28,18 @@ from gateway.specs.schema.cases import stand_in_route
 from gateway.telemetry import Telemetry
 
 
-async def outcomes(
-    route: Route, items: Sequence[Item], count: int = 1, observer: CallObserver | None = None
-) -> AsyncGenerator[Outcome]:
-    """Report `count` times in sequence, and yield the outcome of each report."""
+async def send_report(route: Route, items: Sequence[Item], observer: CallObserver | None = None) -> Outcome:
+    """Send one report, and return its outcome."""
     client = Client()
     direct = Direct(Dispatcher(CallSender(client, Telemetry(), observer), Limiter(pausing=False)))
     try:
-        for _ in range(count):
-            try:
-                outcome = await direct.deliver(
-                    route.name, route.target, AcceptedReport(ANONYMOUS, tuple(items)), uuid4().hex
-                )
-            except GatewayError as error:
-                outcome = error.outcome
-            yield mask_outcome(outcome, route.secrets)
+        accepted = AcceptedReport(ANONYMOUS, tuple(items))
+        outcome = await direct.deliver(route.name, route.target, accepted, uuid4().hex)
+    except GatewayError as error:
+        outcome = error.outcome
     finally:
         await client.close()
+    return mask_outcome(outcome, route.secrets)
 
 
 def reporter_route(provider: Provider, base: PublicUrl, credential: Credential | None, given: dict[str, str]) -> Route:
