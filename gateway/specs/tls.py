@@ -52,13 +52,6 @@ def build_tls(keys: TlsKeys, url: PublicUrl) -> SSLContext | None:
         return None
 
 
-def written_tls(keys: TlsKeys) -> dict[str, str]:
-    """Return the keys that differ from their defaults, with their values as written."""
-    document, path = keys.at.scope.document, keys.at.path
-    stated = {key.name for key in TLS.keys.values() if getattr(keys, key.name) != TLS.default(key)}
-    return {name: document.written((*path, name)) for name in TLS.keys if name in stated}
-
-
 def _file(document: Document, named: str | None) -> Path | None:
     if named is None:
         return None

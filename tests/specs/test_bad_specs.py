@@ -28,7 +28,7 @@ SOURCES = [
     *(GATEWAY / "core/recipe" / name for name in ("carriers.py", "syntax.py")),
     *(GATEWAY / "core/expression" / name for name in ("lint.py", "compiler.py")),
 ]
-SPOKEN_BY = {
+MESSAGE_ARGUMENTS_OF = {
     "error",
     "environmental",
     "expected",
@@ -59,12 +59,12 @@ def expected(golden: Path) -> list[str]:
     return [line.removeprefix("# ") for line in golden.read_text().partition(DIVIDER)[2].splitlines()]
 
 
-def spoken(source: Path) -> Iterator[str]:
+def messages_in(source: Path) -> Iterator[str]:
     """Yield each text that a source gives to a message, `…` for what is filled in."""
     for node in ast.walk(ast.parse(source.read_text())):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute | ast.Name):
             name = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id
-            yield from (text for each in node.args if name in SPOKEN_BY and (text := text_of(each)))
+            yield from (text for each in node.args if name in MESSAGE_ARGUMENTS_OF and (text := text_of(each)))
         elif isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") in ("what", "hint"):
             yield text_of(node.value)
 
@@ -78,7 +78,7 @@ def text_of(node: ast.AST) -> str:
 
 
 @pytest.mark.parametrize("golden", GOLDEN, ids=lambda golden: golden.stem)
-def test_mistake_is_told_in_these_words(golden: Path, tmp_path: Path):
+def test_mistake_has_this_message(golden: Path, tmp_path: Path):
     text, divider, _ = golden.read_text().partition(DIVIDER)
     (tmp_path / "spec.yaml").write_text(text)
 
@@ -97,7 +97,7 @@ def test_no_two_files_expect_the_same_message():
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
 def test_every_message_has_a_file(source: Path):
     messages = "\n".join(line for golden in GOLDEN for line in expected(golden))
-    texts = [text for text in spoken(source) if re.search("[a-z]{2}", text) and text not in ELSEWHERE]
+    texts = [text for text in messages_in(source) if re.search("[a-z]{2}", text) and text not in ELSEWHERE]
 
     unseen = [text for text in texts if not re.search(re.escape(text).replace("…", ".*"), messages)]
 

@@ -56,7 +56,7 @@ def messages(specs: Specs, folder: Path) -> list[str]:
     return [str(found).replace(f"{folder}/", "") for found in specs.diagnostics]
 
 
-def test_shipped_specs_load_without_a_word():
+def test_shipped_specs_load_without_diagnostics():
     specs = load(None, {})
 
     assert len(specs.diagnostics) == 0
@@ -72,7 +72,7 @@ def test_shipped_specs_are_built_once(tmp_path: Path):
     assert second.providers["zstack"] is first.providers["zstack"]
 
 
-def test_specs_lie_anywhere_below_the_folder_several_in_a_file_if_need_be(tmp_path: Path):
+def test_specs_may_be_in_any_file_below_the_folder(tmp_path: Path):
     files = {"a.yaml": ROUTE, "deep/er/b.yml": f"{ACME}---\n{SESSION}", "notes.txt": "no: [yaml"}
 
     specs, found = loaded(tmp_path, files, {"OUT": "outward"})
@@ -83,13 +83,13 @@ def test_specs_lie_anywhere_below_the_folder_several_in_a_file_if_need_be(tmp_pa
 
 
 @pytest.mark.parametrize("name", [".a.yaml", ".a.yaml.yml", "..2026/a.yaml", "below/.drafts/a.yaml"])
-def test_what_begins_with_a_dot_is_no_spec(tmp_path: Path, name: str):
+def test_hidden_file_is_ignored(tmp_path: Path, name: str):
     specs, found = loaded(tmp_path / ".config", {"own.yaml": ALL, name: ALL}, {"OUT": "outward"})
 
     assert (list(specs.routes), found) == (["a"], [])
 
 
-def test_files_that_were_read_are_told_as_they_were(tmp_path: Path):
+def test_load_returns_the_fingerprints_of_its_files(tmp_path: Path):
     (tmp_path / "secret").write_text("outward")
     route = ALL.replace("${OUT}", f"${{file:{tmp_path}/secret}}").replace("${IN:-inward}", f"${{file:{tmp_path}/none}}")
 
@@ -111,7 +111,7 @@ def test_snapshot_finds_the_routes(tmp_path: Path):
     assert match.route is specs.routes["a"]
 
 
-def test_spec_of_a_shipped_name_takes_its_place_as_a_whole(tmp_path: Path):
+def test_spec_replaces_a_shipped_one_of_its_name(tmp_path: Path):
     text = SESSION.replace("acme-session", "zstack-session").replace("authorization", "x-session")
 
     specs, found = loaded(tmp_path, {"own.yaml": text})
@@ -121,7 +121,7 @@ def test_spec_of_a_shipped_name_takes_its_place_as_a_whole(tmp_path: Path):
     assert specs.providers["zstack"].receive.verify[0].carriers[0].name == "x-session"
 
 
-def test_shipped_specs_are_as_before_after_a_load_that_replaced_one(tmp_path: Path):
+def test_replacement_does_not_outlive_its_load(tmp_path: Path):
     text = SESSION.replace("acme-session", "zstack-session").replace("authorization", "x-session")
     loaded(tmp_path, {"own.yaml": text})
 
@@ -131,7 +131,7 @@ def test_shipped_specs_are_as_before_after_a_load_that_replaced_one(tmp_path: Pa
     assert provider.receive.verify[0].carriers[0].name == "authorization"
 
 
-def test_name_may_be_taken_once(tmp_path: Path):
+def test_duplicate_name_is_an_error(tmp_path: Path):
     _, found = loaded(tmp_path, {"a.yaml": SESSION, "b.yaml": SESSION})
 
     assert found == ["b.yaml:1:9: recipe: 'acme-session' is already defined at a.yaml:1:1"]
@@ -160,7 +160,7 @@ def test_target_knows_the_statistics_that_its_calls_hold(tmp_path: Path, point: 
     assert specs.routes["a"].target.holds_stats == held
 
 
-def test_target_that_cannot_be_read_back_is_taken_to_hold_all_statistics(tmp_path: Path):
+def test_target_without_receive_counts_as_holding_all_statistics(tmp_path: Path):
     mute = ACME[: ACME.index("receive:")] + ACME[ACME.index("send:") :]
     mute = mute.replace("provider: acme", "provider: mute")
     route = ROUTE.replace("send: {provider: acme", "send: {provider: mute")
@@ -196,7 +196,7 @@ def calling(received: str, sent: str) -> str:
         pytest.param("/acme", "/other", True, id="another path"),
     ],
 )
-def test_routes_must_be_told_apart(tmp_path: Path, path: str, other: str, are_told_apart: bool):
+def test_routes_with_the_same_call_are_an_error(tmp_path: Path, path: str, other: str, are_told_apart: bool):
     first, second = (calling(at, at.replace("{x}", "p").replace("{y}", "p")) for at in (path, other))
     second = second.replace("provider: acme", "provider: other")
     route = ROUTE.replace("route: a", "route: b").replace("receive: {provider: acme", "receive: {provider: other")
@@ -215,7 +215,7 @@ def test_only_the_named_routes_are_loaded(tmp_path: Path):
     assert (list(specs.routes), found) == (["a"], [])
 
 
-def test_route_that_is_named_and_not_there_is_an_error(tmp_path: Path):
+def test_unknown_route_name_is_an_error(tmp_path: Path):
     _, found = loaded(tmp_path, {"a.yaml": ALL}, only=["aa"])
 
     assert found == [f"{tmp_path}:1:1: no route is named 'aa'; did you mean 'a'?"]
@@ -236,7 +236,7 @@ def test_unset_variable_is_an_error_or_a_note(tmp_path: Path, strict: bool, mess
     assert list(specs.routes) == ([] if strict else ["a"])
 
 
-def test_unset_variable_says_no_more_than_that(tmp_path: Path):
+def test_unset_variable_causes_no_further_errors(tmp_path: Path):
     text = ROUTE.replace("send: {provider: acme", 'send: {provider: acme, url: "${URL}"')
 
     _, found = loaded(tmp_path, {"a.yaml": f"{text}---\n{ACME}---\n{SESSION}"}, {"OUT": "outward"}, strict=False)
@@ -248,7 +248,7 @@ def test_unset_variable_says_no_more_than_that(tmp_path: Path):
 
 
 @pytest.mark.parametrize("ending", ["", "\n", "\r\n"], ids=repr)
-def test_one_line_break_at_the_end_of_a_secret_file_is_dropped(tmp_path: Path, ending: str):
+def test_trailing_line_break_of_a_secret_file_is_removed(tmp_path: Path, ending: str):
     secret = tmp_path / "secret.txt"
     secret.write_bytes(b"s3cret\n" + ending.encode())
     text = ROUTE.replace("${OUT}", f"${{file:{secret}}}")
@@ -341,9 +341,7 @@ def test_recipe_that_signs_with_rsa_needs_a_package(tmp_path: Path, monkeypatch:
         pytest.param('param: session, value: "{session}"', Caps(1_048_576), id="param"),
     ],
 )
-def test_body_that_is_read_before_it_is_verified_inflates_no_further_than_the_wire_allows(
-    tmp_path: Path, carrier: str, caps: Caps
-):
+def test_body_read_before_verification_inflates_up_to_the_wire_limit(tmp_path: Path, carrier: str, caps: Caps):
     files = {"a.yaml": ALL.replace('header: authorization, value: "{session}"', carrier)}
 
     specs, _ = loaded(tmp_path, files, {"OUT": "outward"})
@@ -369,12 +367,12 @@ def test_scheme_that_signs_fields_of_a_form_leaves_any_other_body_open(tmp_path:
     assert [said in message for message in found if "does not sign" in message] == [True] * warned
 
 
-def test_folder_that_is_missing_is_an_error_of_the_system(tmp_path: Path):
+def test_missing_folder_is_an_os_error(tmp_path: Path):
     with pytest.raises(NotADirectoryError):
         load(tmp_path / "nowhere", {})
 
 
-def test_broken_recipe_is_told_once_and_not_again_by_all_that_name_it(tmp_path: Path):
+def test_broken_recipe_is_reported_once(tmp_path: Path):
     text = f"{ROUTE}---\n{ACME}---\n{SESSION.replace('{session}', '{sesion}')}"
 
     specs, found = loaded(tmp_path, {"a.yaml": text}, {"OUT": "outward"})
@@ -385,7 +383,7 @@ def test_broken_recipe_is_told_once_and_not_again_by_all_that_name_it(tmp_path: 
 
 
 @pytest.mark.parametrize("broken", ["provider: acme\nreceive: [", "providr: acme", "provider: acme\nreceiv: {}"])
-def test_errors_of_a_provider_are_reported_once_and_other_routes_are_still_checked(tmp_path: Path, broken: str):
+def test_broken_provider_is_reported_once_and_other_routes_are_checked(tmp_path: Path, broken: str):
     other = (
         ROUTE.replace("route: a", "route: b").replace("provider: acme", "provider: zstack").replace("10.0.0.0/8", "x")
     )
@@ -411,7 +409,7 @@ def test_errors_of_a_provider_are_reported_once_and_other_routes_are_still_check
         pytest.param("cases: [{case: one, request: {json: [{m: a, v: 1, u: s}]}, sends: [{}]}]", [], id="all have one"),
     ],
 )
-def test_watch_says_what_no_case_makes_non_null(tmp_path: Path, cases: str, said: list[str]):
+def test_member_without_a_value_in_any_case_is_a_warning(tmp_path: Path, cases: str, said: list[str]):
     files = {"a.yaml": f"{ACME}{cases}\n---\n{SESSION}", "route.yaml": ROUTE}
     specs, _ = loaded(tmp_path, files, {"OUT": "outward"}, trials=True)
 
@@ -429,7 +427,7 @@ def test_watch_says_what_no_case_makes_non_null(tmp_path: Path, cases: str, said
         pytest.param(-1, [], id="in one case"),
     ],
 )
-def test_watch_says_which_condition_no_case_makes_true(tmp_path: Path, value: int, said: list[str]):
+def test_condition_that_no_case_makes_true_is_a_warning(tmp_path: Path, value: int, said: list[str]):
     acme = ACME.replace(
         "send:", "  reject_report: [{when: 'body[0].v < `0`', reason: BAD_FIELD, text: negative}]\nsend:"
     )
@@ -443,7 +441,7 @@ def test_watch_says_which_condition_no_case_makes_true(tmp_path: Path, value: in
     assert [line for line in messages(specs, tmp_path) if line.startswith("a.yaml")] == said
 
 
-def test_watch_counts_what_an_alias_repeats_as_one(tmp_path: Path):
+def test_alias_counts_as_one_place_in_case_coverage(tmp_path: Path):
     acme = ACME.replace(
         "send:", "  replies: {error: {status: 400}, errors: {BAD_FIELD: &rows [ROW], TOO_OLD: *rows}}\nsend:"
     )
@@ -457,7 +455,7 @@ def test_watch_counts_what_an_alias_repeats_as_one(tmp_path: Path):
     assert (failures, [line for line in messages(specs, tmp_path) if line.startswith("a.yaml")]) == ([], [])
 
 
-def test_case_of_a_route_runs_under_the_environment_that_it_states(tmp_path: Path):
+def test_case_of_a_route_sees_only_its_environment(tmp_path: Path):
     cases = "cases: [{case: one, env: {OUT: of-the-case}}]"
 
     files = {"a.yaml": ROUTE + cases, "b.yaml": f"{ACME}---\n{SESSION}"}
@@ -485,7 +483,7 @@ cases: [{case: one, request: {path: /old/cellar}, sends: [{path: /new/cellar}]}]
 """
 
 
-def test_a_relay_fills_in_what_its_target_needs_from_the_path_of_its_source(tmp_path: Path):
+def test_captured_values_of_a_relay_satisfy_needs(tmp_path: Path):
     specs, found = loaded(tmp_path, {"a.yaml": f"{SESSION}---{RELAYS}"}, trials=True)
 
     [trial] = [trial for trial in specs.trials if trial.owner == "old-to-new"]

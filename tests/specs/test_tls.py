@@ -42,7 +42,7 @@ def said(specs: Specs) -> list[str]:
     return [str(found).partition("route.yaml:")[2] for found in specs.diagnostics]
 
 
-def test_paths_begin_at_the_folder_of_the_file_that_names_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_paths_are_relative_to_the_file_of_the_route(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     Authority(tmp_path, "ca").issue("client")
     monkeypatch.chdir("/")
 
@@ -70,7 +70,7 @@ def test_without_tls_the_system_is_trusted(tmp_path: Path):
     ids=["no file", "no https"],
 )
 @pytest.mark.parametrize("strict", [True, False], ids=["serve", "check"])
-def test_what_is_wrong_here_is_an_error_or_a_warning(tmp_path: Path, tls: str, url: str, message: str, strict: bool):
+def test_unusable_file_is_an_error_or_a_warning(tmp_path: Path, tls: str, url: str, message: str, strict: bool):
     specs = loaded(tmp_path, tls, strict=strict, URL=url)
 
     assert said(specs) == [message.format("" if strict else "warning: ")]
@@ -83,7 +83,7 @@ def test_cases_run_without_the_files(tmp_path: Path):
     assert [trial.case.name for trial in specs.trials if trial.owner == "a"] == ["one"]
 
 
-def test_what_a_variable_stands_for_is_not_shown(tmp_path: Path):
+def test_value_of_a_variable_is_not_shown(tmp_path: Path):
     cert, key = Authority(tmp_path).issue("client")
 
     specs = loaded(tmp_path, '{cert: "${CERT}", key: "${KEY}"}', CERT=str(cert), KEY=key.read_text())
@@ -91,7 +91,7 @@ def test_what_a_variable_stands_for_is_not_shown(tmp_path: Path):
     assert said(specs) == ["8:31: send.tls.key: '${KEY}' cannot be read: no such file or directory"]
 
 
-def test_the_same_files_are_the_same_context_so_that_connections_outlive_a_reload(tmp_path: Path):
+def test_unchanged_files_keep_their_context_across_a_reload(tmp_path: Path):
     Authority(tmp_path, "ca")
 
     first, second = (target(loaded(tmp_path, "{ca: ../ca.pem}")).tls for _ in range(2))
@@ -102,7 +102,7 @@ def test_the_same_files_are_the_same_context_so_that_connections_outlive_a_reloa
     assert first is not third
 
 
-def test_the_files_that_a_route_names_are_among_those_that_were_read(tmp_path: Path):
+def test_files_of_a_route_are_watched(tmp_path: Path):
     authority = Authority(tmp_path, "ca")
 
     specs = loaded(tmp_path, "{ca: ../ca.pem, cert: ../none}")

@@ -64,9 +64,9 @@ class Target:
     """The sending side of a route: `send`, or a mirror with its `name`.
 
     `base_path` precedes the path of each call. With a `login`, `credential` logs in and `recipe` carries the session.
-    `holds_stats` are the statistics that its calls can carry. `tls` is None for the system's trust store; `tls_keys`
-    are the TLS keys of the route as written. `stated` names the `given` values that the route sets itself. `secrets`
-    are all secrets of the route, masked in answers. A `queued` target reads its data points from the queue.
+    `holds_stats` are the statistics that its calls can carry. `tls` is None for the system's trust store. `stated`
+    names the `given` values that the route sets itself. `secrets` are all secrets of the route, masked in answers. A
+    `queued` target reads its data points from the queue.
     """
 
     provider: Provider
@@ -90,7 +90,6 @@ class Target:
     timeout_s: float = 5
     coalesce: bool = True
     tls: SSLContext | None = None
-    tls_keys: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def mode(self) -> Mode:

@@ -23,7 +23,7 @@ from gateway.specs.schema.credentials import CREDENTIAL, check_chars, report_uns
 from gateway.specs.schema.provider import GIVEN
 from gateway.specs.schema.rules import LIMITS, RULES, make_limits, make_rules
 from gateway.specs.schema.source import PROVIDER_NAME, check_given
-from gateway.specs.tls import TLS, TlsKeys, build_tls, written_tls
+from gateway.specs.tls import TLS, TlsKeys, build_tls
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,6 @@ def build_target(keys: TargetKeys, delivery: Delivery, captured: Collection[str]
         limits=make_limits(keys.limits, provider.limits),
         connect_timeout_s=keys.connect_timeout_s,
         tls=None if keys.tls is None else build_tls(keys.tls, url),
-        tls_keys={} if keys.tls is None else written_tls(keys.tls),
         timeout_s=delivery.timeout_s,
         coalesce=delivery.coalesce,
     )

@@ -1,4 +1,4 @@
-"""A route's targets, from its YAML: their names, and what people are told of them."""
+"""The targets of a route."""
 
 from pathlib import Path
 
@@ -20,19 +20,10 @@ points: {allow_loss: [time_ns]}
 """
 
 
-def test_targets_are_named_by_the_route_whatever_their_provider_needs(tmp_path: Path):
+def test_targets_have_the_names_in_the_route(tmp_path: Path):
     file = Authority(tmp_path, "ca").file
     (tmp_path / "route.yaml").write_text(ROUTE)
 
     route = load(tmp_path, {"CA": str(file)}).routes["a"]
 
     assert [each.name for each in (route.target, *route.mirrors)] == ["send", "copy"]
-
-
-def test_files_of_a_target_are_told_as_they_are_written(tmp_path: Path):
-    file = Authority(tmp_path, "ca").file
-    (tmp_path / "route.yaml").write_text(ROUTE)
-
-    route = load(tmp_path, {"CA": str(file)}).routes["a"]
-
-    assert [dict(each.tls_keys) for each in (route.target, *route.mirrors)] == [{"ca": "${CA}"}] * 2

@@ -97,7 +97,7 @@ def test_tagged_text_is_of_the_tags_kind(text: str, kind: str, expected: object)
         ("0", "null", "'0' is not null, as its tag says"),
     ],
 )
-def test_text_of_another_kind_than_its_tag_is_refused(text: str, kind: str, complaint: str):
+def test_text_of_another_type_than_its_tag_is_an_error(text: str, kind: str, complaint: str):
     with pytest.raises(ValueError) as refused:
         resolve_tagged(text, TAG + kind)
 
@@ -111,7 +111,7 @@ def test_text_of_another_kind_than_its_tag_is_refused(text: str, kind: str, comp
         pytest.param("1" * 5000, "a number of 5,000 characters is too long", id="5000 digits"),
     ],
 )
-def test_number_out_of_bounds_is_refused(text: str, complaint: str):
+def test_number_out_of_bounds_is_an_error(text: str, complaint: str):
     with pytest.raises(ValueError) as refused:
         resolve(text)
 

@@ -12,13 +12,13 @@ def test_error_is_place_path_what_and_hint_in_one_line():
 
 
 @pytest.mark.parametrize("severity", [Severity.WARNING, Severity.NOTE], ids=str)
-def test_severity_below_error_stands_after_the_place(severity: Severity):
+def test_severity_below_error_follows_the_place(severity: Severity):
     found = Diagnostic(severity, MARK, "send.url", "it is http", "use https")
 
     assert str(found) == f"acme.yaml:16:5: {severity}: send.url: it is http; use https"
 
 
-def test_empty_path_and_hint_leave_no_trace():
+def test_empty_path_and_hint_are_left_out():
     assert str(Diagnostic(Severity.ERROR, MARK, "", "not YAML")) == "acme.yaml:16:5: not YAML"
 
 

@@ -54,11 +54,11 @@ def test_key_mark_is_the_place_of_the_key_or_the_item():
         pytest.param(["provider", "x"], 1, 11, id="below a text"),
     ],
 )
-def test_mark_of_a_missing_path_is_that_of_the_deepest_node_there_is(path: list[str | int], line: int, column: int):
+def test_mark_of_a_missing_path_is_that_of_the_deepest_existing_node(path: list[str | int], line: int, column: int):
     assert mark_of(read(SPEC), path) == Mark("f.yaml", line, column)
 
 
-def test_key_mark_of_a_missing_path_is_that_of_the_deepest_key_there_is():
+def test_key_mark_of_a_missing_path_is_that_of_the_deepest_existing_key():
     assert key_mark(read(SPEC), ["receive", "requests", "put", "x"]) == Mark("f.yaml", 3, 3)
 
 

@@ -44,7 +44,7 @@ def provider(receive: str = "", send: str = "", rule: str = "", errors: str = ""
         ("UPSTREAM_REFUSED", provider(errors="UPSTREAM_REFUSED: {m: x}")),
     ],
 )
-def test_an_old_key_is_an_error_that_names_its_replacement(key: str, text: str, tmp_path: Path):
+def test_old_key_is_an_error_that_names_its_replacement(key: str, text: str, tmp_path: Path):
     (tmp_path / "spec.yaml").write_text(text)
 
     errors = [str(each) for each in load(tmp_path, {}).diagnostics if repr(key) in str(each)]
