@@ -21,8 +21,7 @@ from gateway.web.admin.guard import CSRF_HEADER
 from gateway.web.admin.queue import LARGEST_PAGE, query_of
 
 MAX_ANSWER_BYTES = 67_108_864
-# A change of all points of a full queue takes minutes.
-TIMEOUTS = Timeouts(connect_s=5, total_s=600)
+TIMEOUTS = Timeouts(connect_s=5, total_s=120)
 
 
 @asynccontextmanager
