@@ -22,7 +22,7 @@ from tests.support.dispatching import ACME
 from tests.support.specs import stand_in
 from tests.support.upstream import Upstream
 
-# `poll_s` keeps its default, so that a test fails if a worker is not woken.
+# `poll_s` keeps its default: a test must fail if a worker is not woken.
 FAST = Timing(first_backoff_s=0.02, max_backoff_s=0.2)
 
 

@@ -4,7 +4,7 @@ A point is queued (`not_before_ns` 0), in backoff (`not_before_ns` > 0), leased,
 memory only: it costs no write, works on a full disk, and ends with the process that would have settled it.
 
 Counters (for the limits) and leases in memory change with the transaction: a rollback restores the counters, and leases
-end after the commit. Lists of ids are passed as one JSON parameter, so that each statement is prepared once.
+end after the commit. Lists of ids are passed as one JSON parameter: each statement is prepared once.
 """
 
 import sqlite3
@@ -76,7 +76,7 @@ class Ledger:
         self._numbers = {Destination(route, target): number for route, target, number in rows}
         self._count(connection.execute(f"{SIZES} GROUP BY 1, 2").fetchall())
         for number in self._bytes.keys() - {ALL, *self._numbers.values()}:
-            # Recovered from a damaged file without its destination. The name is taken so that no other route gets it.
+            # Recovered from a damaged file without its destination. The number must not be given to another route.
             connection.execute("INSERT INTO destinations VALUES (?, 'lost', ?)", (number, str(number)))
             self._numbers[Destination("lost", str(number))] = number
 

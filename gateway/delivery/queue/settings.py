@@ -7,8 +7,8 @@ from dataclasses import dataclass
 class Limits:
     """Beyond a limit new points are rejected; stored points are kept.
 
-    One destination may use `share` of `max_points` and `max_bytes`, so that an upstream that is down leaves space for
-    the others. `max_age_s` rejects points to a destination whose oldest queued point is older. `max_waiting` limits the
+    One destination may use `share` of `max_points` and `max_bytes`. An upstream that is down then leaves space for others.
+    `max_age_s` rejects points to a destination whose oldest queued point is older. `max_waiting` limits the
     appends that wait for the disk.
     """
 

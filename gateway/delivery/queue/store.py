@@ -155,7 +155,7 @@ class Store:
         return await self._change(Ledger.delete, which, limit)
 
     async def _change(self, change: Change, which: PointFilter, limit: int | None) -> int:
-        """Change points in transactions of up to CHUNK points, so that appends can run in between."""
+        """Change points in transactions of up to CHUNK points. Appends can run in between."""
         changed, after, left = 0, 0, limit
         while left is None or left > 0:
             size = CHUNK if left is None else min(left, CHUNK)

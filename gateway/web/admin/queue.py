@@ -130,7 +130,7 @@ def _filter(query: Mapping[str, str]) -> PointFilter:
     try:
         state = State(query["state"]) if "state" in query else None
     except ValueError:
-        what = f"state: {query['state']!r} is none of {', '.join(State)}"
+        what = f"unknown state {query['state']!r}; known: {', '.join(State)}"
         raise Denied(400, Code.INVALID_ARGUMENT, what) from None
     return PointFilter(state=state, route=query.get("route"), target=query.get("target"), reason=query.get("reason"))
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.core.outcome.errors import UpstreamError
 from gateway.core.outcome.outcome import Reason
 from gateway.delivery.queue.database import connect
 from gateway.delivery.queue.free_space import FreeSpace
@@ -21,6 +22,23 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
         ledger = Ledger(connection, Limits(), FreeSpace(tmp_path / "queue.db"))
         ledger.measure_space()
         yield ledger
+
+
+class LittleSpace(FreeSpace):
+    def left(self) -> int:
+        return 200
+
+
+def test_appends_of_one_transaction_share_the_space_of_the_disk(tmp_path: Path) -> None:
+    with closing(connect(tmp_path / "queue.db")) as connection:
+        ledger = Ledger(connection, Limits(), LittleSpace(tmp_path / "queue.db"))
+        ledger.measure_space()
+        with ledger.transaction():
+            ledger.append([row_of(new_point("a"))])
+            with pytest.raises(UpstreamError, match="its disk has too little room left"):
+                ledger.append([row_of(new_point("b"))])
+
+        assert [point.point.metric for point in ledger.lease(HERE, 10, NOW_NS)] == ["a"]
 
 
 def test_a_failed_transaction_changes_nothing(ledger: Ledger) -> None:

@@ -121,7 +121,7 @@ async def test_points_are_listed_by_filter_and_page(tmp_path: Path, query: str, 
 @pytest.mark.parametrize(
     ("path", "status", "said"),
     [
-        ("points?state=lost", 400, "state: 'lost' is none of queued, leased, dead_letter"),
+        ("points?state=lost", 400, "unknown state 'lost'; known: queued, leased, dead_letter"),
         ("points?limit=-1", 400, "limit: '-1' is not a whole number"),
         ("points?after=1234567890123456789", 400, "is not a whole number"),
         ("point", 400, "id is missing"),
@@ -157,7 +157,7 @@ async def test_one_point_is_returned_by_its_id(tmp_path: Path) -> None:
 async def test_a_retried_point_is_delivered_immediately(tmp_path: Path, body: object) -> None:
     async with queueing(tmp_path, in_turn(REFUSES, TAKEN), "a") as gateway:
         reply = await change(gateway, "retry", body)
-        async with asyncio.timeout(2):  # the worker looks by itself every 5 s
+        async with asyncio.timeout(2):  # without being woken, the worker looks every 5 s
             while await points(gateway):
                 await asyncio.sleep(0.01)
 
