@@ -7,9 +7,9 @@ from dataclasses import dataclass
 class Limits:
     """Beyond a limit new points are rejected; stored points are kept.
 
-    One destination may use `share` of `max_points` and `max_bytes`. An upstream that is down then leaves space for others.
-    `max_age_s` rejects points to a destination whose oldest queued point is older. `max_waiting` limits the
-    appends that wait for the disk.
+    One destination may use `share` of `max_points` and `max_bytes`: an upstream that is down leaves space for others.
+    `max_age_s` rejects points to a destination whose oldest queued point is older. `max_waiting` limits the appends
+    that wait for the disk.
     """
 
     max_points: int = 1_000_000
