@@ -74,8 +74,7 @@ class Compiler:
             members = self.members(source, names, at)
 
             def build(scope: Mapping[str, Any]) -> dict[str, Any]:
-                values = ((key, member(scope)) for key, member in members.items())
-                return {key: value for key, value in values if value is not None}
+                return {key: value for key, member in members.items() if (value := member(scope)) is not None}
 
             return build
         return lambda scope: source

@@ -7,7 +7,7 @@ Headers = tuple[tuple[str, str], ...]
 
 def without_headers(headers: Headers, *names: str) -> Headers:
     """Return the headers except those with one of these lower-case names."""
-    return tuple(header for header in headers if header[0].lower() not in names)
+    return tuple([header for header in headers if header[0].lower() not in names])
 
 
 @dataclass(frozen=True, slots=True)

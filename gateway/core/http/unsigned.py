@@ -1,5 +1,6 @@
 """An upstream request before it is signed: its parts are values, to which a signature can be added."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -16,6 +17,7 @@ _CONTENT_TYPE = {
     "form": "application/x-www-form-urlencoded",
     "text": "text/plain; charset=utf-8",
 }
+_LINE_BREAK = re.compile("[\r\n\0]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +62,14 @@ class UnsignedRequest:
         query = urlencode(self.query, quote_via=quote, safe="")
         target = self.path + ("&" if "?" in self.path else "?") + query if query else self.path
         headers = (("Host", self.host), *self.headers)
-        if self.body_kind in _CONTENT_TYPE and not any(name.lower() == "content-type" for name, _ in headers):
-            headers = (*headers, ("Content-Type", _CONTENT_TYPE[self.body_kind]))
+        content_type = _CONTENT_TYPE.get(self.body_kind)
         for name, value in headers:
-            if any(character in value for character in "\r\n\0"):
+            if _LINE_BREAK.search(value):
                 raise SpecError.of(Reason.INTERNAL, f"the header {name} would contain a line break")
+            if name.lower() == "content-type":
+                content_type = None
+        if content_type is not None:
+            headers = (*headers, ("Content-Type", content_type))
         return Request(self.method, target, headers, self._body_bytes(), self.scheme)
 
     def _body_bytes(self) -> bytes:

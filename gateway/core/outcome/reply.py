@@ -102,7 +102,7 @@ def _merged(shape: Shape, row: ErrorRow | None) -> Shape:
 
 
 def _rendered(shape: Shape, names: Mapping[str, Any]) -> Response:
-    status = shape.status(names)
+    status = 200 if shape.status is None else shape.status(names)
     if not isinstance(status, int) or not 200 <= status <= 599:
         raise ValueError(f"{status!r} is not a status")
     headers: Headers = tuple((name, value) for name, text in shape.headers if (value := text(names)) is not None)

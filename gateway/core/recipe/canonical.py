@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Literal
 
 from gateway.core.http.json import write_number
@@ -74,13 +75,16 @@ def canonical_text(step: PairsStep, message: ReceivedRequest, values: Values, he
     `headers` are the names of the source `headers`. The values of a repeated header are encoded one by one and joined
     by commas (SigV4, CanonicalHeaders).
     """
-    pairs = [
-        (to_text(step.key.value({"k": name})), ",".join(to_text(step.value.value({"v": part})) for part in parts))
-        for name, parts in _collect(step, message, values, headers)
-        if name not in step.except_names and (any(parts) or not step.skip_empty)
-    ]
+    pairs = []
+    for name, parts in _collect(step, message, values, headers):
+        if name in step.except_names or (step.skip_empty and not any(parts)):
+            continue
+        key = to_text(step.key.filtered(name)) if step.key.filters else name
+        if step.value.filters:
+            parts = [to_text(step.value.filtered(part)) for part in parts]
+        pairs.append((key, ",".join(parts)))
     if step.sort == "key":
-        pairs.sort(key=lambda pair: pair[0])
+        pairs.sort(key=itemgetter(0))
     elif step.sort == "pair":
         pairs.sort()
     items = []
@@ -109,7 +113,7 @@ def _collect(
         elif source == "json" and message.body_kind == "json":
             pairs = _json_members(step, message)
         elif source == "slots":
-            pairs = ((name, to_text(template.value(values))) for name, template in step.slots.items())
+            pairs = [(name, to_text(template.value(values))) for name, template in step.slots.items()]
         for name, value in pairs:
             yield name, [value]
 

@@ -106,7 +106,8 @@ class Evaluation:
                     key = hmac.digest(key, to_bytes(link.value(self)), step.hash)
                 return key
             case PairsStep():
-                return canonical_text(step, self.message, self, self._headers(step))
+                headers = self._headers(step) if "headers" in step.sources else ()
+                return canonical_text(step, self.message, self, headers)
 
     def _headers(self, step: PairsStep) -> list[str]:
         if step.header_list is None:

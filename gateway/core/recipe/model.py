@@ -5,7 +5,7 @@ The kind of a slot decides how signing fills it and how verifying checks it. A c
 """
 
 from collections.abc import Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, TypeVar
 
@@ -130,14 +130,12 @@ class Carrier:
     syntax: Syntax
     type: Literal["text", "int"]
     optional: bool
+    slots: frozenset[str] = field(init=False)
+    may_be_in_body: bool = field(init=False)
 
-    @property
-    def slots(self) -> frozenset[str]:
-        return self.syntax.slots
-
-    @property
-    def may_be_in_body(self) -> bool:
-        return self.place in ("form", "json", "param")
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "slots", self.syntax.slots)
+        object.__setattr__(self, "may_be_in_body", self.place in ("form", "json", "param"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,14 +77,17 @@ def sign(
                 slots[name] = value
         evaluation: Evaluation | None = None
         for computed, carriers in recipe.signing_phases:
-            if computed or evaluation is None:
+            if computed:
                 message = ReceivedRequest(draft.render(), draft.body_kind, NO_CAPS)
                 evaluation = Evaluation(recipe, message, slots, credential.secret.reveal())
-            for slot in computed:
-                pinned = context.pinned.get(slot.name)
-                slots[slot.name] = _computed(slot, evaluation) if pinned is None else pinned
+                for slot in computed:
+                    pinned = context.pinned.get(slot.name)
+                    slots[slot.name] = _computed(slot, evaluation) if pinned is None else pinned
             draft = write_slots([carrier for carrier in carriers if carrier.slots <= slots.keys()], draft, slots)
         request = draft.render()
+        if evaluation is None:
+            message = ReceivedRequest(request, draft.body_kind, NO_CAPS)
+            evaluation = Evaluation(recipe, message, slots, credential.secret.reveal())
     except ValueError as error:
         what = f"{recipe.name}: the call cannot be signed: a value does not fit its carrier"
         raise SpecError.of(Reason.INTERNAL, what) from error

@@ -12,9 +12,9 @@ import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
-from gateway.core.recipe.filters import FILTERS, Filter, Kind, to_bytes, to_text
+from gateway.core.recipe.filters import FILTERS, Filter, Kind, to_bytes
 from gateway.core.text import did_you_mean
 
 Value = str | bytes
@@ -57,8 +57,7 @@ class Reference:
     filters: tuple[tuple[Filter, str], ...]
     kind: Kind
 
-    def value(self, values: Values) -> Value:
-        value = values[self.name]
+    def filtered(self, value: Value) -> Value:
         for step, argument in self.filters:
             value = step.apply(value, argument)
         return value
@@ -78,12 +77,16 @@ class Template:
         object.__setattr__(self, "names", names)
 
     def value(self, values: Values) -> Value:
-        filled = [part if isinstance(part, str) else part.value(values) for part in self.parts]
+        filled: list[Any] = []
+        for part in self.parts:
+            if isinstance(part, Reference):
+                value = values[part.name]
+                filled.append(part.filtered(value) if part.filters else value)
+            else:
+                filled.append(part)
         if len(filled) == 1:
-            return filled[0]
-        if self.kind is Kind.TEXT:
-            return "".join(part for part in filled if isinstance(part, str))
-        return b"".join(to_bytes(part) for part in filled)
+            return filled[0]  # type: ignore[no-any-return]
+        return "".join(filled) if self.kind is Kind.TEXT else b"".join(map(to_bytes, filled))
 
 
 def compile_template(source: str, kinds: Mapping[str, Kind]) -> Template:
@@ -142,7 +145,7 @@ class TextSyntax:
         return self.template.names
 
     def write(self, slots: Mapping[str, str]) -> str:
-        return to_text(self.template.value(slots))
+        return self.template.source.format_map(slots)
 
     def read(self, text: str) -> dict[str, str] | None:
         """Return the text of each slot, or None if the text does not match."""

@@ -63,7 +63,7 @@ class Shape:
     """One shape of a reply. At most one of `json` and `text` is set; without either the body is empty."""
 
     when: Expression | None
-    status: Expression
+    status: Expression | None
     headers: tuple[tuple[str, Text], ...]
     json: Expression | None
     text: Text | None

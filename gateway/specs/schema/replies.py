@@ -38,7 +38,7 @@ REPLY = Table(
     "reply",
     Shape,
     optional("when", t.CONDITION, "condition; the first reply of a list whose `when` holds is used"),
-    optional("status", t.EXPRESSION, "the HTTP status (200)", lambda names: 200),
+    optional("status", t.EXPRESSION, "the HTTP status (200)"),
     optional("headers", t.HEADERS, "header fields", ()),
     optional("json", t.EXPRESSION, "the body as JSON"),
     optional("text", t.TEMPLATE, "the body as text"),
