@@ -32,6 +32,7 @@ MESSAGE_ARGUMENTS_OF = {
     "error",
     "environmental",
     "expected",
+    "invalid",
     "warning",
     "note",
     "report",

@@ -108,10 +108,13 @@ class Place:
     def warning(self, what: str, hint: str = "", *below: str | int) -> None:
         self.scope.document.warning((*self.path, *below), what, hint)
 
-    def expected(self, what: str, hint: str = "") -> Invalid:
-        """Report that the value is not what is expected here."""
-        self.error(f"expected {what}, not {self.shown}", hint)
+    def invalid(self, what: str, hint: str = "", *below: str | int) -> Invalid:
+        """Report an error, and return the exception to raise."""
+        self.error(what, hint, *below)
         return Invalid()
+
+    def expected(self, what: str, hint: str = "") -> Invalid:
+        return self.invalid(f"expected {what}, not {self.shown}", hint)
 
     def unknown_key(self, key: str, known: Iterable[str]) -> None:
         self.error(f"unknown key {key!r}", meant(key, known), key, at_key=True)

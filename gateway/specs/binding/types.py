@@ -44,16 +44,13 @@ def text(pattern: str = "", *, max_chars: int | None = None, may_be_empty: bool 
     def read(place: Place) -> str:
         value = place.value
         if value in (None, "") and not may_be_empty:
-            place.error("must not be empty")
-            raise Invalid
+            raise place.invalid("must not be empty")
         if not isinstance(value, str):
             raise place.expected("text", "" if value in (Invalid, None) else "put it in quotes")
         if max_chars is not None and len(value) > max_chars:
-            place.error(f"{place.shown} has more than {max_chars} characters")
-            raise Invalid
+            raise place.invalid(f"{place.shown} has more than {max_chars} characters")
         if not re.fullmatch(pattern or "(?s:.*)", value):
-            place.error(f"{place.shown} does not match {pattern}")
-            raise Invalid
+            raise place.invalid(f"{place.shown} does not match {pattern}")
         return value
 
     schema: Schema = {"type": "string"}
@@ -148,8 +145,7 @@ def word(known: Iterable[str]) -> Plain:
         if not isinstance(value, str) or value not in words:
             if not isinstance(value, str) and value is not None:
                 raise place.expected(" or ".join(words) if len(words) < 4 else "a word")
-            place.error(f"unknown value {place.shown}", meant(value or "", words))
-            raise Invalid
+            raise place.invalid(f"unknown value {place.shown}", meant(value or "", words))
         return words[value]
 
     return Plain(", ".join(f"`{each}`" for each in words) if len(words) < 6 else "word", read, {"enum": list(words)})
@@ -160,11 +156,9 @@ def list_of(item: Type, *, at_least: int = 0, at_most: int | None = None) -> Com
         if not isinstance(place.node, ListNode):
             raise place.expected("a list")
         if len(place.node.items) < at_least:
-            place.error(f"the list needs at least {at_least} item")
-            raise Invalid
+            raise place.invalid(f"the list needs at least {at_least} item")
         if at_most is not None and len(place.node.items) > at_most:
-            place.error(f"the list has more than {at_most} items")
-            raise Invalid
+            raise place.invalid(f"the list has more than {at_most} items")
         return tuple(_each(item, place))
 
     def schema(of: Of) -> Schema:
@@ -193,8 +187,7 @@ def map_of(item: Type, keys: str | Iterable[str] = "", *, at_least: int = 0) -> 
         if not isinstance(place.node, MapNode):
             raise place.expected("a map")
         if len(place.entries) < at_least:
-            place.error(f"the map needs at least {at_least} entry")
-            raise Invalid
+            raise place.invalid(f"the map needs at least {at_least} entry")
         bad: set[str | int] = {key for key in place.entries if pattern and not re.fullmatch(pattern, key)}
         for key in bad:
             place.error(f"key {key!r} does not match {pattern}", "", key, at_key=True)
@@ -246,8 +239,7 @@ def by_kind(*tables: Table) -> Composed:
         if not isinstance(place.node, MapNode):
             raise place.expected("a map")
         if "kind" not in place.entries:
-            place.error("'kind' is missing")
-            raise Invalid
+            raise place.invalid("'kind' is missing")
         return known[kinds.read(place.at("kind"))].read(place)
 
     return Composed("map", read, lambda of: {"oneOf": [of(table) for table in tables]})
@@ -341,8 +333,7 @@ def _read_pattern(place: Place) -> re.Pattern[str]:
         pattern = re.compile(source)
     except re.error as error:
         detail = "" if place.has_variable() else f": {error}"
-        place.error(f"{source!r} is not a valid pattern{detail}")
-        raise Invalid from None
+        raise place.invalid(f"{source!r} is not a valid pattern{detail}") from None
     place.scope.document.slow_patterns([(place.path, source)])
     return pattern
 
@@ -354,8 +345,7 @@ def _read_url(place: Place) -> PublicUrl:
     try:
         return split_url(TEXT.read(place))
     except ValueError as error:
-        place.error(str(error))
-        raise Invalid from None
+        raise place.invalid(str(error)) from None
 
 
 BASE_URL = Plain("`http[s]://HOST[:PORT][/PREFIX]`", _read_url, {"type": "string", "pattern": "^https?://"})

@@ -61,8 +61,7 @@ def _vector(
     try:
         parsed, _ = parse_request(request.encode())
     except ValueError as error:
-        at.error(str(error), "", "request")
-        raise Invalid from None
+        raise at.invalid(str(error), "", "request") from None
     parsed = parsed if url is None else replace(parsed, scheme=url.scheme)
     message = ReceivedRequest(parsed, guess_body_kind(parsed))
     return Vector(message=message, credential=Credential(Secret(secret), key), now_ns=int(now * NS), **keys)

@@ -24,7 +24,7 @@ from gateway.core.recipe.syntax import RecipeError, Template, compile_template
 from gateway.core.recipe.times import EPOCHS, HTTP_CHARS, PATTERN_CHARS
 from gateway.core.text import did_you_mean
 from gateway.specs.binding import types as t
-from gateway.specs.binding.place import Invalid, Place
+from gateway.specs.binding.place import Place
 from gateway.specs.binding.table import Key, Table, optional
 from gateway.specs.yaml.nodes import MapNode
 
@@ -47,8 +47,7 @@ def compile_at(place: Place, kinds: Mapping[str, Kind]) -> Template:
     try:
         return compile_template(t.TEXT.read(place), kinds)
     except RecipeError as error:
-        place.error(error.what, error.hint)
-        raise Invalid from None
+        raise place.invalid(error.what, error.hint) from None
 
 
 def _read_offset(place: Place) -> int:
@@ -70,8 +69,7 @@ def _read_format(place: Place) -> str:
     written, known = str(t.TEXT.read(place)), {*EPOCHS, "http"}
     if written not in known and "%" not in written:
         hint = f"write {', '.join(sorted(known))}, or a strftime pattern such as %Y%m%d"
-        place.error(f"unknown time format {written!r}", hint)
-        raise Invalid
+        raise place.invalid(f"unknown time format {written!r}", hint)
     return written
 
 
@@ -82,8 +80,7 @@ def _read_nonce(place: Place) -> tuple[int | None, int | None]:
     if bounds and int(bounds[1]) < int(bounds[2]):
         return int(bounds[1]), int(bounds[2])
     if written != "uuid4":
-        place.error(f"unknown kind of nonce {written!r}", "write uuid4, or int:LOW..HIGH")
-        raise Invalid
+        raise place.invalid(f"unknown kind of nonce {written!r}", "write uuid4, or int:LOW..HIGH")
     return None, None
 
 
@@ -101,8 +98,7 @@ def slots_of_kind(place: Place, kind: str) -> list[str]:
 def _read_time_name(place: Place) -> str:
     name, times = str(t.TEXT.read(place)), slots_of_kind(place, "time")
     if name not in times:
-        place.error(f"no slot of kind time is named {name!r}", did_you_mean(name, times))
-        raise Invalid
+        raise place.invalid(f"no slot of kind time is named {name!r}", did_you_mean(name, times))
     return name
 
 
@@ -165,8 +161,7 @@ def _chosen(name: str, chars: str, must: Sequence[Any], empty: Literal["rule"] |
 def _signature(at: Place, name: str, chars: str, of: Template, key: Template | None, **keys: Any) -> SignatureSlot:
     stated = [method for method in ("hmac", "hash", "rsa") if keys[method] is not None]
     if len(stated) != 1:
-        at.error("a signature is made by one of hmac, hash and rsa")
-        raise Invalid
+        raise at.invalid("a signature is made by one of hmac, hash and rsa")
     (method,) = stated
     if (method == "hmac") != (key is not None):
         at.error("`hmac` and `key` belong together")

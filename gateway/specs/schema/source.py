@@ -35,16 +35,14 @@ def _read_provider(place: Place) -> Provider:
 def _read_network(place: Place) -> Network:
     written = t.TEXT.read(place)
     try:
+        network = ip_network(written, strict=False)
+    except ValueError:
+        raise place.invalid("this is not a network", "write 10.0.0.0/8 or fc00::/7") from None
+    try:
         return ip_network(written)
     except ValueError:
-        pass
-    try:
-        network = ip_network(written, strict=False)
         hint = "write its first address" if place.has_variable() else f"write {network}"
-        place.error("the network has host bits set", hint)
-    except ValueError:
-        place.error("this is not a network", "write 10.0.0.0/8 or fc00::/7")
-    raise Invalid
+        raise place.invalid("the network has host bits set", hint) from None
 
 
 PROVIDER_NAME = t.Plain("name of a provider", _read_provider, {"type": "string"})
@@ -64,8 +62,7 @@ def _source(
 ) -> Source:
     receive = provider.receive
     if receive is None:
-        at.error(f"{provider.name} has no `receive`: reports cannot be made to it", "", "provider")
-        raise Invalid
+        raise at.invalid(f"{provider.name} has no `receive`: reports cannot be made to it", "", "provider")
     recipes = receive.verify if verify is None else _chosen(at, verify, receive)
     calls = {form.name: form.local_call for form in receive.requests if form.local_call is not None}
     logging_in = [recipe for call in calls.values() for recipe in call.verify]

@@ -37,8 +37,7 @@ def _read_filters(place: Place) -> Reference:
     try:
         part = compile_template(f"{{{side}|{filters}}}" if filters else f"{{{side}}}", _SIDES).parts[0]
     except RecipeError as error:
-        place.error(error.what, error.hint)
-        raise Invalid from None
+        raise place.invalid(error.what, error.hint) from None
     return part if isinstance(part, Reference) else Reference(side, (), Kind.TEXT)
 
 
@@ -94,8 +93,7 @@ def _step(
     steps = [None if text is None else TextStep(text), None if lines is None else LinesStep(lines), *others.values()]
     stated = [step for step in steps if step is not None]
     if len(stated) != 1:
-        at.error("a step is one of text, lines, pairs, hmac and chain")
-        raise Invalid
+        raise at.invalid("a step is one of text, lines, pairs, hmac and chain")
     return stated[0]
 
 
@@ -160,8 +158,7 @@ def _read_value(place: Place) -> TextSyntax:
     try:
         return compile_syntax(template, {name: slot.chars for name, slot in slots.items()})
     except RecipeError as error:
-        place.error(error.what, error.hint)
-        raise Invalid from None
+        raise place.invalid(error.what, error.hint) from None
 
 
 VALUE = t.Plain("template", _read_value, {"type": "string"})
