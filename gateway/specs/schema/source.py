@@ -1,4 +1,4 @@
-"""The keys of a route's `receive`, and the source that they are built to."""
+"""The keys of a route's `receive` and of its credentials, and the source that they are built to."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_network
@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from gateway.core.http.received import DEFAULT_CAPS, Caps
 from gateway.core.recipe.keyring import MAX_SECRETS_PER_KEY, Credential
-from gateway.core.recipe.model import Recipe
+from gateway.core.recipe.model import KeySlot, Recipe
 from gateway.core.recipe.verify import Verifier
 from gateway.core.text import did_you_mean
 from gateway.core.vendor.matching import ANY_REQUEST
@@ -16,12 +16,50 @@ from gateway.core.vendor.verifiers import make_verifiers
 from gateway.specs.binding import types as t
 from gateway.specs.binding.place import Invalid, Place
 from gateway.specs.binding.table import Key, Table, optional
-from gateway.specs.schema.credentials import CREDENTIAL, check_chars, report_unserved
 from gateway.specs.schema.provider import GIVEN, given_slots
 from gateway.specs.schema.receive import ROUTE_MATCH, captures
 from gateway.specs.schema.rules import RULES, make_rules
 
+MIN_SECRET_CHARS = 4
 NAME_NETWORKS = "name the reporters' networks: from: [10.0.0.0/8]"
+
+
+def _check_secret(at: Place, credential: Credential) -> None:
+    if len(credential.secret.reveal()) < MIN_SECRET_CHARS:
+        what = f"a secret of fewer than {MIN_SECRET_CHARS} characters is easy to guess, and masking it hides other text"
+        at.warning(what, "use a longer one", "secret")
+
+
+CREDENTIAL = Table(
+    "credential",
+    Credential,
+    optional("key", t.NOT_EMPTY, "the key id, if the scheme has one"),
+    Key("secret", t.SECRET, "the secret, password or session", secret=True),
+    optional("recipe", t.TEXT, "restricts the credential to one recipe"),
+    check=_check_secret,
+)
+
+
+def report_unserved(at: Place, credential: Credential, recipes: Iterable[Recipe]) -> None:
+    """Report a credential that none of the recipes can use."""
+    by_name = {recipe.name: recipe for recipe in recipes}
+    names = ", ".join(by_name) or "any recipe"
+    if credential.recipe in by_name:
+        takes = "takes a key: add `key:`" if credential.key is None else "takes no key: leave `key:` out"
+        at.error(f"{credential.recipe} {takes}", "", "recipe")
+    elif credential.recipe is not None:
+        at.error(f"{credential.recipe!r} is not among {names}", "", "recipe")
+    elif credential.key is None:
+        at.error(f"a secret without a key does not fit {names}", "add `key:`")
+    else:
+        at.error(f"a key with a secret does not fit {names}", "leave `key:` out")
+
+
+def check_chars(at: Place, credential: Credential, recipe: Recipe) -> None:
+    """Report a credential with characters that the recipe's carriers cannot hold: it could never be verified."""
+    for slot in credential.misfits(recipe):
+        part = "key" if isinstance(slot, KeySlot) else "secret"
+        at.error(f"{recipe.name} takes {part}s of the form {slot.chars}", "", part)
 
 
 def _read_provider(place: Place) -> Provider:

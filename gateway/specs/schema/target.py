@@ -19,10 +19,9 @@ from gateway.proof.capabilities import arriving_stats
 from gateway.specs.binding import types as t
 from gateway.specs.binding.place import Place
 from gateway.specs.binding.table import Key, Table, optional
-from gateway.specs.schema.credentials import CREDENTIAL, check_chars, report_unserved
 from gateway.specs.schema.provider import GIVEN
 from gateway.specs.schema.rules import LIMITS, RULES, make_limits, make_rules
-from gateway.specs.schema.source import PROVIDER_NAME, check_given
+from gateway.specs.schema.source import CREDENTIAL, PROVIDER_NAME, check_chars, check_given, report_unserved
 from gateway.specs.tls import TLS, TlsKeys, build_tls
 
 
