@@ -100,7 +100,8 @@ class CallSender:
 
     async def _send(self, delivery: _Delivery, call: Call) -> Outcome:
         rules = delivery.target.send.outcome
-        return map_rejections(call, await self._complete(delivery, "call", call.call_id, call.request, rules))
+        classified = await self._complete(delivery, "call", call.call_id, call.request, rules)
+        return map_rejections(call, classified) if classified.entries else classified.outcome
 
     async def _complete(
         self,

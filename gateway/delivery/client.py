@@ -268,11 +268,8 @@ def _has_passed(deadline: asyncio.Timeout, *, in_s: float) -> bool:
 
 
 def _headers(answer: aiohttp.ClientResponse) -> Headers:
-    return tuple((_text(name), _text(value)) for name, value in answer.raw_headers)
-
-
-def _text(raw: bytes) -> str:
-    return raw.decode("utf-8", "surrogateescape")
+    text = partial(str, encoding="utf-8", errors="surrogateescape")
+    return tuple([(text(name), text(value)) for name, value in answer.raw_headers])
 
 
 def _failure(request: Request, reason: Reason, what: str) -> UpstreamError:

@@ -38,7 +38,6 @@ class Direct:
             raise CallerError.of(Reason.TOO_LARGE, what)
         parcels = [Parcel(group, request_id, deadline, sender=accepted.sender) for group in groups]
         self._dispatcher.send(route, target, parcels)
-        late = failure(Reason.UPSTREAM_TIMEOUT, f"no answer within {target.timeout_s:g} s")
         results: list[Result] = []
         for parcel in parcels:
             try:
@@ -46,5 +45,6 @@ class Direct:
                     await parcel.settled.wait()
                 results += parcel.results
             except TimeoutError:
+                late = failure(Reason.UPSTREAM_TIMEOUT, f"no answer within {target.timeout_s:g} s")
                 results += [*parcel.results, (parcel.left, late)]
         return combine_outcomes(accepted, results)

@@ -18,7 +18,7 @@ from gateway.core.outcome.errors import UpstreamError
 from gateway.core.outcome.outcome import Code, Outcome, Reason, failure
 from gateway.core.outcome.settlement import settlement_of
 from gateway.core.sending.breaker import DOUBTFUL, FIRST_PAUSE_S, Breaker
-from gateway.core.sending.rate_limit import Pacer
+from gateway.core.sending.rate_limit import UNPACED, Pacer
 from gateway.core.sending.target_state import TargetState
 from gateway.core.vendor.route import Target
 from gateway.delivery.deadline import Deadline
@@ -74,7 +74,8 @@ class Limiter:
         state.check_breaker()
         await _wait_for_room(state, target, deadline)
         try:
-            await _wait_for_pace(state, target, points, deadline)
+            if target.limits.pace != UNPACED or state.pacer.free_at:
+                await _wait_for_pace(state, target, points, deadline)
             state.check_breaker()
             permit = Permit(state, self._pausing)
             state.breaker = state.breaker.entered()

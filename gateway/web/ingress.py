@@ -150,10 +150,11 @@ class Ingress:
         if exchange.local_reply is not None or exchange.is_streamed:
             return outcome, exchange.local_reply, None
         match, route = exchange.match, exchange.match.route
+        visible = outcome
         if isinstance(error, CallerError):
             # Not masked: replacing secrets in the caller's own text would confirm a guess at one.
             visible = _hide_unknown_key(route, outcome)
-        else:
+        elif not outcome.ok:
             outcome = mask_outcome(outcome, route.secrets)
             visible = without_addresses(outcome, route)
         names = exchange.names

@@ -1,5 +1,6 @@
 """HTTP requests and responses as immutable values."""
 
+import re
 from dataclasses import dataclass, field, replace
 
 Headers = tuple[tuple[str, str], ...]
@@ -55,12 +56,20 @@ class Request:
 
     def header(self, name: str) -> str | None:
         """Return the first value of a header, or None."""
-        values = self.header_values(name)
-        return values[0] if values else None
+        wanted = name.lower()
+        for header, value in self.headers:
+            if header.lower() == wanted:
+                return value
+        return None
 
     @property
     def host(self) -> str:
         return self.header("host") or ""
+
+    @property
+    def hosts(self) -> list[str]:
+        """The host in lower case, with and without its port."""
+        return [host := self.host.lower(), re.sub(r":\d*$", "", host)]
 
     @property
     def url(self) -> str:

@@ -1,6 +1,7 @@
 """Build the reply to a reporter from an outcome, in the dialect of its vendor."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -28,13 +29,12 @@ def build_reply(replies: Replies | None, outcome: Outcome, names: Mapping[str, A
     is plain JSON.
     """
     if replies is not None:
-        internal = _cannot_build(outcome.request_id)
-        for attempt, attempt_names in ((outcome, names), (internal, _NO_NAMES)):
-            try:
-                return _with_common_headers(_in_dialect(replies, attempt, attempt_names), attempt)
-            except _FAILURES:
-                continue
-        outcome = internal
+        try:
+            return _with_common_headers(_in_dialect(replies, outcome, names), outcome)
+        except _FAILURES:
+            outcome = _cannot_build(outcome.request_id)
+        with suppress(*_FAILURES):
+            return _with_common_headers(_in_dialect(replies, outcome, _NO_NAMES), outcome)
     return _with_common_headers(plain_reply(outcome), outcome)
 
 
@@ -105,7 +105,7 @@ def _rendered(shape: Shape, names: Mapping[str, Any]) -> Response:
     status = 200 if shape.status is None else shape.status(names)
     if not isinstance(status, int) or not 200 <= status <= 599:
         raise ValueError(f"{status!r} is not a status")
-    headers: Headers = tuple((name, value) for name, text in shape.headers if (value := text(names)) is not None)
+    headers: Headers = tuple([(name, value) for name, text in shape.headers if (value := text(names)) is not None])
     if shape.json is not None:
         content_type, body = JSON[1], write_json(shape.json(names))
     elif shape.text is not None:
@@ -126,5 +126,5 @@ def _with_common_headers(response: Response, outcome: Outcome) -> Response:
     if response.status == 405 and outcome.allow:
         headers = (*headers, ("Allow", ", ".join(outcome.allow)))  # RFC 9110, section 15.5.6
     # Line breaks in a value would allow header injection.
-    safe = tuple((name, " ".join(value.splitlines())) for name, value in headers)
+    safe = tuple([(name, " ".join(value.splitlines())) for name, value in headers])
     return replace(response, headers=safe)

@@ -66,8 +66,7 @@ def decode_items(receive: Receive, names: Names, *, now_ns: int) -> Steps[tuple[
         if attributes > MAX_ATTRIBUTES:
             raise CallerError.of(Reason.TOO_LARGE, f"the data points have more than {MAX_ATTRIBUTES} attributes")
     if not items and not rejected and not receive.allow_empty:
-        path = _reporter_path(receive.each[0].source) or "the list of items"
-        raise CallerError.of(Reason.MISSING_FIELD, f"{path} is empty")
+        raise CallerError.of(Reason.MISSING_FIELD, f"{receive.each[0].path} is empty")
     return items, rejected
 
 
@@ -76,7 +75,7 @@ def count_ignored(receive: Receive, body: Any, items: Iterable[Any]) -> int:
     known = receive.known
     count = len(body.keys() - known["body"]) if isinstance(body, dict) and "body" in known else 0
     if "item" in known:
-        count += sum(len(item.keys() - known["item"]) for item in items if isinstance(item, dict))
+        count += sum([len(item.keys() - known["item"]) for item in items if isinstance(item, dict)])
     return count
 
 
@@ -106,18 +105,17 @@ def _each(
 ) -> Iterator[dict[str, Any] | None]:
     """Yield the variables of each item, and None for each element of an outer level."""
     level, *deeper = levels
-    path = _reporter_path(level.source) or "the list of items"
     try:
         found = level.items(names)
     except EvaluationError as error:
-        raise CallerError.of(Reason.BAD_FIELD, f"{path} cannot be read: {error.cause}") from error
+        raise CallerError.of(Reason.BAD_FIELD, f"{level.path} cannot be read: {error.cause}") from error
     if found is None:
         # Only the outermost list is required; a missing inner list is an empty one.
         if outermost:
-            raise CallerError.of(Reason.MISSING_FIELD, f"{path} is missing")
+            raise CallerError.of(Reason.MISSING_FIELD, f"{level.path} is missing")
         return
     if not isinstance(found, list):
-        raise CallerError.of(Reason.BAD_FIELD, f"{path} is not a list")
+        raise CallerError.of(Reason.BAD_FIELD, f"{level.path} is not a list")
     room.take(len(found))
     for element in found:
         element_names = {**names, level.name: element}
@@ -133,19 +131,17 @@ def _point(receive: Receive, names: Names, now_ns: int) -> DataPoint:
     if matching:
         raise matching
     fields: dict[str, Any] = {}
-    paths = {}
     for form in receive.point:
-        paths[form.name] = _reporter_path(form.source) or form.name
         try:
             value = form.value(names)
             fields[form.name] = None if value is None else FIELD_READERS[form.name](value)
         except (EvaluationError, ValueError) as error:
             cause = error.cause if isinstance(error, EvaluationError) else str(error)
-            raise Violation(Reason.BAD_FIELD, f"{paths[form.name]}: {cause}") from error
+            raise Violation(Reason.BAD_FIELD, f"{form.path}: {cause}") from error
     if not fields.get("metric"):
-        raise Violation(Reason.MISSING_FIELD, f"{paths.get('metric', 'metric')} is missing")
+        raise _missing("metric", receive)
     if fields.get("value") is None and not fields.get("stats"):
-        raise Violation(Reason.MISSING_FIELD, f"{paths.get('value', 'value')} is missing")
+        raise _missing("value", receive)
     return DataPoint(
         metric=fields["metric"],
         time_ns=now_ns if fields.get("time_ns") is None else fields["time_ns"],
@@ -155,6 +151,11 @@ def _point(receive: Receive, names: Names, now_ns: int) -> DataPoint:
         unit=fields.get("unit"),
         attributes=fields.get("attributes") or {},
     )
+
+
+def _missing(name: str, receive: Receive) -> Violation:
+    path = next((form.path for form in receive.point if form.name == name), name)
+    return Violation(Reason.MISSING_FIELD, f"{path} is missing")
 
 
 def read_text(value: Any) -> str:
@@ -234,10 +235,3 @@ def _first_match(rules: Sequence[RejectRule], names: Names) -> Violation | None:
         except EvaluationError as error:
             return Violation(Reason.BAD_FIELD, f"it cannot be read: {error.cause}")
     return None
-
-
-def _reporter_path(source: str) -> str:
-    """Return `params.data` for `body.params.data`: the path that the reporter knows."""
-    head, dot, rest = source.partition(".")
-    is_path = dot and head in ("body", "item") and all(part.isidentifier() for part in rest.split("."))
-    return rest if is_path else source if source.isidentifier() else ""

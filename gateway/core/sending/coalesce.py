@@ -59,7 +59,7 @@ class Batch(Generic[Owner]):
         parts = []
         for member, chosen in positions.items():
             owner, group = self.members[member].owner, self.members[member].group
-            own_items, forms = tuple(group.items[at] for at in chosen), tuple(group.forms[at] for at in chosen)
+            own_items, forms = tuple([group.items[at] for at in chosen]), tuple([group.forms[at] for at in chosen])
             part = BatchMember(owner, replace(group, items=own_items, forms=forms))
             parts.append(CallPart(part, tuple(numbers[member])))
         return parts
@@ -67,7 +67,7 @@ class Batch(Generic[Owner]):
 
 def merge(members: Sequence[BatchMember[Owner]]) -> Batch[Owner]:
     """Merge members of one group key into a batch."""
-    places = tuple((number, at) for number, member in enumerate(members) for at in range(len(member.group.items)))
+    places = tuple([(number, at) for number, member in enumerate(members) for at in range(len(member.group.items))])
     first = members[0].group
     if len(members) == 1 and all(item.index == at for at, item in enumerate(first.items)):
         return Batch(first, tuple(members), places)

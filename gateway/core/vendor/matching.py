@@ -69,11 +69,7 @@ def _values(subject: str, request: Request) -> list[str]:
         return [value for key, value in pairs if key == name]
     if kind == "type":
         return [value.partition(";")[0].strip().lower() for value in request.header_values("content-type")]
-    return [host := request.host.lower(), without_port(host)]
-
-
-def without_port(host: str) -> str:
-    return re.sub(r":\d*$", "", host)
+    return request.hosts
 
 
 def _described(subject: str) -> str:

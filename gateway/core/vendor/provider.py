@@ -42,20 +42,20 @@ class RejectRule:
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """One of the nested lists of items; the innermost is named `item`. `source` is the text of the expression."""
+    """One of the nested lists of items; the innermost is named `item`. `path` names the list in messages."""
 
     name: str
     items: Expression
-    source: str
+    path: str
 
 
 @dataclass(frozen=True, slots=True)
 class PointField:
-    """The expression for one field of a data point. `source` is its text, empty for a map."""
+    """The expression for one field of a data point. `path` names its source in messages."""
 
     name: str
     value: Expression
-    source: str
+    path: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,8 @@ class Target:
     `base_path` precedes the path of each call. With a `login`, `credential` logs in and `recipe` carries the session.
     `holds_stats` are the statistics that its calls can carry. `tls` is None for the system's trust store. `stated`
     names the `given` values that the route sets itself. `secrets` are all secrets of the route, masked in answers. A
-    `queued` target reads its data points from the queue.
+    `queued` target reads its data points from the queue. `account` is the URL and the credential: an upstream keeps
+    declarations, sessions and limits per account.
     """
 
     provider: Provider
@@ -90,22 +91,18 @@ class Target:
     timeout_s: float = 5
     coalesce: bool = True
     tls: SSLContext | None = None
+    url: PublicUrl = field(init=False)
+    account: tuple[str, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "url", PublicUrl(self.scheme, self.host, self.base_path))
+        credential = self.credential
+        owner = (credential.key or "", digest_of(credential.secret.reveal()).hex()) if credential else ()
+        object.__setattr__(self, "account", (f"{self.scheme}://{self.host}{self.base_path}", *owner))
 
     @property
     def mode(self) -> Mode:
         return "queued" if self.queued else "direct"
-
-    @property
-    def url(self) -> PublicUrl:
-        return PublicUrl(self.scheme, self.host, self.base_path)
-
-    @property
-    def account(self) -> tuple[str, ...]:
-        """The URL and credential: an upstream keeps declarations, sessions and limits per account."""
-        where = f"{self.scheme}://{self.host}{self.base_path}"
-        if self.credential is None:
-            return (where,)
-        return (where, self.credential.key or "", digest_of(self.credential.secret.reveal()).hex())
 
 
 @dataclass(frozen=True, slots=True)

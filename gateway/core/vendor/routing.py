@@ -14,7 +14,7 @@ from gateway.core.http.request import Request
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason, failure
 from gateway.core.recipe.carriers import read_slots
-from gateway.core.vendor.matching import KEY, RequestMatcher, fits, without_port
+from gateway.core.vendor.matching import KEY, RequestMatcher, fits
 from gateway.core.vendor.provider import RequestForm
 from gateway.core.vendor.route import Route, Source
 
@@ -81,7 +81,7 @@ class Snapshot:
         found: list[RouteMatch] = []
         for listening, captured in self._candidates(request):
             route, form = listening.route, listening.form
-            if any(route.source.pins.get(name, value) != value for name, value in captured.items()):
+            if captured and any(route.source.pins.get(name, value) != value for name, value in captured.items()):
                 continue
             unmet = listening.conditions.unmet(request) if form.method == request.method else ""
             if unmet is not None:
@@ -101,9 +101,8 @@ class Snapshot:
         return replace(failed[0][1], allow=tuple(sorted({method for method, _ in failed})))
 
     def _candidates(self, request: Request) -> Iterator[tuple[_Listening, Mapping[str, str]]]:
-        path, host = request.path, request.host.lower()
-        seen = False
-        for key in dict.fromkeys((host, without_port(host), "")):
+        path, seen = request.path, False
+        for key in dict.fromkeys((*request.hosts, "")):
             for listening in self._fixed.get((path, key), ()):
                 seen = True
                 yield listening, {}

@@ -121,7 +121,7 @@ def _read_levels(place: Place) -> tuple[Level, ...]:
     levels: list[Level] = []
     for name, source in sources.items():
         below = place.seeing(SEEN, [level.name for level in levels]).at(name)
-        levels.append(Level(name, t.EXPRESSION.read(below), source if isinstance(source, str) else ""))
+        levels.append(Level(name, t.EXPRESSION.read(below), _reporter_path(source) or "the list of items"))
     if levels[-1].name != "item":
         place.error("the last level of `each` must be named `item`", "", levels[-1].name)
     return tuple(levels)
@@ -130,8 +130,16 @@ def _read_levels(place: Place) -> tuple[Level, ...]:
 def _read_point(place: Place) -> tuple[PointField, ...]:
     sources = t.map_of(t.ANYTHING, FIELDS).read(place)
     compiled = place.scope.compiler.members(sources, place.names, place.path)
-    texts = {name: source if isinstance(source, str) else "" for name, source in sources.items()}
-    return tuple(PointField(name, compiled[name], text) for name, text in texts.items())
+    return tuple(PointField(name, compiled[name], _reporter_path(sources[name]) or name) for name in sources)
+
+
+def _reporter_path(source: Any) -> str:
+    """Return `params.data` for `body.params.data`: the path that the reporter knows. It is empty for an expression."""
+    if not isinstance(source, str):
+        return ""
+    head, dot, rest = source.partition(".")
+    is_path = dot and head in ("body", "item") and all(part.isidentifier() for part in rest.split("."))
+    return rest if is_path else source if source.isidentifier() else ""
 
 
 EACH = t.Composed("map of expression", _read_levels, t.map_of(t.EXPRESSION, t.MEMBER_NAME, at_least=1).schema)
