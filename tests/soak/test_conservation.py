@@ -18,6 +18,8 @@ from tests.support.upstream import Upstream
 KILLS = 200 if LONG else 8
 FAULTS_OF_A_HUNDRED = 15
 POISON = range(50, 10_000_000, 200)
+# A run with fewer kinds of faults goes on.
+MIN_KINDS_OF_FAULTS = len(BEFORE_ACCEPTING) + 1
 LONGEST_LIFE_S = 0.5
 LONGEST_START_S = 1.0
 CONNECTIONS = 8
@@ -46,10 +48,12 @@ async def test_acknowledged_points_are_delivered_or_dead_letters(tmp_path: Path)
     sink = Sink(SEED, faults=FAULTS_OF_A_HUNDRED, poison=POISON)
     reporters = Reporters()
     async with reporters.reporting(CONNECTIONS):
-        for number in range(KILLS):
-            await run_and_kill(tmp_path, sink, reporters, random, number)
+        kills = 0
+        while kills < KILLS or (len(sink.failed) < MIN_KINDS_OF_FAULTS and kills < 4 * KILLS):
+            await run_and_kill(tmp_path, sink, reporters, random, kills)
+            kills += 1
     sink.faults = 0
-    left = await deliver_the_rest(tmp_path, sink, KILLS)
+    left = await deliver_the_rest(tmp_path, sink, kills)
 
     dead_letters = {number_of(point) for point in left}
     arrived = sink.taken.keys() | dead_letters
@@ -62,4 +66,4 @@ async def test_acknowledged_points_are_delivered_or_dead_letters(tmp_path: Path)
     assert dead_letters <= with_poison
     assert {point.message for point in left} == {POISON_WORDS}
     assert sink.unexplained() == {}
-    assert len(sink.failed) > len(BEFORE_ACCEPTING)
+    assert len(sink.failed) >= MIN_KINDS_OF_FAULTS
