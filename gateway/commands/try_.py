@@ -24,7 +24,7 @@ from gateway.commands.output.printing import (
     response_json,
 )
 from gateway.commands.recipes.explanation import string_to_sign
-from gateway.core.context import RequestContext
+from gateway.core.context import AcceptedReport, RequestContext
 from gateway.core.http.received import ReceivedRequest
 from gateway.core.http.request import Request, Response, Secret
 from gateway.core.http.unsigned import UnsignedRequest
@@ -34,11 +34,10 @@ from gateway.core.outcome.masking import mask_outcome, mask_secrets
 from gateway.core.outcome.outcome import Code, Outcome
 from gateway.core.outcome.reply import build_reply
 from gateway.core.pipeline import ANONYMOUS, plan_calls, plan_declarations, receive_relayed, receive_report, reply_names
-from gateway.core.points.report import AcceptedReport
 from gateway.core.recipe.sign import Signed, SigningContext
 from gateway.core.recipe.verify import NoReplayCheck, Verified
+from gateway.core.sending.encode import EncodeContext
 from gateway.core.sending.sign import sign_call
-from gateway.core.sending.split import EncodeContext
 from gateway.core.vendor.relay import outcome_of_relayed
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import RouteMatch, make_snapshot

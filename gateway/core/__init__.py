@@ -7,15 +7,15 @@ time, the replay memory and the client's address in a RequestContext (context.py
 2. Verify     recipe/verify.py checks the signature or session; the head alone suffices for some recipes.
 3. Decode     http/received.py parses the body, points/decode.py reads items as data points (points/point.py).
 4. Change     points/changes.py applies the source's rules, the route's changes and the target's rules
-              (points/rules.py, points/statistics.py). The result is an AcceptedReport (points/report.py).
-5. Encode     sending/encode.py groups items and builds calls; sending/split.py splits those that are too large.
+              (points/rules.py). The result is an AcceptedReport (context.py).
+5. Encode     sending/encode.py groups items, builds calls and splits those that are too large.
               sending/declare.py builds the calls that declare new metrics first.
 6. Coalesce   sending/coalesce.py merges the groups of several reports into one batch.
 7. Sign       sending/sign.py signs a call with the target's recipe (recipe/sign.py), and builds login and poll calls.
 8. Classify   outcome/classify.py reads the answer by the provider's rules, outcome/rejections.py finds the rejected
               items, and sending/breaker.py decides whether to pause the target.
 9. Combine    outcome/combine.py makes one outcome of all calls, with the codes that the reporter sees. In queued mode,
-              outcome/settlement.py decides for each stored point: ack, retry or dead letter.
+              outcome/outcome.py decides for each stored point: ack, retry or dead letter.
 10. Reply     outcome/reply.py builds the reply in the reporter's dialect, without secrets (outcome/masking.py).
 
 Two other kinds of requests take their own way through `pipeline.py`: relays (vendor/relay.py) skip data points, and

@@ -16,7 +16,7 @@ answer, are in `delivery/call.py`.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from gateway.core.context import RequestContext
+from gateway.core.context import AcceptedReport, RequestContext
 from gateway.core.expression import EvaluationError
 from gateway.core.http.received import ReceivedRequest, as_map
 from gateway.core.http.request import Response
@@ -25,11 +25,9 @@ from gateway.core.outcome.outcome import Reason, RejectedItem
 from gateway.core.outcome.reply import build_local_reply
 from gateway.core.points.changes import change_items
 from gateway.core.points.decode import Item, apply_reject_rules, count_ignored, decode_items, rejection_of_report
-from gateway.core.points.report import AcceptedReport
 from gateway.core.recipe.verify import VerificationFailed, Verified, Verifier, verify
 from gateway.core.sending.declare import DeclaringCall, declaration_keys, declaring_calls
-from gateway.core.sending.encode import Call, Encoded, encode_group, group_items
-from gateway.core.sending.split import EncodeContext
+from gateway.core.sending.encode import Call, EncodeContext, Encoded, encode_group, group_items
 from gateway.core.steps import Steps, finish
 from gateway.core.vendor.local_calls import issue_session, revoke_session
 from gateway.core.vendor.provider import LocalCall

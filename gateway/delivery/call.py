@@ -24,10 +24,9 @@ from gateway.core.sending.sign import carries_session, poll_recipe, poll_request
 from gateway.core.vendor.provider import OutcomeRule
 from gateway.core.vendor.route import Target
 from gateway.delivery.client import Sender
-from gateway.delivery.deadline import Deadline
 from gateway.delivery.declarations import Declarations
 from gateway.delivery.sessions import Sessions
-from gateway.delivery.transport import CallObserver, Purpose, Transport, fresh
+from gateway.delivery.transport import CallObserver, Deadline, Purpose, Transport, fresh
 from gateway.telemetry import Telemetry
 
 # Codes by which an upstream may mean "unknown metric". They also stand for invalid data.

@@ -12,8 +12,7 @@ from gateway.core.outcome.outcome import Outcome, Reason
 from gateway.core.points.decode import Item
 from gateway.core.sending.declare import DeclaringCall, declaring_calls
 from gateway.core.vendor.route import Target
-from gateway.delivery.deadline import Deadline
-from gateway.delivery.transport import encode_context
+from gateway.delivery.transport import Deadline, encode_context
 
 MAX_TARGETS = 1_000
 MAX_DECLARED = 20_000

@@ -3,14 +3,14 @@
 import asyncio
 import time
 
+from gateway.core.context import AcceptedReport
 from gateway.core.outcome.combine import Result, combine_outcomes
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Outcome, Reason, failure
-from gateway.core.points.report import AcceptedReport
 from gateway.core.sending.encode import group_items
 from gateway.core.vendor.route import Target
-from gateway.delivery.deadline import Deadline
 from gateway.delivery.dispatch import Dispatcher, Parcel
+from gateway.delivery.transport import Deadline
 from gateway.offload import Offloader
 
 # Each group is a call.
@@ -36,7 +36,8 @@ class Direct:
         if len(groups) > MAX_GROUPS:
             what = f"the report needs {len(groups)} calls to the upstream; the limit is {MAX_GROUPS}"
             raise CallerError.of(Reason.TOO_LARGE, what)
-        parcels = [Parcel(group, request_id, deadline, sender=accepted.sender) for group in groups]
+        sender = (accepted.caller.recipe, accepted.caller.key, accepted.peer)
+        parcels = [Parcel(group, request_id, deadline, sender=sender) for group in groups]
         self._dispatcher.send(route, target, parcels)
         results: list[Result] = []
         for parcel in parcels:

@@ -40,9 +40,8 @@ from gateway.core.sending.encode import Call, Group, encode_group
 from gateway.core.steps import Steps
 from gateway.core.vendor.route import Target
 from gateway.delivery.call import CallSender
-from gateway.delivery.deadline import Deadline
 from gateway.delivery.limits import Limiter
-from gateway.delivery.transport import encode_context
+from gateway.delivery.transport import Deadline, encode_context
 from gateway.offload import Offloader
 
 MAX_CALLS_OF_A_GROUP = 4

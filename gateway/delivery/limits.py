@@ -15,13 +15,12 @@ from dataclasses import dataclass, field
 import structlog
 
 from gateway.core.outcome.errors import UpstreamError
-from gateway.core.outcome.outcome import Code, Outcome, Reason, failure
-from gateway.core.outcome.settlement import settlement_of
+from gateway.core.outcome.outcome import Code, Outcome, Reason, failure, settlement_of
 from gateway.core.sending.breaker import DOUBTFUL, FIRST_PAUSE_S, Breaker
 from gateway.core.sending.rate_limit import UNPACED, Pacer
 from gateway.core.sending.target_state import TargetState
 from gateway.core.vendor.route import Target
-from gateway.delivery.deadline import Deadline
+from gateway.delivery.transport import Deadline
 
 # A call that waits longer than this share of its time would be cut off after the upstream may have accepted it.
 MAX_WAIT_SHARE = 0.5

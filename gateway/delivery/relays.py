@@ -10,9 +10,8 @@ from gateway.core.sending.sign import sign_call
 from gateway.core.vendor.relay import RelayedRequest, outcome_of_relayed
 from gateway.core.vendor.route import Route, Target
 from gateway.delivery.client import Answer, Client, Timeouts
-from gateway.delivery.deadline import Deadline
 from gateway.delivery.sessions import Sessions
-from gateway.delivery.transport import fresh
+from gateway.delivery.transport import Deadline, fresh
 from gateway.telemetry import Telemetry
 
 

@@ -9,9 +9,9 @@ from typing import Protocol, Self
 
 import structlog
 
+from gateway.core.context import AcceptedReport
 from gateway.core.outcome.errors import GatewayError, SpecError
 from gateway.core.outcome.outcome import Outcome, Reason, failure
-from gateway.core.points.report import AcceptedReport
 from gateway.core.vendor.route import Route, Target
 from gateway.core.vendor.routing import Snapshot
 from gateway.delivery.call import CallSender

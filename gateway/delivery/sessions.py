@@ -14,8 +14,7 @@ from gateway.core.outcome.outcome import Outcome, Reason
 from gateway.core.sending.sign import login_request, login_token, sign_call
 from gateway.core.vendor.provider import Login
 from gateway.core.vendor.route import Target
-from gateway.delivery.deadline import Deadline
-from gateway.delivery.transport import Transport, fresh
+from gateway.delivery.transport import Deadline, Transport, fresh
 
 MAX_SESSIONS = 10_000
 # Renewed before the end of its lifetime: clocks differ, and a call takes time.

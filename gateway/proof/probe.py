@@ -15,7 +15,7 @@ from gateway.core.points.decode import Item, apply_reject_rules, decode_items
 from gateway.core.points.point import DataPoint
 from gateway.core.points.rules import Dropped, Rule, Violation, apply_rules
 from gateway.core.recipe.verify import Verified
-from gateway.core.sending.split import EncodeContext
+from gateway.core.sending.encode import EncodeContext
 from gateway.core.steps import finish
 from gateway.core.vendor.provider import Provider, Receive
 from gateway.core.vendor.route import Route, Source, Target

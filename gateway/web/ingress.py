@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import structlog
 
-from gateway.core.context import RequestContext
+from gateway.core.context import AcceptedReport, RequestContext
 from gateway.core.http.received import BodyNeeded, ReceivedRequest
 from gateway.core.http.request import Headers, Request, Response
 from gateway.core.outcome.addresses import without_addresses
@@ -24,7 +24,6 @@ from gateway.core.outcome.masking import mask_outcome
 from gateway.core.outcome.outcome import Code, Outcome, Reason, failure
 from gateway.core.outcome.reply import build_reply
 from gateway.core.pipeline import answer_local_call, receive_relayed, receive_report_steps, reply_names, verify_head
-from gateway.core.points.report import AcceptedReport
 from gateway.core.recipe.verify import ReplayMemory, VerificationFailed, Verified
 from gateway.core.vendor.relay import RelayedRequest, outcome_of_relayed, passed_headers
 from gateway.core.vendor.route import Route

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.context import RequestContext
+from gateway.core.context import AcceptedReport, RequestContext
 from gateway.core.expression import Compiler
 from gateway.core.http.json import write_json
 from gateway.core.http.received import ReceivedRequest
@@ -12,7 +12,6 @@ from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
 from gateway.core.pipeline import ANONYMOUS, receive_report, reply_names
 from gateway.core.points.point import DataPoint
-from gateway.core.points.report import AcceptedReport
 from gateway.core.points.rules import Rule
 from gateway.core.recipe.verify import VerificationFailed
 from gateway.core.vendor.route import PointChanges, Route

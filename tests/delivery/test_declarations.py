@@ -13,8 +13,8 @@ from gateway.core.outcome.outcome import Code, Outcome, Reason
 from gateway.core.points.decode import Item
 from gateway.core.points.point import DataPoint
 from gateway.core.sending.declare import DeclaringCall, declaration_keys
-from gateway.delivery.deadline import Deadline
 from gateway.delivery.declarations import Declarations
+from gateway.delivery.transport import Deadline
 from tests.support.reporting import Reporting, reporting
 from tests.support.specs import stand_in
 from tests.support.upstream import Behaviour, answers, in_turn

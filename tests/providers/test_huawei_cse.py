@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.core.http.request import PublicUrl
-from gateway.core.sending.build import build_request
+from gateway.core.sending.encode import build_request
 from tests.support.shipped import NOW_S, STAND_INS, changed, differences, left_out, told
 
 REPORT = {

@@ -10,8 +10,7 @@ from gateway.core.http.json import write_json
 from gateway.core.pipeline import plan_calls
 from gateway.core.points.decode import Item
 from gateway.core.points.point import DataPoint
-from gateway.core.sending.encode import Encoded
-from gateway.core.sending.split import EncodeContext
+from gateway.core.sending.encode import EncodeContext, Encoded
 from gateway.proof.cases.run import Case, run_case
 from gateway.specs.load import load
 from tests.support.shipped import STAND_INS, differences

@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from gateway.core.context import AcceptedReport
 from gateway.core.outcome.outcome import Outcome
 from gateway.core.pipeline import ANONYMOUS
 from gateway.core.points.decode import Item
 from gateway.core.points.point import DataPoint
-from gateway.core.points.report import AcceptedReport
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import Snapshot, make_snapshot
 from gateway.delivery.limits import Limiter

@@ -5,11 +5,11 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
+from gateway.core.context import AcceptedReport
 from gateway.core.outcome.outcome import Outcome
 from gateway.core.pipeline import ANONYMOUS
 from gateway.core.points.decode import Item
 from gateway.core.points.point import DataPoint
-from gateway.core.points.report import AcceptedReport
 from gateway.core.vendor.route import Route
 from gateway.delivery.call import CallSender
 from gateway.delivery.client import Client

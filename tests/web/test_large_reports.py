@@ -14,8 +14,8 @@ import pytest
 
 from gateway.app import Gateway, Settings
 from gateway.commands.roles.vendor import vendor_route
+from gateway.core.context import AcceptedReport
 from gateway.core.outcome.outcome import Code, Outcome
-from gateway.core.points.report import AcceptedReport
 from gateway.core.vendor.relay import RelayedRequest
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import make_snapshot

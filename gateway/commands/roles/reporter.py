@@ -7,13 +7,13 @@ from uuid import uuid4
 from gateway.commands.arguments.credentials import recipes_for
 from gateway.commands.arguments.loading import check_given
 from gateway.commands.output.errors import fail, misuse
+from gateway.core.context import AcceptedReport
 from gateway.core.http.request import PublicUrl
 from gateway.core.outcome.errors import GatewayError
 from gateway.core.outcome.masking import mask_outcome
 from gateway.core.outcome.outcome import Outcome
 from gateway.core.pipeline import ANONYMOUS
 from gateway.core.points.decode import Item
-from gateway.core.points.report import AcceptedReport
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.model import Recipe
 from gateway.core.vendor.provider import CallForm, Login, Provider, Send

@@ -11,11 +11,11 @@ from gateway.commands.arguments.credentials import recipes_for
 from gateway.commands.arguments.loading import check_given
 from gateway.commands.output.errors import fail
 from gateway.commands.output.printing import point_json
+from gateway.core.context import AcceptedReport
 from gateway.core.http.request import Headers
 from gateway.core.outcome.combine import combine_outcomes
 from gateway.core.outcome.errors import GatewayError
 from gateway.core.outcome.outcome import Outcome
-from gateway.core.points.report import AcceptedReport
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.verify import Verifier

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from gateway.core.context import AcceptedReport
 from gateway.core.outcome.classify import as_seen_by_reporter
 from gateway.core.outcome.outcome import CODE_OF, Code, Outcome, Reason, RejectedItem
 from gateway.core.points.decode import Item
-from gateway.core.points.report import AcceptedReport
 
 RETRYABLE = frozenset({Code.RESOURCE_EXHAUSTED, Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.INTERNAL})
 

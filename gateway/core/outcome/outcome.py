@@ -111,6 +111,7 @@ class RejectedItem:
 
 
 OnFailure = Literal["retry", "dead_letter", "pause"]
+Settlement = Literal["ack", "retry", "dead_letter"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,3 +154,17 @@ class Outcome:
 def failure(reason: Reason, message: str, *, retry_after_s: float | None = None) -> Outcome:
     """Return an outcome with this reason and its code."""
     return Outcome(CODE_OF[reason], reason, message, retry_after_s=retry_after_s)
+
+
+def settlement_of(outcome: Outcome) -> Settlement:
+    """Return the settlement of a stored data point after an attempt to deliver it.
+
+    The upstream's own code decides; a rule's `on_failure` takes precedence. A permanent rejection goes to the dead
+    letters; any other failure concerns the target and is retried.
+    """
+    if outcome.ok:
+        return "ack"
+    if outcome.on_failure is not None:
+        return "dead_letter" if outcome.on_failure == "dead_letter" else "retry"
+    is_permanent = outcome.code is Code.INVALID_ARGUMENT or outcome.reason is Reason.INTERNAL
+    return "dead_letter" if is_permanent else "retry"

@@ -1,6 +1,6 @@
 """Apply a route to data points: the source's rules, the route's own changes, then the target's rules."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -8,9 +8,8 @@ from typing import Any
 from gateway.core.expression import EvaluationError
 from gateway.core.outcome.outcome import Reason, RejectedItem
 from gateway.core.points.decode import FIELD_READERS, Item
-from gateway.core.points.point import DataPoint
+from gateway.core.points.point import DataPoint, Number
 from gateway.core.points.rules import Dropped, Violation, apply_rules
-from gateway.core.points.statistics import spread_statistics
 from gateway.core.steps import Steps
 from gateway.core.vendor.route import PointChanges, Route, Target
 
@@ -71,3 +70,30 @@ def change_point(changes: PointChanges, point: DataPoint) -> DataPoint | None:
         if not present:
             raise Violation(Reason.MISSING_FIELD, f"{name} is missing")
     return changed
+
+
+def spread_statistics(point: DataPoint, wanted: str | None, held: Collection[str]) -> list[DataPoint]:
+    """Return the points that carry a point's statistics.
+
+    With `wanted`, one point has that statistic as its value. Otherwise the statistics in `held` stay together, and each
+    other one becomes the value of a point `metric.statistic`. Raises Violation if the wanted statistic is missing.
+    """
+    if not point.stats:
+        return [point]
+    if wanted is not None:
+        return [replace(point, value=_statistic(point.stats, wanted), stats=None)]
+    others = [name for name in point.stats if name not in held]
+    if not others:
+        return [point]
+    kept = {name: number for name, number in point.stats.items() if name in held}
+    rest = [replace(point, stats=kept or None)] if kept or point.value is not None else []
+    alone = (replace(point, metric=f"{point.metric}.{name}", value=point.stats[name], stats=None) for name in others)
+    return [*rest, *alone]
+
+
+def _statistic(stats: Mapping[str, Number], wanted: str) -> Number:
+    if wanted in stats:
+        return stats[wanted]
+    if wanted == "avg" and "sum" in stats and stats.get("count"):
+        return stats["sum"] / stats["count"]
+    raise Violation(Reason.CANNOT_HOLD, f"stats.{wanted}, which the route sends as the value, is missing")

@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 from math import ceil, log2
 from typing import Generic, TypeVar
 
-from gateway.core.outcome.outcome import Code, Outcome, Reason
-from gateway.core.outcome.settlement import settlement_of
+from gateway.core.outcome.outcome import Code, Outcome, Reason, settlement_of
 from gateway.core.points.decode import Item
 from gateway.core.sending.breaker import DOUBTFUL
 from gateway.core.sending.encode import Group

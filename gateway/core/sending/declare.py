@@ -13,9 +13,7 @@ from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
 from gateway.core.points.decode import Item
-from gateway.core.sending.build import build_request
-from gateway.core.sending.encode import shared_values, spec_errors_of
-from gateway.core.sending.split import EncodeContext, split_to_fit
+from gateway.core.sending.encode import EncodeContext, build_request, shared_values, spec_errors_of, split_to_fit
 from gateway.core.vendor.route import Target
 
 KEY_BYTES = 16

@@ -1,23 +1,33 @@
 """Encode data points as calls: group items, build a call for each chunk of a group, split it if it is too large."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+from urllib.parse import quote
 
 from gateway.core.expression import EvaluationError
-from gateway.core.http.json import write_json
+from gateway.core.http.json import write_json, write_scalar
+from gateway.core.http.request import PublicUrl
 from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import SpecError
 from gateway.core.outcome.outcome import Reason, RejectedItem
 from gateway.core.points.decode import Item
-from gateway.core.sending.build import BadSegment, build_request
-from gateway.core.sending.split import EncodeContext, split_to_fit
 from gateway.core.steps import Steps
-from gateway.core.vendor.provider import Provider
+from gateway.core.vendor.provider import CallForm, Provider
 from gateway.core.vendor.route import Target
 
+T = TypeVar("T")
 Formed = tuple[Item, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeContext:
+    """The clock, the source of call ids, and `size_of`: the bytes of a request's body after signing."""
+
+    now_ns: int
+    new_call_id: Callable[[], str]
+    size_of: Callable[[UnsignedRequest], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,3 +125,70 @@ def spec_errors_of(provider: Provider) -> Iterator[None]:
         yield
     except (EvaluationError, ValueError) as error:
         raise SpecError.of(Reason.INTERNAL, f"{provider.name}: {error}") from error
+
+
+def split_to_fit(
+    parts: Sequence[T],
+    build: Callable[[str, Sequence[T]], UnsignedRequest],
+    context: EncodeContext,
+    *,
+    max_bytes: int | None,
+) -> Iterator[tuple[str, UnsignedRequest | None, Sequence[T]] | None]:
+    """Build a request of these parts; halve the parts while it is too large.
+
+    Yields the call id, the request and its parts; the request is None if a single part is too large. Yields None for
+    each request that was built and halved.
+    """
+    call_id = context.new_call_id()
+    request = build(call_id, parts)
+    if max_bytes is None or context.size_of(request) <= max_bytes:
+        yield call_id, request, parts
+    elif len(parts) == 1:
+        yield call_id, None, parts
+    else:
+        yield None
+        middle = len(parts) // 2
+        for half in (parts[:middle], parts[middle:]):
+            yield from split_to_fit(half, build, context, max_bytes=max_bytes)
+
+
+def build_request(form: CallForm, url: PublicUrl, names: Mapping[str, Any]) -> UnsignedRequest:
+    """Evaluate the form's expressions with `names`. Raises EvaluationError or ValueError."""
+    headers = tuple((name, value) for name, text in form.headers if (value := text(names)) is not None)
+    query = _parameters(form.query(names)) if form.query is not None else ()
+    path = url.prefix + (form.path(names) or "/")
+    request = UnsignedRequest(form.method, url.scheme, url.host, path, query, headers)
+    if form.json is not None:
+        return replace(request, body_kind="json", body=form.json(names))
+    if form.form is not None:
+        return replace(request, body_kind="form", body=_parameters(form.form(names)))
+    if form.text is not None:
+        return replace(request, body_kind="text", body=form.text(names) or "")
+    return request
+
+
+def _parameters(values: Any) -> tuple[tuple[str, str], ...]:
+    if not isinstance(values, dict):
+        raise ValueError("parameters are not a map")
+    parameters = []
+    for name, value in values.items():
+        text = write_scalar(value)
+        if text is not None:
+            parameters.append((name, text))
+        elif value is not None:
+            raise EvaluationError(f"the parameter {name}", f"the parameter {name} is not text")
+    return tuple(parameters)
+
+
+class BadSegment(EvaluationError):
+    """A value that cannot be one segment of a path."""
+
+
+def path_segment(value: str) -> str:
+    """Percent-encode a value as one path segment (RFC 3986, section 3.3). Raises BadSegment for `.`, `..` and ""."""
+    if value in ("", ".", ".."):
+        raise BadSegment("the path", f"{value!r} cannot be a segment of the path")
+    try:
+        return quote(value, safe="")
+    except UnicodeEncodeError:
+        raise BadSegment("the path", "a segment of the path is not UTF-8") from None

@@ -10,7 +10,7 @@ from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.sign import Signed, SigningContext, sign
-from gateway.core.sending.build import build_request
+from gateway.core.sending.encode import build_request
 from gateway.core.vendor.provider import Login
 from gateway.core.vendor.route import Target
 

@@ -11,7 +11,7 @@ from gateway.core.outcome.classify import classify
 from gateway.core.outcome.errors import CallerError, SpecError
 from gateway.core.outcome.outcome import Outcome, Reason
 from gateway.core.recipe.verify import Verified
-from gateway.core.sending.build import build_request
+from gateway.core.sending.encode import build_request
 from gateway.core.vendor.route import Target
 from gateway.core.vendor.routing import RouteMatch
 

@@ -5,10 +5,10 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+from gateway.core.context import AcceptedReport
 from gateway.core.outcome.combine import combine_outcomes
 from gateway.core.outcome.outcome import Outcome
 from gateway.core.pipeline import plan_calls_steps
-from gateway.core.points.report import AcceptedReport
 from gateway.core.vendor.route import Target
 from gateway.core.vendor.routing import Snapshot
 from gateway.delivery.dispatch import Dispatcher

@@ -29,8 +29,7 @@ import structlog
 
 from gateway.core.moments import NS
 from gateway.core.outcome.errors import GatewayError
-from gateway.core.outcome.outcome import Outcome, Reason, failure
-from gateway.core.outcome.settlement import settlement_of
+from gateway.core.outcome.outcome import Outcome, Reason, failure, settlement_of
 from gateway.core.points.decode import Item
 from gateway.core.points.rules import Dropped, Violation, apply_rules
 from gateway.core.sending.breaker import DOUBTFUL

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gateway.core.context import RequestContext
+from gateway.core.context import AcceptedReport, RequestContext
 from gateway.core.http.request import Request, Response
 from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.classify import Classified, classify
@@ -29,11 +29,9 @@ from gateway.core.pipeline import (
 )
 from gateway.core.points.decode import Item, read_point
 from gateway.core.points.point import DataPoint
-from gateway.core.points.report import AcceptedReport
 from gateway.core.recipe.verify import NoReplayCheck
-from gateway.core.sending.encode import Call
+from gateway.core.sending.encode import Call, EncodeContext
 from gateway.core.sending.sign import login_request, login_token
-from gateway.core.sending.split import EncodeContext
 from gateway.core.vendor.relay import RelayedRequest, outcome_of_relayed, passed_headers
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import make_snapshot

@@ -9,7 +9,7 @@ from gateway.core.expression.compiler import KeyPath, Text
 from gateway.core.http.url import split_url
 from gateway.core.outcome.outcome import Code
 from gateway.core.recipe.model import Recipe
-from gateway.core.sending.build import path_segment
+from gateway.core.sending.encode import path_segment
 from gateway.core.vendor.provider import CallForm, Declare, Login, OutcomeRule, Poll, RejectedItemsRule, Send
 from gateway.specs.binding import types as t
 from gateway.specs.binding.place import Place

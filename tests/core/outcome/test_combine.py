@@ -3,12 +3,12 @@ from typing import Any
 
 import pytest
 
+from gateway.core.context import AcceptedReport
 from gateway.core.outcome.combine import combine_outcomes
 from gateway.core.outcome.outcome import Code, Outcome, Reason, RejectedItem
 from gateway.core.pipeline import ANONYMOUS
 from gateway.core.points.decode import Item
 from gateway.core.points.point import DataPoint
-from gateway.core.points.report import AcceptedReport
 
 OK = Outcome(Code.OK)
 REJECTED = Outcome(Code.INVALID_ARGUMENT, Reason.UPSTREAM_REJECTED, "no")

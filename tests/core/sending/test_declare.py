@@ -9,7 +9,7 @@ from gateway.core.pipeline import plan_calls, plan_declarations
 from gateway.core.points.decode import Item
 from gateway.core.points.point import DataPoint
 from gateway.core.sending.declare import declaration_keys, declaring_calls
-from gateway.core.sending.split import EncodeContext
+from gateway.core.sending.encode import EncodeContext
 from gateway.core.vendor.route import Target
 from tests.support.specs import stand_in
 

@@ -11,8 +11,7 @@ from gateway.core.outcome.outcome import Reason
 from gateway.core.pipeline import plan_calls
 from gateway.core.points.decode import Item
 from gateway.core.points.point import DataPoint
-from gateway.core.sending.encode import Encoded
-from gateway.core.sending.split import EncodeContext
+from gateway.core.sending.encode import EncodeContext, Encoded
 from tests.support.specs import stand_in
 
 NOW = 1_700_000_000_000_000_000
