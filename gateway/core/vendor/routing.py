@@ -83,9 +83,10 @@ class Snapshot:
             route, form = listening.route, listening.form
             if captured and any(route.source.pins.get(name, value) != value for name, value in captured.items()):
                 continue
-            unmet = listening.conditions.unmet(request) if form.method == request.method else ""
-            if unmet is not None:
-                failed.append((form.method, RouteMatch(route, None, captured, unmet=unmet)))
+            fits_method, conditions = form.method == request.method, listening.conditions
+            unmet = conditions.unmet(request) if fits_method and conditions.tests else None
+            if unmet or not fits_method:
+                failed.append((form.method, RouteMatch(route, None, captured, unmet=unmet or "")))
                 continue
             found.append(RouteMatch(route, form, captured))
             if KEY not in route.source.match.tests:
