@@ -136,11 +136,13 @@ class Client:
         return await self._send(request, timeouts, tls)
 
     async def _send(self, request: Request, timeouts: Timeouts, tls: ssl.SSLContext | None) -> aiohttp.ClientResponse:
+        body = request.body
         return await self._session.request(
             request.method,
             _url(request),
             headers=request.headers,
-            data=_payload(request.body),
+            # aiohttp warns of large bytes; None omits the body headers.
+            data=io.BytesIO(body) if len(body) > ONE_WRITE_BYTES else body or None,
             allow_redirects=False,
             timeout=aiohttp.ClientTimeout(total=None, connect=timeouts.connect_s),
             ssl=tls or (self._system_trust if request.scheme == "https" else True),
@@ -151,23 +153,18 @@ class Client:
         return client_context(None)
 
     async def _whole(self, answer: aiohttp.ClientResponse, request: Request) -> Response:
-        body = await self._body(answer.content, request)
-        headers = _headers(answer)
+        chunks, size = [], 0
+        while chunk := await answer.content.readany():
+            size += len(chunk)
+            if size > self._max_reply_bytes:
+                raise self._too_large(request)
+            chunks.append(chunk)
+        body, headers = b"".join(chunks), _headers(answer)
         encoding = answer.headers.get("Content-Encoding", "").lower()
         if body and encoding in ("gzip", "x-gzip", "deflate"):
             body = self._inflated(body, encoding, request)
             headers = without_headers(headers, "content-encoding", "content-length")
         return Response(answer.status, headers, body)
-
-    async def _body(self, content: aiohttp.StreamReader, request: Request) -> bytes:
-        chunks = []
-        size = 0
-        while chunk := await content.readany():
-            size += len(chunk)
-            if size > self._max_reply_bytes:
-                raise self._too_large(request)
-            chunks.append(chunk)
-        return b"".join(chunks)
 
     def _inflated(self, body: bytes, encoding: str, request: Request) -> bytes:
         """Inflate one gzip member or one deflate stream, up to `max_reply_bytes`."""
@@ -255,11 +252,6 @@ def _url(request: Request) -> URL:
     """Return a URL whose path is the whole target, since yarl would drop a bare '?' and '#...'."""
     target = request.target if request.target.startswith("/") else "/" + request.target
     return URL.build(scheme=request.scheme, authority=request.host, path=target, encoded=True)
-
-
-def _payload(body: bytes) -> bytes | io.BytesIO | None:
-    """Wrap a large body, which aiohttp warns of; None omits the body headers."""
-    return io.BytesIO(body) if len(body) > ONE_WRITE_BYTES else body or None
 
 
 def _has_passed(deadline: asyncio.Timeout, *, in_s: float) -> bool:

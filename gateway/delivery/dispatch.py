@@ -252,4 +252,4 @@ def _plan(target: Target, members: Sequence[BatchMember[Parcel]]) -> Steps[Plann
         (failure(each.reason, each.message), merged.parts([merged.group.items[each.index]]))
         for each in encoded.rejected
     ]
-    return [*planned, *((call, merged.parts(call.items)) for call in encoded.calls)]
+    return planned + [(call, merged.parts(call.items)) for call in encoded.calls]

@@ -55,11 +55,11 @@ class ReceivedRequest:
     def content(self) -> bytes:
         """The body without its Content-Encoding. Raises CallerError: NOT_PARSED, BAD_HEADER or TOO_LARGE."""
         encodings = [
-            encoding.strip().lower()
+            encoding
             for value in self.request.header_values("content-encoding")
-            for encoding in value.split(",")
+            for part in value.split(",")
+            if (encoding := part.strip().lower()) not in ("", "identity")
         ]
-        encodings = [encoding for encoding in encodings if encoding not in ("", "identity")]
         if len(encodings) > 1:
             raise CallerError.of(Reason.BAD_HEADER, "more than one Content-Encoding")
         return inflate(self.request.body, encodings[0], self.caps.inflated_bytes) if encodings else self.request.body

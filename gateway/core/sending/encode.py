@@ -154,7 +154,7 @@ def split_to_fit(
 
 def build_request(form: CallForm, url: PublicUrl, names: Mapping[str, Any]) -> UnsignedRequest:
     """Evaluate the form's expressions with `names`. Raises EvaluationError or ValueError."""
-    headers = tuple((name, value) for name, text in form.headers if (value := text(names)) is not None)
+    headers = tuple([(name, value) for name, text in form.headers if (value := text(names)) is not None])
     query = _parameters(form.query(names)) if form.query is not None else ()
     path = url.prefix + (form.path(names) or "/")
     request = UnsignedRequest(form.method, url.scheme, url.host, path, query, headers)
