@@ -47,7 +47,9 @@ GRACE_S = 2.0
 
 
 def demo(
-    route: Annotated[str | None, typer.Argument(metavar="ROUTE", help="The route; default: the plainest.")] = None,
+    route: Annotated[
+        str | None, typer.Argument(metavar="ROUTE", help="The route; default: the one that is simplest to call.")
+    ] = None,
     routes: Routes = DEFAULT_ROUTES,
     port: Annotated[
         int, typer.Option("--port", min=0, max=65535, metavar="PORT", help="Where the gateway listens.")
@@ -56,9 +58,9 @@ def demo(
 ) -> None:
     """Run the gateway with a stand-in vendor, and a request to try.
 
-    Request and environment are those of the route's first case. Its times are moved to now, and it is signed again. It
-    is printed as a curl line for another terminal, and each exchange as it happens. With --once, exits 0 when the data
-    points arrived. Mirrors are left out.
+    The request and the environment are those of the route's first case. The times of the request are moved to now, and
+    it is signed again. It is printed as a curl line for another terminal. Each exchange is printed as it happens. With
+    --once, exits 0 when the data points arrived. Mirrors are left out.
 
     \b
     Example:
@@ -69,10 +71,12 @@ def demo(
 
 
 def trial_of(routes: Path, wanted: str | None) -> Trial:
-    """Return the case to show: one of the wanted route, else the one that makes the fewest demands on a caller."""
+    """Return the case to show: one of the wanted route, else the one that is simplest to call."""
     specs = load_or_fail(routes, trials=True, strict_environment=False)
     if wanted is not None and wanted not in specs.routes:
         fail(f"no route is named {wanted!r}; {did_you_mean(wanted, specs.routes)}")
+    if wanted is not None and specs.routes[wanted].is_relay:
+        fail(f"{wanted} is a relay; only routes with data points have a demonstration")
     trials = [
         trial
         for trial in specs.trials

@@ -272,10 +272,14 @@ def test_sample_of_a_route_with_login_carries_a_session(tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         (["nope", *ROUTES], "no route is named 'nope'; known: {known}"),
+        (
+            ["scp-image-current", *ROUTES],
+            "scp-image-current is a relay; only routes with data points have a demonstration",
+        ),
         (["--routes", "/nope"], "there is no folder /nope"),
         (["--routes", "{empty}"], "{empty} has no case with a request to show"),
     ],
-    ids=["route", "folder", "no routes"],
+    ids=["route", "relay", "folder", "no routes"],
 )
 def test_a_mistake_is_one_line(tmp_path: Path, arguments: list[str], said: str) -> None:
     ended = run("demo", "--once", *[text.replace("{empty}", str(tmp_path)) for text in arguments])
