@@ -5,7 +5,7 @@ FROM ${BASE} AS build
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends ca-certificates python3 python3-venv \
     && rm -rf /var/lib/apt/lists/*
-# pip stays in an environment of its own, so that the one that is copied holds nothing but the gateway.
+# pip is in a separate environment: the copied one contains only the gateway.
 RUN python3 -m venv /opt/pip && python3 -m venv --without-pip /opt/gateway
 WORKDIR /src
 COPY . .
@@ -32,8 +32,8 @@ ENV PATH=/opt/gateway/bin:$PATH \
     GATEWAY_ADMIN=0.0.0.0:9091 \
     GATEWAY_ROUTES=/etc/gateway/routes.d
 # Routes are mounted at /etc/gateway/routes.d; without any it starts, is healthy and answers no report.
-# Queued routes keep their data points in a volume. GATEWAY_DATA is not set here: what nobody has mounted ends with the
-# container, and a reporter would have been told of success; and where the root is read-only, direct routes need no folder.
+# Queued routes keep their data points in a volume. GATEWAY_DATA is not set here: without a mounted
+# volume, acknowledged data points would be lost with the container, and direct routes need no folder.
 VOLUME /var/lib/gateway
 EXPOSE 8080 9091
 USER 10001:10001

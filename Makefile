@@ -32,7 +32,7 @@ FIND_PIP = \
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s%s\n", $$1, $$2 }' Makefile
 
-install: $(STAMP)  ## make .venv with the gateway and what develops it (the targets below do so by themselves)
+install: $(STAMP)  ## make .venv with the gateway and what develops it (the targets below do so when needed)
 
 sdks: $(STAMP)  ## add the vendors' SDKs, which tests/sdk runs as clients and is skipped without
 	@$(FIND_PYTHON); venv=.venv; $(FIND_PIP); $$pip_install -c constraints.txt -e '.[dev,sdk-tests]'
@@ -67,7 +67,7 @@ docs: $(STAMP)  ## build the documentation as a site in site/, and check its lin
 	@$(IN_VENV)python -m pytest -q tests/test_site.py
 
 # The stamp is written last and holds the folder, so that half an installation is finished, and one that was
-# moved here (its scripts name the old place) is made anew.
+# moved here (its scripts name the old place) is created again.
 ifneq "$(shell cat $(STAMP) 2>/dev/null)" "$(CURDIR)"
 .PHONY: $(STAMP)
 endif
@@ -84,7 +84,7 @@ reference:  ## write the key tables of docs/reference.md
 	@$(IN_VENV)python -c 'from pathlib import Path; from gateway.specs.documentation import with_key_tables; \
 	  page = Path("docs/reference.md"); page.write_text(with_key_tables(page.read_text()))'
 
-lock:  ## write constraints.txt anew: the newest of everything, from an empty environment
+lock:  ## rewrite constraints.txt with the newest versions, from an empty environment
 	@$(FIND_PYTHON); venv=$$(mktemp -d) && trap 'rm -rf "$$venv"' EXIT && \
 	"$$python" -m venv --without-pip "$$venv" || exit 1; \
 	$(FIND_PIP); \

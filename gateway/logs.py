@@ -28,7 +28,7 @@ class LogQueue:
 
     def __init__(self, descriptor: int, max_lines: int = MAX_LINES) -> None:
         self.dropped = 0
-        # Not sys.stderr: Python ends by flushing it, and aborts if a thread is blocked there.
+        # Not sys.stderr: Python flushes it at exit, and aborts if a thread is blocked in a write to it.
         self._descriptor = descriptor
         self._lines: Queue[str | None] = Queue(max_lines)
         self._thread = threading.Thread(target=self._work, name="log", daemon=True)

@@ -64,7 +64,7 @@ class Telemetry:
         self._queue_oldest = self._of_route(
             Gauge,
             "gateway_queue_oldest_seconds",
-            "Age of the oldest data point that is not a dead letter; 0 if there is none.",
+            "Age of the oldest data point that is not a dead letter, otherwise 0.",
             "target",
         )
         self._queue_failing = Gauge(

@@ -22,7 +22,7 @@ def check(
     path: Annotated[
         Path, typer.Argument(metavar="PATH", help="Folder of routes and other specs, or one file.")
     ] = DEFAULT_ROUTES,
-    strict: Annotated[bool, typer.Option("--strict", help="Let warnings fail too.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail on warnings too.")] = False,
     json: Json = False,
 ) -> None:
     """Print what is wrong with the specs, and run their cases.
@@ -38,7 +38,7 @@ def check(
     if not specs.diagnostics.has_errors:
         specs.watch.report()
     for each in _not_run(specs):
-        if not each.name:  # one with a name is a failure
+        if not each.name:  # those with a name are failures
             specs.diagnostics.note(each.mark, "", f"{count(each.count, each.kind)} of {each.owner} not run: {each.why}")
     if json:
         print_json(_as_json(specs, failures))

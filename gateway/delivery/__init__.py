@@ -1,1 +1,1 @@
-"""HTTP out: from data points to what the upstream said of them."""
+"""HTTP out: from data points to the outcomes of their calls."""

@@ -86,7 +86,7 @@ class Client:
         self._session._retry_connection = False
 
     async def send(self, request: Request, *, timeouts: Timeouts, tls: ssl.SSLContext | None = None) -> Response:
-        """Send the request to its own URL and return the whole answer, whatever its status.
+        """Send the request to its own URL and return the whole answer, with any status.
 
         Without `tls`, the system's trust store applies. Requests with the same `tls` object share connections.
         Raises UpstreamError without an answer, and SpecError if the request is not valid HTTP.

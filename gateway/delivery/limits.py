@@ -132,7 +132,7 @@ class Permit:
         self.recorded = False
 
     def record(self, outcome: Outcome) -> None:
-        """Update the breaker and the pace by the outcome of the call. Errors of our own do not count."""
+        """Update the breaker and the pace by the outcome of the call. Errors of the gateway do not count."""
         if outcome.reason is Reason.INTERNAL:
             return
         state, now, before = self._state, time.monotonic(), self._state.breaker

@@ -42,7 +42,7 @@ class Sessions:
         self._sessions: LRUCache[tuple[str, ...], _Session] = LRUCache(MAX_SESSIONS)
 
     async def token_for(self, target: Target, login: Login, deadline: Deadline) -> Secret:
-        """Return a live token, logging in if there is none. Raises UpstreamError or SpecError."""
+        """Return a live token; log in first if necessary. Raises UpstreamError or SpecError."""
         session = self._sessions.setdefault(_identity(target, login), _Session(asyncio.Lock()))
         try:
             async with asyncio.timeout(deadline.left_s()), session.lock:

@@ -1,8 +1,8 @@
-"""Tells that the files of specs are no longer those that were loaded.
+"""Detects that the files of specs differ from those that were loaded.
 
-What counts is how the files look, not what an event says of them: mounts of containers and networks report no events,
-nor does a folder that is no longer there, nor the target of a symlink. Events only make the next look come at once.
-Without events, a look at many files is rarer: looking takes 1 % of a core.
+Changes are found by comparing fingerprints of the files. Events are not sufficient: mounts of containers and networks,
+removed folders and targets of symlinks report none. An event only starts the next look immediately. Without events,
+looks at many files are less frequent, and use at most 1 % of a core.
 """
 
 import asyncio
@@ -19,17 +19,17 @@ from gateway.file_fingerprint import Fingerprints, fingerprint
 from gateway.specs.files import spec_files
 
 LOOK_EVERY_S = 1.0
-# Without events, the wait after a look is this many times what the look took, and at most LONGEST_WAIT_S.
+# Without events, the wait after a look is its duration times this factor, and at most LONGEST_WAIT_S.
 WAIT_PER_LOOK = 100
 LONGEST_WAIT_S = 60.0
-# A file that is still being written looks different after this long.
+# The fingerprint of a file that is still being written differs after this time.
 QUIET_S = 0.1
 MAX_LOOKS = 20
 log = structlog.get_logger()
 
 
 def look(folder: Path, named: Iterable[Path]) -> Fingerprints:
-    """Return how the files of a folder's specs look now, and those that the specs name."""
+    """Return the fingerprints of a folder's specs and of the files that the specs name."""
     try:
         found = spec_files(folder)
     except OSError:
@@ -38,7 +38,7 @@ def look(folder: Path, named: Iterable[Path]) -> Fingerprints:
 
 
 async def settle(folder: Path, named: Iterable[Path]) -> Fingerprints:
-    """Wait until nothing changes for a moment, two seconds at most, and return how the files look then."""
+    """Wait until the files stay unchanged for QUIET_S, at most two seconds, and return their fingerprints."""
     seen = await asyncio.to_thread(look, folder, named)
     for _ in range(MAX_LOOKS):
         await asyncio.sleep(QUIET_S)
@@ -51,7 +51,7 @@ async def settle(folder: Path, named: Iterable[Path]) -> Fingerprints:
 async def changes(
     folder: Path, seen: Callable[[], Fingerprints], *, wait_per_look: float = WAIT_PER_LOOK
 ) -> AsyncGenerator[None, None]:
-    """Yield each time that a look at the files differs from `seen`, for ever."""
+    """Yield each time that the fingerprints of the files differ from `seen`; never end."""
     due_s = 0.0
     async for has_event in _ticks(folder):
         started_s = time.monotonic()
@@ -68,7 +68,7 @@ def next_look_s(started_s: float, ended_s: float, wait_per_look: float) -> float
 
 
 async def _ticks(folder: Path) -> AsyncIterator[bool]:
-    """Yield True when something happens in the folder and False once a second, whether the folder is there or not."""
+    """Yield True for an event in the folder, and False once a second, even if the folder does not exist."""
     reported = ""
     while True:
         watched = _identity(folder)
@@ -81,7 +81,7 @@ async def _ticks(folder: Path) -> AsyncIterator[bool]:
                         break
         except FileNotFoundError:
             pass
-        except (OSError, RuntimeError) as error:  # RuntimeError: those of watchfiles' own
+        except (OSError, RuntimeError) as error:  # RuntimeError: raised by watchfiles
             if str(error) != reported:
                 reported = str(error)
                 log.warning("folder_events_unavailable", folder=str(folder), error=reported)
@@ -90,7 +90,7 @@ async def _ticks(folder: Path) -> AsyncIterator[bool]:
 
 
 def _events(folder: Path) -> AsyncGenerator[set[FileChange], None]:
-    """Return what happens in the folder as it is now; one that takes its place is another."""
+    """Yield the events of the current folder, not of one that replaces it."""
     every_ms = int(LOOK_EVERY_S * 1000)
     return awatch(folder, watch_filter=None, step=50, debounce=every_ms, rust_timeout=every_ms, yield_on_timeout=True)
 

@@ -213,7 +213,7 @@ class Ingress:
             raise
 
     async def _pass_on(self, exchange: _Exchange, relayed: RelayedRequest) -> Outcome:
-        """Stream the upstream's answer to the caller, and return its outcome. Raises GatewayError if there is none."""
+        """Stream the upstream's answer to the caller, and return its outcome. Raises GatewayError without an answer."""
         route, outcome = exchange.match.route, None
         try:
             async with self._delivery.pass_on(route, relayed, exchange.request_id) as answer:

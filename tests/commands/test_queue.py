@@ -212,7 +212,7 @@ def test_unknown_id_exits_1(data: Path, command: str) -> None:
             2,
             "--data and --admin: give --admin for a running gateway",
         ),
-        (["list", "--data", "/nope"], 1, "--data: /nope holds no queue"),
+        (["list", "--data", "/nope"], 1, "--data: /nope contains no queue"),
         (["list", "--admin", "h:1"], 2, "--admin: 'h:1': this is not a URL"),
         (["list", "--admin", "http://127.0.0.1:1"], 1, "--admin: 127.0.0.1:1: connection refused; for the queue of a "),
         (["list", "--admin-token", "env:NOPE"], 1, "--admin-token: the environment variable 'NOPE' is not set"),
@@ -293,7 +293,7 @@ async def test_folder_of_a_running_gateway_is_not_opened(tmp_path: Path) -> None
     assert ended.code == 1
     assert ended.complaint == (
         f"gateway: --data: {tmp_path}: another gateway holds this data folder (process {os.getpid()}); "
-        "ask that one: --admin URL"
+        "to query that gateway, give --admin URL"
     )
 
 

@@ -213,7 +213,7 @@ async def test_a_taken_port_is_one_line() -> None:
         (["zstack", "--answer", "UNAVAILABEL"], 2, "--answer: 'UNAVAILABEL' is no code and no reason; did you mean "),
         (["zstack", "--key", "k"], 2, "--secret is missing; write env:NAME or file:PATH"),
         (["tencent-receiver", "--secret", "env:POST_KEY"], 2, "tencent-receiver has a key id: give --key"),
-        (["zstack", "--given", "region=sh"], 2, "--given: nothing here reads 'region'; none is needed"),
+        (["zstack", "--given", "region=sh"], 2, "--given: nothing here reads 'region'; no value is needed"),
         (["zstack", "--routes", "/nope"], 1, "there is no folder /nope"),
         (["zstack", "--tls-key", "key.pem"], 2, "--tls-key: its certificate is missing; give --tls-cert too"),
         (["zstack", "--tls-cert", "/nope"], 1, "--tls-cert: /nope cannot be read: no such file or directory"),

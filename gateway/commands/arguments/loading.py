@@ -80,7 +80,7 @@ def check_given(given: Mapping[str, str], recipes: Iterable[Recipe], provider: P
         known |= {*provider.needs, *provider.given}
     for name in given:
         if name not in known:
-            misuse(f"--given: nothing here reads {name!r}; {did_you_mean(name, known) or 'none is needed'}")
+            misuse(f"--given: nothing here reads {name!r}; {did_you_mean(name, known) or 'no value is needed'}")
 
 
 def retarget(routes: Mapping[str, Route], pairs: Sequence[str]) -> dict[str, Route]:

@@ -38,11 +38,11 @@ async def remote_queue(url: PublicUrl, token: Secret | None) -> AsyncIterator["R
 async def stopped_queue(folder: Path) -> AsyncIterator[Store]:
     """Open the data folder of a stopped gateway. Raises UserError if it cannot be opened."""
     if not any(folder.glob("queue*.db*")):
-        fail(f"--data: {folder} holds no queue")
+        fail(f"--data: {folder} contains no queue")
     try:
         store = await Store.open(folder)
     except Held as error:
-        fail(f"--data: {error.what}; ask that one: --admin URL")
+        fail(f"--data: {error.what}; to query that gateway, give --admin URL")
     except CannotOpen as error:
         fail(f"--data: {error}")
     try:
@@ -55,7 +55,7 @@ async def stopped_queue(folder: Path) -> AsyncIterator[Store]:
 
 @dataclass(frozen=True, slots=True)
 class RemoteQueue:
-    """Has the methods of `Store` for people. They raise UserError if the call fails."""
+    """Has the methods of `Store` that the commands use. They raise UserError if the call fails."""
 
     client: Client
     url: PublicUrl

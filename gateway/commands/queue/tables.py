@@ -1,4 +1,4 @@
-"""Stored data points and the state of the queue as rows of a table, and all that is known of one point."""
+"""Stored data points and the state of the queue as rows of a table, and the details of one point."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -47,7 +47,7 @@ def point_rows(points: Sequence[StoredPoint], now_s: float) -> list[tuple[str, .
 
 
 def point_facts(point: StoredPoint, now_s: float) -> dict[str, str]:
-    """Return all that is known of a data point, by name."""
+    """Return the details of a data point, by name."""
     facts = {
         "route": f"{point.route}, target {point.target}",
         "state": str(point.state),

@@ -11,7 +11,7 @@ _TOKEN = re.compile(
 
 
 def nested_repeat(pattern: str) -> str | None:
-    """Return the first group that is repeated without bound and holds such a repeat; None if there is none.
+    """Return the first group that is repeated without bound and contains such a repeat, or None.
 
     Repeats that do not backtrack are left out: possessive ones, those in atomic groups, and groups such as
     `(,[a-z]+)*`, whose first character shows where each repetition begins. Overlapping alternatives, such as

@@ -1,7 +1,7 @@
 """Compiles the expressions of a document, trees of them, and text with {names}.
 
 One compiler serves one document. It continues after a mistake, so all mistakes are reported at once, and records which
-names are read, and where first. An expression with a mistake compiles to one that is always null.
+names are read, each with its first place. An expression with a mistake compiles to one that is always null.
 """
 
 import html

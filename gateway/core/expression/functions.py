@@ -68,7 +68,7 @@ def to_number(value: Any) -> int | float | None:
 
 
 def round_(value: Any) -> int:
-    """Return the did_you_mean integer, halves to the even one, of a number or its text."""
+    """Round a number or its text to the nearest integer, halves to the even one."""
     return round(Fraction(arguments.number(value, "number")))
 
 

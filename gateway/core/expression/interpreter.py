@@ -16,7 +16,7 @@ Expression = Callable[[Mapping[str, Any]], Any]
 class EvaluationError(Exception):
     """An expression failed on its data.
 
-    The message has the expression, for the author of the spec; `cause` does not, for the sender of the data.
+    The message contains the expression and is for the author of the spec. `cause` is for the sender of the data.
     """
 
     def __init__(self, source: str, cause: str) -> None:

@@ -43,7 +43,7 @@ def omit(value: Any, names: Any) -> dict[str, Any]:
 
 
 def unpivot(value: Any, names: Any) -> list[dict[str, Any]]:
-    """Convert members to rows {name, value}: the named ones that are not null, or without names, all numbers.
+    """Convert members to rows {name, value}: those in `names` that are not null, or all numbers if `names` is null.
 
     A named member that is not a number is included, so it is rejected later and not silently lost.
     """

@@ -6,7 +6,7 @@ from typing import Self
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """The limits of a vendor; None is no limit."""
+    """The limits of a vendor; None means unlimited."""
 
     requests_per_s: float | None = None
     points_per_s: float | None = None

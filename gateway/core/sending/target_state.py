@@ -1,4 +1,4 @@
-"""The state of a target as shown to people."""
+"""The state of a target for display."""
 
 from dataclasses import dataclass
 

@@ -1,8 +1,8 @@
 """Free space on the queue's disk, and the space reserved for deleting data points when it is full.
 
 SQLite needs space to delete: a transaction first grows the write-ahead log (WAL), and only a checkpoint into the
-database lets the WAL shrink. So new data points are rejected while there is still space for both, and a ballast file is
-deleted when other programs have filled the disk.
+database lets the WAL shrink. Therefore new data points are rejected before the space for both is used, and a ballast
+file is deleted when other programs have filled the disk.
 """
 
 import os

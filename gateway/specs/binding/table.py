@@ -26,7 +26,7 @@ REQUIRED = inspect.Parameter.empty
 
 
 class Type(Protocol):
-    """How a value is read, what its JSON Schema is (`of` gives that of a type below), and what people call it."""
+    """How a value is read, its JSON Schema (`of` returns that of a type below), and its name in messages."""
 
     @property
     def words(self) -> str: ...
@@ -103,7 +103,7 @@ class Table:
 
     @cached_property
     def defaults(self) -> dict[str, Any]:
-        """The default of each key as in YAML, None where there is none."""
+        """The default of each key as in YAML; None for a key without one."""
         found: dict[str, Any] = {"kind": self.kind} if self.kind else {}
         for key in self.keys.values():
             is_built = self.default(key) not in (None, REQUIRED)

@@ -188,7 +188,7 @@ SLOTS = (
         "given slot",
         _slot(GivenSlot, DEFAULT_CHARS),
         _CHARS,
-        optional("default", t.TEXT, "the value if there is none in `given`"),
+        optional("default", t.TEXT, "the value if `given` has no value"),
         optional("optional", t.BOOLEAN, "`true`: may be absent", False),
         kind="given",
     ),

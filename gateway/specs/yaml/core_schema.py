@@ -1,4 +1,4 @@
-"""Values of YAML scalars by the YAML 1.2 core schema: `no`, `0777` and `12:30` are not what YAML 1.1 makes of them."""
+"""Values of YAML scalars by the YAML 1.2 core schema: YAML 1.1 reads `no`, `0777` and `12:30` differently."""
 
 import math
 import re
