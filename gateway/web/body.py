@@ -25,7 +25,7 @@ class Body:
     `on_read` is called when reading begins.
     """
 
-    __slots__ = ("_changed", "_on_read", "_parts", "_wanted", "awaits_continue", "complete", "failed", "length", "size")
+    __slots__ = ("_changed", "_data", "_on_read", "_wanted", "awaits_continue", "complete", "failed", "length", "size")
 
     def __init__(self, length: int | None, awaits_continue: bool, on_read: Callable[["Body"], None]) -> None:
         self.length = length
@@ -34,15 +34,16 @@ class Body:
         self.failed = False
         self.awaits_continue = awaits_continue
         self._on_read = on_read
-        self._parts: list[bytes] | None = []
+        # One growing buffer: its large allocations return to the system, which many small parts would not.
+        self._data: bytearray | None = bytearray()
         self._wanted = False
         self._changed: asyncio.Future[None] | None = None
 
     def append(self, data: bytes) -> None:
         self.size += len(data)
         self.awaits_continue = False
-        if self._parts is not None:
-            self._parts.append(data)
+        if self._data is not None:
+            self._data += data
         self._wake()
 
     def end(self) -> None:
@@ -53,7 +54,7 @@ class Body:
     def fail(self) -> None:
         """Mark the body as one whose rest will not arrive, or not be read. Its connection closes after the reply."""
         if not self.complete:
-            self.failed, self._parts = True, None
+            self.failed, self._data = True, None
             self._wake()
 
     @property
@@ -79,7 +80,7 @@ class Body:
             self.fail()
             raise CallerError.of(Reason.TOO_SLOW, f"the body took longer than {timeout_s:g} s") from None
         finally:
-            self._parts = None
+            self._data = None
 
     async def _read(self, max_bytes: int, reserve: Reserve | None) -> bytes:
         held = 0
@@ -93,12 +94,12 @@ class Body:
             if self.failed:
                 raise CallerError.of(Reason.NOT_PARSED, "the body ended early or is not validly chunked")
             if self.complete:
-                return b"".join(self._parts or ())
+                return bytes(self._data or b"")
             await self._change()
 
     async def skip(self) -> bool:
         """Discard the rest of the body. Returns False if it does not arrive."""
-        self._parts = None
+        self._data = None
         self._start()
         while not (self.complete or self.failed):
             await self._change()
