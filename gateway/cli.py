@@ -29,7 +29,7 @@ COMMANDS = {
     "schema": ("schema:schema", "Print the JSON Schema of specs."),
     "explain": ("recipes.explain:explain", "Show each step of a signature for one request, and the verdict."),
     "coverage": ("recipes.coverage:coverage", "Show what a signature scheme does not protect."),
-    "matrix": ("matrix:matrix", "Show what each provider can hold, and what is lost between two."),
+    "matrix": ("matrix:matrix", "Show what each provider can store, and what is lost between two."),
     "sign": ("recipes.sign:sign_", "Print a request with its signature, ready to be sent."),
     "report": ("report:report", "Play a vendor's reporter: send data points, print the outcome."),
     "sink": ("sink:sink", "Play a vendor: verify reports, print data points as JSON lines."),

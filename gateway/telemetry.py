@@ -167,7 +167,7 @@ class Telemetry:
             self._reload_success.set(0)
 
     def keep_routes(self, names: Collection[str]) -> None:
-        """Remove the series of other routes. A report of theirs that ends later adds one, until the next call."""
+        """Remove the series of other routes. A report that ends later adds one, until the next call."""
         for metric, labels in self._of_routes:
             for values in {tuple(sample.labels[each] for each in labels) for sample in _samples(metric)}:
                 if values[0] not in names:

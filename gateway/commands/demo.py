@@ -54,7 +54,7 @@ def demo(
     port: Annotated[
         int, typer.Option("--port", min=0, max=65535, metavar="PORT", help="Where the gateway listens.")
     ] = 8080,
-    once: Annotated[bool, typer.Option("--once", help="Post the request, show what happens, and end.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Post the request, show what happens, and exit.")] = False,
 ) -> None:
     """Run the gateway with a stand-in vendor, and a request to try.
 
@@ -89,7 +89,7 @@ def trial_of(routes: Path, wanted: str | None) -> Trial:
         fail(f"{wanted or routes} has no case with a request to show")
 
     def demands(trial: Trial) -> tuple[bool, bool]:
-        """A certain host, and a signature that expires."""
+        """Whether the host is checked, and whether the signature expires."""
         source = trial.route.source
         return bool(source.match.tests), any(check.recipe.signature is not None for check in source.checks or ())
 
@@ -152,7 +152,7 @@ async def running(trial: Trial, routes: Path, port: int) -> AsyncIterator[Demo]:
 
     route = trial.route
     credential = route.target.credential
-    # Without the name of its recipe: where the target logs in, it names that of the session.
+    # Without `recipe`: for a target that logs in, it names the recipe of the session.
     played = vendor_route(route.target.provider, credential and replace(credential, recipe=None), {})
     played = replace(played, name=STAND_IN, source=replace(played.source, rules=route.target.rules))
     settings = Settings(listen="127.0.0.1:0", admin=None, grace_s=GRACE_S)
@@ -261,7 +261,7 @@ def _validity(recipe: Recipe | None) -> str:
 
 
 def curl(request: Request, address: str) -> str:
-    """Return the request as a curl command; curl makes Host and Content-Length itself."""
+    """Return the request as a curl command; curl adds Host and Content-Length."""
     parts = ["curl", "-X", request.method]
     for name, value in request.headers:
         if (name.lower(), value) != ("host", address) and name.lower() != "content-length":
@@ -272,7 +272,7 @@ def curl(request: Request, address: str) -> str:
 
 
 def post(request: Request, address: str, timeout_s: float) -> Response:
-    """Send the request to an address that its Host need not name. Raises UserError if there is no answer."""
+    """Send the request to an address, which may differ from its Host. Raises UserError if there is no answer."""
     connection = HTTPConnection(address, timeout=timeout_s)
     try:
         connection.putrequest(request.method, request.target, skip_host=True, skip_accept_encoding=True)

@@ -41,7 +41,7 @@ def matrix(
     routes: SpecFolder = None,
     json: Json = False,
 ) -> None:
-    """Show what each provider can hold, and what is lost between two.
+    """Show what each provider can store, and what is lost between two.
 
     Sample data points are encoded by each provider and decoded by the same provider.
 

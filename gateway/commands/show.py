@@ -49,7 +49,7 @@ def show(
             print_diagnostics(specs.diagnostics)
         known = {*specs.routes, *specs.providers, *specs.recipes}
         fail(f"no route, provider or recipe is named {name!r}; {did_you_mean(name, known)}")
-    # Those of a route alone: with the others, their warnings would be among them.
+    # Load this route alone, so warnings of other routes are not shown.
     alone = load_specs(folder, only=[name], strict_environment=False) if name in specs.routes else Specs(Diagnostics())
     if json:
         found[0] |= {"warnings": [str(each) for each in alone.diagnostics]}

@@ -28,7 +28,7 @@ def likely_cause(match: RouteMatch, message: ReceivedRequest, error: Exception |
     if error.outcome.reason not in (Reason.BAD_SIGNATURE, Reason.STALE):
         return None
     if message.request.header("content-encoding") is not None:
-        return None  # To inflate the body would cost far more than it cost to send.
+        return None  # Inflating the body would cost far more than sending it did.
     source = match.route.source
     seen = message if source.public_url is None else message.as_sent_to(source.public_url)
     verifiers = [verifier for group in (source.checks, *source.local_checks.values()) for verifier in group or ()]

@@ -1,4 +1,4 @@
-"""What is derived from the tables of keys for people and editors: JSON Schema, and the key tables of the reference."""
+"""Derives JSON Schema and the key tables of the reference from the tables of keys."""
 
 import re
 from collections.abc import Iterator, Sequence

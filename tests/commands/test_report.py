@@ -161,7 +161,7 @@ def test_invalid_data_points_are_one_line(tmp_path: Path, data: bytes, said: str
         (["tencent-receiver", *OPTIONS[2:]], 2, "tencent-receiver has a key id: give --key"),
         (["tencent-receiver", *OPTIONS[:2]], 2, "--secret is missing; write env:NAME or file:PATH"),
         (["tencent-receiver"], 2, "calls to tencent-receiver are signed: give --key and --secret"),
-        (["scp-image"], 1, "scp-image is a relay: its calls hold no data points; `gateway sign` signs one of your own"),
+        (["scp-image"], 1, "scp-image is a relay: its calls contain no data points; `gateway sign` signs such a call"),
         (["zstack"], 2, "calls to zstack are signed: give --secret"),
         (["zstack", *OPTIONS, "--ca", "x"], 2, "--ca: --url is not https, so no certificate is verified"),
         (["zstack", *OPTIONS, "--url", "https://h", "--ca", "/nope"], 1, "--ca: /nope cannot be read: no such file"),

@@ -19,7 +19,7 @@ Routes = Annotated[
 ]
 SpecFolder = Annotated[
     Path | None,
-    typer.Option("--routes", metavar="DIR", envvar="GATEWAY_ROUTES", help="Folder of your own recipes and providers."),
+    typer.Option("--routes", metavar="DIR", envvar="GATEWAY_ROUTES", help="Folder with further recipes and providers."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print data as JSON.")]
 RequestFile = Annotated[

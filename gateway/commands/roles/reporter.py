@@ -47,7 +47,7 @@ def reporter_route(provider: Provider, base: PublicUrl, credential: Credential |
     if provider.send is None:
         fail(f"{provider.name} has no `send`: its reporters cannot be played")
     if provider.relay:
-        fail(f"{provider.name} is a relay: its calls hold no data points; `gateway sign` signs one of your own")
+        fail(f"{provider.name} is a relay: its calls contain no data points; `gateway sign` signs such a call")
     login = provider.send.login_for(credential)
     form, recipe = _form(provider.send, credential, login, provider.name)
     check_given(given, [*form.sign, *([login.sign] if login else [])], provider)

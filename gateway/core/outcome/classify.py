@@ -61,7 +61,7 @@ class RejectedEntry:
 class Classified:
     """An outcome with the upstream's own code.
 
-    If the call is still being processed, `poll` is the path to poll, and the outcome is that of giving up now.
+    If the call is still being processed, `poll` is the path to poll, and the outcome applies if polling stops now.
     """
 
     outcome: Outcome

@@ -1,4 +1,4 @@
-"""A data point: one measurement in terms that no vendor owns."""
+"""A data point: one measurement in vendor-neutral terms."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Which keys belong to a provider of reports, and which to a relay, whose calls hold no data points."""
+"""Which keys belong to a provider of reports, and which to a relay, whose calls contain no data points."""
 
 from collections.abc import Iterator
 
@@ -20,7 +20,7 @@ def check_roles(document: Document, relay: bool) -> None:
     """Report the keys of a provider that its kind of call does not use, and those that it lacks."""
     if relay:
         for path in _stated(document, _OF_REPORTS):
-            what = f"`relay: true` has no `{path[-1]}`: its calls hold no data points, and answers are passed on"
+            what = f"`relay: true` has no `{path[-1]}`: its calls contain no data points, and answers are passed on"
             document.error(path, what, "leave it out", at_key=True)
         _check_cases(document)
         return

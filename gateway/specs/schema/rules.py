@@ -62,7 +62,7 @@ LIMITS = Table(
 
 
 def make_rules(stated: Mapping[str, Mapping[str, Any]], others: Mapping[str, Rule] | None = None) -> dict[str, Rule]:
-    """Return the other rules, each stated key in place of theirs, and the rules that they do not have."""
+    """Return the other rules, with the stated keys overriding theirs, and the additional rules."""
     rules = dict(others or {})
     for field, keys in stated.items():
         rules[field] = replace(rules.get(field, Rule(field)), **keys)
@@ -70,7 +70,7 @@ def make_rules(stated: Mapping[str, Mapping[str, Any]], others: Mapping[str, Rul
 
 
 def make_limits(stated: Mapping[str, Any], others: Limits = UNLIMITED) -> Limits:
-    """Return the other limits, each stated key in place of theirs."""
+    """Return the other limits, with the stated keys overriding theirs."""
     own = dict(stated)
     rates = {name: own.pop(name) for name in ("requests_per_s", "points_per_s") if name in own}
     return replace(others, **own, pace=replace(others.pace, **rates))

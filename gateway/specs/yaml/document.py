@@ -68,7 +68,7 @@ class Document:
         self.diagnostics.note(mark_of(self.node, path), format_path(path), what, hint)
 
     def environmental(self, path: Path, what: str, hint: str = "") -> None:
-        """Report what is wrong on this machine, and may be right where the spec is served."""
+        """Report an error that depends on this machine, and may not occur where the spec is served."""
         if self.strict:
             self.error(path, what, hint)
         elif mark_of(self.node, path) not in self.unset:

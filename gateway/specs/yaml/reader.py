@@ -234,7 +234,7 @@ def _is_merge(event: yaml.Event) -> bool:
 
 
 def _merged(own: MapNode, origins: list[MapNode]) -> MapNode:
-    """Return the map with the origins' entries first; its own win, then those of earlier origins."""
+    """Return the map, the origins' entries first. Its own entries take precedence, then those of earlier origins."""
     entries: dict[str, Node] = {}
     key_marks: dict[str, Mark] = {}
     for origin in origins:
