@@ -40,7 +40,7 @@ class Mode(Protocol):
 class DeliveryService:
     """Delivers reports in direct mode and, if there is a store, in queued mode. Survives reloads; its owner closes it.
 
-    Mirrors get a copy in the background: they never delay or fail the first target.
+    Mirrors get a copy in the background: they never delay the first target or make it fail.
     """
 
     def __init__(

@@ -7,7 +7,7 @@ from gateway.core.http.json import write_json
 
 
 def differences(expected: Any, made: Any, path: str) -> Iterator[str]:
-    """Yield each difference. Maps may have more members, lists have the same length, and null means absent."""
+    """Yield each difference. The result may have additional members in maps, but not in lists; null means absent."""
     if isinstance(expected, Mapping):
         if not isinstance(made, Mapping):
             yield f"{path}: expected a map, got {_shown(made)}"
