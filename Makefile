@@ -5,6 +5,8 @@ MAKEFLAGS += --no-print-directory
 PYTHONS := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11)
 IN_VENV := .venv/bin/
 STAMP := .venv/.installed
+# Many tests wait for a process or a deadline, so there are more workers than cores.
+JOBS = $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2))))
 
 # A Python of the right age that can make environments, else one of the right age, else nothing.
 FIND_PYTHON = python=; able=; \
@@ -40,8 +42,8 @@ sdks: $(STAMP)  ## add the vendors' SDKs, which tests/sdk runs as clients and is
 run: $(STAMP)  ## gateway and stand-in vendor, with a curl line to try; ROUTE=name, PORT=number
 	@$(IN_VENV)gateway demo $(if $(PORT),--port $(PORT)) $(ROUTE)
 
-test: $(STAMP)  ## run the tests on all cores; ARGS goes to pytest
-	@$(IN_VENV)python -m pytest -n auto --maxprocesses 8 --dist worksteal $(ARGS)
+test: $(STAMP)  ## run the tests, two workers per core (JOBS=number); ARGS goes to pytest
+	@$(IN_VENV)python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 soak: $(STAMP)  ## the long tests: reloads under load (SECONDS=number), 200 kills, an upstream that is down for a minute
 	@GATEWAY_SOAK=long GATEWAY_SOAK_S=$(or $(SECONDS),10) $(IN_VENV)python -m pytest -s tests/soak \
