@@ -325,7 +325,8 @@ class Connection(asyncio.Protocol):
         return self._is_lingering or not self._is_busy
 
     def close(self) -> None:
-        if self.transport is not None:
+        # After a second close, the TLS transport of Python 3.11.2 can no longer be aborted.
+        if self.transport is not None and not self.transport.is_closing():
             self.transport.close()
 
     def abort(self) -> None:
