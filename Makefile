@@ -53,7 +53,7 @@ FUZZ_TARGETS = http body verifier upstream yaml json
 fuzz: $(STAMP)  ## fuzz each target for a minute (SECONDS=number), two at a time; a crash fails it
 	@$(FIND_PYTHON); venv=.venv; $(FIND_PIP); $$pip_install -c constraints.txt -e '.[dev,fuzz]'
 	@printf '%s\n' $(FUZZ_TARGETS) | xargs -P 2 -I NAME sh -c \
-	  '$(IN_VENV)python -m tests.fuzz NAME $(or $(SECONDS),60) 2>fuzz-NAME.log; code=$$?; \
+	  '$(IN_VENV)python -m tests.fuzz NAME $(or $(SECONDS),60) >fuzz-NAME.log 2>&1; code=$$?; \
 	  printf "%-9s exit code %s, %s\n" NAME "$$code" "$$(grep number_of_executed_units fuzz-NAME.log)"; \
 	  if [ $$code -eq 0 ]; then rm fuzz-NAME.log; else tail -n 40 fuzz-NAME.log; exit 255; fi'
 
