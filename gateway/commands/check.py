@@ -35,8 +35,6 @@ def check(
     """
     specs = load_specs(path, trials=True, strict_environment=False, or_file=True)
     failures = [*_failing_vectors(specs), *_failing_cases(specs)]
-    if not specs.diagnostics.has_errors:
-        specs.watch.report()
     for each in _not_run(specs):
         if not each.name:  # those with a name are failures
             specs.diagnostics.note(each.mark, "", f"{count(each.count, each.kind)} of {each.owner} not run: {each.why}")

@@ -16,12 +16,11 @@ from gateway.file_fingerprint import Fingerprints, fingerprint
 from gateway.proof.cases.run import Case
 from gateway.proof.vectors import Vector
 from gateway.regular_files import MAX_SECRET_BYTES, read_regular_file
-from gateway.specs.case_coverage import Watch
 from gateway.specs.check.loss import check_loss
 from gateway.specs.environment import Substitution
 from gateway.specs.files import KINDS, read_file, spec_files
 from gateway.specs.schema.cases import read_cases, stand_in_route
-from gateway.specs.schema.provider import attributes_read, build_provider
+from gateway.specs.schema.provider import build_provider
 from gateway.specs.schema.recipe import build_recipe
 from gateway.specs.schema.route import build_route
 from gateway.specs.shipped import shipped
@@ -77,7 +76,6 @@ class Specs:
     trials: list[Trial] = field(default_factory=list)
     not_run: list[NotRun] = field(default_factory=list)
     read: Counter[str] = field(default_factory=Counter)
-    watch: Watch = field(default_factory=Watch)
     files: Fingerprints = field(default_factory=dict)
 
     @property
@@ -105,7 +103,6 @@ def load(
         specs.diagnostics.add(finding)
     package = [document.unchecked(specs.diagnostics) for document in shipped().documents]
     loader.build(package, list(loader.read_own()))
-    specs.watch.forget()
     return specs
 
 
@@ -178,27 +175,23 @@ class _Loader:
         if document.shipped and not self.trials and (same := shipped().provider(document.name, self.specs.recipes)):
             self.specs.providers[document.name] = same
             return
-        watch = self.specs.watch.for_document(document) if self.trials else None
-        built = build_provider(document, self.specs.recipes, watch)
+        built = build_provider(document, self.specs.recipes)
         if built is None:
             self._not_run(document, "case")
             return
-        provider, compiler = built
-        self.specs.providers[document.name] = provider
+        self.specs.providers[document.name] = provider = built
         if self.trials:
-            self.specs.watch.add(document, compiler)
             for case, _, mark in read_cases(document):
                 self.specs.trials.append(Trial(provider.name, case, stand_in_route(provider), {}, mark))
 
     def _route(self, document: Document) -> None:
-        watch = self.specs.watch.for_document(document) if self.trials else None
         document.strict = self.strict_environment
         node = self._substituted(document, self.environ)
-        built = build_route(document, node, self.specs.providers, watch)
+        built = build_route(document, node, self.specs.providers)
         self.specs.files |= document.files
         if built is not None:
-            route, compiler = built
-            check_loss(document, route, attributes_read(compiler))
+            route, attribute_names = built
+            check_loss(document, route, attribute_names)
             if not document.errors:
                 self.specs.routes[document.name] = route
         if document.errors or document.lacks:
@@ -206,8 +199,6 @@ class _Loader:
             return
         if built is None:
             document.note((document.kind,), "checked in part: variables that decide how it is built are not set")
-        elif self.trials:
-            self.specs.watch.add(document, compiler)
         if self.trials:
             for case, environ, mark in read_cases(document):
                 self._route_trial(document, case, environ, mark)
@@ -217,7 +208,7 @@ class _Loader:
         under = document.unchecked(diagnostics)
         under.strict = False
         node = self._substituted(under, environ)
-        built = build_route(under, node, self.specs.providers, self.specs.watch.for_document(document))
+        built = build_route(under, node, self.specs.providers)
         unset = tuple(dict.fromkeys(under.unset.values()))
         if built is not None:
             self.specs.trials.append(Trial(document.name, case, built[0], environ, mark, unset))

@@ -53,7 +53,7 @@ def shipped() -> Shipped:
         tuple(documents),
         tuple(diagnostics),
         recipes,
-        {name: provider for name, (provider, _) in providers.items()},
+        providers,
     )
 
 

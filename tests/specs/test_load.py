@@ -32,7 +32,6 @@ route: a
 receive: {provider: acme, credentials: [{secret: "${IN:-inward}"}], from: [10.0.0.0/8]}
 send: {provider: acme, credential: {secret: "${OUT}"}}
 """
-OK_CASE = "{case: ok, request: {json: [{m: a, v: 1, u: s}]}, sends: [{}]}"
 ALL = f"{ROUTE}---\n{ACME}---\n{SESSION}"
 
 
@@ -392,67 +391,6 @@ def test_broken_provider_is_reported_once_and_other_routes_are_checked(tmp_path:
 
     assert {line.partition(":")[0] for line in found} == {"b.yaml", "p.yaml"}
     assert specs.routes == {}
-
-
-@pytest.mark.parametrize(
-    ("cases", "said"),
-    [
-        pytest.param("", ["a.yaml:1:1: note: the provider 'acme' has no cases"], id="no cases"),
-        pytest.param(
-            "cases: [{case: one, request: {json: [{m: a, v: 1}]}, sends: [{}]}]",
-            [
-                "a.yaml:6:48: warning: receive.point.unit: no case gives this a value",
-                "a.yaml:9:34: warning: send.item.u: no case gives this a value",
-            ],
-            id="a member without a value",
-        ),
-        pytest.param("cases: [{case: one, request: {json: [{m: a, v: 1, u: s}]}, sends: [{}]}]", [], id="all have one"),
-    ],
-)
-def test_member_without_a_value_in_any_case_is_a_warning(tmp_path: Path, cases: str, said: list[str]):
-    files = {"a.yaml": f"{ACME}{cases}\n---\n{SESSION}", "route.yaml": ROUTE}
-    specs, _ = loaded(tmp_path, files, {"OUT": "outward"}, trials=True)
-
-    for trial in specs.trials:
-        run_case(trial.case, trial.route)
-    specs.watch.report()
-
-    assert [line for line in messages(specs, tmp_path) if line.startswith("a.yaml")] == said
-
-
-@pytest.mark.parametrize(
-    ("value", "said"),
-    [
-        pytest.param(1, ["a.yaml:7:26: warning: receive.reject_report[0].when: no case makes this true"], id="never"),
-        pytest.param(-1, [], id="in one case"),
-    ],
-)
-def test_condition_that_no_case_makes_true_is_a_warning(tmp_path: Path, value: int, said: list[str]):
-    acme = ACME.replace(
-        "send:", "  reject_report: [{when: 'body[0].v < `0`', reason: BAD_FIELD, text: negative}]\nsend:"
-    )
-    acme += f"cases: [{{case: one, request: {{json: [{{m: a, v: {value}, u: s}}]}}}}, {OK_CASE}]\n"
-    specs, _ = loaded(tmp_path, {"a.yaml": f"{acme}---\n{SESSION}"}, trials=True)
-
-    for trial in specs.trials:
-        run_case(trial.case, trial.route)
-    specs.watch.report()
-
-    assert [line for line in messages(specs, tmp_path) if line.startswith("a.yaml")] == said
-
-
-def test_alias_counts_as_one_place_in_case_coverage(tmp_path: Path):
-    acme = ACME.replace(
-        "send:", "  replies: {error: {status: 400}, errors: {BAD_FIELD: &rows [ROW], TOO_OLD: *rows}}\nsend:"
-    )
-    acme = acme.replace("ROW", "{when: message == 'm', status: 401}").replace("{status: 400}", "{status: 400}, ok: {}")
-    acme += f"cases: [{OK_CASE}, {{case: two, outcome: {{reason: BAD_FIELD, message: m}}, reply: {{status: 401}}}}]\n"
-    specs, _ = loaded(tmp_path, {"a.yaml": f"{acme}---\n{SESSION}"}, trials=True)
-
-    failures = [what for trial in specs.trials for what in run_case(trial.case, trial.route)]
-    specs.watch.report()
-
-    assert (failures, [line for line in messages(specs, tmp_path) if line.startswith("a.yaml")]) == ([], [])
 
 
 def test_case_of_a_route_sees_only_its_environment(tmp_path: Path):

@@ -36,7 +36,7 @@ def provider(text: str) -> Provider:
     document = _document(text)
     built = build_provider(document, {"session": recipe(SESSION), "keyed": recipe(KEYED)})
     assert built is not None, [str(found) for found in document.diagnostics]
-    return built[0]
+    return built
 
 
 def stand_in(text: str) -> Route:

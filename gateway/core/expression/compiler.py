@@ -48,20 +48,15 @@ class _Name(NamedTuple):
 class Compiler:
     """Compiles the expressions of one document.
 
-    The `names` of each call are the root names that an expression may read; None leaves them unchecked. `on_value` is
-    called with the key path of a member each time its value is not null, and of a condition each time it is true.
-    `watched` and `conditions` are the key paths of these members and conditions. `patterns` are the
-    constant regular expressions.
+    The `names` of each call are the root names that an expression may read; None leaves them unchecked.
+    `patterns` are the constant regular expressions.
     """
 
-    def __init__(self, on_value: Callable[[KeyPath], None] | None = None) -> None:
+    def __init__(self) -> None:
         self.problems: list[Problem] = []
         self.read: dict[tuple[str, ...], KeyPath] = {}
-        self.watched: set[KeyPath] = set()
-        self.conditions: set[KeyPath] = set()
         self.functions: set[str] = set()
         self.patterns: list[tuple[KeyPath, str]] = []
-        self._on_value = on_value
 
     def expression(self, source: Any, names: Collection[str] | None, at: KeyPath) -> Expression:
         """Compile a value that may be an expression: text, a number, a boolean, null, or a map or list of them."""
@@ -81,33 +76,7 @@ class Compiler:
 
     def members(self, source: Mapping[str, Any], names: Collection[str] | None, at: KeyPath) -> dict[str, Expression]:
         """Compile each member of a map separately."""
-        members = {}
-        for key, value in source.items():
-            member = self.expression(value, names, (*at, key))
-            if isinstance(value, str):
-                member = self._watch(member, (*at, key), self.watched, lambda value: value is not None)
-            members[key] = member
-        return members
-
-    def condition(self, source: Any, names: Collection[str] | None, at: KeyPath) -> Expression:
-        """Compile a `when`."""
-        return self._watch(self.expression(source, names, at), at, self.conditions, bool)
-
-    def _watch(
-        self, expression: Expression, at: KeyPath, paths: set[KeyPath], counts: Callable[[Any], bool]
-    ) -> Expression:
-        on_value = self._on_value
-        if on_value is None:
-            return expression
-        paths.add(at)
-
-        def watched(scope: Mapping[str, Any]) -> Any:
-            value = expression(scope)
-            if counts(value):
-                on_value(at)
-            return value
-
-        return watched
+        return {key: self.expression(value, names, (*at, key)) for key, value in source.items()}
 
     def text(self, source: str, names: Collection[str], at: KeyPath, *, escape: Callable[[str], str] = str) -> Text:
         """Compile text with `{dotted.names}`; `{{` and `}}` are braces. It is null if any name is null.

@@ -273,10 +273,6 @@ def _read_members(place: Place) -> Any:
     return place.scope.compiler.members(_read_map(place), place.names, place.path)
 
 
-def _read_condition(place: Place) -> Any:
-    return place.scope.compiler.condition(place.plain, place.names, place.path)
-
-
 def template(escape: Callable[[str], str] = str) -> Plain:
     """Return the type of text with `{names}`."""
 
@@ -307,7 +303,6 @@ def _checked_map(read: Callable[[Place], Any]) -> Callable[[Place], Any]:
 
 
 EXPRESSION = Plain("expression", _read_expression, {})
-CONDITION = Plain("expression", _read_condition, {})
 TEMPLATE = template()
 HEADERS = Plain(
     "map of text with names",

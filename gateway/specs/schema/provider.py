@@ -1,10 +1,10 @@
 """The keys of a provider, and the checks across it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from gateway.core.expression import Compiler
-from gateway.core.expression.compiler import KeyPath, Text
+from gateway.core.expression.compiler import Text
 from gateway.core.recipe.model import GivenSlot, Recipe
 from gateway.core.text import did_you_mean
 from gateway.core.vendor.provider import Provider, Receive, Send
@@ -21,12 +21,10 @@ from gateway.specs.yaml.document import Document
 GIVEN = t.map_of(t.ANYTHING, t.MEMBER_NAME)
 
 
-def build_provider(
-    document: Document, recipes: Mapping[str, Recipe], on_value: Callable[[KeyPath], None] | None = None
-) -> tuple[Provider, Compiler] | None:
-    """Return the provider and what compiled it, or None when the document has errors; they are reported."""
+def build_provider(document: Document, recipes: Mapping[str, Recipe]) -> Provider | None:
+    """Return the provider, or None when the document has errors; they are reported."""
     relay = getattr(document.node.entries.get("relay"), "value", None) is True
-    scope = Scope(document, Compiler(on_value), recipes, relay=relay)
+    scope = Scope(document, recipes=recipes, relay=relay)
     check_roles(document, relay)
     if document.errors:
         return None
@@ -36,7 +34,7 @@ def build_provider(
         provider = None
     document.problems(scope.compiler.problems)
     document.slow_patterns(scope.compiler.patterns)
-    return None if provider is None or document.errors or document.lacks else (provider, scope.compiler)
+    return None if provider is None or document.errors or document.lacks else provider
 
 
 def _provider(

@@ -109,7 +109,7 @@ LOCAL_CALL = Table(
 REJECT = Table(
     "reject",
     RejectRule,
-    Key("when", t.CONDITION, "rejects if it holds"),
+    Key("when", t.EXPRESSION, "rejects if it holds"),
     Key("reason", t.word(Reason), "the reason of the outcome"),
     Key("text", t.TEMPLATE, "the message of the outcome"),
 )

@@ -37,7 +37,7 @@ def _warn_of_unescaped(at: Place, headers: Sequence[Mapping[str, Any]]) -> None:
 REPLY = Table(
     "reply",
     Shape,
-    optional("when", t.CONDITION, "condition; the first reply of a list whose `when` holds is used"),
+    optional("when", t.EXPRESSION, "condition; the first reply of a list whose `when` holds is used"),
     optional("status", t.EXPRESSION, "the HTTP status (200)"),
     optional("headers", t.HEADERS, "header fields", ()),
     optional("json", t.EXPRESSION, "the body as JSON"),
@@ -47,7 +47,7 @@ REPLY = Table(
 REPLY_LIST = t.one_or_more(REPLY)
 
 _ROW_KEYS: dict[str, t.Plain] = {
-    "when": t.CONDITION,
+    "when": t.EXPRESSION,
     "status": t.integer(at_least=200, at_most=599),
     "headers": t.HEADERS,
     "json": t.EXPRESSION,

@@ -1,11 +1,10 @@
 """The keys of a route: its two sides, and what happens to data points between them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from gateway.core.expression import Compiler, Expression
-from gateway.core.expression.compiler import KeyPath
+from gateway.core.expression import Expression
 from gateway.core.points.point import STATISTICS
 from gateway.core.vendor.provider import Provider
 from gateway.core.vendor.route import PointChanges, Route, Source
@@ -14,6 +13,7 @@ from gateway.specs.binding.place import Invalid, Place, Scope
 from gateway.specs.binding.table import Key, Table, optional
 from gateway.specs.check.roles import check_sides
 from gateway.specs.schema.cases import CASES
+from gateway.specs.schema.provider import attributes_read
 from gateway.specs.schema.receive import captures
 from gateway.specs.schema.rules import FIELDS, POINT
 from gateway.specs.schema.source import SOURCE
@@ -23,23 +23,20 @@ from gateway.specs.yaml.nodes import Node
 
 
 def build_route(
-    document: Document,
-    node: Node,
-    providers: Mapping[str, Provider],
-    on_value: Callable[[KeyPath], None] | None = None,
-) -> tuple[Route, Compiler] | None:
-    """Return the route and what compiled it, or None when the document has errors; they are reported.
+    document: Document, node: Node, providers: Mapping[str, Provider]
+) -> tuple[Route, frozenset[str]] | None:
+    """Return the route and the attributes that it reads, or None when the document has errors; they are reported.
 
     `node` is that of the document with its variables replaced.
     """
-    scope = Scope(document, Compiler(on_value), providers=providers)
+    scope = Scope(document, providers=providers)
     try:
         route: Route | None = ROUTE.read(Place(scope, node))
     except Invalid:
         route = None
     document.problems(scope.compiler.problems)
     document.slow_patterns(scope.compiler.patterns)
-    return None if route is None or document.errors else (route, scope.compiler)
+    return None if route is None or document.errors else (route, attributes_read(scope.compiler))
 
 
 def _read_members(place: Place) -> tuple[tuple[str, Expression], ...]:

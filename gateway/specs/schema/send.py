@@ -76,7 +76,7 @@ OUTCOME_RULE = Table(
     "outcome",
     _outcome_rule,
     optional("status", t.one_or_more(t.integer()), "condition: the HTTP status", ()),
-    optional("when", t.CONDITION, "condition"),
+    optional("when", t.EXPRESSION, "condition"),
     optional("code", t.word(Code), "the code of the outcome"),
     optional("of", t.EXPRESSION, "a value of the answer that `codes` maps to a code"),
     optional("codes", t.map_of(t.list_of(VALUE), Code), 'values of `of` by code, each a value or `"prefix*"`', {}),
