@@ -123,7 +123,7 @@ def _summary(specs: Specs, failures: list[Failure]) -> str:
     vectors_passed, vectors = _passed(specs, "vector", failures)
     cases_passed, cases = _passed(specs, "case", failures)
     counts = [
-        *(count(specs.read[kind], kind) for kind in KINDS),
+        *(count(len(specs.documents[kind]), kind) for kind in KINDS),
         f"{vectors_passed} of {count(vectors, 'vector')} passed",
         f"{cases_passed} of {count(cases, 'case')} passed",
         count(_found(specs, Severity.ERROR), "error"),

@@ -1,65 +1,73 @@
 """Replaces ${NAME} in the scalars of a route, after parsing: a value can never change the structure of a document."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
+from gateway.file_fingerprint import fingerprint
+from gateway.regular_files import MAX_SECRET_BYTES, read_regular_file
 from gateway.specs.yaml.diagnostic import Mark
-from gateway.specs.yaml.nodes import ListNode, MapNode, Node, Scalar
+from gateway.specs.yaml.document import Document
+from gateway.specs.yaml.nodes import ListNode, MapNode, Node
 
 _VARIABLE = re.compile(r"\$(\$\{)|\$\{([^{}]*)\}")
 _NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
 
 UNSET = "unset"  # takes the place of a variable without a value
-LookUp = Callable[[str], str | None]
 
 
-class Substitution:
-    """Replaces variables with the results of `variable` and `read_file`; reports those without a value.
+def substitute(document: Document, environ: Mapping[str, str]) -> Node:
+    """Return the document's node with every variable replaced. The text of a scalar stays as written.
 
-    `report` gets the mark, what is wrong, what to do, and the name of the variable or file without a value; None for
-    a mistake in the text. `replaced` holds each text as written and its value, by mark.
+    A variable without a value is an error if the document is strict, else a note.
     """
 
-    def __init__(
-        self, variable: LookUp, read_file: LookUp, report: Callable[[Mark, str, str, str | None], None]
-    ) -> None:
-        self._variable = variable
-        self._read_file = read_file
-        self._report = report
-        self.replaced: dict[Mark, tuple[str, str]] = {}
-
-    def apply(self, node: Node) -> Node:
-        """Return the node with every variable replaced. The text of a scalar stays as written."""
+    def apply(node: Node) -> Node:
         if isinstance(node, MapNode):
-            return replace(node, entries={key: self.apply(value) for key, value in node.entries.items()})
+            return replace(node, entries={key: apply(value) for key, value in node.entries.items()})
         if isinstance(node, ListNode):
-            return replace(node, items=tuple(self.apply(item) for item in node.items))
+            return replace(node, items=tuple(map(apply, node.items)))
         if not isinstance(node.value, str) or "${" not in node.value:
             return node
-        value = _VARIABLE.sub(lambda match: self._value(match, node), node.value)
-        self.replaced[node.mark] = node.value, value
+        value = _VARIABLE.sub(lambda match: _value(match, node.mark, document, environ), node.value)
+        document.replaced[node.mark] = node.value, value
         return replace(node, value=value)
 
-    def _value(self, match: re.Match[str], node: Scalar) -> str:
-        if match[1]:
-            return "${"
-        text = match[2]
-        name = _NAME.fullmatch(text)
-        if text.startswith("file:"):
-            value, what, hint = self._read_file(text[5:]), f"cannot read the file {text[5:]}", ""
-            unset = text
-        elif name is None:
-            # The text is not shown: it may be part of a secret.
-            self._report(
-                node.mark, "'${…}' is not a variable", "write ${NAME}, ${NAME:-default} or ${file:/path}", None
-            )
-            return text
-        else:
-            value, what = self._variable(name[1]), f"the environment variable {name[1]} is not set"
-            hint, unset = "set it, or give a default: ${NAME:-default}", name[1]
-            value = name[2] if value is None else value
-        if value is None:
-            self._report(node.mark, what, hint, unset)
-            return UNSET
+    document.with_values = apply(document.node)
+    return document.with_values
+
+
+def _value(match: re.Match[str], mark: Mark, document: Document, environ: Mapping[str, str]) -> str:
+    if match[1]:
+        return "${"
+    text, name, hint = match[2], _NAME.fullmatch(match[2]), ""
+    if text.startswith("file:"):
+        value, what = _read_secret(Path(text[5:]), document), f"cannot read the file {text[5:]}"
+    elif name is not None:
+        value, what = environ.get(name[1], name[2]), f"the environment variable {name[1]} is not set"
+        text, hint = name[1], "set it, or give a default: ${NAME:-default}"
+    else:
+        document.errors += 1
+        # The text is not shown: it may be part of a secret.
+        hint = "write ${NAME}, ${NAME:-default} or ${file:/path}"
+        document.diagnostics.error(mark, "", "'${…}' is not a variable", hint)
+        return text
+    if value is not None:
         return value
+    document.unset[mark] = text
+    if document.strict:
+        document.errors += 1
+        document.diagnostics.error(mark, "", what, hint)
+    else:
+        document.diagnostics.note(mark, "", what)
+    return UNSET
+
+
+def _read_secret(file: Path, document: Document) -> str | None:
+    document.files[file] = fingerprint(file)
+    try:
+        text = read_regular_file(file, MAX_SECRET_BYTES).decode("utf-8")
+    except (OSError, ValueError):
+        return None
+    return text.removesuffix("\n").removesuffix("\r")

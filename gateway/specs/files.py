@@ -6,7 +6,7 @@ from pathlib import Path
 from gateway.core.text import did_you_mean
 from gateway.specs.yaml.diagnostic import Diagnostics
 from gateway.specs.yaml.document import Document
-from gateway.specs.yaml.nodes import MapNode, Node, Scalar
+from gateway.specs.yaml.nodes import MapNode, Scalar
 from gateway.specs.yaml.reader import MAX_BYTES, parse
 
 KINDS = ("recipe", "provider", "route")
@@ -23,30 +23,24 @@ def spec_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is not a folder")
     found = [path for suffix in SUFFIXES for path in folder.rglob(f"*{suffix}")]
-    return sorted(path for path in found if not _is_hidden(path.relative_to(folder)) and path.is_file())
+    hidden = {path for path in found if any(part.startswith(".") for part in path.relative_to(folder).parts)}
+    return sorted(path for path in found if path not in hidden and path.is_file())
 
 
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
-
-
-def read_file(path: Path, name: str, diagnostics: Diagnostics, *, shipped: bool = False) -> Iterator[Document]:
+def read_file(
+    path: Path, name: str, diagnostics: Diagnostics, *, shipped: bool = False, alone: bool = False
+) -> Iterator[Document]:
     """Yield the documents of one file; `name` is its name in diagnostics."""
     with path.open("rb") as stream:
         text = stream.read(MAX_BYTES + 1)
     for node in parse(text, name, diagnostics):
-        document = _document(node, diagnostics, shipped)
-        if document is not None:
-            yield document
-
-
-def _document(node: Node, diagnostics: Diagnostics, shipped: bool) -> Document | None:
-    if not isinstance(node, MapNode) or not node.entries:
-        diagnostics.error(node.mark, "", "expected a map that begins with recipe:, provider: or route:")
-        return None
-    kind, name = next(iter(node.entries.items()))
-    if kind not in KINDS:
-        hint = did_you_mean(kind, KINDS)
-        diagnostics.error(node.key_marks[kind], "", f"a document cannot begin with {kind!r}", hint)
-        return None
-    return Document(kind, name.text if isinstance(name, Scalar) else "", node, diagnostics, shipped)
+        if not isinstance(node, MapNode) or not node.entries:
+            diagnostics.error(node.mark, "", "expected a map that begins with recipe:, provider: or route:")
+            continue
+        kind, named = next(iter(node.entries.items()))
+        if kind in KINDS:
+            title = named.text if isinstance(named, Scalar) else ""
+            yield Document(kind, title, node, diagnostics, shipped, alone=alone)
+        else:
+            what = f"a document cannot begin with {kind!r}"
+            diagnostics.error(node.key_marks[kind], "", what, did_you_mean(kind, KINDS))

@@ -1,24 +1,22 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gateway.specs.environment import Substitution
-from gateway.specs.yaml.diagnostic import Diagnostics, Mark
-from gateway.specs.yaml.nodes import to_python
+from gateway.specs.environment import substitute
+from gateway.specs.yaml.diagnostic import Diagnostics
+from gateway.specs.yaml.document import Document
+from gateway.specs.yaml.nodes import MapNode, to_python
 from gateway.specs.yaml.reader import parse
 
 ENVIRON = {"NAME": "value", "EMPTY": "", "QUOTE": "a: {b}\n- c", "NESTED": "${NAME}", "PORT": "8080"}
-FILES = {"/run/secrets/x": "from a file"}
 
 
-def substituted(text: str) -> tuple[Any, list[tuple[str, str, str | None]]]:
+def substituted(text: str) -> tuple[Any, Document]:
     (node,) = parse(text, "f.yaml", Diagnostics())
-    found: list[tuple[str, str, str | None]] = []
-
-    def report(mark: Mark, what: str, hint: str, unset: str | None) -> None:
-        found.append((str(mark), what, unset))
-
-    return to_python(Substitution(ENVIRON.get, FILES.get, report).apply(node)), found
+    assert isinstance(node, MapNode)
+    document = Document("route", "a", node, Diagnostics())
+    return to_python(substitute(document, ENVIRON)), document
 
 
 @pytest.mark.parametrize(
@@ -32,7 +30,7 @@ def substituted(text: str) -> tuple[Any, list[tuple[str, str, str | None]]]:
         pytest.param("a: ${NOPE:-http://h:1/x?y=-}", {"a": "http://h:1/x?y=-"}, id="any default"),
         pytest.param("a: ${NAME:-default}", {"a": "value"}, id="default that is not needed"),
         pytest.param("a: ${EMPTY:-default}", {"a": ""}, id="a variable may be empty"),
-        pytest.param("a: ${file:/run/secrets/x}", {"a": "from a file"}, id="file"),
+        pytest.param(f"a: ${{file:{__file__}}}", {"a": Path(__file__).read_text().removesuffix("\n")}, id="file"),
         pytest.param("a: $${NAME} $$ $NAME {NAME}", {"a": "${NAME} $$ $NAME {NAME}"}, id="literal"),
         pytest.param("a: ${QUOTE}", {"a": "a: {b}\n- c"}, id="a value never changes the structure"),
         pytest.param("a: ${NESTED}", {"a": "${NAME}"}, id="a value is not replaced again"),
@@ -41,7 +39,9 @@ def substituted(text: str) -> tuple[Any, list[tuple[str, str, str | None]]]:
     ],
 )
 def test_variables_are_replaced(text: str, value: Any):
-    assert substituted(text) == (value, [])
+    replaced, document = substituted(text)
+
+    assert (replaced, list(document.diagnostics)) == (value, [])
 
 
 @pytest.mark.parametrize(
@@ -55,6 +55,7 @@ def test_variables_are_replaced(text: str, value: Any):
     ],
 )
 def test_invalid_or_unset_variable_is_reported_at_its_place(text: str, what: str, unset: str | None):
-    _, found = substituted(text)
+    _, document = substituted(text)
 
-    assert found == [("f.yaml:1:4", what, unset)]
+    assert [(str(found.mark), found.what) for found in document.diagnostics] == [("f.yaml:1:4", what)]
+    assert list(document.unset.values()) == ([] if unset is None else [unset])

@@ -5,7 +5,7 @@ differ only in their key ids, `choose_by_key_id` selects after the key id has be
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from urllib.parse import unquote
 
@@ -161,25 +161,29 @@ def make_snapshot(routes: Sequence[Route]) -> Snapshot:
     return Snapshot(tuple(routes), fixed, tuple(capturing))
 
 
-def indistinguishable_call(one: Route, other: Route) -> RequestForm | None:
-    """Return a call of the second route that a call of the first route also matches, None if there is no such call."""
-    mine, theirs = one.source.match, other.source.match
-    if mine.is_stricter_than(theirs) or theirs.is_stricter_than(mine):
-        return None
-    for call in one.source.receive.requests:
-        for form in other.source.receive.requests:
-            same = call.method == form.method and _pinned_path(one, call) == _pinned_path(other, form)
-            if same and not call.match.combined_with(mine).is_disjoint_from(form.match.combined_with(theirs)):
-                return form
-    return None
-
-
-def path_pattern(path: str) -> re.Pattern[str]:
-    """Return the pattern of a path in which each `{name}` captures one segment."""
-    return re.compile(_CAPTURE.sub(r"(?P<\1>[^/]+)", re.escape(path)))
+def ambiguous_calls(routes: Iterable[Route]) -> Iterator[tuple[Route, Route, RequestForm]]:
+    """Yield each route, an earlier one that receives the same call, and that call."""
+    earlier: dict[tuple[str, str], list[tuple[Route, RequestForm]]] = {}
+    for route in routes:
+        mine, found = route.source.match, {route.name}
+        for form in route.source.receive.requests:
+            same = earlier.setdefault((form.method, _pinned_path(route, form)), [])
+            for other, call in same:
+                theirs = other.source.match
+                if other.name in found or mine.is_stricter_than(theirs) or theirs.is_stricter_than(mine):
+                    continue
+                if not call.match.combined_with(theirs).is_disjoint_from(form.match.combined_with(mine)):
+                    found.add(other.name)
+                    yield route, other, form
+            same.append((route, form))
 
 
 def _pinned_path(route: Route, form: RequestForm) -> str:
     """Return the path with each capture replaced by the value that the route pins, else by `{}`."""
     path = route.source.path + form.path
     return re.sub(r"\{(\w+)\}", lambda match: route.source.pins.get(match[1], "{}"), path)
+
+
+def path_pattern(path: str) -> re.Pattern[str]:
+    """Return the pattern of a path in which each `{name}` captures one segment."""
+    return re.compile(_CAPTURE.sub(r"(?P<\1>[^/]+)", re.escape(path)))

@@ -1,6 +1,6 @@
 """One YAML document on its way to becoming a spec: its node, and where its findings go."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from gateway.core.expression import Problem
@@ -11,23 +11,13 @@ from gateway.specs.yaml.diagnostic import Diagnostics, Mark
 from gateway.specs.yaml.nodes import MapNode, Node, Path, Scalar, find, format_path, key_mark, mark_of
 
 
-@dataclass(frozen=True, slots=True)
-class Unloaded:
-    """Specs that have errors, as (kind, name), and whether a file could not be read, whose specs are unknown."""
-
-    specs: frozenset[tuple[str, str]] = frozenset()
-    files: bool = False
-
-    def may_hold(self, kind: str, name: str) -> bool:
-        return self.files or (kind, name) in self.specs
-
-
 @dataclass(slots=True)
 class Document:
     """One YAML document. `kind` is `recipe`, `provider` or `route`, `name` its value.
 
     `unset` holds variables without a value, by mark. Findings there are left out, since they would only repeat that.
-    For the same reason, names in `unloaded` are not reported as unknown; the document then `lacks` one. A document is
+    For the same reason, `names`, those of all documents by kind, are not reported as unknown; the document then
+    `lacks` one. They are None if a file could not be read, whose specs are unknown. A document is
     `alone` if a single file was loaded.
     `replaced` holds each text with variables as written, and its value, which no finding shows. What depends on the
     machine is an error if `strict`, else a warning. `files` are those that the document names and that were read.
@@ -44,16 +34,14 @@ class Document:
     errors: int = 0
     strict: bool = True
     files: Fingerprints = field(default_factory=dict)
-    unloaded: Unloaded = Unloaded()
+    names: Mapping[str, Collection[str]] | None = field(default_factory=dict, repr=False)
     lacks: bool = False
     alone: bool = False
     with_values: Node | None = field(default=None, repr=False)
 
     def unchecked(self, diagnostics: Diagnostics) -> "Document":
         """Return the document as it was read, with other diagnostics for its findings."""
-        return Document(
-            self.kind, self.name, self.node, diagnostics, self.shipped, unloaded=self.unloaded, alone=self.alone
-        )
+        return Document(self.kind, self.name, self.node, diagnostics, self.shipped, names=self.names, alone=self.alone)
 
     def error(self, path: Path, what: str, hint: str = "", *, at_key: bool = False) -> None:
         mark = key_mark(self.node, path) if at_key else mark_of(self.node, path)
@@ -76,7 +64,7 @@ class Document:
 
     def unknown(self, path: Path, kind: str, name: str, known: Iterable[str]) -> None:
         """Report that no spec of this kind has the name. If a single file is checked, the hint says what to do."""
-        if self.unloaded.may_hold(kind, name):
+        if self.names is None or name in self.names.get(kind, ()):
             self.lacks = True
             return
         hint = did_you_mean(name, known)

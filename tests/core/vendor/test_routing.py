@@ -10,7 +10,7 @@ from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.model import Recipe
 from gateway.core.vendor.matching import RequestMatcher
 from gateway.core.vendor.route import Route
-from gateway.core.vendor.routing import choose_by_key_id, indistinguishable_call, make_snapshot
+from gateway.core.vendor.routing import ambiguous_calls, choose_by_key_id, make_snapshot
 from tests.support.specs import recipe, stand_in
 
 
@@ -263,8 +263,8 @@ def test_path_prefix_of_a_route_applies_to_its_calls():
 def test_routes_overlap_unless_their_conditions_are_disjoint(
     one: dict[str, tuple[str, ...]], other: dict[str, tuple[str, ...]], apart: bool
 ):
-    assert (indistinguishable_call(wishing("one", one), wishing("other", other)) is None) is apart
+    assert (not list(ambiguous_calls([wishing("one", one), wishing("other", other)]))) is apart
 
 
 def test_routes_with_different_prefixes_do_not_overlap():
-    assert indistinguishable_call(wishing("one", {}, path="/a"), wishing("other", {}, path="/b")) is None
+    assert list(ambiguous_calls([wishing("one", {}, path="/a"), wishing("other", {}, path="/b")])) == []
