@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from gateway.core.expression import lint
-from gateway.core.expression.interpreter import EvaluationError, Expression, interpret
+from gateway.core.expression.closures import EvaluationError, Expression, compile_tree
 from gateway.core.http.json import write_number
 from gateway.core.text import did_you_mean
 
@@ -149,7 +149,7 @@ class Compiler:
                 self._problem(at, f"unknown function {name!r}", did_you_mean(name, lint.KNOWN_FUNCTIONS))
         for what, hint in mistakes:
             self._problem(at, f"{source!r}: {what}", hint)
-        return interpret(source) if len(self.problems) == before else _null
+        return compile_tree(source, tree) if len(self.problems) == before else _null
 
     def _is_known(self, chain: tuple[str, ...], names: Collection[str], at: KeyPath, *, in_text: bool = False) -> bool:
         self.read.setdefault(chain, at)

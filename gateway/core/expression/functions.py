@@ -49,7 +49,7 @@ def upper(text: Any) -> str:
 
 def if_(condition: Any, then: Any, otherwise: Any = None) -> Any:
     """Return `then` if the condition is true in JMESPath: not null, not false and not empty."""
-    return otherwise if condition is None or condition is False or condition in ("", [], {}) else then
+    return otherwise if arguments.is_false(condition) else then
 
 
 def is_integer(value: Any) -> bool:
