@@ -29,10 +29,10 @@ FIND_PIP = \
   pip_install="$$pip install -qq --disable-pip-version-check --no-input"
 
 .DEFAULT_GOAL := help
-.PHONY: help install sdks run test soak fuzz check docs lock reference
+.PHONY: help install sdks run test soak fuzz bench bench-growth check docs lock reference
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s%s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s%s\n", $$1, $$2 }' Makefile
 
 install: $(STAMP)  ## make .venv with the gateway and what develops it (the targets below do so when needed)
 
@@ -56,6 +56,21 @@ fuzz: $(STAMP)  ## fuzz each target for a minute (SECONDS=number), two at a time
 	  '$(IN_VENV)python -m tests.fuzz NAME $(or $(SECONDS),60) >fuzz-NAME.log 2>&1; code=$$?; \
 	  printf "%-9s exit code %s, %s\n" NAME "$$code" "$$(grep number_of_executed_units fuzz-NAME.log)"; \
 	  if [ $$code -eq 0 ]; then rm fuzz-NAME.log; else tail -n 40 fuzz-NAME.log; exit 255; fi'
+
+BENCH_INSTALLED := bench/.installed
+bench: $(STAMP) $(BENCH_INSTALLED)  ## CPU per report of the gateway and of other programs (SECONDS=number, ARGS); see bench/README.md
+	@$(IN_VENV)python -m bench --seconds $(or $(SECONDS),4) $(ARGS)
+
+bench-growth: $(STAMP) $(BENCH_INSTALLED)  ## its growth by routes, points and queue, with plots (ARGS='--memory-minutes 10')
+	@$(IN_VENV)python -m bench.growth --seconds $(or $(SECONDS),4) $(ARGS)
+
+$(BENCH_INSTALLED): pyproject.toml constraints.txt bench/peers/package.json
+	@$(FIND_PYTHON); venv=.venv; $(FIND_PIP); $$pip_install -c constraints.txt -e '.[dev,bench]'
+	@mkdir -p $@ && cp bench/peers/package.json $@/ && \
+	{ npm install --prefix $@ --silent --no-fund --no-audit --omit=dev || echo "npm: Express and Node-RED are left out" >&2; }
+	@$(FIND_PYTHON); venv=$@/mitmproxy; "$$python" -m venv --clear --without-pip $$venv && $(FIND_PIP) && \
+	$$pip_install mitmproxy || echo "pip: mitmproxy is left out" >&2
+	@touch $@
 
 check: $(STAMP)  ## format, lint, types, and every diagnostic and case of routes.d
 	$(IN_VENV)ruff format --check .
@@ -90,7 +105,7 @@ lock:  ## rewrite constraints.txt with the newest versions, from an empty enviro
 	@$(FIND_PYTHON); venv=$$(mktemp -d) && trap 'rm -rf "$$venv"' EXIT && \
 	"$$python" -m venv --without-pip "$$venv" || exit 1; \
 	$(FIND_PIP); \
-	$$pip_install -e '.[dev,sdk-tests,fuzz,docs]' && \
+	$$pip_install -e '.[dev,sdk-tests,fuzz,docs,bench]' && \
 	$$pip list --format=freeze --disable-pip-version-check --exclude metric-gateway --exclude pip \
 	  --exclude wheel > "$$venv/constraints.txt" && \
 	{ echo '# What the tests ran with, written by: make lock'; LC_ALL=C sort -f "$$venv/constraints.txt"; } \
