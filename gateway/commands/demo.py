@@ -91,7 +91,7 @@ def trial_of(routes: Path, wanted: str | None) -> Trial:
     def demands(trial: Trial) -> tuple[bool, bool]:
         """Whether the host is checked, and whether the signature expires."""
         source = trial.route.source
-        return bool(source.match.tests), any(check.recipe.signature is not None for check in source.checks or ())
+        return bool(source.match.tests), any(each.recipe.signature is not None for each in source.verifiers or ())
 
     return min(trials, key=demands)
 

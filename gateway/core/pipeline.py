@@ -46,7 +46,7 @@ def receive_report_steps(match: RouteMatch, message: ReceivedRequest, context: R
     Raises CallerError or SpecError.
     """
     route, receive, now_ns = match.route, match.route.source.receive, context.now_ns
-    caller = identify_caller(route.source, route.source.checks, message, context)
+    caller = identify_caller(route.source, route.source.verifiers, message, context)
     yield len(message.request.body) > LARGE_BODY_BYTES or message.request.header("content-encoding") is not None
     names = request_names(match, message, caller)
     apply_reject_rules(receive.reject_report, names)
@@ -76,7 +76,7 @@ def receive_relayed(
 ) -> RelayedRequest:
     """Turn a request of a relay into the upstream request. Raises CallerError or SpecError."""
     source = match.route.source
-    caller = identify_caller(source, source.checks, message, context)
+    caller = identify_caller(source, source.verifiers, message, context)
     names = request_names(match, message, caller)
     apply_reject_rules(source.receive.reject_report, names)
     request = relayed_request(match, names, now_ns=context.now_ns, call_id=call_id)
@@ -88,7 +88,7 @@ def answer_local_call(
 ) -> Response:
     """Answer a call that needs no upstream, such as login and logout. Raises CallerError."""
     source = match.route.source
-    verifiers = source.local_checks[match.form.name if match.form else ""]
+    verifiers = source.local_verifiers[match.form.name if match.form else ""]
     caller = identify_caller(source, verifiers, message, context)
     names = request_names(match, message, caller) | {"request_id": context.request_id}
     token, expires_ns = issue_session(source, call, caller, context) if call.issues is not None else (None, None)
@@ -132,9 +132,9 @@ def verify_head(match: RouteMatch, head: ReceivedRequest, context: RequestContex
     reads the body.
     """
     source = match.route.source
-    if match.form is None or match.form.local_call is not None or source.checks is None:
+    if match.form is None or match.form.local_call is not None or source.verifiers is None:
         return None
-    return identify_caller(source, source.checks, head, context)
+    return identify_caller(source, source.verifiers, head, context)
 
 
 def identify_caller(

@@ -31,7 +31,7 @@ def likely_cause(match: RouteMatch, message: ReceivedRequest, error: Exception |
         return None  # Inflating the body would cost far more than sending it did.
     source = match.route.source
     seen = message if source.public_url is None else message.as_sent_to(source.public_url)
-    verifiers = [verifier for group in (source.checks, *source.local_checks.values()) for verifier in group or ()]
+    verifiers = [verifier for group in (source.verifiers, *source.local_verifiers.values()) for verifier in group or ()]
     verifier = next((verifier for verifier in verifiers if verifier.recipe.name == error.recipe), None)
     if verifier is None:
         return None

@@ -97,7 +97,7 @@ def arrived_or_none(target: Target, point: DataPoint) -> DataPoint | None:
 
 
 def _read(target: Target, receive: Receive, request: Request) -> DataPoint:
-    source = Source(provider=target.provider, receive=receive, checks=None, given=target.given, rules=())
+    source = Source(provider=target.provider, receive=receive, verifiers=None, given=target.given, rules=())
     match = make_snapshot([Route(name="probe", source=source, target=target)]).match(request)
     if match is None or match.form is None or match.form.local_call is not None:
         raise ProbeFailed(f"no request of `receive` is {request.method} {request.path}")

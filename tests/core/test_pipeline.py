@@ -86,7 +86,7 @@ def test_unverified_report_is_not_parsed():
 
 def test_route_without_credentials_accepts_any_caller():
     route = stand_in(ACME)
-    open_route = replace(route, source=replace(route.source, checks=None))
+    open_route = replace(route, source=replace(route.source, verifiers=None))
     match, message = matched(open_route, Request("GET", "/metrics?m=cpu&v=1"))
 
     assert receive_report(match, message, RequestContext(NOW, Unseen())).caller == ANONYMOUS
@@ -94,7 +94,7 @@ def test_route_without_credentials_accepts_any_caller():
 
 def test_route_without_usable_credentials_rejects_every_caller():
     route = stand_in(ACME)
-    closed_route = replace(route, source=replace(route.source, checks=()))
+    closed_route = replace(route, source=replace(route.source, verifiers=()))
     match, message = matched(closed_route, Request("GET", "/metrics?m=cpu&v=1"))
 
     with pytest.raises(CallerError):

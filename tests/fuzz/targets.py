@@ -159,7 +159,7 @@ def _requests() -> Sequence[tuple[Trial, Request]]:
 def body(data: bytes) -> None:
     trial, request = _requests()[chosen(data, len(_requests()))]
     request = replace(request, body=data[CHOICE_BYTES:])
-    route = replace(trial.route, source=replace(trial.route.source, checks=None))
+    route = replace(trial.route, source=replace(trial.route.source, verifiers=None))
     match = make_snapshot([route]).match(request)
     if match is None or match.form is None or match.form.local_call is not None or route.is_relay:
         return

@@ -43,8 +43,8 @@ def signed_as(body: bytes, host: str = "h") -> Request:
 def cause(
     request: Request, error: Exception | None, *, also: bool = False, public_url: PublicUrl | None = None
 ) -> str | None:
-    checks = {"local_checks": {"login": (CHECK,)}} if also else {"checks": (CHECK,)}
-    source = replace(ROUTE.source, public_url=public_url, **checks)
+    verifiers = {"local_verifiers": {"login": (CHECK,)}} if also else {"verifiers": (CHECK,)}
+    source = replace(ROUTE.source, public_url=public_url, **verifiers)
     match = RouteMatch(replace(ROUTE, source=source), ROUTE.source.receive.requests[0], {})
     return likely_cause(match, ReceivedRequest(request, "json"), error, now_ns=0)
 

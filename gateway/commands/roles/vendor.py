@@ -99,9 +99,9 @@ def vendor_route(provider: Provider, credential: Credential | None, given: dict[
     stand_in = stand_in_route(provider)
     source = replace(
         stand_in.source,
-        checks=_checks(receive, receive.verify, credential, given),
+        verifiers=_checks(receive, receive.verify, credential, given),
         given={**provider.given, **given},
-        local_checks={name: _checks(receive, call.verify, credential, given) for name, call in local_calls.items()},
+        local_verifiers={name: _checks(receive, call.verify, credential, given) for name, call in local_calls.items()},
     )
     return replace(stand_in, source=source, target=replace(stand_in.target, rules=()))
 

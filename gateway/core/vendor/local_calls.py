@@ -18,10 +18,10 @@ def issue_session(source: Source, call: LocalCall, caller: Verified, context: Re
 
     With `credentials: none`, login always succeeds.
     """
-    if source.checks is None:
+    if source.verifiers is None:
         account = _ANY_ACCOUNT
     else:
-        verifiers = [verifier for verifier in source.checks if verifier.recipe.name == call.issues]
+        verifiers = [verifier for verifier in source.verifiers if verifier.recipe.name == call.issues]
         accounts = [each for verifier in verifiers for same_mark in verifier.accounts.values() for each in same_mark]
         mine = [
             each
@@ -36,7 +36,7 @@ def issue_session(source: Source, call: LocalCall, caller: Verified, context: Re
 
 def revoke_session(source: Source, recipe: str, token: str, context: RequestContext) -> None:
     """Store the revocation of a session. Tokens that are expired or not issued here take no memory."""
-    for verifier in source.checks or ():
+    for verifier in source.verifiers or ():
         if verifier.recipe.name == recipe:
             account = account_of_token(token, verifier.accounts, now_ns=context.now_ns)
             if account is not None:

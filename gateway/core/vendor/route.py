@@ -25,7 +25,7 @@ Mode = Literal["direct", "queued"]
 class Source:
     """The receiving side of a route.
 
-    `checks` are the verifiers of reports, None with `credentials: none`. `local_checks` are those of each local call by
+    `verifiers` are those of reports, None with `credentials: none`. `local_verifiers` are those of each local call by
     name, None if the call accepts any caller. `pins` are the `given` values of the route: a captured path segment of
     that name must be equal. `match` and the prefix `path` select the route's requests. `networks` are the allowed
     client networks, None for all. `public_url` is the URL that reporters behind a proxy sign. `caps` are the limits of
@@ -34,11 +34,11 @@ class Source:
 
     provider: Provider
     receive: Receive
-    checks: tuple[Verifier, ...] | None
+    verifiers: tuple[Verifier, ...] | None
     given: Mapping[str, Any]
     rules: tuple[Rule, ...]
     pins: Mapping[str, str] = field(default_factory=dict)
-    local_checks: Mapping[str, tuple[Verifier, ...] | None] = field(default_factory=dict)
+    local_verifiers: Mapping[str, tuple[Verifier, ...] | None] = field(default_factory=dict)
     networks: tuple[Network, ...] | None = None
     match: RequestMatcher = ANY_REQUEST
     path: str = ""
@@ -148,7 +148,7 @@ class Route:
     @property
     def secrets(self) -> tuple[Secret, ...]:
         """All secrets of the route, for masking."""
-        every = (self.source.checks, *self.source.local_checks.values())
-        received = [secret for checks in every for check in checks or () for secret in check.keyring.secrets()]
+        every = (self.source.verifiers, *self.source.local_verifiers.values())
+        received = [secret for each in every for verifier in each or () for secret in verifier.keyring.secrets()]
         sent = [target.credential.secret for target in self.targets if target.credential]
         return (*received, *sent)

@@ -132,7 +132,7 @@ def choose_by_key_id(match: RouteMatch, message: ReceivedRequest) -> RouteMatch:
 def _claimed_keys(source: Source, message: ReceivedRequest) -> Iterator[str]:
     """Yield the unverified key id, as read by the recipe that would verify the request."""
     signed = message if source.public_url is None else message.as_sent_to(source.public_url)
-    for verifier in source.checks or ():
+    for verifier in source.verifiers or ():
         try:
             slots = read_slots(verifier.recipe, signed)
         except CallerError:

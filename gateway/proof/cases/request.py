@@ -56,9 +56,9 @@ def _unsigned(parts: Mapping[str, Any], form: RequestForm, given: Mapping[str, s
 def _verifier(unsigned: UnsignedRequest, route: Route, recipe: str | None) -> Verifier | None:
     """Return the verifier of the named recipe, or the first one for this call."""
     match = make_snapshot([route]).match(unsigned.render())
-    verifiers = route.source.checks
+    verifiers = route.source.verifiers
     if match is not None and match.form is not None and match.form.local_call is not None:
-        verifiers = route.source.local_checks[match.form.name]
+        verifiers = route.source.local_verifiers[match.form.name]
     found = [verifier for verifier in verifiers or () if recipe in (None, verifier.recipe.name)]
     if not found and recipe is not None:
         raise Mismatch(f"request: no recipe is named {recipe!r}")

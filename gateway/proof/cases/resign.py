@@ -46,7 +46,7 @@ def refresh_sample(
     match = make_snapshot([route]).match(request)
     if match is None or match.form is None:
         return RefreshedSample(shifted)
-    source, verifiers, message = route.source, route.source.checks, match.read(request)
+    source, verifiers, message = route.source, route.source.verifiers, match.read(request)
     try:
         caller = identify_caller(source, verifiers, message, RequestContext(then_ns, NoReplayCheck()))
     except CallerError:

@@ -81,10 +81,10 @@ def stand_in_route(provider: Provider) -> Route:
     source = Source(
         provider=provider,
         receive=receive,
-        checks=tuple(_check(recipe, logins(receive, recipe)) for recipe in receive.verify),
+        verifiers=tuple(_check(recipe, logins(receive, recipe)) for recipe in receive.verify),
         given=dict(provider.given),
         rules=rules,
-        local_checks={
+        local_verifiers={
             form.name: tuple(_check(recipe, ()) for recipe in form.local_call.verify)
             if form.local_call.verify
             else None

@@ -108,25 +108,25 @@ def _source(
     _check_credentials(at, credentials, [*recipes, *logging_in] if recipes else [], is_open=from_ is None)
     pins = {name: str(value) for name, value in given.items()}
 
-    def checks_by(recipes: Iterable[Recipe]) -> tuple[Verifier, ...] | None:
+    def verifiers_by(recipes: Iterable[Recipe]) -> tuple[Verifier, ...] | None:
         return None if credentials == "none" else make_verifiers(receive, recipes, credentials, pins)
 
-    checks = checks_by(recipes)
-    if checks == () and credentials and not at.scope.document.errors:
+    verifiers = verifiers_by(recipes)
+    if verifiers == () and credentials and not at.scope.document.errors:
         names = ", ".join(recipe.name for recipe in recipes)
         at.error(f"no credential fits {names} or logs in for it: every report would be rejected", "", "credentials")
     if from_ is None:
-        _warn_of_unsigned(at, receive, checks or ())
+        _warn_of_unsigned(at, receive, verifiers or ())
     # A body that is parsed before verification must not inflate beyond what the wire allows.
-    parses_body = any(check.recipe.parses_body for check in checks or ())
+    parses_body = any(each.recipe.parses_body for each in verifiers or ())
     return Source(
         provider=provider,
         receive=receive,
-        checks=checks,
+        verifiers=verifiers,
         given={**provider.given, **given},
         rules=tuple(make_rules(rules, provider.rules).values()),
         pins=pins,
-        local_checks={name: checks_by(call.verify) if call.verify else None for name, call in calls.items()},
+        local_verifiers={name: verifiers_by(call.verify) if call.verify else None for name, call in calls.items()},
         networks=from_,
         caps=Caps(keys["max_body_bytes"]) if parses_body else DEFAULT_CAPS,
         **keys,
@@ -184,14 +184,14 @@ def _check_credentials(
             at.error(f"the key {key!r} has more than {MAX_SECRETS_PER_KEY} secrets", "", "credentials")
 
 
-def _warn_of_unsigned(at: Place, receive: Receive, checks: Iterable[Verifier]) -> None:
+def _warn_of_unsigned(at: Place, receive: Receive, verifiers: Iterable[Verifier]) -> None:
     """Warn of what the mapping reads and a signature does not cover: others could change it on the way."""
-    for check in checks:
-        unsigned = check.recipe.leaves_unsigned(receive.reads)
+    for verifier in verifiers:
+        unsigned = verifier.recipe.leaves_unsigned(receive.reads)
         if unsigned:
             names = ", ".join(sorted(f"{part} body" if part in ("json", "form", "text") else part for part in unsigned))
             at.warning(
-                f"{check.recipe.name} does not sign {names}, which the provider reads", NAME_NETWORKS, "provider"
+                f"{verifier.recipe.name} does not sign {names}, which the provider reads", NAME_NETWORKS, "provider"
             )
 
 

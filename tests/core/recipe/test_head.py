@@ -131,8 +131,8 @@ CREDENTIAL = Credential(Secret("a-secret"), "a-key")
 
 def route_of(*recipes: Recipe) -> Route:
     route = stand_in(ROUTE)
-    checks = tuple(Verifier(each, make_keyring([CREDENTIAL]), {}) for each in recipes)
-    return replace(route, source=replace(route.source, checks=checks))
+    verifiers = tuple(Verifier(each, make_keyring([CREDENTIAL]), {}) for each in recipes)
+    return replace(route, source=replace(route.source, verifiers=verifiers))
 
 
 def signed_once() -> Call:
@@ -166,17 +166,17 @@ def test_nonce_of_a_request_verified_by_its_head_is_stored_once():
 def test_missing_header_is_rejected_by_the_head():
     call = plain_call("bearer")
     both = [RECIPES["jdcloud3"], call.recipe]
-    checks = [Verifier(each, make_keyring([call.credential]), {}) for each in both]
+    verifiers = [Verifier(each, make_keyring([call.credential]), {}) for each in both]
     head = ReceivedRequest(call.request, call.body_kind, head_only=True)
 
-    assert verify(head, checks, now_ns=NOW_NS, replays=Memory()).recipe == "bearer"
+    assert verify(head, verifiers, now_ns=NOW_NS, replays=Memory()).recipe == "bearer"
 
 
 @pytest.mark.parametrize(
     ("path", "method", "change"),
     [
         pytest.param("/hello", "GET", {}, id="a call that the gateway answers"),
-        pytest.param("/metrics", "POST", {"checks": None}, id="a route without credentials"),
+        pytest.param("/metrics", "POST", {"verifiers": None}, id="a route without credentials"),
     ],
 )
 def test_head_is_not_verified_for(path: str, method: str, change: dict[str, None]):

@@ -69,11 +69,11 @@ class Memory:
 def logging_in(*accounts: Credential) -> Route:
     """Return the route with these accounts."""
     route = stand_in(PROVIDER)
-    session = route.source.checks[0].recipe
+    session = route.source.verifiers[0].recipe
     source = replace(
         route.source,
-        checks=(Verifier(session, make_keyring([]), {}, make_accounts(accounts, 60)),),
-        local_checks={"login": (Verifier(LOGIN, make_keyring([ADMIN]), {}),), "logout": None, "ping": None},
+        verifiers=(Verifier(session, make_keyring([]), {}, make_accounts(accounts, 60)),),
+        local_verifiers={"login": (Verifier(LOGIN, make_keyring([ADMIN]), {}),), "logout": None, "ping": None},
     )
     return replace(route, source=source)
 
@@ -112,8 +112,8 @@ def logged_in(route: Route = ROUTE) -> str:
 def who_reports(token: str, memory: Memory, *, now_ns: int = NOW) -> str | None:
     """Return the key id of a session. Raises CallerError."""
     message = ReceivedRequest(Request("POST", "/report", (("Authorization", token),)), "none")
-    checks = ROUTE.source.checks
-    return identify_caller(ROUTE.source, checks, message, RequestContext(now_ns, memory)).key
+    verifiers = ROUTE.source.verifiers
+    return identify_caller(ROUTE.source, verifiers, message, RequestContext(now_ns, memory)).key
 
 
 def rejection(token: str, memory: Memory, *, now_ns: int = NOW) -> Reason | None:
@@ -165,7 +165,7 @@ def test_session_is_not_issued_without_an_account(accounts: tuple[Credential, ..
 
 def test_any_caller_may_log_in_to_a_route_without_credentials():
     route = logging_in()
-    open_to_all = replace(route.source, checks=None, local_checks=dict.fromkeys(route.source.local_checks))
+    open_to_all = replace(route.source, verifiers=None, local_verifiers=dict.fromkeys(route.source.local_verifiers))
 
     status, _ = answered("POST", "/login", route=replace(route, source=open_to_all))
 

@@ -85,8 +85,8 @@ def wishing(name: str, wishes: dict[str, tuple[str, ...]], path: str = "") -> Ro
 
 def by_either(route: Route, other: Recipe) -> Route:
     """Return the route with a second recipe."""
-    (check,) = route.source.checks or ()
-    return replace(route, source=replace(route.source, checks=(check, replace(check, recipe=other))))
+    (check,) = route.source.verifiers or ()
+    return replace(route, source=replace(route.source, verifiers=(check, replace(check, recipe=other))))
 
 
 KEYED = """

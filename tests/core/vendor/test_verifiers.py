@@ -11,8 +11,8 @@ SESSION = Credential(Secret("session"))
 def checked(*credentials: Credential) -> dict[str, tuple[bool, bool]]:
     """Map each accepted recipe to whether it has credentials, and whether it has accounts."""
     assert RECEIVE is not None
-    checks = make_verifiers(RECEIVE, RECEIVE.verify, credentials, {})
-    return {check.recipe.name: (bool(check.keyring.secrets()), bool(check.accounts)) for check in checks}
+    verifiers = make_verifiers(RECEIVE, RECEIVE.verify, credentials, {})
+    return {check.recipe.name: (bool(check.keyring.secrets()), bool(check.accounts)) for check in verifiers}
 
 
 def test_recipe_is_accepted_with_credentials_for_its_slots():

@@ -50,8 +50,8 @@ ACME_UNSIGNED = Request("POST", "/in", (("Host", "h"), ("Authorization", "case-s
 
 
 def route(**changes: Any) -> Route:
-    checks = (Verifier(SIGNS, make_keyring([CREDENTIAL]), {}),)
-    return replace(ACME, source=replace(ACME.source, checks=checks, **changes))
+    verifiers = (Verifier(SIGNS, make_keyring([CREDENTIAL]), {}),)
+    return replace(ACME, source=replace(ACME.source, verifiers=verifiers, **changes))
 
 
 def sample(body: str = "{}", *, scheme: str = "http", host: str = "vendor.example", path: str = "/in") -> Request:
@@ -69,7 +69,7 @@ def rejection(request: Request, on: Route) -> Reason | None:
     """Verify a request now."""
     try:
         context = RequestContext(NOW_S * NS, NoReplayCheck())
-        identify_caller(on.source, on.source.checks, ReceivedRequest(request, "json"), context)
+        identify_caller(on.source, on.source.verifiers, ReceivedRequest(request, "json"), context)
     except CallerError as error:
         return error.outcome.reason
     return None
@@ -151,8 +151,8 @@ def test_iso_times_of_the_samples_day_are_shifted_to_now(then: str, now: str):
 
 def test_session_of_an_account_is_issued_again():
     account = Credential(Secret("password"), "admin")
-    check = replace(ACME.source.checks[0], keyring=make_keyring([]), accounts=make_accounts([account], 60))
-    on = replace(ACME, source=replace(ACME.source, checks=(check,)))
+    check = replace(ACME.source.verifiers[0], keyring=make_keyring([]), accounts=make_accounts([account], 60))
+    on = replace(ACME, source=replace(ACME.source, verifiers=(check,)))
     token, _ = issue_token(make_account(account, 60), now_ns=THEN_S * NS, lifetime_s=60, entropy=bytes(16))
     request = replace(ACME_UNSIGNED, headers=(("Host", "h"), ("Authorization", token)))
 

@@ -194,7 +194,7 @@ def test_path_of_a_case_is_filled_with_given_values():
 
 
 def test_case_request_of_a_route_without_verifiers_is_unsigned():
-    route = replace(ACME, source=replace(ACME.source, checks=()))
+    route = replace(ACME, source=replace(ACME.source, verifiers=()))
 
     request = case_request(Case("a", NOW, request={"form": {"a": "b c"}, "query": {"q": "1"}}), route)
 
