@@ -19,7 +19,7 @@ from gateway.specs.binding import types as t
 from gateway.specs.binding.place import Invalid, Place, Scope
 from gateway.specs.binding.table import Key, Table, optional
 from gateway.specs.check.recipe import check_bindings, check_recipe
-from gateway.specs.schema.slots import SLOTS, TEMPLATE
+from gateway.specs.schema.slots import SLOTS, TEMPLATE, with_chars
 from gateway.specs.schema.steps import CARRIER, STEPS
 from gateway.specs.yaml.document import Document
 
@@ -42,7 +42,7 @@ _SLOT_MAP = t.map_of(t.by_kind(*SLOTS), t.MEMBER_NAME)
 def _read_slots(place: Place) -> dict[str, Slot]:
     for name in sorted(place.entries.keys() & {*REQUEST_NAMES, "secret"}):
         place.error(f"{name!r} is already the name of a slot or of a part of the request", "", name, at_key=True)
-    place.scope.slots = _SLOT_MAP.read(place)
+    place.scope.slots = {name: with_chars(slot) for name, slot in _SLOT_MAP.read(place).items()}
     return place.scope.slots
 
 

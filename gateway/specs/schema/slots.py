@@ -1,7 +1,8 @@
 """The keys of a recipe's `slots`, by kind."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 from gateway.core.recipe.canonical import HeaderRule
@@ -26,7 +27,7 @@ from gateway.core.text import did_you_mean
 from gateway.specs.binding import types as t
 from gateway.specs.binding.place import Place
 from gateway.specs.binding.table import Key, Table, optional
-from gateway.specs.yaml.nodes import MapNode
+from gateway.specs.yaml.nodes import find
 
 DEFAULT_CHARS = r"[^\s,/:;]+"
 _CHOSEN_CHARS = "[A-Za-z0-9!#$%&'*+.^_`|~@();-]+"
@@ -50,6 +51,23 @@ def compile_at(place: Place, kinds: Mapping[str, Kind]) -> Template:
         raise place.invalid(error.what, error.hint) from None
 
 
+def slot_name(kind: str) -> t.Plain:
+    """Return the type of names of slots of this kind."""
+
+    def read(place: Place) -> str:
+        name, document = str(t.TEXT.read(place)), place.scope.document.node
+        known = [
+            each
+            for each in place.scope.slot_names
+            if getattr(find(document, ("slots", each, "kind")), "value", "") == kind
+        ]
+        if name not in known:
+            raise place.invalid(f"no slot of kind {kind} is named {name!r}", did_you_mean(name, known))
+        return name
+
+    return t.Plain("name of a slot", read, {"type": "string"})
+
+
 def _read_offset(place: Place) -> int:
     """Return the seconds of `utc`, `+08:00` or `-03:30`."""
     written = t.TEXT.read(place)
@@ -59,10 +77,6 @@ def _read_offset(place: Place) -> int:
         return 0
     seconds = int(written[1:3]) * 3600 + int(written[4:6]) * 60
     return seconds if written[0] == "+" else -seconds
-
-
-def _read_reading(place: Place) -> Literal["named"] | int:
-    return "named" if place.value == "named" else _read_offset(place)
 
 
 def _read_format(place: Place) -> str:
@@ -84,82 +98,43 @@ def _read_nonce(place: Place) -> tuple[int | None, int | None]:
     return None, None
 
 
-def slots_of_kind(place: Place, kind: str) -> list[str]:
-    """Return the names of the recipe's slots of this kind."""
-    slots = place.scope.document.node.entries.get("slots")
-    kinds = {
-        name: getattr(node.entries.get("kind"), "value", None)
-        for name, node in (slots.entries if isinstance(slots, MapNode) else {}).items()
-        if isinstance(node, MapNode)
-    }
-    return [name for name in kinds if kinds[name] == kind]
+def _read_lower(place: Place) -> tuple[str, ...]:
+    return tuple(name.lower() for name in _TEXTS.read(place))
 
 
-def _read_time_name(place: Place) -> str:
-    name, times = str(t.TEXT.read(place)), slots_of_kind(place, "time")
-    if name not in times:
-        raise place.invalid(f"no slot of kind time is named {name!r}", did_you_mean(name, times))
-    return name
+def _read_reading(place: Place) -> Literal["named"] | int:
+    return "named" if place.value == "named" else _read_offset(place)
 
 
 TEMPLATE = t.Plain("template", lambda place: compile_at(place, place.scope.kinds), {"type": "string"})
 OFFSET = t.Plain("`utc`, `+08:00`", _read_offset, {"type": "string", "pattern": f"^(?:{_OFFSET})$"})
 READING = t.Plain("`named` or offset", _read_reading, {"type": "string", "pattern": f"^(?:named|{_OFFSET})$"})
 FORMAT = t.Plain("time format", _read_format, {"type": "string"})
-TIME_NAME = t.Plain("name of a slot", _read_time_name, {"type": "string"})
 NONCE = t.Plain("`uuid4`, `int:LOW..HIGH`", _read_nonce, {"type": "string"})
 CHARS = t.Plain("pattern", lambda place: t.PATTERN.read(place).pattern, {"type": "string"})
-
-
-def _choose(order: Literal["sorted", "as_listed"], all: bool, **names: Sequence[str]) -> HeaderRule:
-    chosen, prefixes, excepted = (_lower(names[key]) for key in ("names", "prefix", "except_"))
-    return HeaderRule(chosen, prefixes, all, excepted, order == "as_listed")
-
-
-def _lower(names: Sequence[str]) -> tuple[str, ...]:
-    return tuple(name.lower() for name in names)
-
+RULE = t.Plain("`rule`", lambda place: t.word(("rule",)).read(place) == "rule", {"enum": ["rule"]})
+HEADERS = t.Composed(_TEXTS.words, _read_lower, _TEXTS.schema)
+ANY = t.list_of(HEADERS, at_least=1)
+ALTERNATIVE = t.Composed(HEADERS.words, lambda place: (frozenset(_read_lower(place)),), HEADERS.schema)
 
 CHOOSE = Table(
     "choose",
-    _choose,
-    optional("names", _TEXTS, "header names", ()),
-    optional("prefix", _TEXTS, "prefixes of header names", ()),
+    lambda names, prefix, all, except_, order: HeaderRule(names, prefix, all, except_, order == "as_listed"),
+    optional("names", HEADERS, "header names", ()),
+    optional("prefix", HEADERS, "prefixes of header names", ()),
     optional("all", t.BOOLEAN, "`true`: all headers", False),
-    optional("except", _TEXTS, "names to leave out; `*_*`: with an underscore; `x-*`: that begin with `x-`", ()),
+    optional("except", HEADERS, "names to leave out; `*_*`: with an underscore; `x-*`: that begin with `x-`", ()),
     optional("order", t.word(("sorted", "as_listed")), "`sorted`, or `as_listed` in `names`", "sorted"),
 )
-_ANY = Key("any", t.list_of(_TEXTS, at_least=1), "lists of headers, one of which must be complete")
-MUST = Table("must", lambda any: any, _ANY)
+MUST = Table(
+    "must",
+    lambda any: tuple(map(frozenset, any)),
+    Key("any", ANY, "lists of headers, one of which must be complete"),
+)
 
 
-def _time(name: str, chars: str, format: str, read: Sequence[Literal["named"] | int], **keys: Any) -> TimeSlot:
-    return TimeSlot(name=name, chars=chars or _time_chars(format, bool(read)), format=format, read=tuple(read), **keys)
-
-
-def _time_part(name: str, chars: str, format: str, **keys: Any) -> TimePartSlot:
-    return TimePartSlot(name=name, chars=chars or _time_chars(format, False), format=format, **keys)
-
-
-def _time_chars(format: str, is_date: bool) -> str:
-    if format in EPOCHS:
-        return EPOCHS[format][1]
-    return HTTP_CHARS if format == "http" or is_date else PATTERN_CHARS
-
-
-def _nonce(name: str, chars: str, make: tuple[int | None, int | None]) -> NonceSlot:
-    return NonceSlot(name, chars or (DEFAULT_CHARS if make[0] is None else "[0-9]{1,20}"), *make)
-
-
-def _chosen(name: str, chars: str, must: Sequence[Any], empty: Literal["rule"] | None, **keys: Any) -> ChosenSlot:
-    alternatives = [must] if not must or isinstance(must[0], str) else must
-    needed = tuple(frozenset(_lower(each)) for each in alternatives)
-    chars = chars or (_CHOSEN_CHARS if empty is None else f"(?:{_CHOSEN_CHARS})?")
-    return ChosenSlot(name=name, chars=chars, must=needed, empty_is_rule=empty == "rule", **keys)
-
-
-def _signature(at: Place, name: str, chars: str, of: Template, key: Template | None, **keys: Any) -> SignatureSlot:
-    stated = [method for method in ("hmac", "hash", "rsa") if keys[method] is not None]
+def _signature(at: Place, name: str, of: Template, key: Template | None, as_: Encoding, **hashes: Any) -> SignatureSlot:
+    stated = [method for method in ("hmac", "hash", "rsa") if hashes[method] is not None]
     if len(stated) != 1:
         raise at.invalid("a signature is made by one of hmac, hash and rsa")
     (method,) = stated
@@ -167,26 +142,33 @@ def _signature(at: Place, name: str, chars: str, of: Template, key: Template | N
         at.error("`hmac` and `key` belong together")
     elif key is not None and key.source == "":
         at.error("the HMAC key is empty", "", "key")
-    encoding: Encoding = keys["as_"]
-    algorithm = keys[method].removeprefix("pkcs1-")
-    return SignatureSlot(name, _SIGNATURE_CHARS[encoding], of, method, algorithm, key, encoding)  # type: ignore[arg-type]
+    algorithm = hashes[method].removeprefix("pkcs1-")
+    return SignatureSlot(name, _SIGNATURE_CHARS[as_], of, method, algorithm, key, as_)  # type: ignore[arg-type]
 
 
-def _slot(build: Callable[..., Slot], default: str) -> Callable[..., Slot]:
-    def make(name: str, chars: str, **keys: Any) -> Slot:
-        return build(name=name, chars=chars or default, **keys)
-
-    return make
+def with_chars(slot: Slot) -> Slot:
+    """Return the slot with the default of its kind as `chars`, unless it has its own."""
+    default = DEFAULT_CHARS
+    if isinstance(slot, TimeSlot | TimePartSlot):
+        is_date = slot.format == "http" or (isinstance(slot, TimeSlot) and slot.read)
+        default = EPOCHS[slot.format][1] if slot.format in EPOCHS else HTTP_CHARS if is_date else PATTERN_CHARS
+    elif isinstance(slot, LifetimeSlot):
+        default = "[0-9]{1,6}"
+    elif isinstance(slot, NonceSlot) and slot.low is not None:
+        default = "[0-9]{1,20}"
+    elif isinstance(slot, ChosenSlot):
+        default = f"(?:{_CHOSEN_CHARS})?" if slot.empty_is_rule else _CHOSEN_CHARS
+    return slot if slot.chars else replace(slot, chars=default)
 
 
 _CHARS = optional("chars", CHARS, "pattern; the default excludes blank, comma, slash, colon and semicolon", "")
 _TIME_ZONE = optional("tz", OFFSET, "the time zone: `utc` (the default) or an offset", 0, to="offset_s")
 SLOTS = (
-    Table("key slot", _slot(KeySlot, DEFAULT_CHARS), _CHARS, kind="key"),
-    Table("secret slot", _slot(SecretSlot, DEFAULT_CHARS), _CHARS, kind="secret"),
+    Table("key slot", KeySlot, _CHARS, kind="key"),
+    Table("secret slot", SecretSlot, _CHARS, kind="secret"),
     Table(
         "given slot",
-        _slot(GivenSlot, DEFAULT_CHARS),
+        GivenSlot,
         _CHARS,
         optional("default", t.TEXT, "the value if `given` has no value"),
         optional("optional", t.BOOLEAN, "`true`: may be absent", False),
@@ -194,7 +176,7 @@ SLOTS = (
     ),
     Table(
         "time slot",
-        _time,
+        TimeSlot,
         _CHARS,
         Key("format", FORMAT, "`epoch`, `epoch_ms`, `http` (RFC 9110), or a strftime pattern, always in English"),
         _TIME_ZONE,
@@ -205,41 +187,47 @@ SLOTS = (
     ),
     Table(
         "time_part slot",
-        _time_part,
+        TimePartSlot,
         _CHARS,
-        Key("of", TIME_NAME, "the slot of kind time"),
+        Key("of", slot_name("time"), "the slot of kind time"),
         Key("format", FORMAT, "as in a slot of kind time"),
         _TIME_ZONE,
         kind="time_part",
     ),
     Table(
         "lifetime slot",
-        _slot(LifetimeSlot, "[0-9]{1,6}"),
+        LifetimeSlot,
         _CHARS,
         optional("default", t.COUNT, "seconds", 1800, to="default_s"),
         kind="lifetime",
     ),
     Table(
         "nonce slot",
-        _nonce,
+        lambda name, chars, make: NonceSlot(name, chars, *make),
         _CHARS,
         optional("make", NONCE, "how it is generated: `uuid4` (the default) or `int:LOW..HIGH`", (None, None)),
         kind="nonce",
     ),
     Table(
         "chosen slot",
-        _chosen,
+        ChosenSlot,
         _CHARS,
         Key("choose", CHOOSE, "the headers to sign", to="rule"),
-        Key("must", t.list_or("list, or must", _TEXTS, MUST), "headers that must be signed; `any` gives alternatives"),
+        Key(
+            "must",
+            t.list_or("list, or must", ALTERNATIVE, MUST),
+            "headers that must be signed; `any` gives alternatives",
+        ),
         optional("sep", t.TEXT, "the separator of the names", ";"),
         optional("wrap", t.TEXT, "surrounds each name", ""),
-        optional("empty", t.word(("rule",)), "`rule`: an empty list means the headers that `choose` selects"),
+        optional(
+            "empty", RULE, "`rule`: an empty list means the headers that `choose` selects", False, to="empty_is_rule"
+        ),
         kind="chosen",
     ),
     Table(
         "derived slot",
-        _slot(DerivedSlot, DEFAULT_CHARS),
+        DerivedSlot,
         _CHARS,
         Key("text", TEMPLATE, "the value", to="of"),
         optional("allow", _TEXTS, "literals that are accepted instead, such as `UNSIGNED-PAYLOAD`", ()),

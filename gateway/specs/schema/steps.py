@@ -20,11 +20,10 @@ from gateway.core.recipe.syntax import (
     compile_syntax,
     compile_template,
 )
-from gateway.core.text import did_you_mean
 from gateway.specs.binding import types as t
 from gateway.specs.binding.place import Invalid, Place
 from gateway.specs.binding.table import Key, Table, optional
-from gateway.specs.schema.slots import CHOOSE, HASH, TEMPLATE, compile_at, slots_of_kind
+from gateway.specs.schema.slots import CHOOSE, HASH, TEMPLATE, compile_at, slot_name
 
 _TEMPLATE_MAP = t.map_of(TEMPLATE)
 _SIDES = {"k": Kind.TEXT, "v": Kind.TEXT}
@@ -50,9 +49,6 @@ def _check_pairs(at: Place, pairs: PairsStep) -> None:
         at.error("`from: slots` and `slots` belong together")
     if ("headers" in pairs.sources) != (("list" in stated) != ("choose" in stated)):
         at.error("`from: headers` goes with one of `list` and `choose`")
-    name, chosen = pairs.header_list, slots_of_kind(at, "chosen")
-    if name is not None and name not in chosen:
-        at.error(f"no slot of kind chosen is named {name!r}", did_you_mean(name, chosen), "list")
 
 
 _SOURCES = t.one_or_more(t.word(get_args(Source)))
@@ -62,7 +58,12 @@ PAIRS = Table(
     PairsStep,
     Key("from", _SOURCES, "the sources of pairs. Members of a JSON object are flattened to `a.b.0`", to="sources"),
     optional("slots", _TEMPLATE_MAP, "for `from: slots`: values by name", {}),
-    optional("list", t.TEXT, "for `from: headers`: the slot of kind chosen that contains the list", to="header_list"),
+    optional(
+        "list",
+        slot_name("chosen"),
+        "for `from: headers`: the slot of kind chosen that contains the list",
+        to="header_list",
+    ),
     optional("choose", CHOOSE, "for `from: headers`: the rule that chooses the headers", HeaderRule()),
     optional("pseudo", _TEMPLATE_MAP, "values of listed names that are not headers, such as `(request-target)`", {}),
     optional("except", _EXCEPT, "names to leave out", frozenset(), to="except_names"),
