@@ -91,7 +91,7 @@ class Gateway:
         certificate, and CannotOpen for an unusable folder of the queue."""
         offloader, replays = Offloader(), Replays()
         self._offloader = offloader
-        self._telemetry.remembered.set_function(lambda: len(replays))
+        self._telemetry.series("gateway_replay_entries").set_function(lambda: len(replays))
         self._delivery = await DeliveryService.open(
             self._telemetry,
             lambda: self._snapshot,
@@ -117,7 +117,7 @@ class Gateway:
                 self._settings.listen,
                 limits=self._settings.limits,
                 certificate=certificate,
-                on_reject=self._telemetry.unread,
+                on_reject=lambda cause: self._telemetry.series("gateway_unread_requests", cause).inc(),
             )
         except (OSError, ValueError):
             await self._close()

@@ -1,26 +1,31 @@
 """Sets up logging: one line per event on standard error, as JSON or text. No event contains a body or a secret."""
 
 import atexit
+import json
 import logging
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from queue import Full, Queue
+from queue import SimpleQueue
 from typing import Any, Literal, NoReturn
 
+import orjson
 import structlog
 
 Format = Literal["auto", "json", "text"]
 # About 5 MiB of lines.
 MAX_LINES = 10_000
 CLOSE_S = 1.0
+# How long the log thread collects lines: waking it for each line would cost more than the line.
+COLLECT_S = 0.01
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
 class LogQueue:
-    """A text stream whose `write` never blocks: a thread writes the lines to the file descriptor.
+    """A text stream whose `write` never blocks: a thread writes the lines to the file descriptor, several at once.
 
     Lines beyond `max_lines`, and lines that cannot be written, are dropped. The next line that is written is followed
     by an event with their number.
@@ -30,37 +35,51 @@ class LogQueue:
         self.dropped = 0
         # Not sys.stderr: Python flushes it at exit, and aborts if a thread is blocked in a write to it.
         self._descriptor = descriptor
-        self._lines: Queue[str | None] = Queue(max_lines)
+        self._max_lines = max_lines
+        self._lines: SimpleQueue[str | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="log", daemon=True)
         self._thread.start()
 
     def write(self, text: str) -> None:
-        try:
-            self._lines.put_nowait(text)
-        except Full:
+        if self._lines.qsize() < self._max_lines:
+            self._lines.put(text)
+        else:
             self.dropped += 1
 
     def flush(self) -> None:
-        """Do nothing: lines are written without a buffer."""
+        """Do nothing: the thread writes without a buffer."""
 
     def close(self) -> None:
-        """Write the waiting lines; takes at most 2 * CLOSE_S."""
-        with suppress(Full):
-            self._lines.put(None, timeout=CLOSE_S)
+        """Write the waiting lines; takes at most CLOSE_S."""
+        self._lines.put(None)
         self._thread.join(CLOSE_S)
 
     def _work(self) -> None:
-        while (text := self._lines.get()) is not None:
-            left = text.encode(errors="backslashreplace")
+        is_open = True
+        while is_open:
+            lines = [self._lines.get()]
+            time.sleep(COLLECT_S)
+            while not self._lines.empty():
+                lines.append(self._lines.get())
+            is_open = None not in lines
+            left = "".join(filter(None, lines)).encode(errors="backslashreplace")
             try:
                 while left:
                     left = left[os.write(self._descriptor, left) :]
             except OSError:
-                self.dropped += 1
+                self.dropped += sum(line is not None for line in lines)
                 continue
             if self.dropped:
-                lines, self.dropped = self.dropped, 0
-                structlog.get_logger().warning("log_lines_dropped", lines=lines)
+                dropped, self.dropped = self.dropped, 0
+                structlog.get_logger().warning("log_lines_dropped", lines=dropped)
+
+
+def _as_json(event: structlog.typing.EventDict, **options: Any) -> str:
+    """Return an event on one line. Of an object that JSON does not know, it has the `repr`, so no secret."""
+    try:
+        return orjson.dumps(event, default=repr, option=orjson.OPT_PASSTHROUGH_DATACLASS).decode()
+    except TypeError:  # half of a surrogate pair, or an integer beyond 64 bits
+        return json.dumps(event, default=repr)
 
 
 def configure(level: str, log_format: Format, *, queued: bool = False) -> None:
@@ -78,7 +97,7 @@ def configure(level: str, log_format: Format, *, queued: bool = False) -> None:
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    last: structlog.typing.Processor = structlog.processors.JSONRenderer(ensure_ascii=False)
+    last: structlog.typing.Processor = structlog.processors.JSONRenderer(serializer=_as_json)
     if as_text:
         last = structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(),

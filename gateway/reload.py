@@ -66,7 +66,7 @@ class Reloader:
         self._asked = self._served = 0
         self._seen: Fingerprints = first.files
         self.last = _state(first, "start", started=time.monotonic(), generation=1, routes=len(first.routes))
-        telemetry.loaded(self.last.time)
+        self._set_gauges()
 
     async def reload(self, cause: Cause) -> ReloadState:
         """Reload, and return the result. Requests during a reload share the next one, because the running one may have
@@ -100,8 +100,14 @@ class Reloader:
             self._use(snapshot)
             generation, routes = generation + 1, len(snapshot.routes)
         self.last = _state(specs, cause, started=started, generation=generation, routes=routes)
-        self._telemetry.reloaded(self.last.ok, self.last.time)
+        self._telemetry.series("gateway_reloads", "ok" if self.last.ok else "failed").inc()
+        self._set_gauges()
         _log(self.last)
+
+    def _set_gauges(self) -> None:
+        self._telemetry.series("gateway_reload_success").set(self.last.ok)
+        if self.last.ok:
+            self._telemetry.series("gateway_reload_time_seconds").set(self.last.time)
 
     def _read(self) -> tuple[Specs, Snapshot | None]:
         """Load the specs, and return them with their snapshot; without errors only."""

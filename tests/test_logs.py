@@ -58,6 +58,19 @@ def test_log_text_escapes_line_ends_and_control_sequences() -> None:
     assert not any("\x1b" in line or "hidden" in line for line in (first, *others))
 
 
+def test_a_value_that_is_not_json_is_logged_without_its_secrets() -> None:
+    code = "import structlog; from gateway.logs import configure; from gateway.core.http.request import Secret\n"
+    code += 'configure("info", "json"); structlog.get_logger().info("odd", **VALUES)'
+    values = "{'a': 2**70, 'b': '\\udc80', 'c': Secret('hidden'), 'd': [Secret('hidden')]}"
+
+    ran = subprocess.run([sys.executable, "-c", code.replace("VALUES", values)], capture_output=True, text=True)
+    one = subprocess.run([sys.executable, "-c", code.replace("VALUES", "{'c': Secret('hidden')}")], capture_output=True)
+
+    entry = json.loads(ran.stderr)
+    assert (entry["a"], entry["b"], entry["c"]) == (2**70, "\udc80", "Secret('***')")
+    assert json.loads(one.stderr)["c"] == "Secret('***')"
+
+
 @pytest.mark.parametrize("log_format", ["json", "text"])
 def test_a_traceback_does_not_show_what_variables_hold(log_format: str) -> None:
     everything = "\n".join(logged("info", log_format))

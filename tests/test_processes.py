@@ -322,7 +322,7 @@ async def test_unread_log_pipe_does_not_block_the_gateway() -> None:
             async with asyncio.timeout(10):
                 while await is_open(address):
                     await asyncio.sleep(0.05)
-            await asyncio.sleep(CLOSE_S * 3)  # closing waits twice
+            await asyncio.sleep(CLOSE_S * 3)  # longer than closing waits
         code, _ = await gateway.end()
 
     assert code == 0

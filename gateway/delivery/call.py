@@ -81,7 +81,7 @@ class CallSender:
                     outcome = await self._send(delivery, call)
         except GatewayError as error:
             outcome = error.outcome
-        self._telemetry.upstream(route, outcome, time.monotonic() - started)
+        self._telemetry.series("gateway_upstream_seconds", route, outcome.code).observe(time.monotonic() - started)
         return delivery.masked(outcome)
 
     async def _declare(self, delivery: _Delivery, call: Call) -> Mapping[bytes, int]:

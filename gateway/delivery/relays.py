@@ -36,7 +36,8 @@ class Relays:
             outcome = error.outcome
             raise
         finally:
-            self._telemetry.upstream(route.name, outcome, time.monotonic() - started)
+            series = self._telemetry.series("gateway_upstream_seconds", route.name, outcome.code)
+            series.observe(time.monotonic() - started)
 
     @asynccontextmanager
     async def _answer(self, target: Target, relayed: RelayedRequest, request_id: str) -> AsyncIterator[Answer]:

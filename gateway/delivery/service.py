@@ -108,7 +108,8 @@ class DeliveryService:
         """Update the metrics of the targets and of the queue."""
         routes = self._snapshot().routes
         targets = {Destination(route.name, target.name): target for route in routes for target in route.targets}
-        self._telemetry.targets({each: self.limiter.is_paused(target) for each, target in targets.items()})
+        paused = {each: self.limiter.is_paused(target) for each, target in targets.items()}
+        self._telemetry.replace("gateway_target_paused", paused)
         if self.store is not None:
             await self._measure_queue(self.store, targets)
 
@@ -134,13 +135,17 @@ class DeliveryService:
                 state = await store.state()
         except (TimeoutError, GatewayError) as error:
             is_closed = isinstance(error, GatewayError) and error.outcome.reason is Reason.SHUTTING_DOWN
-            self._telemetry.queue_failing(not is_closed)
+            self._telemetry.series("gateway_queue_failing").set(not is_closed)
             return
-        self._telemetry.queue(
-            [each for each in state.targets if each.destination in served or any(each.points.values())]
-        )
-        self._telemetry.queue_failing(state.failure is not None)
-        self._telemetry.damaged_files.set(len(state.damaged_files))
+        depths = {each.destination: each for each in state.targets}
+        depths = {to: each for to, each in depths.items() if to in served or any(each.points.values())}
+        points = {(*to, state): count for to, each in depths.items() for state, count in each.points.items()}
+        self._telemetry.replace("gateway_queue_points", points)
+        self._telemetry.replace("gateway_queue_bytes", {to: each.bytes for to, each in depths.items()})
+        oldest = {to: each.oldest_s or 0 for to, each in depths.items()}
+        self._telemetry.replace("gateway_queue_oldest_seconds", oldest)
+        self._telemetry.series("gateway_queue_failing").set(state.failure is not None)
+        self._telemetry.series("gateway_queue_damaged_files").set(len(state.damaged_files))
 
     def _mode_of(self, target: Target) -> Mode:
         if not target.queued:
@@ -173,7 +178,8 @@ class DeliveryService:
         self._record_mirror(route, mirror, outcome, request_id)
 
     def _record_mirror(self, route: Route, mirror: Target, outcome: Outcome, request_id: str) -> None:
-        self._telemetry.mirrored(route.name, mirror.name, outcome)
+        labels = (route.name, mirror.name, outcome.code, outcome.reason or "")
+        self._telemetry.series("gateway_mirrored_reports", *labels).inc()
         if not outcome.ok:
             log.warning(
                 "mirror_failed",

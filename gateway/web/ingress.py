@@ -186,7 +186,7 @@ class Ingress:
         with self._counted_in_flight(match.route):
             if match.route.is_relay:
                 return await self._pass_on(exchange, relayed)
-            self._telemetry.ignored(match.route.name, accepted.ignored)
+            self._telemetry.series("gateway_ignored_members", match.route.name).inc(accepted.ignored)
             return await self._delivery.deliver(match.route, accepted, exchange.request_id)
 
     def _admit(self, exchange: _Exchange) -> None:
@@ -247,11 +247,11 @@ class Ingress:
     def _room(self, exchange: _Exchange) -> Iterator[Reserve]:
         """Reserve room for a body until it is verified and decoded. Raises CallerError if the limit is reached."""
         if exchange.caller is None:
-            gauge, held = self._telemetry.bodies, self._unverified_room.hold(exchange.incoming.peer)
+            gauge, held = "gateway_unverified_bodies", self._unverified_room.hold(exchange.incoming.peer)
         else:
             owner = (exchange.match.route.name, exchange.caller.key)
-            gauge, held = self._telemetry.verified_bodies, self._verified_room.hold(owner)
-        with gauge.track_inprogress(), held as reserve:
+            gauge, held = "gateway_verified_bodies", self._verified_room.hold(owner)
+        with self._telemetry.series(gauge).track_inprogress(), held as reserve:
             yield reserve
 
     @contextmanager
@@ -267,7 +267,7 @@ class Ingress:
 
     def _count(self, route: Route, change: int) -> None:
         self._in_flight[route.name] += change
-        self._telemetry.in_flight.labels(route.name).set(self._in_flight[route.name])
+        self._telemetry.series("gateway_reports_in_flight", route.name).set(self._in_flight[route.name])
         if not self._in_flight[route.name]:
             del self._in_flight[route.name]  # reloads may bring new names without end
 

@@ -221,7 +221,7 @@ class Worker:
             own_s = pause_s if target.limits.ordered else self._backoff_s(1 + points[0].attempts, batch.failure)
             until_ns = time.time_ns() + int(own_s * NS)
             self._store.retry_later(batch.settle(points), until_ns, error.reason, error.message)
-        self._telemetry.retried(*self.destination, len(batch.failed))
+        self._telemetry.series("gateway_retried_points", *self.destination).inc(len(batch.failed))
         return pause_s
 
     def _backoff_s(self, failures: int, outcome: Outcome) -> float:
@@ -232,7 +232,7 @@ class Worker:
     def _dead_letter(self, batch: "LeasedBatch", points: Sequence[LeasedPoint], outcome: Outcome) -> None:
         reason = outcome.reason or Reason.INTERNAL
         self._store.dead_letter(batch.settle(points), reason, outcome.message)
-        self._telemetry.dead_lettered(*self.destination, reason, len(points))
+        self._telemetry.series("gateway_dead_letter_points", *self.destination, reason).inc(len(points))
         log.warning(
             "dead_letter",
             route=self.destination.route,

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from gateway.core.sending.target_state import TargetState
 from gateway.core.vendor.route import Route, Target
 from gateway.core.vendor.routing import Snapshot
-from gateway.telemetry import RouteCounts, Telemetry
+from gateway.telemetry import Telemetry
 from gateway.web.admin.endpoint import ApiCall, ApiReply, Endpoint
 from gateway.web.admin.queue import QueueApi, queue_endpoints
 
@@ -45,8 +45,22 @@ class Running:
 
 def endpoints(running: Running) -> list[Endpoint]:
     async def routes(call: ApiCall) -> ApiReply:
-        counts = running.telemetry.counts()
-        return ApiReply({"routes": [_route(route, counts.get(route.name)) for route in running.snapshot().routes]})
+        in_flight = running.telemetry.counts("gateway_reports_in_flight", "route")
+        reports = running.telemetry.counts("gateway_reports", "code")
+        points = running.telemetry.counts("gateway_points", "result")
+        return ApiReply(
+            {
+                "routes": [
+                    {
+                        **_route(route),
+                        "in_flight": in_flight[route.name].total(),
+                        "reports": reports[route.name],
+                        "points": points[route.name],
+                    }
+                    for route in running.snapshot().routes
+                ]
+            }
+        )
 
     async def targets(call: ApiCall) -> ApiReply:
         return ApiReply({"targets": list(running.targets.states())})
@@ -79,9 +93,8 @@ def _reload_endpoints(reloads: Reloads) -> list[Endpoint]:
     ]
 
 
-def _route(route: Route, counts: RouteCounts | None) -> dict[str, Any]:
-    """Return a route and its counts since the process started: `reports` by code, `points` by outcome."""
-    source, counts = route.source, counts or RouteCounts()
+def _route(route: Route) -> dict[str, Any]:
+    source = route.source
     return {
         "name": route.name,
         "source": source.provider.name,
@@ -92,9 +105,6 @@ def _route(route: Route, counts: RouteCounts | None) -> dict[str, Any]:
         **_target(route.target),
         "mirrors": [{"name": mirror.name, **_target(mirror)} for mirror in route.mirrors],
         "allow_loss": list(route.points.allow_loss),
-        "in_flight": counts.in_flight,
-        "reports": counts.reports,
-        "points": counts.points,
     }
 
 
