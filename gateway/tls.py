@@ -6,9 +6,11 @@ No setting disables verification. `strict=False` accepts certificates that viola
 import os
 import ssl
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal, NoReturn
 
+from gateway.core.vendor.route import TlsSettings
 from gateway.regular_files import read_regular_file
 
 # The protocol of the listener and of calls.
@@ -72,6 +74,19 @@ def client_context(ca: Path | None, pair: Pair | None = None, *, strict: bool = 
     if pair is not None:
         _load_pair(context, pair)
     return context
+
+
+@lru_cache(maxsize=256)
+def target_context(settings: TlsSettings | None) -> ssl.SSLContext | None:
+    """Return the context of calls to a target: the same one for equal settings. Raises BadPem.
+
+    Loading a target makes its context, so later changes to the files have no effect before they are loaded. Connections
+    belong to a context, and survive a reload that leaves the files unchanged.
+    """
+    if settings is None:
+        return None
+    pair = Pair(Path(settings.cert), Path(settings.key) if settings.key else None) if settings.cert else None
+    return client_context(Path(settings.ca) if settings.ca else None, pair, strict=settings.strict)
 
 
 def reason_of(error: ssl.SSLError) -> str:

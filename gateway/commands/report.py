@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from ssl import SSLContext
 from typing import Annotated
 
 import typer
@@ -29,7 +28,8 @@ from gateway.core.http.json import read_json
 from gateway.core.http.request import PublicUrl
 from gateway.core.points.decode import Item, read_point
 from gateway.core.points.point import DataPoint
-from gateway.tls import BadPem, client_context
+from gateway.core.vendor.route import TlsSettings
+from gateway.tls import BadPem, target_context
 
 
 def report(
@@ -80,16 +80,18 @@ def report(
     raise typer.Exit(0 if outcome.ok else 1)
 
 
-def _trust(ca: Path | None, base: PublicUrl, strict: bool) -> SSLContext | None:
+def _trust(ca: Path | None, base: PublicUrl, strict: bool) -> TlsSettings | None:
     if ca is None and strict:
         return None
     if base.scheme != "https":
         option = "--no-tls-strict" if ca is None else "--ca"
         misuse(f"{option}: --url is not https, so no certificate is verified")
+    settings = TlsSettings(str(ca) if ca else None, strict=strict)
     try:
-        return client_context(ca, strict=strict)
+        target_context(settings)
     except BadPem as error:
         fail(f"--ca: {error}")
+    return settings
 
 
 def _items(path: str | None) -> Iterator[Item]:

@@ -48,6 +48,7 @@ from gateway.delivery.dispatch import Dispatcher
 from gateway.delivery.limits import Limiter
 from gateway.delivery.transport import Purpose
 from gateway.telemetry import Telemetry
+from gateway.tls import target_context
 
 
 def try_(
@@ -168,7 +169,7 @@ class Trial:
         timeouts = Timeouts(connect_s=target.connect_timeout_s, total_s=target.timeout_s, more_s=target.timeout_s)
         client = Client()
         try:
-            async with client.stream(signed.request, timeouts=timeouts, tls=target.tls) as answer:
+            async with client.stream(signed.request, timeouts=timeouts, tls=target_context(target.tls)) as answer:
                 self.outcome = outcome_of_relayed(target, answer.status, answer.headers)
                 sent = self.calls[0] = Sent("call", signed, Response(answer.status, answer.headers), 0)
                 while part := await answer.read():

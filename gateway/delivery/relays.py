@@ -13,6 +13,7 @@ from gateway.delivery.client import Answer, Client, Timeouts
 from gateway.delivery.sessions import Sessions
 from gateway.delivery.transport import Deadline, fresh
 from gateway.telemetry import Telemetry
+from gateway.tls import target_context
 
 
 class Relays:
@@ -49,7 +50,7 @@ class Relays:
             token = None if login is None else await self._sessions.token_for(target, login, deadline)
             signed = sign_call(target, target.recipe, request, fresh(), token)
             timeouts = Timeouts(connect_s=target.connect_timeout_s, total_s=deadline.left_s(), more_s=target.timeout_s)
-            async with self._client.stream(signed.request, timeouts=timeouts, tls=target.tls) as answer:
+            async with self._client.stream(signed.request, timeouts=timeouts, tls=target_context(target.tls)) as answer:
                 if login is None or token is None or answer.status != 401 or renewed:
                     yield answer
                     return

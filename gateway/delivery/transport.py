@@ -14,6 +14,7 @@ from gateway.core.sending.encode import EncodeContext
 from gateway.core.sending.sign import sign_call
 from gateway.core.vendor.route import Target
 from gateway.delivery.client import Sender, Timeouts
+from gateway.tls import target_context
 
 Purpose = Literal["call", "declare", "login", "poll"]
 
@@ -60,7 +61,7 @@ class Transport:
         timeouts = Timeouts(connect_s=target.connect_timeout_s, total_s=deadline.left_s())
         answer: Response | None = None
         try:
-            answer = await self._sender.send(signed.request, timeouts=timeouts, tls=target.tls)
+            answer = await self._sender.send(signed.request, timeouts=timeouts, tls=target_context(target.tls))
             return answer
         finally:
             if self.observer is not None:

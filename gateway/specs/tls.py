@@ -1,17 +1,16 @@
 """The keys of a target's `tls`. Paths are read from the folder of the file that names them."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from ssl import SSLContext
 
 from gateway.core.http.request import PublicUrl
-from gateway.file_fingerprint import Fingerprint, fingerprint
+from gateway.core.vendor.route import TlsSettings
+from gateway.file_fingerprint import fingerprint
 from gateway.specs.binding import types as t
 from gateway.specs.binding.place import Place
 from gateway.specs.binding.table import Key, Table
 from gateway.specs.yaml.document import Document
-from gateway.tls import BadPem, Pair, client_context
+from gateway.tls import BadPem, target_context
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +32,8 @@ TLS = Table(
 )
 
 
-def build_tls(keys: TlsKeys, url: PublicUrl) -> SSLContext | None:
-    """Return the context of the target's calls, or None when it cannot be made, which is reported."""
+def build_tls(keys: TlsKeys, url: PublicUrl) -> TlsSettings | None:
+    """Return the settings of the target's calls, or None if they cannot be used, which is reported."""
     document = keys.at.scope.document
     if url.scheme != "https":
         document.environmental(keys.at.path, "calls to a URL of http:// are never encrypted", "write https://")
@@ -42,14 +41,17 @@ def build_tls(keys: TlsKeys, url: PublicUrl) -> SSLContext | None:
     if keys.cert is None and keys.key is not None:
         keys.at.error("a key without its certificate", "add `cert:`", "key")
         return None
-    ca, cert, key = (_file(document, named) for named in (keys.ca, keys.cert, keys.key))
-    fingerprints = tuple(document.files[file] for file in (ca, cert, key) if file is not None)
+    files = [_file(document, named) for named in (keys.ca, keys.cert, keys.key)]
+    fingerprints = tuple(document.files[file] for file in files if file is not None)
+    ca, cert, key = (None if file is None else str(file) for file in files)
+    settings = TlsSettings(ca, cert, key, keys.strict, fingerprints)
     try:
-        return _context(ca, None if cert is None else Pair(cert, key), keys.strict, fingerprints)
+        target_context(settings)
     except BadPem as error:
         path = (*keys.at.path, error.part)
         document.environmental(path, f"{document.written(path)!r} {error.what}")
         return None
+    return settings
 
 
 def _file(document: Document, named: str | None) -> Path | None:
@@ -58,9 +60,3 @@ def _file(document: Document, named: str | None) -> Path | None:
     file = Path(document.node.mark.file).parent / named
     document.files[file] = fingerprint(file)
     return file
-
-
-@lru_cache(maxsize=256)
-def _context(ca: Path | None, pair: Pair | None, strict: bool, fingerprints: tuple[Fingerprint, ...]) -> SSLContext:
-    """Return the same context while the files stay the same: connections survive a reload."""
-    return client_context(ca, pair, strict=strict)

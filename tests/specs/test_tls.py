@@ -7,6 +7,7 @@ import pytest
 from gateway.core.vendor.route import Target
 from gateway.file_fingerprint import fingerprint
 from gateway.specs.load import Specs, load
+from gateway.tls import target_context
 from tests.support.certificates import Authority
 
 ROUTE = """\
@@ -94,9 +95,9 @@ def test_value_of_a_variable_is_not_shown(tmp_path: Path):
 def test_unchanged_files_keep_their_context_across_a_reload(tmp_path: Path):
     Authority(tmp_path, "ca")
 
-    first, second = (target(loaded(tmp_path, "{ca: ../ca.pem}")).tls for _ in range(2))
+    first, second = (target_context(target(loaded(tmp_path, "{ca: ../ca.pem}")).tls) for _ in range(2))
     Authority(tmp_path, "ca")
-    third = target(loaded(tmp_path, "{ca: ../ca.pem}")).tls
+    third = target_context(target(loaded(tmp_path, "{ca: ../ca.pem}")).tls)
 
     assert first is second
     assert first is not third

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address
-from ssl import SSLContext
 from typing import Any, Literal
 
 from gateway.core.expression import Expression
@@ -59,12 +58,27 @@ class Source:
         return any(address in network for network in self.networks)
 
 
+@dataclass(frozen=True, slots=True)
+class TlsSettings:
+    """How calls to `https://` are verified: PEM files, and `strict` for the profile of RFC 5280.
+
+    `ca` replaces the CAs of the system. `cert` and `key` are a client certificate. `fingerprints` differ if the files
+    have changed.
+    """
+
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
+    strict: bool = True
+    fingerprints: tuple[tuple[int, ...] | None, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """The sending side of a route: `send`, or a mirror with its `name`.
 
     `base_path` precedes the path of each call. With a `login`, `credential` logs in and `recipe` carries the session.
-    `holds_stats` are the statistics that its calls can carry. `tls` is None for the system's trust store. `stated`
+    `holds_stats` are the statistics that its calls can carry. `tls` is None for the default settings. `stated`
     names the `given` values that the route sets itself. `secrets` are all secrets of the route, masked in answers. A
     `queued` target reads its data points from the queue. `account` is the URL and the credential: an upstream keeps
     declarations, sessions and limits per account.
@@ -90,7 +104,7 @@ class Target:
     connect_timeout_s: float = 2
     timeout_s: float = 5
     coalesce: bool = True
-    tls: SSLContext | None = None
+    tls: TlsSettings | None = None
     url: PublicUrl = field(init=False)
     account: tuple[str, ...] = field(init=False, repr=False)
 
