@@ -1,20 +1,20 @@
 """gateway matrix: what each provider can represent of a data point, and what is lost from one to another."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
 
 from gateway.commands.arguments.loading import load_or_fail, provider_named
-from gateway.commands.arguments.options import Json, SpecFolder
+from gateway.commands.arguments.options import SpecFolder
 from gateway.commands.output.errors import fail, misuse
-from gateway.commands.output.losses import holding_words, lost_words
-from gateway.commands.output.printing import MAX_TABLE_CHARS, heading, line, print_json, print_pairs, table_lines
+from gateway.commands.output.losses import lost_words
+from gateway.commands.output.printing import MAX_TABLE_CHARS, heading, line, print_pairs, table_lines
 from gateway.core.points.decode import FIELD_READERS
 from gateway.core.vendor.provider import Provider
-from gateway.proof.capabilities import probe_capabilities
-from gateway.proof.loss import IDENTITY, Expressible, Loss, expressible_by, find_loss
+from gateway.proof.capabilities import Capabilities, probe_capabilities
+from gateway.proof.loss import IDENTITY, Loss, expressible_by, find_loss
 from gateway.proof.probe import ProbeFailed, own_targets
 from gateway.specs.load import Specs
 
@@ -39,7 +39,6 @@ def matrix(
     source: Annotated[str | None, typer.Argument(metavar="FROM", help="Whose reports; default: all.")] = None,
     target: Annotated[str | None, typer.Argument(metavar="TO", help="To whom; default: all.")] = None,
     routes: SpecFolder = None,
-    json: Json = False,
 ) -> None:
     """Show what each provider can store, and what is lost between two.
 
@@ -53,15 +52,11 @@ def matrix(
         misuse("name both providers, FROM and TO, or none")
     specs = load_or_fail(routes, strict_environment=False)
     if source is not None and target is not None:
-        _show_pair(_pair_named(specs, source, target), json)
+        _show_pair(_pair_named(specs, source, target))
         return
     known = sorted(specs.providers.values(), key=lambda each: each.name)
     providers = [each for each in known if not each.relay]
     pairs = list(_pairs(providers, providers))
-    if json:
-        holds = {each.name: _holding_json(each) for each in providers}
-        print_json({"holds": holds, "pairs": [_pair_json(pair) for pair in pairs]})
-        return
     for text in (*_held_table(providers), "", *_lost_tables(pairs), "", *LEGEND.splitlines()):
         line(text)
 
@@ -72,7 +67,7 @@ class Pair:
 
     source: str
     target: str
-    stated: Expressible
+    stated: Capabilities
     loss: Loss | None
     why: str = ""
 
@@ -96,10 +91,7 @@ def _pair_named(specs: Specs, source: str, target: str) -> Pair:
     return found[0]
 
 
-def _show_pair(pair: Pair, json: bool) -> None:
-    if json:
-        print_json(_pair_json(pair))
-        return
+def _show_pair(pair: Pair) -> None:
     heading(f"{pair.source} to {pair.target}")
     if pair.loss is None:
         line(f"{UNKNOWN}  {pair.target} cannot read what it sends: {pair.why}")
@@ -112,30 +104,10 @@ def _show_pair(pair: Pair, json: bool) -> None:
     print_pairs({n: words.get(n, "arrives" if n in stated else "is not stated") for n in FIELD_READERS})
 
 
-def _stated_fields(stated: Expressible) -> set[str]:
-    fields = {name for name, value in stated.point.as_mapping().items() if value}
+def _stated_fields(stated: Capabilities) -> set[str]:
+    fields = {name for name, value in stated.arrived.as_mapping().items() if value}
     others = {"unit": stated.units, "stats": stated.stats, "time_ns": stated.has_time}
     return (fields - {"time_ns"}) | {name for name, value in others.items() if value}
-
-
-def _pair_json(pair: Pair) -> dict[str, Any]:
-    names: dict[str, Any] = {"from": pair.source, "to": pair.target}
-    if pair.loss is None:
-        return names | {"unknown": pair.why}
-    lost = [asdict(each) | {"merges": each.field in IDENTITY} for each in pair.loss.lost]
-    return names | {"lost": lost, "missing": list(pair.loss.missing)}
-
-
-def _holding_json(provider: Provider) -> dict[str, Any]:
-    """Return what each of the provider's requests can represent."""
-    found: dict[str, Any] = {}
-    for target in own_targets(provider):
-        try:
-            held = asdict(probe_capabilities(target))
-            found[target.form.name] = {n: sorted(v) if isinstance(v, frozenset) else v for n, v in held.items()}
-        except ProbeFailed as error:
-            found[target.form.name] = {"unknown": str(error)}
-    return found
 
 
 def _held_table(providers: list[Provider]) -> list[str]:
@@ -143,7 +115,7 @@ def _held_table(providers: list[Provider]) -> list[str]:
     for provider in providers:
         if provider.send is not None:
             try:
-                words = list(holding_words(probe_capabilities(own_targets(provider)[0])).values())
+                words = list(probe_capabilities(own_targets(provider)[0]).words().values())
             except ProbeFailed:
                 words = [UNKNOWN] * len(FIELD_READERS)
             rows.append([provider.name, *words])

@@ -11,7 +11,7 @@ import yaml
 from gateway.commands.arguments.loading import load_specs
 from gateway.commands.arguments.options import DEFAULT_ROUTES, Json, Routes
 from gateway.commands.output.errors import fail
-from gateway.commands.output.losses import holding_words, route_loss_words
+from gateway.commands.output.losses import route_loss_words
 from gateway.commands.output.printing import line, print_diagnostics, print_json
 from gateway.core.http.request import Secret
 from gateway.core.outcome.masking import mask_secrets
@@ -102,7 +102,7 @@ def _represented(provider: Provider) -> dict[str, dict[str, str]]:
     words = {}
     for target in () if provider.relay else own_targets(provider):
         try:
-            words[target.form.name] = holding_words(probe_capabilities(target))
+            words[target.form.name] = probe_capabilities(target).words()
         except ProbeFailed as error:
             words[target.form.name] = {"unknown": str(error)}
     return words

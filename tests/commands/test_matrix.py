@@ -97,30 +97,6 @@ def test_missing_and_unknown_fields_are_reported(routes: Path, pair: tuple[str, 
     assert line in run("matrix", *pair, "--routes", routes).output.splitlines()
 
 
-def test_json_has_every_detail(routes: Path) -> None:
-    found = run("matrix", "--json", "--routes", routes).json
-
-    assert found["holds"]["counts"]["form"] == {
-        "namespace": False,
-        "metric": True,
-        "value": "integers",
-        "stats": [],
-        "unit": [],
-        "time_ns": "s",
-        "attributes": ["host"],
-    }
-    assert found["holds"]["garbled"] == {"request": {"unknown": "no request of `receive` is POST /other"}}
-    pairs = {(pair["from"], pair["to"]): pair for pair in found["pairs"]}
-    assert pairs["counts", "narrow"]["missing"] == ["namespace"]
-    assert pairs["fixed", "counts"]["lost"][0] == {
-        "field": "namespace",
-        "what": "it does not arrive",
-        "whole": True,
-        "merges": True,
-    }
-    assert run("matrix", "fixed", "counts", "--json", "--routes", routes).json == pairs["fixed", "counts"]
-
-
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

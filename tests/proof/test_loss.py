@@ -120,19 +120,19 @@ def test_provider_without_send_can_express_all_that_it_reads():
 def test_provider_without_send_can_express_the_attributes_it_names():
     stated = expressible_by(provider(FIXED.partition("send:")[0].replace("given: {members: [qps, rate]}\n", "")))
 
-    assert stated.point.attributes == {"host": "host", "zone": "zone"}
+    assert stated.arrived.attributes == {"host": "host", "zone": "zone"}
 
 
 def test_field_that_is_only_read_can_be_expressed():
     stated = expressible_by(provider(WHOLE.replace("u: unit, ", "").replace("n: namespace, ", "")))
 
-    assert (stated.point.namespace, stated.units != ()) == ("probe_namespace", True)
+    assert (stated.arrived.namespace, bool(stated.units)) == ("probe_namespace", True)
 
 
 def test_expressible_values_are_in_the_words_of_the_source():
     stated = expressible_by(provider(NARROW))
 
-    assert (stated.units, stated.stats) == (("PERCENT", "NONE", "SECOND"), {"min", "max"})
+    assert (tuple(stated.units), stated.stats) == (("PERCENT", "NONE", "SECOND"), {"min", "max"})
 
 
 @pytest.mark.parametrize(

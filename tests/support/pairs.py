@@ -34,7 +34,7 @@ from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import make_snapshot
 from gateway.delivery.transport import Purpose
 from gateway.proof.capabilities import Capabilities, probe_capabilities
-from gateway.proof.loss import Expressible, expressible_by, find_loss, route_loss
+from gateway.proof.loss import expressible_by, find_loss, route_loss
 from gateway.proof.probe import NAME, NOW_NS, PROBE, UNITS, ProbeFailed, own_targets, round_trip
 from gateway.specs.load import load
 
@@ -83,12 +83,12 @@ class Way:
     route: Route
     lost: frozenset[str]
     held: Capabilities
-    stated: Expressible
+    stated: Capabilities
 
     @property
     def has_time(self) -> bool:
         """Tell whether the reporter's own time arrives, however finely."""
-        return self.stated.has_time and self.held.time_ns != "none"
+        return self.stated.has_time and self.held.resolution != "none"
 
 
 @cache
@@ -105,7 +105,7 @@ def way(source: str, target: str) -> Way:
     return Way(route, lost, probe_capabilities(route.target), stated)
 
 
-def _document(source: Provider, target: Provider, stated: Expressible) -> dict[str, Any]:
+def _document(source: Provider, target: Provider, stated: Capabilities) -> dict[str, Any]:
     loss = find_loss(stated, own_targets(target)[0])
     rounds = any(each.field == "value" and not each.whole for each in loss.lost)
     return {
@@ -180,8 +180,8 @@ def expected(on: Way, said: DataPoint) -> dict[str, Any]:
         fields["attributes"] = {name: text for name, text in changed.attributes.items() if name in kept}
     if not on.has_time:
         fields.pop("time_ns", None)
-    elif on.held.time_ns in UNIT_NS:
-        fields["time_ns"] = changed.time_ns // UNIT_NS[on.held.time_ns] * UNIT_NS[on.held.time_ns]
+    elif on.held.resolution in UNIT_NS:
+        fields["time_ns"] = changed.time_ns // UNIT_NS[on.held.resolution] * UNIT_NS[on.held.resolution]
     return fields
 
 

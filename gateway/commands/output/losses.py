@@ -1,36 +1,8 @@
-"""What a provider can represent of a data point, and what is lost on the way, in words."""
+"""What is lost on the way, in words."""
 
-from collections.abc import Collection
-
-from gateway.core.points.point import STATISTICS
 from gateway.core.vendor.route import Route
-from gateway.proof.capabilities import Capabilities
 from gateway.proof.loss import IDENTITY, FieldLoss, route_loss
 from gateway.proof.probe import ProbeFailed
-
-MAX_NAMES = 2
-
-
-def holding_words(holding: Capabilities) -> dict[str, str]:
-    """Return what can be represented, by field."""
-    return {
-        "namespace": "yes" if holding.namespace else "no",
-        "metric": "yes" if holding.metric else "no",
-        "value": holding.value,
-        "stats": "any" if holding.stats == set(STATISTICS) else _names(holding.stats),
-        "unit": _names(holding.unit),
-        "time": "no" if holding.time_ns == "none" else holding.time_ns,
-        "attributes": _names(holding.attributes),
-    }
-
-
-def _names(names: Collection[str]) -> str:
-    """List the names, or the first few and the number of the others: a table has no room for a whole schema."""
-    if isinstance(names, str):
-        return names
-    known = sorted(names)
-    more = f" and {len(known) - MAX_NAMES} more" if len(known) > MAX_NAMES + 1 else ""
-    return ", ".join(known[:MAX_NAMES] if more else known) + more or "no"
 
 
 def lost_words(lost: FieldLoss) -> str:
