@@ -126,6 +126,11 @@ class Receive:
     reads: frozenset[str] = frozenset()
     known: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
+    @property
+    def local_recipes(self) -> list[Recipe]:
+        """The recipes that verify local calls."""
+        return [recipe for form in self.requests if form.local_call for recipe in form.local_call.verify]
+
 
 @dataclass(frozen=True, slots=True)
 class CallForm:

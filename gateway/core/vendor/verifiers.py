@@ -25,6 +25,22 @@ def make_verifiers(
     return tuple(verifiers)
 
 
+def local_verifiers(
+    receive: Receive, credentials: Sequence[Credential] | None, pins: Mapping[str, str]
+) -> dict[str, tuple[Verifier, ...] | None]:
+    """Return the verifiers of each local call by its name, None if it accepts any caller.
+
+    None for `credentials` makes every call accept any caller.
+    """
+    calls = {form.name: form.local_call for form in receive.requests if form.local_call is not None}
+    return {
+        name: make_verifiers(receive, call.verify, credentials, pins)
+        if call.verify and credentials is not None
+        else None
+        for name, call in calls.items()
+    }
+
+
 def logins(receive: Receive, recipe: Recipe) -> list[LocalCall]:
     """Return the calls that issue a session for this recipe."""
     calls = [form.local_call for form in receive.requests if form.local_call is not None]

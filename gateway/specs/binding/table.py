@@ -13,6 +13,7 @@ Invalid as a whole and is not built: no check runs on half an object.
 import inspect
 import keyword
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -165,3 +166,14 @@ class Table:
             "additionalProperties": False,
             **({"required": required} if required else {}),
         }
+
+
+def read_document(table: Table, place: Place) -> Any:
+    """Return what a document is built to, or None when it has errors; they are reported."""
+    document, compiler = place.scope.document, place.scope.compiler
+    built = None
+    with suppress(Invalid):
+        built = table.read(place)
+    document.problems(compiler.problems)
+    document.slow_patterns(compiler.patterns)
+    return None if document.errors or document.lacks else built

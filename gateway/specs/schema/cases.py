@@ -2,18 +2,18 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from gateway.core.http.request import Secret
 from gateway.core.moments import NS
-from gateway.core.recipe.keyring import Credential, make_keyring
-from gateway.core.recipe.model import Recipe
-from gateway.core.recipe.session_tokens import make_accounts
-from gateway.core.recipe.verify import Verifier
-from gateway.core.vendor.provider import CallForm, LocalCall, Provider, Receive, RequestForm, Send
-from gateway.core.vendor.route import Route, Source, Target
-from gateway.core.vendor.verifiers import logins
+from gateway.core.recipe.keyring import Credential
+from gateway.core.recipe.model import Recipe, Slot
+from gateway.core.vendor.provider import CallForm, Provider, Receive, Send
+from gateway.core.vendor.route import Route, Source
+from gateway.core.vendor.verifiers import local_verifiers, make_verifiers
 from gateway.proof.cases.run import Case
+from gateway.proof.probe import own_targets
 from gateway.specs.binding import types as t
 from gateway.specs.binding.place import Place, Scope
 from gateway.specs.binding.table import Key, Table, optional
@@ -75,37 +75,24 @@ def stand_in_route(provider: Provider) -> Route:
     Its credentials are the key `case-key` and the secret `case-secret`, or others where a recipe's `chars` exclude
     these; each needed `given` holds its own name.
     """
-    given = {**provider.given, **{name: name for name in provider.needs}}
-    rules = tuple(provider.rules.values())
-    receive = provider.receive or _DEAF
+    receive, send = provider.receive or _DEAF, provider.send or _MUTE
+    recipes = {recipe.name: recipe for recipe in (*receive.verify, *receive.local_recipes)}
+    credentials = [_credential(recipe) for recipe in recipes.values()]
     source = Source(
         provider=provider,
         receive=receive,
-        verifiers=tuple(_check(recipe, logins(receive, recipe)) for recipe in receive.verify),
-        given=dict(provider.given),
-        rules=rules,
-        local_verifiers={
-            form.name: tuple(_check(recipe, ()) for recipe in form.local_call.verify)
-            if form.local_call.verify
-            else None
-            for form in receive.requests
-            if form.local_call is not None
-        },
+        verifiers=make_verifiers(receive, receive.verify, credentials, {}),
+        given=provider.given,
+        rules=tuple(provider.rules.values()),
+        local_verifiers=local_verifiers(receive, credentials, {}),
     )
-    send = provider.send or _MUTE
-    form = send.requests[0]
-    recipe = next(iter(form.sign), None)
-    target = Target(
+    (target, *_) = own_targets(replace(provider, send=send))
+    target = replace(
+        target,
         provider=provider,
-        send=send,
-        form=form,
-        scheme="http",
         host="target.example",
-        base_path="",
-        recipe=recipe,
-        credential=None if recipe is None else _credential(recipe),
-        given=given,
-        rules=rules,
+        credential=None if target.recipe is None else replace(_credential(target.recipe), recipe=None),
+        given={**provider.given, **{name: name for name in provider.needs}},
         login=send.login,
         limits=provider.limits,
     )
@@ -113,28 +100,15 @@ def stand_in_route(provider: Provider) -> Route:
 
 
 def _credential(recipe: Recipe) -> Credential:
-    secret = _first(CASE_SECRETS, [recipe.secret.chars] if recipe.secret else [])
-    return Credential(Secret(secret), _first(CASE_KEYS, [recipe.key.chars]) if recipe.key else None)
+    """Return the first key and secret that the recipe allows, else the first of all."""
 
+    def first(texts: Sequence[str], slot: Slot | None) -> str:
+        return next((text for text in texts if slot is None or re.fullmatch(slot.chars, text)), texts[0])
 
-def _first(texts: Sequence[str], patterns: Sequence[str]) -> str:
-    """Return the first text that all patterns allow, else the first of all."""
-    fitting = (text for text in texts if all(re.fullmatch(pattern, text) for pattern in patterns))
-    return next(fitting, texts[0])
-
-
-def _check(recipe: Recipe, calls: Sequence[LocalCall]) -> Verifier:
-    """Return a check with the credential for cases, and the accounts of the calls that issue a session for it."""
-    accounts = [_credential(login) for call in calls for login in call.verify]
-    lifetime_s = max((call.lifetime_s for call in calls), default=0)
-    return Verifier(recipe, make_keyring([_credential(recipe)]), {}, make_accounts(accounts, lifetime_s))
+    key = first(CASE_KEYS, recipe.key) if recipe.key else None
+    return Credential(Secret(first(CASE_SECRETS, recipe.secret)), key, recipe.name)
 
 
 # The other side of a provider that has only one.
-_DEAF = Receive((RequestForm("none", "POST", "/", "none", None),), (), (), (), (), (), False, "reject_report", None)
-_MUTE = Send(
-    {},
-    lambda names: None,
-    (CallForm("none", "POST", lambda names: "/", None, (), None, None, None, ()),),
-    (),
-)
+_DEAF = Receive((), (), (), (), (), (), False, "reject_report", None)
+_MUTE = Send({}, lambda names: None, (CallForm("none", "POST", lambda names: "/", None, (), None, None, None, ()),), ())

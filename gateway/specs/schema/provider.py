@@ -9,8 +9,8 @@ from gateway.core.recipe.model import GivenSlot, Recipe
 from gateway.core.text import did_you_mean
 from gateway.core.vendor.provider import Provider, Receive, Send
 from gateway.specs.binding import types as t
-from gateway.specs.binding.place import Invalid, Place, Scope
-from gateway.specs.binding.table import Key, Table, optional
+from gateway.specs.binding.place import Place, Scope
+from gateway.specs.binding.table import Key, Table, optional, read_document
 from gateway.specs.check.roles import check_roles
 from gateway.specs.schema.cases import CASES
 from gateway.specs.schema.receive import RECEIVE, captures
@@ -24,17 +24,13 @@ GIVEN = t.map_of(t.ANYTHING, t.MEMBER_NAME)
 def build_provider(document: Document, recipes: Mapping[str, Recipe]) -> Provider | None:
     """Return the provider, or None when the document has errors; they are reported."""
     relay = getattr(document.node.entries.get("relay"), "value", None) is True
-    scope = Scope(document, recipes=recipes, relay=relay)
     check_roles(document, relay)
     if document.errors:
         return None
-    try:
-        provider: Provider | None = PROVIDER.read(Place(scope, document.node))
-    except Invalid:
-        provider = None
-    document.problems(scope.compiler.problems)
-    document.slow_patterns(scope.compiler.patterns)
-    return None if provider is None or document.errors or document.lacks else provider
+    provider: Provider | None = read_document(
+        PROVIDER, Place(Scope(document, recipes=recipes, relay=relay), document.node)
+    )
+    return provider
 
 
 def _provider(

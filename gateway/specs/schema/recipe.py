@@ -16,8 +16,8 @@ from gateway.core.recipe.syntax import REQUEST_NAMES, Template
 from gateway.core.text import did_you_mean
 from gateway.proof.vectors import Vector
 from gateway.specs.binding import types as t
-from gateway.specs.binding.place import Invalid, Place, Scope
-from gateway.specs.binding.table import Key, Table, optional
+from gateway.specs.binding.place import Place, Scope
+from gateway.specs.binding.table import Key, Table, optional, read_document
 from gateway.specs.check.recipe import check_bindings, check_recipe
 from gateway.specs.schema.slots import SLOTS, TEMPLATE, with_chars
 from gateway.specs.schema.steps import CARRIER, STEPS
@@ -29,11 +29,8 @@ def build_recipe(document: Document) -> tuple[Recipe, list[Vector]] | None:
     place = Place(Scope(document), document.node)
     place.scope.slot_names = place.keys("slots")
     place.scope.kinds = {**REQUEST_NAMES, "secret": Kind.TEXT, **dict.fromkeys(place.scope.slot_names, Kind.TEXT)}
-    try:
-        recipe: tuple[Recipe, list[Vector]] = RECIPE.read(place)
-    except Invalid:
-        return None
-    return None if document.errors else recipe
+    recipe: tuple[Recipe, list[Vector]] | None = read_document(RECIPE, place)
+    return recipe
 
 
 _SLOT_MAP = t.map_of(t.by_kind(*SLOTS), t.MEMBER_NAME)

@@ -10,7 +10,7 @@ from gateway.core.vendor.provider import Provider
 from gateway.core.vendor.route import PointChanges, Route, Source
 from gateway.specs.binding import types as t
 from gateway.specs.binding.place import Invalid, Place, Scope
-from gateway.specs.binding.table import Key, Table, optional
+from gateway.specs.binding.table import Key, Table, optional, read_document
 from gateway.specs.check.roles import check_sides
 from gateway.specs.schema.cases import CASES
 from gateway.specs.schema.provider import attributes_read
@@ -30,13 +30,8 @@ def build_route(
     `node` is that of the document with its variables replaced.
     """
     scope = Scope(document, providers=providers)
-    try:
-        route: Route | None = ROUTE.read(Place(scope, node))
-    except Invalid:
-        route = None
-    document.problems(scope.compiler.problems)
-    document.slow_patterns(scope.compiler.patterns)
-    return None if route is None or document.errors else (route, attributes_read(scope.compiler))
+    route = read_document(ROUTE, Place(scope, node))
+    return route and (route, attributes_read(scope.compiler))
 
 
 def _read_members(place: Place) -> tuple[tuple[str, Expression], ...]:

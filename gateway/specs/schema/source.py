@@ -1,18 +1,18 @@
 """The keys of a route's `receive` and of its credentials, and the source that they are built to."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import Any, Literal
 
 from gateway.core.http.received import DEFAULT_CAPS, Caps
 from gateway.core.recipe.keyring import MAX_SECRETS_PER_KEY, Credential
 from gateway.core.recipe.model import KeySlot, Recipe
-from gateway.core.recipe.verify import Verifier
 from gateway.core.text import did_you_mean
 from gateway.core.vendor.matching import ANY_REQUEST
 from gateway.core.vendor.provider import Provider, Receive
 from gateway.core.vendor.route import Network, Source
-from gateway.core.vendor.verifiers import make_verifiers
+from gateway.core.vendor.verifiers import local_verifiers, make_verifiers
 from gateway.specs.binding import types as t
 from gateway.specs.binding.place import Invalid, Place
 from gateway.specs.binding.table import Key, Table, optional
@@ -76,11 +76,10 @@ def _read_network(place: Place) -> Network:
         network = ip_network(written, strict=False)
     except ValueError:
         raise place.invalid("this is not a network", "write 10.0.0.0/8 or fc00::/7") from None
-    try:
-        return ip_network(written)
-    except ValueError:
+    if str(network.network_address) != str(ip_address(written.partition("/")[0])):
         hint = "write its first address" if place.has_variable() else f"write {network}"
-        raise place.invalid("the network has host bits set", hint) from None
+        raise place.invalid("the network has host bits set", hint)
+    return network
 
 
 PROVIDER_NAME = t.Plain("name of a provider", _read_provider, {"type": "string"})
@@ -102,21 +101,24 @@ def _source(
     if receive is None:
         raise at.invalid(f"{provider.name} has no `receive`: reports cannot be made to it", "", "provider")
     recipes = receive.verify if verify is None else _chosen(at, verify, receive)
-    calls = {form.name: form.local_call for form in receive.requests if form.local_call is not None}
-    logging_in = [recipe for call in calls.values() for recipe in call.verify]
-    check_given(at, given, provider, [*recipes, *logging_in])
-    _check_credentials(at, credentials, [*recipes, *logging_in] if recipes else [], is_open=from_ is None)
+    check_given(at, given, provider, [*recipes, *receive.local_recipes])
     pins = {name: str(value) for name, value in given.items()}
-
-    def verifiers_by(recipes: Iterable[Recipe]) -> tuple[Verifier, ...] | None:
-        return None if credentials == "none" else make_verifiers(receive, recipes, credentials, pins)
-
-    verifiers = verifiers_by(recipes)
-    if verifiers == () and credentials and not at.scope.document.errors:
+    own = None if credentials == "none" else credentials
+    verifiers = None if own is None else make_verifiers(receive, recipes, own, pins)
+    if own is not None:
+        _check_credentials(at, own, [*recipes, *receive.local_recipes] if recipes else [])
+    elif from_ is None:
+        at.warning("everyone who can reach this route may report to it", NAME_NETWORKS, "credentials")
+    if own and not verifiers and not at.scope.document.errors:
         names = ", ".join(recipe.name for recipe in recipes)
         at.error(f"no credential fits {names} or logs in for it: every report would be rejected", "", "credentials")
-    if from_ is None:
-        _warn_of_unsigned(at, receive, verifiers or ())
+    for verifier in verifiers or () if from_ is None else ():
+        # Others could change what the mapping reads and the signature does not cover.
+        unsigned = verifier.recipe.leaves_unsigned(receive.reads)
+        names = ", ".join(sorted(f"{part} body" if part in ("json", "form", "text") else part for part in unsigned))
+        if unsigned:
+            what = f"{verifier.recipe.name} does not sign {names}, which the provider reads"
+            at.warning(what, NAME_NETWORKS, "provider")
     # A body that is parsed before verification must not inflate beyond what the wire allows.
     parses_body = any(each.recipe.parses_body for each in verifiers or ())
     return Source(
@@ -126,7 +128,7 @@ def _source(
         given={**provider.given, **given},
         rules=tuple(make_rules(rules, provider.rules).values()),
         pins=pins,
-        local_verifiers={name: verifiers_by(call.verify) if call.verify else None for name, call in calls.items()},
+        local_verifiers=local_verifiers(receive, own, pins),
         networks=from_,
         caps=Caps(keys["max_body_bytes"]) if parses_body else DEFAULT_CAPS,
         **keys,
@@ -161,38 +163,19 @@ def _chosen(at: Place, verify: Sequence[str], receive: Receive) -> list[Recipe]:
     return [by_name[name] for name in verify if name in by_name]
 
 
-def _check_credentials(
-    at: Place, credentials: Sequence[Credential] | Literal["none"], recipes: Sequence[Recipe], *, is_open: bool
-) -> None:
-    if credentials == "none":
-        if is_open:
-            at.warning("everyone who can reach this route may report to it", NAME_NETWORKS, "credentials")
-        return
-    places = list(at.at("credentials"))
+def _check_credentials(at: Place, credentials: Sequence[Credential], recipes: Sequence[Recipe]) -> None:
     if not credentials:
         what = "no credential is given: every report would be rejected"
         at.error(what, "name one, or write `credentials: none`", "credentials")
-    for place, credential in zip(places, credentials, strict=True):
+    for place, credential in zip(at.at("credentials"), credentials, strict=True):
         fitting = [recipe for recipe in recipes if credential.serves(recipe)]
         if recipes and not fitting:
             report_unserved(place, credential, recipes)
         for recipe in fitting:
             check_chars(place, credential, recipe)
-    keys = [credential.key for credential in credentials if credential.key is not None]
-    for key in sorted(set(keys)):
-        if keys.count(key) > MAX_SECRETS_PER_KEY:
+    for key, secrets in sorted(Counter(credential.key for credential in credentials if credential.key).items()):
+        if secrets > MAX_SECRETS_PER_KEY:
             at.error(f"the key {key!r} has more than {MAX_SECRETS_PER_KEY} secrets", "", "credentials")
-
-
-def _warn_of_unsigned(at: Place, receive: Receive, verifiers: Iterable[Verifier]) -> None:
-    """Warn of what the mapping reads and a signature does not cover: others could change it on the way."""
-    for verifier in verifiers:
-        unsigned = verifier.recipe.leaves_unsigned(receive.reads)
-        if unsigned:
-            names = ", ".join(sorted(f"{part} body" if part in ("json", "form", "text") else part for part in unsigned))
-            at.warning(
-                f"{verifier.recipe.name} does not sign {names}, which the provider reads", NAME_NETWORKS, "provider"
-            )
 
 
 def check_given(at: Place, given: Mapping[str, Any], provider: Provider, recipes: Iterable[Recipe]) -> None:

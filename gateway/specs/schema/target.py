@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Literal
 
 from gateway.core.expression import EvaluationError
@@ -14,7 +15,8 @@ from gateway.core.recipe.model import Recipe
 from gateway.core.sending.sign import login_url
 from gateway.core.text import did_you_mean
 from gateway.core.vendor.provider import CallForm, Login, Provider, Send
-from gateway.core.vendor.route import Target
+from gateway.core.vendor.route import Target, TlsSettings
+from gateway.file_fingerprint import fingerprint
 from gateway.proof.capabilities import arriving_stats
 from gateway.specs.binding import types as t
 from gateway.specs.binding.place import Place
@@ -22,7 +24,32 @@ from gateway.specs.binding.table import Key, Table, optional
 from gateway.specs.schema.provider import GIVEN
 from gateway.specs.schema.rules import LIMITS, RULES, make_limits, make_rules
 from gateway.specs.schema.source import CREDENTIAL, PROVIDER_NAME, check_chars, check_given, report_unserved
-from gateway.specs.tls import TLS, TlsKeys, build_tls
+from gateway.tls import BadPem, target_context
+
+
+def _read_file_name(place: Place) -> str:
+    """Read a path from the folder of the file that names it."""
+    document = place.scope.document
+    file = Path(document.node.mark.file).parent / t.NOT_EMPTY.read(place)
+    document.files[file] = fingerprint(file)
+    return str(file)
+
+
+def _check_tls(at: Place, tls: TlsSettings) -> None:
+    if tls.cert is None and tls.key is not None:
+        at.error("a key without its certificate", "add `cert:`", "key")
+
+
+FILE = t.Plain("text", _read_file_name, {"type": "string", "minLength": 1})
+TLS = Table(
+    "tls",
+    TlsSettings,
+    Key("ca", FILE, "the trusted CAs, instead of those of the system"),
+    Key("cert", FILE, "the client certificate with its chain, for upstreams that request one"),
+    Key("key", FILE, "its key, without a passphrase, unless `cert` contains it"),
+    Key("strict", t.BOOLEAN, "`true` requires certificates that follow RFC 5280"),
+    check=_check_tls,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +83,7 @@ class TargetKeys:
     rules: Mapping[str, Mapping[str, Any]]
     limits: Mapping[str, Any]
     connect_timeout_s: float
-    tls: TlsKeys | None
+    tls: TlsSettings | None
     mirror: str
     delivery: Delivery = DIRECT
 
@@ -125,7 +152,7 @@ def build_target(keys: TargetKeys, delivery: Delivery, captured: Collection[str]
         login=login,
         limits=make_limits(keys.limits, provider.limits),
         connect_timeout_s=keys.connect_timeout_s,
-        tls=None if keys.tls is None else build_tls(keys.tls, url),
+        tls=_tls(at.at("tls"), keys.tls, url) if keys.tls else None,
         timeout_s=delivery.timeout_s,
         coalesce=delivery.coalesce,
     )
@@ -135,6 +162,23 @@ def build_target(keys: TargetKeys, delivery: Delivery, captured: Collection[str]
         except (ValueError, EvaluationError) as error:
             at.error(f"the provider's `send.login.url` is not a URL with these values: {error}", "", "given")
     return replace(target, holds_stats=arriving_stats(target)) if provider.receive else target
+
+
+def _tls(at: Place, tls: TlsSettings, url: PublicUrl) -> TlsSettings | None:
+    """Return the settings of the target's calls, or None if they cannot be used, which is reported."""
+    document, path = at.scope.document, at.path
+    if url.scheme != "https":
+        document.environmental(path, "calls to a URL of http:// are never encrypted", "write https://")
+        return None
+    files = [Path(file) for file in (tls.ca, tls.cert, tls.key) if file is not None]
+    tls = replace(tls, fingerprints=tuple(document.files[file] for file in files))
+    try:
+        target_context(tls)
+    except BadPem as error:
+        path = (*path, error.part)
+        document.environmental(path, f"{document.written(path)!r} {error.what}")
+        return None
+    return tls
 
 
 def _choose_call(keys: TargetKeys, send: Send, login: Login | None) -> tuple[CallForm, Recipe | None] | None:
@@ -170,21 +214,14 @@ def _fits(credential: Credential | None, recipe: Recipe, login: Login | None) ->
 
 def _provider_url(keys: TargetKeys, given: Mapping[str, Any]) -> PublicUrl | None:
     """Return the provider's URL, filled in; None if it cannot be, which is reported."""
-    if "url" in keys.at.entries:
-        return None
     try:
         url = keys.provider.url and keys.provider.url({"given": given})
-    except EvaluationError as error:
-        keys.at.error(str(error), "", "given")
-        return None
-    if url is None:
+        if url is not None:
+            return split_url(url)
         keys.at.error("'url' is missing, and the provider has none")
-        return None
-    try:
-        return split_url(url)
-    except ValueError as error:
-        keys.at.error(str(error), "", "url")
-        return None
+    except (EvaluationError, ValueError) as error:
+        keys.at.error(str(error), "", "given" if isinstance(error, EvaluationError) else "url")
+    return None
 
 
 def _check_poll(keys: TargetKeys, send: Send, login: Login | None, delivery: Delivery) -> None:
