@@ -1,7 +1,7 @@
 """Finds what a recipe protects: a signed sample is altered part by part, and each alteration is verified."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from gateway.core.http.received import BodyKind, ReceivedRequest
@@ -27,22 +27,15 @@ PARTS = (
 NOW_NS = 1_700_000_000_000_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Protection:
-    """A part of a request, and whether an alteration is rejected; None if the recipe cannot sign such a body."""
-
-    part: str
-    protected: bool | None
-
-
-def coverage(recipe: Recipe, secret: Secret | None = None) -> list[Protection]:
-    """Return what the recipe protects of a POST with a query, a body and an unrelated header.
+def coverage(recipe: Recipe, secret: Secret | None = None) -> dict[str, bool | None]:
+    """Return what the recipe protects of a POST with a query, a body and an unrelated header: whether an altered part
+    is rejected, or None if the recipe cannot sign such a body.
 
     `secret` is the key for recipes that need a special one, such as RSA. Raises SpecError if signing fails.
     """
     credential = Credential(secret or Secret("a-secret"), "a-key" if recipe.needs_key else None)
     verifier = Verifier(recipe, make_keyring([credential]), {})
-    found: dict[str, bool] = {}
+    found: dict[str, bool | None] = dict.fromkeys(PARTS)
     for kind in BODIES:
         places = {"json": {"json"}, "form": {"form"}, "param": {"json", "form"}}
         if not all(kind in places.get(carrier.place, BODIES) for carrier in recipe.carriers):
@@ -50,9 +43,10 @@ def coverage(recipe: Recipe, secret: Secret | None = None) -> list[Protection]:
         request = _signed_sample(recipe, credential, kind)
         if not _accepts(verifier, request, kind):
             raise SpecError.of(Reason.INTERNAL, f"{recipe.name} rejects a request that it signed itself")
-        for part, altered in _alterations(request, kind):
-            found.setdefault(part, not _accepts(verifier, altered, kind))
-    return [Protection(part, found.get(part)) for part in PARTS]
+        for part, altered in _alterations(request, kind).items():
+            if found[part] is None:
+                found[part] = not _accepts(verifier, altered, kind)
+    return found
 
 
 def _signed_sample(recipe: Recipe, credential: Credential, kind: BodyKind) -> Request:
@@ -71,19 +65,19 @@ def _signed_sample(recipe: Recipe, credential: Credential, kind: BodyKind) -> Re
     return sign(draft, recipe, credential, given, SigningContext(NOW_NS, bytes(range(16)))).request
 
 
-def _alterations(request: Request, kind: BodyKind) -> Iterator[tuple[str, Request]]:
-    alter = BODIES[kind][2]
-    yield "method", replace(request, method="PUT")
-    yield "path", replace(request, target=request.target.replace("/v1/report", "/v1/other"))
-    yield "query", replace(request, target=request.target + "&zz=1")
-    yield "host", with_header(request, "Host", "other.example")
-    yield "content-type", with_header(request, "Content-Type", "application/octet-stream")
-    yield "another header", with_header(request, "X-Other", "2")
-    yield f"{kind} body", replace(request, body=alter(request.body))
+def _alterations(request: Request, kind: BodyKind) -> dict[str, Request]:
+    def with_header(name: str, value: str) -> Request:
+        return replace(request, headers=(*without_headers(request.headers, name.lower()), (name, value)))
 
-
-def with_header(request: Request, name: str, value: str) -> Request:
-    return replace(request, headers=(*without_headers(request.headers, name.lower()), (name, value)))
+    return {
+        "method": replace(request, method="PUT"),
+        "path": replace(request, target=request.target.replace("/v1/report", "/v1/other")),
+        "query": replace(request, target=request.target + "&zz=1"),
+        "host": with_header("Host", "other.example"),
+        "content-type": with_header("Content-Type", "application/octet-stream"),
+        "another header": with_header("X-Other", "2"),
+        f"{kind} body": replace(request, body=BODIES[kind][2](request.body)),
+    }
 
 
 def _accepts(verifier: Verifier, request: Request, kind: BodyKind) -> bool:

@@ -5,10 +5,11 @@ verifications, so callers limit how often they ask.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 from gateway.core.http.received import ReceivedRequest
-from gateway.core.http.request import Request, without_headers
+from gateway.core.http.request import PublicUrl, Request
 from gateway.core.moments import NS
 from gateway.core.outcome.errors import CallerError, GatewayError
 from gateway.core.outcome.outcome import Reason
@@ -50,67 +51,53 @@ def cause_of_rejection(
     if recipe.signature is None:
         return UNKNOWN_CAUSE
     secrets = list(secrets)
-    mismatch = _derived_mismatch(recipe, message, slots)
-    if _matches(recipe, message, slots, secrets):
+
+    def is_signed(request: Request) -> bool:
+        try:
+            seen = ReceivedRequest(request, message.body_kind, message.caps)
+            return any(matches_signature(recipe, seen, slots, secret) for secret in secrets)
+        except GatewayError:
+            # The variation cannot be read, for example an empty body that is declared as compressed.
+            return False
+
+    mismatch: str | None = None
+    with suppress(GatewayError):
+        if wrong := derived_mismatch(recipe, message, slots):
+            mismatch = f"{wrong}: the body was changed after it was signed" if "the body" in wrong else wrong
+    if is_signed(message.request):
         return _cause_of_time(recipe, slots, now_ns) or mismatch or "the signature is right: another rule rejects it"
-    for cause, request in _variations(message.request):
-        if _matches(recipe, ReceivedRequest(request, message.body_kind, message.caps), slots, secrets):
-            return cause
-    return mismatch or UNKNOWN_CAUSE
-
-
-def _derived_mismatch(recipe: Recipe, message: ReceivedRequest, slots: Mapping[str, str]) -> str | None:
-    try:
-        wrong = derived_mismatch(recipe, message, slots)
-    except GatewayError:
-        return None
-    return f"{wrong}: the body was changed after it was signed" if wrong and "the body" in wrong else wrong
-
-
-def _matches(recipe: Recipe, message: ReceivedRequest, slots: Mapping[str, str], secrets: list[str]) -> bool:
-    try:
-        return any(matches_signature(recipe, message, slots, secret) for secret in secrets)
-    except GatewayError:
-        # The variation cannot be read, for example an empty body that is declared as compressed.
-        return False
+    variations = _variations(message.request)
+    return next((cause for cause, request in variations if is_signed(request)), mismatch or UNKNOWN_CAUSE)
 
 
 def _variations(request: Request) -> Iterator[tuple[str, Request]]:
     """Yield requests that the client may have signed instead, each with the cause it would prove."""
     name, colon, port = request.host.rpartition(":")
     if colon and port.isdigit():
-        yield "the client signed the host without its port", _with_host(request, name)
+        yield "the client signed the host without its port", request.at(PublicUrl(request.scheme, name))
     else:
         for host in (f"{request.host}:{default}" for default in ("80", "443", "8080")):
-            yield f"the client signed the host with its port, {host}", _with_host(request, host)
+            yield f"the client signed the host with its port, {host}", request.at(PublicUrl(request.scheme, host))
     other = "https" if request.scheme == "http" else "http"
     yield f"the client signed {other}: set `public_url` to the URL it calls", replace(request, scheme=other)
-    yield from _paths(request)
+    path, question, query = request.target.partition("?")
+    if path.endswith("/") and len(path) > 1:
+        shorter = replace(request, target=path[:-1] + question + query)
+        yield "the client signed the path without the slash at its end", shorter
+    else:
+        longer = replace(request, target=f"{path}/{question}{query}")
+        yield "the client signed the path with a slash at its end", longer
+    first, slash, deeper = path[1:].partition("/")
+    if slash:
+        cause = f"the client signed the path without its first segment, /{first}: set `public_url`"
+        yield cause, replace(request, target=f"/{deeper}{question}{query}")
     if request.body:
         yield "the client signed an empty body", replace(request, body=b"")
-    path, _, query = request.target.partition("?")
     if "+" in query:
         plus = replace(request, target=f"{path}?{query.replace('+', '%2B')}")
         yield "the client signed a plus sign and sent it unencoded in the query, where it means a space", plus
         space = replace(request, target=f"{path}?{query.replace('+', '%20')}")
         yield "the client signed a space as %20 and sent it as a plus sign", space
-
-
-def _paths(request: Request) -> Iterator[tuple[str, Request]]:
-    path, question, query = request.target.partition("?")
-    rest = question + query
-    if path.endswith("/") and len(path) > 1:
-        yield "the client signed the path without the slash at its end", replace(request, target=path[:-1] + rest)
-    else:
-        yield "the client signed the path with a slash at its end", replace(request, target=path + "/" + rest)
-    first, slash, deeper = path[1:].partition("/")
-    if slash:
-        cause = f"the client signed the path without its first segment, /{first}: set `public_url`"
-        yield cause, replace(request, target="/" + deeper + rest)
-
-
-def _with_host(request: Request, host: str) -> Request:
-    return replace(request, headers=(("Host", host), *without_headers(request.headers, "host")))
 
 
 def _cause_of_time(recipe: Recipe, slots: Mapping[str, str], now_ns: int) -> str | None:

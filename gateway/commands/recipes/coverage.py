@@ -11,7 +11,7 @@ from gateway.commands.output.printing import line, print_json
 from gateway.core.http.request import Secret
 from gateway.core.outcome.errors import GatewayError
 from gateway.core.recipe.model import Recipe
-from gateway.proof.coverage import PARTS, Protection
+from gateway.proof.coverage import PARTS
 from gateway.proof.coverage import coverage as probe_coverage
 
 
@@ -34,24 +34,24 @@ def coverage(
         chosen = [recipe_named(specs, recipe)]
     found = {each.name: _found(each) for each in chosen}
     if json:
-        print_json({name: {each.part: each.protected for each in parts} for name, parts in found.items()})
+        print_json(found)
         return
     for text in table(found):
         line(text)
 
 
-def table(found: dict[str, list[Protection]]) -> list[str]:
+def table(found: dict[str, dict[str, bool | None]]) -> list[str]:
     """Return the lines of a Markdown table."""
     lines = [f"| recipe | {' | '.join(PARTS)} |", f"|---|{'---|' * len(PARTS)}"]
     for name, parts in found.items():
-        lines.append(f"| `{name}` | {' | '.join(_WORDS[each.protected] for each in parts)} |")
+        lines.append(f"| `{name}` | {' | '.join(_WORDS[protected] for protected in parts.values())} |")
     return lines
 
 
 _WORDS = {True: "yes", False: "**no**", None: "-"}
 
 
-def _found(recipe: Recipe) -> list[Protection]:
+def _found(recipe: Recipe) -> dict[str, bool | None]:
     try:
         return probe_coverage(recipe, _rsa_key() if recipe.needs_rsa else None)
     except GatewayError as error:
