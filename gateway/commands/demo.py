@@ -33,8 +33,7 @@ from gateway.core.vendor.routing import make_snapshot
 from gateway.delivery.transport import fresh
 from gateway.logs import forwarding
 from gateway.process import run
-from gateway.proof.cases.differences import differences
-from gateway.proof.cases.parts import Mismatch
+from gateway.proof.cases.parts import Mismatch, differences
 from gateway.proof.cases.resign import RefreshedSample, refresh_sample
 from gateway.proof.cases.run import case_request
 from gateway.reload import Origin

@@ -1,5 +1,5 @@
 """Golden cases: recorded exchanges that a provider or route must reproduce.
 
-`run` runs a case, `request` makes its request, `parts` converts its other parts, `differences` compares. `resign` makes
+`run` runs a case, `request` makes its request, `parts` converts and compares its other parts. `resign` makes
 a sample request valid for now.
 """

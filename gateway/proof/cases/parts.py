@@ -1,4 +1,4 @@
-"""Converts the parts of a case (calls, answers, outcomes, replies) to and from plain data."""
+"""Converts the parts of a case (calls, answers, outcomes, replies) to and from plain data, and compares them."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -76,3 +76,27 @@ def outcome_of(parts: Mapping[str, Any]) -> Outcome:
         raise Mismatch(f"outcome: {error}") from error
     message, accepted = parts.get("message", ""), parts.get("accepted", 0)
     return Outcome(code, reason, message, accepted, rejected, retry_after_s=parts.get("retry_after_s"))
+
+
+def differences(expected: Any, made: Any, path: str) -> Iterator[str]:
+    """Yield each difference. The result may have additional members in maps, but not in lists; null means absent."""
+    if isinstance(expected, Mapping):
+        if not isinstance(made, Mapping):
+            yield f"{path}: expected a map, got {_shown(made)}"
+            return
+        for name, value in expected.items():
+            yield from differences(value, made.get(name), f"{path}.{name}")
+    elif isinstance(expected, list):
+        if not isinstance(made, list) or len(made) != len(expected):
+            count = f"{len(made)} items" if isinstance(made, list) else _shown(made)
+            yield f"{path}: expected {len(expected)} items, got {count}"
+            return
+        for index, (value, other) in enumerate(zip(expected, made, strict=True)):
+            yield from differences(value, other, f"{path}[{index}]")
+    elif expected != made or isinstance(expected, bool) != isinstance(made, bool):
+        yield f"{path}: expected {_shown(expected)}, got {_shown(made)}"
+
+
+def _shown(value: Any) -> str:
+    text = "nothing" if value is None else write_json(value).decode()
+    return text if len(text) <= 200 else text[:200] + "…"

@@ -11,7 +11,6 @@ from typing import Any
 
 from gateway.core.context import AcceptedReport, RequestContext
 from gateway.core.http.request import Request, Response
-from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.classify import Classified, classify
 from gateway.core.outcome.combine import combine_outcomes
 from gateway.core.outcome.errors import GatewayError
@@ -35,10 +34,10 @@ from gateway.core.sending.sign import login_request, login_token
 from gateway.core.vendor.relay import RelayedRequest, outcome_of_relayed, passed_headers
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import make_snapshot
-from gateway.proof.cases.differences import differences
 from gateway.proof.cases.parts import (
     Mismatch,
     classified_parts,
+    differences,
     outcome_of,
     request_parts,
     response_of,
@@ -85,7 +84,14 @@ class _Run:
 
     def __init__(self, case: Case, route: Route) -> None:
         self.case = case
-        self.route = _sending_by(route, case.sends[0].get("request") if case.sends else None)
+        self.route = route
+        forms = {form.name: form for form in route.target.send.requests}
+        wanted = case.sends[0].get("request") if case.sends else None
+        if wanted is not None and wanted not in forms:
+            raise Mismatch(f"sends: no request is named {wanted!r}")
+        if wanted is not None:
+            self.route = replace(route, target=replace(route.target, form=forms[wanted]))
+        self.context = EncodeContext(case.now_ns, lambda: _CALL_ID, lambda request: len(request.render().body))
         self.names: dict[str, Any] = {"body": None, "query": {}, "headers": {}, "given": dict(route.source.given)}
         self.names |= {"request": route.source.receive.requests[0].name, "recipe": None, "key": None}
         self.accepted: AcceptedReport | None = None
@@ -104,10 +110,14 @@ class _Run:
         if case.login is not None:
             yield from self._login(case.login)
         if case.declares is not None:
-            yield from differences(case.declares, [request_parts(request) for request in self._declared()], "declares")
+            with stage("declares"):  # to an upstream that knows no metrics
+                planned = plan_declarations(self.route.target, self._planned(), self.context)
+            declared = [request_parts(declaring.request) for _, before in planned for declaring in before]
+            yield from differences(case.declares, declared, "declares")
         if case.sends is not None:
+            calls = [self.relayed] if self.relayed is not None else self._planned()
             form = {"request": self.route.target.form.name}
-            yield from differences(case.sends, [form | request_parts(request) for request in self._sent()], "sends")
+            yield from differences(case.sends, [form | request_parts(call.request) for call in calls], "sends")
         self._answer()
         if case.outcome is not None:
             yield from self._outcome(case.outcome)
@@ -165,23 +175,11 @@ class _Run:
             token = login_token(target.login, response_of(expected.get("answer", {})))
             yield from differences(expected["token"], token, "login.token")
 
-    def _declared(self) -> list[UnsignedRequest]:
-        """Return the requests that declare metrics to an upstream that knows none."""
-        with stage("declares"):
-            planned = plan_declarations(self.route.target, self._planned(), self._context())
-            return [declaring.request for _, before in planned for declaring in before]
-
-    def _sent(self) -> list[UnsignedRequest]:
-        return [self.relayed.request] if self.relayed is not None else [call.request for call in self._planned()]
-
     def _planned(self) -> tuple[Call, ...]:
         if self.calls is None:
             with stage("sends"):
-                self.calls = plan_calls(self.route.target, self._accepted().items, self._context()).calls
+                self.calls = plan_calls(self.route.target, self._accepted().items, self.context).calls
         return self.calls
-
-    def _context(self) -> EncodeContext:
-        return EncodeContext(self.case.now_ns, lambda: _CALL_ID, lambda request: len(request.render().body))
 
     def _answer(self) -> None:
         """Classify the answer, or pass it on if the route is a relay."""
@@ -219,13 +217,3 @@ class _Run:
         outcome = replace(outcome, request_id=_REQUEST_ID)
         made = self.response or build_reply(self.route.source.receive.replies, outcome, self.names)
         yield from differences(dict(expected), response_parts(made), "reply")
-
-
-def _sending_by(route: Route, wanted: str | None) -> Route:
-    """Return the route with the named request of its target's provider."""
-    if wanted is None:
-        return route
-    for form in route.target.send.requests:
-        if form.name == wanted:
-            return replace(route, target=replace(route.target, form=form))
-    raise Mismatch(f"sends: no request is named {wanted!r}")

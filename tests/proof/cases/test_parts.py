@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from gateway.proof.cases.differences import differences
+from gateway.proof.cases.parts import differences
 
 
 @pytest.mark.parametrize(
