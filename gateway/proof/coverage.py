@@ -10,7 +10,7 @@ from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import GatewayError, SpecError
 from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.keyring import Credential, make_keyring
-from gateway.core.recipe.model import GivenSlot, Recipe
+from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.sign import SigningContext, sign
 from gateway.core.recipe.verify import NoReplayCheck, Verifier, verify
 
@@ -61,7 +61,7 @@ def _signed_sample(recipe: Recipe, credential: Credential, kind: BodyKind) -> Re
         body_kind=kind,
         body=body,
     )
-    given = {slot.name: slot.default or "given" for slot in recipe.slots_of(GivenSlot)}
+    given = {slot.name: slot.default or "given" for slot in recipe.given}
     return sign(draft, recipe, credential, given, SigningContext(NOW_NS, bytes(range(16)))).request
 
 

@@ -16,7 +16,7 @@ from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.carriers import read_slots
 from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.times import EPOCHS, read_times
-from gateway.core.recipe.verify import VerificationFailed, derived_mismatch, matches_signature
+from gateway.core.recipe.verify import VerificationFailed, derived_mismatch, matching_secret
 from gateway.core.vendor.routing import RouteMatch
 
 UNKNOWN_CAUSE = "the secret or the signed text differs"
@@ -55,7 +55,7 @@ def cause_of_rejection(
     def is_signed(request: Request) -> bool:
         try:
             seen = ReceivedRequest(request, message.body_kind, message.caps)
-            return any(matches_signature(recipe, seen, slots, secret) for secret in secrets)
+            return matching_secret(recipe, seen, slots, secrets) is not None
         except GatewayError:
             # The variation cannot be read, for example an empty body that is declared as compressed.
             return False

@@ -7,7 +7,7 @@ from pathlib import Path
 from gateway.commands.arguments.options import base_url
 from gateway.commands.output.errors import fail, misuse, system_text
 from gateway.commands.output.printing import count, print_diagnostics
-from gateway.core.recipe.model import GivenSlot, Recipe
+from gateway.core.recipe.model import Recipe
 from gateway.core.text import did_you_mean
 from gateway.core.vendor.provider import Provider
 from gateway.core.vendor.route import Route
@@ -75,7 +75,7 @@ def provider_named(specs: Specs, name: str) -> Provider:
 
 def check_given(given: Mapping[str, str], recipes: Iterable[Recipe], provider: Provider | None = None) -> None:
     """Reject a --given that neither the recipes nor the provider read."""
-    known = {slot.name for recipe in recipes for slot in recipe.slots_of(GivenSlot)}
+    known = {slot.name for recipe in recipes for slot in recipe.given}
     if provider is not None:
         known |= {*provider.needs, *provider.given}
     for name in given:

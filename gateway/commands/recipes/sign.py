@@ -26,7 +26,7 @@ from gateway.commands.recipes.explanation import string_to_sign
 from gateway.core.http.received import ReceivedRequest, guess_body_kind
 from gateway.core.http.text import format_request
 from gateway.core.outcome.errors import GatewayError
-from gateway.core.recipe.model import GivenSlot, NonceSlot, Recipe
+from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.sign import SigningContext, sign, to_draft
 
 
@@ -75,14 +75,14 @@ def sign_(
 
 
 def _check_needs(recipe: Recipe, given: dict[str, str]) -> None:
-    for slot in recipe.slots_of(GivenSlot):
+    for slot in recipe.given:
         if slot.name not in given and slot.default is None and not slot.optional:
             misuse(f"{recipe.name} needs --given {slot.name}=…")
 
 
 def _pinned(recipe: Recipe, nonce: str | None) -> dict[str, str]:
     """Return the value of the nonce slot, if --nonce gives one."""
-    slot = next(iter(recipe.slots_of(NonceSlot)), None)
+    slot = next(iter(recipe.nonces), None)
     if nonce is None:
         return {}
     if slot is None:

@@ -109,11 +109,12 @@ class ReceivedRequest:
 
     def header_values(self, name: str) -> list[str]:
         """Return all values of a header in wire order. Names are case-insensitive."""
-        return self._header_values.get(name.lower(), [])
+        return self.header_index.get(name.lower(), [])
 
     @cached_property
-    def _header_values(self) -> dict[str, list[str]]:
-        # An index: a request with 1,000 headers that are all listed as signed must not cause 1,000 scans of 1,000.
+    def header_index(self) -> dict[str, list[str]]:
+        """The values of each header by its lower-case name."""
+        # A request with 1,000 headers that are all listed as signed must not cause 1,000 scans of 1,000.
         values: dict[str, list[str]] = {}
         for name, value in self.request.headers:
             values.setdefault(name.lower(), []).append(value)

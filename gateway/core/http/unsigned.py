@@ -57,8 +57,8 @@ class UnsignedRequest:
             return replace(self, body=(*fields, (path[0], str(value))))
         return replace(self, body=_with_member(self.body, path, value))
 
-    def render(self) -> Request:
-        """Return the request exactly as it is sent. Raises SpecError."""
+    def render(self, body: bytes | None = None) -> Request:
+        """Return the request exactly as it is sent. `body` is the serialised body, if it is known. Raises SpecError."""
         query = urlencode(self.query, quote_via=quote, safe="")
         target = self.path + ("&" if "?" in self.path else "?") + query if query else self.path
         headers = (("Host", self.host), *self.headers)
@@ -70,9 +70,10 @@ class UnsignedRequest:
                 content_type = None
         if content_type is not None:
             headers = (*headers, ("Content-Type", content_type))
-        return Request(self.method, target, headers, self._body_bytes(), self.scheme)
+        return Request(self.method, target, headers, self.body_bytes() if body is None else body, self.scheme)
 
-    def _body_bytes(self) -> bytes:
+    def body_bytes(self) -> bytes:
+        """Return the serialised body. Raises SpecError."""
         if isinstance(self.body, bytes):
             return self.body
         if self.body_kind == "json":

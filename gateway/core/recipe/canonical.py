@@ -3,11 +3,10 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from gateway.core.http.json import write_number
 from gateway.core.http.received import ReceivedRequest
-from gateway.core.http.request import Request
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.filters import to_text
@@ -31,14 +30,29 @@ class HeaderRule:
     except_names: tuple[str, ...] = ()
     as_listed: bool = False
 
-    def choose(self, request: Request, pseudo: Collection[str] = ()) -> list[str]:
-        """Return the chosen names in lower case, sorted, or in the order of `names`."""
-        present = dict.fromkeys(name.lower() for name, _ in request.headers)
+    def choose(self, present: Collection[str], pseudo: Collection[str] = ()) -> list[str]:
+        """Return the chosen names in lower case, sorted, or in the order of `names`.
+
+        `present` are the lower-case names of the request's headers.
+        """
         listed = [name for name in self.names if name in present or name in pseudo]
         if self.as_listed:
             return listed
-        matching = [name for name in present if self.every or name.startswith(self.prefixes or ("\0",))]
-        return sorted({*listed, *(name for name in matching if not _matches_any(name, self.except_names))})
+        if self.every or self.prefixes:
+            prefixes = ("",) if self.every else self.prefixes
+            matching = [name for name in present if name.startswith(prefixes)]
+            listed += [name for name in matching if not _matches_any(name, self.except_names)]
+        return sorted({*listed})
+
+
+class RequestValues(Values, Protocol):
+    """The values of names for one request."""
+
+    message: ReceivedRequest
+
+    def listed_headers(self, slot: str, pseudo: Collection[str]) -> Sequence[str]:
+        """Return the names of the headers that are listed in a slot."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,54 +82,59 @@ class PairsStep:
     end: str
     first_index: int
 
+    @property
+    def names(self) -> frozenset[str]:
+        templates = [*self.slots.values(), *self.pseudo.values()]
+        return frozenset({self.header_list} if self.header_list else ()).union(*(each.names for each in templates))
 
-def canonical_text(step: PairsStep, message: ReceivedRequest, values: Values, headers: Sequence[str]) -> str:
-    """Return the canonical text of the pairs. The prefix is written only if there are pairs.
+    def canonical_text(self, values: RequestValues) -> str:
+        """Return the canonical text of the pairs. The prefix is written only if there are pairs.
 
-    `headers` are the names of the source `headers`. The values of a repeated header are encoded one by one and joined
-    by commas (SigV4, CanonicalHeaders).
-    """
-    pairs = []
-    for name, parts in _collect(step, message, values, headers):
-        if name in step.except_names or (step.skip_empty and not any(parts)):
-            continue
-        key = to_text(step.key.filtered(name)) if step.key.filters else name
-        if step.value.filters:
-            parts = [to_text(step.value.filtered(part)) for part in parts]
-        pairs.append((key, ",".join(parts)))
-    if step.sort == "key":
-        pairs.sort(key=itemgetter(0))
-    elif step.sort == "pair":
-        pairs.sort()
-    items = []
-    for key, value in pairs:
-        template = step.item if value or step.item_empty is None else step.item_empty
-        items.append(to_text(template.value({"k": key, "v": value})))
-    if step.sort == "item":
-        items.sort()
-    return (step.prefix if items else "") + step.join.join(items) + step.end
+        The values of a repeated header are encoded one by one and joined by commas (SigV4, CanonicalHeaders).
+        """
+        pairs = []
+        encode_key = self.key.filtered if self.key.filters else None
+        encode_value = self.value.filtered if self.value.filters else None
+        for name, parts in self._collect(values):
+            if name in self.except_names or (self.skip_empty and not any(parts)):
+                continue
+            if encode_value is not None:
+                parts = [to_text(encode_value(part)) for part in parts]
+            key = name if encode_key is None else to_text(encode_key(name))
+            pairs.append((key, parts[0] if len(parts) == 1 else ",".join(parts)))
+        if self.sort == "key":
+            pairs.sort(key=itemgetter(0))
+        elif self.sort == "pair":
+            pairs.sort()
+        item, item_empty = self.item.value, (self.item_empty or self.item).value
+        items = [to_text((item if value else item_empty)({"k": key, "v": value})) for key, value in pairs]
+        if self.sort == "item":
+            items.sort()
+        return (self.prefix if items else "") + self.join.join(items) + self.end
 
-
-def _collect(
-    step: PairsStep, message: ReceivedRequest, values: Values, headers: Sequence[str]
-) -> Iterator[tuple[str, Sequence[str]]]:
-    for source in step.sources:
-        if source == "headers":
-            for name in headers:
-                pseudo = step.pseudo.get(name)
-                yield name, message.header_values(name) if pseudo is None else [to_text(pseudo.value(values))]
-            continue
-        pairs: Iterable[tuple[str, str]] = ()
-        if source == "query":
-            pairs = message.bound_query if step.skip_bare else message.query
-        elif source == "form" and message.body_kind == "form":
-            pairs = message.form
-        elif source == "json" and message.body_kind == "json":
-            pairs = _json_members(step, message)
-        elif source == "slots":
-            pairs = [(name, to_text(template.value(values))) for name, template in step.slots.items()]
-        for name, value in pairs:
-            yield name, [value]
+    def _collect(self, values: RequestValues) -> Iterator[tuple[str, Sequence[str]]]:
+        message = values.message
+        for source in self.sources:
+            if source == "headers":
+                if self.header_list is None:
+                    names: Sequence[str] = self.choose.choose(message.header_index, self.pseudo)
+                else:
+                    names = values.listed_headers(self.header_list, self.pseudo)
+                for name in names:
+                    pseudo = self.pseudo.get(name)
+                    yield name, message.header_values(name) if pseudo is None else [to_text(pseudo.value(values))]
+                continue
+            pairs: Iterable[tuple[str, str]] = ()
+            if source == "query":
+                pairs = message.bound_query if self.skip_bare else message.query
+            elif source == "form" and message.body_kind == "form":
+                pairs = message.form
+            elif source == "json" and message.body_kind == "json":
+                pairs = _json_members(self, message)
+            elif source == "slots":
+                pairs = [(name, to_text(template.value(values))) for name, template in self.slots.items()]
+            for name, value in pairs:
+                yield name, [value]
 
 
 def _json_members(step: PairsStep, message: ReceivedRequest) -> Sequence[tuple[str, str]]:

@@ -1,9 +1,12 @@
 """Reads slots from a received request, and writes them into an unsigned one."""
 
+import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from gateway.core.http.received import BodyNeeded, ReceivedRequest
+from gateway.core.http.request import without_headers
 from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
@@ -12,7 +15,7 @@ from gateway.core.recipe.model import Carrier, Recipe
 MAX_SLOT_CHARS = 8192
 
 # HTTP allows these in no field (RFC 9110, section 5.5); the other places follow the same rule.
-_FORBIDDEN = frozenset("\0\r\n")
+_FORBIDDEN = re.compile("[\0\r\n]")
 
 
 def read_slots(recipe: Recipe, message: ReceivedRequest) -> dict[str, str]:
@@ -32,7 +35,7 @@ def read_slots(recipe: Recipe, message: ReceivedRequest) -> dict[str, str]:
             raise CallerError.of(Reason.MISSING_CREDENTIALS, f"{described(carrier)} is missing")
         text = _stripped(text, carrier, recipe, message)
         read = None
-        if len(text) <= MAX_SLOT_CHARS and not _FORBIDDEN & set(text):
+        if len(text) <= MAX_SLOT_CHARS and not _FORBIDDEN.search(text):
             read = carrier.syntax.read(text)
         if read is None:
             raise CallerError.of(Reason.BAD_CREDENTIALS, f"{described(carrier)} cannot be read")
@@ -44,16 +47,29 @@ def read_slots(recipe: Recipe, message: ReceivedRequest) -> dict[str, str]:
     return slots
 
 
-def write_slots(carriers: Iterable[Carrier], draft: UnsignedRequest, slots: Mapping[str, str]) -> UnsignedRequest:
+def write_slots(
+    carriers: Iterable[Carrier], draft: UnsignedRequest, slots: Mapping[str, str], *, into_body: bool = True
+) -> UnsignedRequest:
+    """Write the carriers whose slots have values; each replaces what the draft has in its place. Raises SpecError."""
+    headers: list[tuple[str, str]] = []
+    query: list[tuple[str, str]] = []
     for carrier in carriers:
-        text = carrier.syntax.write(slots)
+        if not carrier.slots <= slots.keys():
+            continue
         if carrier.place == "header":
-            draft = draft.with_header(carrier.name, text)
+            headers.append((carrier.name, carrier.syntax.write(slots)))
         elif carrier.place == "query" or (carrier.place == "param" and draft.body_kind == "none"):
-            draft = draft.with_query(carrier.name, text)
-        else:
+            query.append((carrier.name, carrier.syntax.write(slots)))
+        elif into_body:
+            text = carrier.syntax.write(slots)
             path = tuple(carrier.name.split(".")) if carrier.place == "json" else (carrier.name,)
             draft = draft.with_field(path, int(text) if carrier.type == "int" else text)
+    if headers:
+        others = without_headers(draft.headers, *[name.lower() for name, _ in headers])
+        draft = replace(draft, headers=(*others, *headers))
+    if query:
+        names = [name for name, _ in query]
+        draft = replace(draft, query=(*[pair for pair in draft.query if pair[0] not in names], *query))
     return draft
 
 

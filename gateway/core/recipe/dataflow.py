@@ -5,16 +5,14 @@ from collections.abc import Iterable, Mapping
 from gateway.core.recipe.canonical import PairsStep
 from gateway.core.recipe.model import (
     Carrier,
-    ChainStep,
     ChosenSlot,
     DerivedSlot,
-    HmacStep,
-    LinesStep,
     SecretSlot,
     SignatureSlot,
     Slot,
     Step,
-    TextStep,
+    names_in,
+    names_read_by,
 )
 from gateway.core.recipe.syntax import Template
 
@@ -34,45 +32,13 @@ _PARTS_OF = {
 }
 
 
-def _names_read(step: Step) -> set[str]:
-    names: set[str] = set()
-    match step:
-        case TextStep():
-            templates = [step.of]
-        case LinesStep():
-            templates = [*step.of]
-        case HmacStep():
-            templates = [step.key, step.of]
-        case ChainStep():
-            templates = [step.key, *step.of]
-        case PairsStep():
-            templates = [*step.slots.values(), *step.pseudo.values()]
-            names = {step.header_list} if step.header_list else set()
-    return names.union(*(template.names for template in templates))
-
-
-def names_read_by(template: Template, slots: Mapping[str, Slot], steps: Mapping[str, Step]) -> frozenset[str]:
-    """Return every name that a template reads, directly or through steps and derived slots."""
-    names: set[str] = set()
-    waiting = set(template.names)
-    while waiting:
-        name = waiting.pop()
-        names.add(name)
-        slot = slots.get(name)
-        if name in steps:
-            waiting |= _names_read(steps[name]) - names
-        elif isinstance(slot, DerivedSlot):
-            waiting |= slot.of.names - names
-    return frozenset(names)
-
-
 def signed_names(slots: Mapping[str, Slot], steps: Mapping[str, Step]) -> frozenset[str]:
     """Return every name that the signature depends on, directly or through steps and derived slots."""
     signature = next((slot for slot in slots.values() if isinstance(slot, SignatureSlot)), None)
     if signature is None:
         return frozenset()
-    key = names_read_by(signature.key, slots, steps) if signature.key else frozenset[str]()
-    return names_read_by(signature.of, slots, steps) | key
+    templates = [signature.of, *([signature.key] if signature.key else [])]
+    return names_read_by(names_in(*templates), slots, steps)
 
 
 def reads_body(
@@ -86,7 +52,7 @@ def reads_body(
         return True
     templates = [slot.of for slot in slots.values() if isinstance(slot, DerivedSlot)]
     templates += [template for bindings in accept for template in bindings.values()]
-    names = signed_names(slots, steps).union(*(names_read_by(template, slots, steps) for template in templates))
+    names = signed_names(slots, steps) | names_read_by(names_in(*templates), slots, steps)
     sources = {source for name in names if isinstance(step := steps.get(name), PairsStep) for source in step.sources}
     return "body" in names or not sources.isdisjoint({"form", "json"})
 
@@ -121,7 +87,7 @@ def masked_names(slots: Mapping[str, Slot], steps: Mapping[str, Step]) -> frozen
     """Return the slots and steps that depend on a secret. `steps` are in evaluation order."""
     masked = {"secret", *(name for name, slot in slots.items() if isinstance(slot, SecretSlot))}
     for name, step in steps.items():
-        if _names_read(step) & masked:
+        if step.names & masked:
             masked.add(name)
     masked |= {name for name, slot in slots.items() if isinstance(slot, DerivedSlot) and slot.of.names & masked}
     return frozenset(masked - {"secret"})

@@ -1,19 +1,26 @@
 """The parts of a recipe: slots, carriers and steps.
 
 The kind of a slot decides how signing fills it and how verifying checks it. A carrier says where slots are on the wire
-(`syntax.py` has the syntax of its value). A step is a named pure value, computed by `evaluate.py`.
+(`syntax.py` has the syntax of its value). A step is a named pure value. `functions` and `signing_phases` are the plan
+of a recipe: what depends on the recipe alone is computed once.
 """
 
-from collections.abc import Mapping, Set
+import hmac
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Literal, TypeVar
+from functools import cached_property, lru_cache
+from operator import attrgetter
+from typing import Any, Literal, NamedTuple
 
 from gateway.core.recipe.canonical import HeaderRule, PairsStep
-from gateway.core.recipe.syntax import Syntax, Template
+from gateway.core.recipe.filters import to_bytes, to_text
+from gateway.core.recipe.syntax import REQUEST_NAMES, ComputedValues, Syntax, Template, Value, Values
 
 Place = Literal["header", "query", "form", "json", "param"]
 Encoding = Literal["hex", "HEX", "base64", "base64url", "base64hex"]
+Function = Callable[[Any], Value]
+
+MAX_CACHED_KEYS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +29,6 @@ class Slot:
 
     name: str
     chars: str
-
-
-AnySlot = TypeVar("AnySlot", bound=Slot)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,21 @@ class ChosenSlot(Slot):
     must: tuple[frozenset[str], ...]
     empty_is_rule: bool
 
+    def listed(self, text: str, present: Collection[str], pseudo: Collection[str]) -> Sequence[str]:
+        """Return the lower-case names in a list from the wire; `present` are the names of the request's headers."""
+        if not text and self.empty_is_rule:
+            return self.rule.choose(present, pseudo)
+        names = [name.strip() for name in text.lower().split(self.sep)]
+        if self.wrap:
+            names = [name.removeprefix(self.wrap).removesuffix(self.wrap) for name in names]
+        return names
+
+    def needed(self, names: Iterable[str]) -> str | None:
+        """Return the names that must be signed, for a message, if these names are not enough."""
+        if any(must.issubset(names) for must in self.must):
+            return None
+        return " or ".join(", ".join(sorted(must)) for must in self.must)
+
 
 @dataclass(frozen=True, slots=True)
 class DerivedSlot(Slot):
@@ -139,38 +158,69 @@ class Carrier:
 
 
 @dataclass(frozen=True, slots=True)
-class TextStep:
-    """One template."""
-
-    of: Template
-
-
-@dataclass(frozen=True, slots=True)
 class LinesStep:
     """Templates joined by line feeds, without one at the end."""
 
     of: tuple[Template, ...]
 
+    @property
+    def names(self) -> frozenset[str]:
+        return names_in(*self.of)
 
-@dataclass(frozen=True, slots=True)
-class HmacStep:
-    """The HMAC of `of` with `key`, a digest."""
-
-    hash: str
-    key: Template
-    of: Template
+    def value(self, values: Values) -> str:
+        return "\n".join([to_text(line.value(values)) for line in self.of])
 
 
 @dataclass(frozen=True, slots=True)
 class ChainStep:
-    """A chain of HMACs. The first one has `key`, each further one the digest of the one before."""
+    """A chain of HMACs, or a single one. The first has `key`, each further one the digest of the one before."""
 
     hash: str
     key: Template
     of: tuple[Template, ...]
 
+    @property
+    def names(self) -> frozenset[str]:
+        return names_in(self.key, *self.of)
 
-Step = TextStep | LinesStep | PairsStep | HmacStep | ChainStep
+    def value(self, values: Values) -> bytes:
+        key = to_bytes(self.key.value(values))
+        for link in self.of:
+            key = hmac.digest(key, to_bytes(link.value(values)), self.hash)
+        return key
+
+
+Step = Template | LinesStep | PairsStep | ChainStep
+
+
+def names_in(*templates: Template) -> frozenset[str]:
+    return frozenset[str]().union(*(template.names for template in templates))
+
+
+def names_read_by(read: Iterable[str], slots: Mapping[str, Slot], steps: Mapping[str, Step]) -> frozenset[str]:
+    """Return these names and those that they are computed from, directly or through steps and derived slots."""
+    names: set[str] = set()
+    waiting = set(read)
+    while waiting:
+        name = waiting.pop()
+        names.add(name)
+        slot = slots.get(name)
+        if name in steps:
+            waiting |= steps[name].names - names
+        elif isinstance(slot, DerivedSlot):
+            waiting |= slot.of.names - names
+    return frozenset(names)
+
+
+class SigningPhase(NamedTuple):
+    """The slots that are computed in a phase, and the carriers that are then written, with those written before.
+
+    `completes_body` is true if no later phase writes into the body.
+    """
+
+    computed: tuple[Slot, ...]
+    carriers: tuple[Carrier, ...]
+    completes_body: bool
 
 
 @dataclass(frozen=True)
@@ -183,7 +233,7 @@ class Recipe:
     `header.NAME`, the bytes of a `body`, and the members of a `form` or `json` body. `reads_body` is false if the head
     of a request is enough to verify it.
 
-    The slots by kind are looked up once per recipe.
+    The remaining fields are the slots by kind.
     """
 
     name: str
@@ -195,33 +245,93 @@ class Recipe:
     masked: frozenset[str]
     signed: frozenset[str]
     reads_body: bool
+    key: KeySlot | None = field(init=False)
+    secret: SecretSlot | None = field(init=False)
+    time: TimeSlot | None = field(init=False)
+    signature: SignatureSlot | None = field(init=False)
+    given: tuple[GivenSlot, ...] = field(init=False)
+    time_parts: tuple[TimePartSlot, ...] = field(init=False)
+    lifetimes: tuple[LifetimeSlot, ...] = field(init=False)
+    nonces: tuple[NonceSlot, ...] = field(init=False)
+    chosen: tuple[ChosenSlot, ...] = field(init=False)
+    derived: tuple[DerivedSlot, ...] = field(init=False)
 
-    def slots_of(self, kind: type[AnySlot]) -> tuple[AnySlot, ...]:
-        return tuple(slot for slot in self.slots.values() if isinstance(slot, kind))
-
-    @cached_property
-    def key(self) -> KeySlot | None:
-        return next(iter(self.slots_of(KeySlot)), None)
-
-    @cached_property
-    def secret(self) -> SecretSlot | None:
-        return next(iter(self.slots_of(SecretSlot)), None)
-
-    @cached_property
-    def time(self) -> TimeSlot | None:
-        return next(iter(self.slots_of(TimeSlot)), None)
-
-    @cached_property
-    def signature(self) -> SignatureSlot | None:
-        return next(iter(self.slots_of(SignatureSlot)), None)
+    def __post_init__(self) -> None:
+        for name, kind in _KINDS.items():
+            slots = tuple(slot for slot in self.slots.values() if isinstance(slot, kind))
+            is_single = name in ("key", "secret", "time", "signature")
+            object.__setattr__(self, name, next(iter(slots), None) if is_single else slots)
 
     @cached_property
-    def chosen(self) -> tuple[ChosenSlot, ...]:
-        return self.slots_of(ChosenSlot)
+    def functions(self) -> Mapping[str, Function]:
+        """The function of each name that a template may read; it computes the value from an `Evaluation`."""
+        readers = [*self.steps.values(), *(slot.of for slot in self.derived)]
+        readers += [template for binding in self.accept for template in binding.values()]
+        if self.signature is not None:
+            readers += [self.signature.of, *([self.signature.key] if self.signature.key else [])]
+        headers = {name for reader in readers for name in reader.names if name.startswith("header.")}
+        return {
+            **{name: attrgetter(f"message.request.{name}") for name in REQUEST_NAMES},
+            **{name: _header(name.removeprefix("header.")) for name in headers},
+            **dict.fromkeys(self.slots, lambda _: ""),  # an optional slot that is absent, such as a token
+            **{slot.name: slot.of.value for slot in self.derived},
+            **{name: _function_of(step) for name, step in self.steps.items()},
+        }
 
     @cached_property
-    def derived(self) -> tuple[DerivedSlot, ...]:
-        return self.slots_of(DerivedSlot)
+    def signing_functions(self) -> Mapping[str, Function]:
+        """`functions`, with caches for keys that depend on the credential and the date alone.
+
+        They are not for verifying: the time to verify a request would reveal whether its key id is in use.
+        """
+        fixed = {"secret", *(slot.name for slot in (self.key, *self.given, *self.time_parts) if slot)}
+        functions = dict(self.functions)
+        for name in self.masked & self.steps.keys():
+            read = names_read_by({name}, self.slots, self.steps) - self.steps.keys()
+            if read <= fixed:
+                functions[name] = _cached(self.functions[name], sorted(read), self.functions)
+        return functions
+
+    @cached_property
+    def signing_phases(self) -> tuple[SigningPhase, ...]:
+        """The phases of signing, see `sign.py`.
+
+        A carrier is written in the first phase that has all its slots. The carriers in the body precede the headers.
+        """
+        computed = (self.derived, self.chosen, (self.signature,) if self.signature else ())
+        known = self.slots.keys() - {slot.name for slots in computed for slot in slots}
+        phases: list[tuple[list[Slot], list[Carrier]]] = []
+        waiting: list[Slot] = []
+        for slots in ((), *computed):
+            known |= {slot.name for slot in slots}
+            waiting += slots
+            ready = [carrier for carrier in self.carriers if carrier.slots <= known and self._is_written(carrier)]
+            ready.sort(key=lambda carrier: carrier.place == "header")
+            if not phases or phases[-1][1] != ready:
+                phases.append((waiting, ready))
+                waiting = []
+        in_body = [carrier for carrier in phases[-1][1] if carrier.may_be_in_body]
+        return tuple(
+            SigningPhase(tuple(slots), tuple(carriers), all(carrier in carriers for carrier in in_body))
+            for slots, carriers in phases
+        )
+
+    def _is_written(self, carrier: Carrier) -> bool:
+        """True unless the carrier is optional and has a computed value, such as a digest that is not required."""
+        given = [isinstance(self.slots[name], GivenSlot) for name in carrier.slots]
+        return not carrier.optional or (bool(given) and all(given))
+
+    @cached_property
+    def signed_bodies(self) -> frozenset[str]:
+        """The kinds of bodies that the steps and derived slots read."""
+        names = names_read_by({slot.name for slot in self.derived} | self.steps.keys(), self.slots, self.steps)
+        if self.signature is not None:
+            names |= self.signature.of.names
+        return frozenset(self._sources) | (frozenset({"json", "form", "text"}) if "body" in names else frozenset())
+
+    @cached_property
+    def _sources(self) -> set[str]:
+        return {source for step in self.steps.values() if isinstance(step, PairsStep) for source in step.sources}
 
     @cached_property
     def pseudo_headers(self) -> frozenset[str]:
@@ -230,38 +340,12 @@ class Recipe:
     @cached_property
     def parses_body(self) -> bool:
         """True if the body has to be inflated and parsed before anything about it is verified."""
-        sources = {source for step in self.steps.values() if isinstance(step, PairsStep) for source in step.sources}
-        return self.writes_body or bool(sources & {"json", "form"})
+        return self.writes_body or bool(self._sources & {"json", "form"})
 
     @cached_property
     def writes_body(self) -> bool:
         """True if a carrier may be in the body."""
         return any(carrier.may_be_in_body for carrier in self.carriers)
-
-    @cached_property
-    def signing_phases(self) -> tuple[tuple[tuple[Slot, ...], tuple[Carrier, ...]], ...]:
-        """The slots to compute in each phase of signing, and the carriers to write after it; see `sign.py`.
-
-        A carrier is written in the first phase that has all its slots. The places on the wire are in the order of
-        `carriers`, those in the body first. A phase that would break this order writes all carriers again.
-        """
-        computed = (ChosenSlot, DerivedSlot, SignatureSlot)
-        known = {name for name, slot in self.slots.items() if not isinstance(slot, computed)}
-        phases: list[tuple[tuple[Slot, ...], tuple[Carrier, ...]]] = []
-        written: list[Carrier] = []
-        for slots in ((), self.derived, self.chosen, self.slots_of(SignatureSlot)):
-            known |= {slot.name for slot in slots}
-            ready = [carrier for carrier in self.carriers if carrier.slots <= known and self._is_written(carrier)]
-            ready.sort(key=lambda carrier: carrier.place == "header")
-            in_order = ready[: len(written)] == written
-            phases.append((slots, tuple(ready[len(written) :] if in_order else ready)))
-            written = ready
-        return tuple(phases)
-
-    def _is_written(self, carrier: Carrier) -> bool:
-        """True unless the carrier is optional and has a computed value, such as a digest that is not required."""
-        given = [isinstance(self.slots[name], GivenSlot) for name in carrier.slots]
-        return not carrier.optional or (bool(given) and all(given))
 
     @property
     def needs_key(self) -> bool:
@@ -274,3 +358,35 @@ class Recipe:
     def leaves_unsigned(self, parts: Set[str]) -> Set[str]:
         """Return those of the parts that the signature does not cover; the part of a body is its kind."""
         return parts - self.signed - ({"json", "form", "text"} if "body" in self.signed else set())
+
+
+_KINDS: Mapping[str, type[Slot]] = {
+    "key": KeySlot,
+    "secret": SecretSlot,
+    "time": TimeSlot,
+    "signature": SignatureSlot,
+    "given": GivenSlot,
+    "time_parts": TimePartSlot,
+    "lifetimes": LifetimeSlot,
+    "nonces": NonceSlot,
+    "chosen": ChosenSlot,
+    "derived": DerivedSlot,
+}
+
+
+def _function_of(step: Step) -> Function:
+    return step.canonical_text if isinstance(step, PairsStep) else step.value
+
+
+def _header(name: str) -> Function:
+    return lambda values: ",".join(values.message.header_values(name))
+
+
+def _cached(function: Function, names: Sequence[str], functions: Mapping[str, Function]) -> Function:
+    """Cache the values of a function by those of the names that it reads."""
+
+    @lru_cache(MAX_CACHED_KEYS)
+    def value(read: tuple[Value, ...]) -> Value:
+        return function(ComputedValues(dict(zip(names, read, strict=True)), functions))
+
+    return lambda values: value(tuple([values[name] for name in names]))

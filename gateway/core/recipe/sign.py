@@ -3,20 +3,21 @@
 A value that was written may be the input of another one, so signing has four phases: slots that do not depend on the
 request; slots derived from it, such as a digest of the body; the list of signed headers; the signature. Each phase ends
 by writing the carriers whose slots have values. The body is written before the headers. The phases are planned once per
-recipe, see `Recipe.signing_phases`.
+recipe, see `Recipe.signing_phases`. The body is serialised once, after the last phase that writes into it, unless a
+recipe signs it before.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 from uuid import UUID
 
-from gateway.core.http.received import NO_CAPS, ReceivedRequest, guess_body_kind
+from gateway.core.http.received import NO_CAPS, BodyKind, ReceivedRequest
 from gateway.core.http.request import Request, Secret
 from gateway.core.http.unsigned import UnsignedRequest
-from gateway.core.outcome.errors import CallerError, SpecError
+from gateway.core.outcome.errors import SpecError
 from gateway.core.outcome.outcome import Reason
-from gateway.core.recipe.carriers import read_slots, read_text, write_slots
+from gateway.core.recipe.carriers import write_slots
 from gateway.core.recipe.evaluate import Evaluation, encode
 from gateway.core.recipe.filters import to_bytes, to_text
 from gateway.core.recipe.keyring import Credential, rsa_sign
@@ -70,49 +71,64 @@ def sign(
     Raises SpecError for a slot without a value, a call without a place for one, and a secret that is not a key.
     """
     slots: dict[str, str] = {}
+    pinned, kind, body = context.pinned, draft.body_kind, None
     try:
         for name, slot in recipe.slots.items():
-            value = context.pinned[name] if name in context.pinned else _bound(slot, credential, given, context)
-            if value is not None and not isinstance(slot, DerivedSlot | ChosenSlot | SignatureSlot):
+            bound = _BOUND.get(type(slot))
+            value = pinned[name] if name in pinned else bound and bound(slot, credential, given, context)
+            if value is not None:
                 slots[name] = value
+        request: Request | None = None
         evaluation: Evaluation | None = None
-        for computed, carriers in recipe.signing_phases:
-            if computed:
-                message = ReceivedRequest(draft.render(), draft.body_kind, NO_CAPS)
-                evaluation = Evaluation(recipe, message, slots, credential.secret.reveal())
+        for computed, carriers, completes_body in recipe.signing_phases:
+            if request is not None:
+                evaluation = _evaluation(recipe, request, kind, slots, credential)
                 for slot in computed:
-                    pinned = context.pinned.get(slot.name)
-                    slots[slot.name] = _computed(slot, evaluation) if pinned is None else pinned
-            draft = write_slots([carrier for carrier in carriers if carrier.slots <= slots.keys()], draft, slots)
-        request = draft.render()
-        if evaluation is None:
-            message = ReceivedRequest(request, draft.body_kind, NO_CAPS)
-            evaluation = Evaluation(recipe, message, slots, credential.secret.reveal())
+                    if slot.name not in pinned:
+                        evaluation[slot.name] = slots[slot.name] = _COMPUTED[type(slot)](slot, evaluation)
+            if completes_body or kind in recipe.signed_bodies:
+                request = write_slots(carriers, draft, slots).render(body)
+            else:
+                request = write_slots(carriers, draft, slots, into_body=False).render(b"")
+            if completes_body:
+                body = request.body
+        assert request is not None
     except ValueError as error:
         what = f"{recipe.name}: the call cannot be signed: a value does not fit its carrier"
         raise SpecError.of(Reason.INTERNAL, what) from error
-    return Signed(request, slots[recipe.signature.name] if recipe.signature else "", evaluation)
+    signature = slots[recipe.signature.name] if recipe.signature else ""
+    return Signed(request, signature, evaluation or _evaluation(recipe, request, kind, slots, credential))
 
 
-def _bound(slot: Slot, credential: Credential, given: Mapping[str, str], context: SigningContext) -> str | None:
-    """Return the value of a slot that does not depend on the request; None if it is optional and not given."""
-    match slot:
-        case KeySlot():
-            return credential.key
-        case SecretSlot():
-            return credential.secret.reveal()
-        case TimeSlot() | TimePartSlot():
-            return write_time(context.now_ns, slot.format, slot.offset_s)
-        case LifetimeSlot():
-            return str(slot.default_s)
-        case NonceSlot():
-            return make_nonce(slot, context.entropy)
-        case GivenSlot():
-            value = given.get(slot.name, slot.default)
-            if value is None and not slot.optional:
-                raise SpecError.of(Reason.INTERNAL, f"the signature needs a value for `given.{slot.name}`")
-            return None if value is None else str(value)
-    return None
+def _evaluation(
+    recipe: Recipe, request: Request, kind: BodyKind, slots: Mapping[str, str], credential: Credential
+) -> Evaluation:
+    evaluation = Evaluation(recipe, ReceivedRequest(request, kind, NO_CAPS), slots, credential.secret.reveal())
+    evaluation.functions = recipe.signing_functions
+    return evaluation
+
+
+def _time(slot: Any, _: Credential, given: Mapping[str, str], context: SigningContext) -> str:
+    return write_time(context.now_ns, slot.format, slot.offset_s)
+
+
+def _given(slot: Any, _: Credential, given: Mapping[str, str], context: SigningContext) -> str | None:
+    value = given.get(slot.name, slot.default)
+    if value is None and not slot.optional:
+        raise SpecError.of(Reason.INTERNAL, f"the signature needs a value for `given.{slot.name}`")
+    return None if value is None else str(value)
+
+
+# The values of slots that do not depend on the request; None for an optional one that is not given.
+_BOUND: Mapping[type[Slot], Callable[[Any, Credential, Mapping[str, str], SigningContext], str | None]] = {
+    KeySlot: lambda slot, credential, given, context: credential.key,
+    SecretSlot: lambda slot, credential, given, context: credential.secret.reveal(),
+    TimeSlot: _time,
+    TimePartSlot: _time,
+    LifetimeSlot: lambda slot, credential, given, context: str(slot.default_s),
+    NonceSlot: lambda slot, credential, given, context: make_nonce(slot, context.entropy),
+    GivenSlot: _given,
+}
 
 
 def make_nonce(slot: NonceSlot, entropy: bytes) -> str:
@@ -122,28 +138,34 @@ def make_nonce(slot: NonceSlot, entropy: bytes) -> str:
     return str(slot.low + int.from_bytes(entropy) % (slot.high - slot.low + 1))
 
 
-def _computed(slot: Slot, evaluation: Evaluation) -> str:
+def _chosen(slot: ChosenSlot, evaluation: Evaluation) -> str:
     recipe = evaluation.recipe
-    if isinstance(slot, DerivedSlot):
-        return to_text(slot.of.value(evaluation))
-    if isinstance(slot, ChosenSlot):
-        names = slot.rule.choose(evaluation.message.request, recipe.pseudo_headers)
-        if not any(must <= set(names) for must in slot.must):
-            wanted = " or ".join(", ".join(sorted(must)) for must in slot.must)
-            raise SpecError.of(Reason.INTERNAL, f"{recipe.name} signs {wanted}, and the call does not have all of them")
-        return slot.sep.join(f"{slot.wrap}{name}{slot.wrap}" for name in names)
-    assert isinstance(slot, SignatureSlot)
+    names = slot.rule.choose(evaluation.message.header_index, recipe.pseudo_headers)
+    needed = slot.needed(names)
+    if needed is not None:
+        raise SpecError.of(Reason.INTERNAL, f"{recipe.name} signs {needed}, and the call does not have all of them")
+    return slot.sep.join([f"{slot.wrap}{name}{slot.wrap}" for name in names])
+
+
+def _signature(slot: SignatureSlot, evaluation: Evaluation) -> str:
     if slot.method != "rsa":
         return evaluation.signature
+    name = evaluation.recipe.name
     try:
         digest = rsa_sign(to_text(evaluation["secret"]), to_bytes(evaluation.string_to_sign), slot.hash)
     except ImportError:
         what = "RSA needs the extra: pip install 'metric-gateway[rsa]'"
-        raise SpecError.of(Reason.INTERNAL, f"{recipe.name}: {what}") from None
+        raise SpecError.of(Reason.INTERNAL, f"{name}: {what}") from None
     except (ValueError, TypeError):
-        what = f"{recipe.name}: the secret is not an RSA private key in PEM form"
-        raise SpecError.of(Reason.INTERNAL, what) from None
+        raise SpecError.of(Reason.INTERNAL, f"{name}: the secret is not an RSA private key in PEM form") from None
     return encode(digest, slot.encoding)
+
+
+_COMPUTED: Mapping[type[Slot], Callable[[Any, Evaluation], str]] = {
+    DerivedSlot: lambda slot, evaluation: to_text(slot.of.value(evaluation)),
+    ChosenSlot: _chosen,
+    SignatureSlot: _signature,
+}
 
 
 def secrets_written(signed: Signed) -> list[Secret]:
@@ -151,19 +173,17 @@ def secrets_written(signed: Signed) -> list[Secret]:
 
     An upstream that quotes the request would quote these.
     """
-    if signed.evaluation is None:
+    evaluation = signed.evaluation
+    if evaluation is None:
         return []
-    recipe = signed.evaluation.recipe
+    recipe = evaluation.recipe
     secret = {slot.name for slot in (recipe.secret, recipe.signature) if slot is not None} | recipe.masked
-    message = ReceivedRequest(signed.request, guess_body_kind(signed.request), NO_CAPS)
     texts: list[str] = []
-    try:
-        for carrier in recipe.carriers:
-            if carrier.slots & secret and (text := read_text(carrier, message)):
-                texts += [text, text.rpartition(" ")[2]]
-        texts += [text for name, text in read_slots(recipe, message).items() if name in secret]
-    except CallerError:
-        pass  # The body is not of the kind that it seems to be.
+    for carrier in recipe.carriers:
+        if carrier.slots & secret and carrier.slots <= evaluation.keys():
+            text = carrier.syntax.write(evaluation)
+            texts += [text, text.rpartition(" ")[2]]
+    texts += [to_text(evaluation[name]) for name in recipe.slots if name in secret and name in evaluation]
     return [Secret(text) for text in dict.fromkeys(texts)]
 
 

@@ -10,11 +10,12 @@ that could be read in two ways.
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any, Protocol
 
-from gateway.core.recipe.filters import FILTERS, Filter, Kind, to_bytes
+from gateway.core.recipe.filters import FILTERS, Filter, Kind, to_bytes, to_text
 from gateway.core.text import did_you_mean
 
 Value = str | bytes
@@ -38,6 +39,23 @@ REQUEST_NAMES = {
     "body": Kind.BYTES,
 }
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}|[{}]")
+
+
+class ComputedValues(dict[str, Value]):
+    """The values of names. An absent one is computed by its function on first use."""
+
+    __slots__ = ("functions",)
+
+    def __init__(self, values: Mapping[str, Value], functions: Mapping[str, Callable[[Any], Value]]) -> None:
+        super().__init__(values)
+        self.functions = functions
+
+    def __missing__(self, name: str) -> Value:
+        value = self[name] = self.functions[name](self)
+        return value
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(self)})"  # the values include secrets
 
 
 class RecipeError(Exception):
@@ -65,28 +83,40 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """Literal text and references, in order. `kind` is the kind of the joined value."""
+    """Literal text and references, in order. `kind` is the kind of the joined value.
+
+    `value` returns the value for a map of names. `names` are those that it reads.
+    """
 
     source: str
     parts: tuple[str | Reference, ...]
     kind: Kind
     names: frozenset[str] = field(init=False)
+    value: Callable[[Values], Any] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         names = frozenset(part.name for part in self.parts if isinstance(part, Reference))
         object.__setattr__(self, "names", names)
+        object.__setattr__(self, "value", _joined(self.parts, self.kind))
 
-    def value(self, values: Values) -> Value:
-        filled: list[Any] = []
-        for part in self.parts:
-            if isinstance(part, Reference):
-                value = values[part.name]
-                filled.append(part.filtered(value) if part.filters else value)
-            else:
-                filled.append(part)
-        if len(filled) == 1:
-            return filled[0]  # type: ignore[no-any-return]
-        return "".join(filled) if self.kind is Kind.TEXT else b"".join(map(to_bytes, filled))
+
+def _joined(parts: Sequence[str | Reference], kind: Kind) -> Callable[[Any], Any]:
+    """Return the function that joins the parts."""
+    functions = [_part(part) for part in parts]
+    if len(functions) == 1:
+        return functions[0]
+    if kind is Kind.TEXT:
+        return lambda values: "".join([part(values) for part in functions])
+    return lambda values: b"".join([to_bytes(part(values)) for part in functions])
+
+
+def _part(part: str | Reference) -> Callable[[Any], Any]:
+    if isinstance(part, str):
+        return lambda _: part
+    if not part.filters:
+        return itemgetter(part.name)
+    name, filtered = part.name, part.filtered
+    return lambda values: filtered(values[name])
 
 
 def compile_template(source: str, kinds: Mapping[str, Kind]) -> Template:
@@ -144,8 +174,8 @@ class TextSyntax:
     def slots(self) -> frozenset[str]:
         return self.template.names
 
-    def write(self, slots: Mapping[str, str]) -> str:
-        return self.template.source.format_map(slots)
+    def write(self, slots: Values) -> str:
+        return to_text(self.template.value(slots))
 
     def read(self, text: str) -> dict[str, str] | None:
         """Return the text of each slot, or None if the text does not match."""
@@ -165,21 +195,25 @@ class ParamsSyntax:
     sep: str
     quote: bool
     slots: frozenset[str] = field(init=False)
+    write: Callable[[Values], str] = field(init=False, repr=False, compare=False)
+    _part: re.Pattern[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        mark = '"' if self.quote else ""
+        parts: list[str | Reference] = []
+        for name, syntax in self.params.items():
+            parts += [f"{self.sep if parts else self.scheme + ' '}{name}={mark}", *syntax.template.parts, mark]
         slots = frozenset(slot for syntax in self.params.values() for slot in syntax.slots)
         object.__setattr__(self, "slots", slots)
-
-    def write(self, slots: Mapping[str, str]) -> str:
-        mark = '"' if self.quote else ""
-        params = [f"{name}={mark}{syntax.write(slots)}{mark}" for name, syntax in self.params.items()]
-        return f"{self.scheme} {self.sep.join(params)}"
+        object.__setattr__(self, "write", _joined(parts, Kind.TEXT))
+        sep = re.escape(self.sep.strip() or ",")
+        object.__setattr__(self, "_part", re.compile(rf'(?:"[^"]*"|[^"{sep}])+|"'))
 
     def read(self, text: str) -> dict[str, str] | None:
         scheme, blank, rest = text.partition(" ")
         if scheme != self.scheme or not blank:
             return None
-        written = _split_params(rest, self.sep.strip() or ",")
+        written = self._split(rest)
         if written is None or not written.keys() <= self.params.keys():
             return None
         slots: dict[str, str] = {}
@@ -188,10 +222,24 @@ class ParamsSyntax:
                 if syntax.slots:
                     return None
                 continue
-            read = syntax.read(written[name])
-            if read is None or any(slots.setdefault(slot, value) != value for slot, value in read.items()):
+            match = syntax.pattern.fullmatch(written[name])
+            if match is None:
                 return None
+            for slot, value in match.groupdict().items():
+                if slots.setdefault(slot, value) != value:
+                    return None
         return slots
+
+    def _split(self, text: str) -> dict[str, str] | None:
+        """Split `a=b, c="d"` into a map; None if a part has no `=` or a name is repeated."""
+        params: dict[str, str] = {}
+        for part in self._part.findall(text):
+            name, equals, value = part.strip(" \t").partition("=")
+            if not equals or name in params:
+                return None
+            quoted = len(value) >= 2 and value[0] == value[-1] == '"'
+            params[name] = value[1:-1] if quoted else value
+        return params
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +253,7 @@ class Base64Syntax:
     def slots(self) -> frozenset[str]:
         return self.inner.slots
 
-    def write(self, slots: Mapping[str, str]) -> str:
+    def write(self, slots: Values) -> str:
         return f"{self.scheme} {base64.b64encode(to_bytes(self.inner.write(slots))).decode()}"
 
     def read(self, text: str) -> dict[str, str] | None:
@@ -241,15 +289,3 @@ def compile_syntax(template: Template, chars: Mapping[str, str]) -> TextSyntax:
         pattern += f"(?P={part.name})" if part.name in seen else f"(?P<{part.name}>{chars[part.name]})"
         seen.add(part.name)
     return TextSyntax(template, re.compile(pattern))
-
-
-def _split_params(text: str, sep: str) -> dict[str, str] | None:
-    """Split `a=b, c="d"` into a map; None if a part has no `=` or a name is repeated."""
-    params: dict[str, str] = {}
-    for part in re.findall(rf'(?:"[^"]*"|[^"{re.escape(sep)}])+|"', text):
-        name, equals, value = part.strip(" \t").partition("=")
-        if not equals or name in params:
-            return None
-        quoted = len(value) >= 2 and value[0] == value[-1] == '"'
-        params[name] = value[1:-1] if quoted else value
-    return params

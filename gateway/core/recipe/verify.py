@@ -8,7 +8,7 @@ rejected request is not remembered.
 
 import base64
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn, Protocol
 
@@ -18,10 +18,10 @@ from gateway.core.moments import NS
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.carriers import described, read_slots
-from gateway.core.recipe.evaluate import Evaluation, signed_headers
+from gateway.core.recipe.evaluate import Evaluation
 from gateway.core.recipe.filters import to_bytes, to_text
 from gateway.core.recipe.keyring import DECOY, RSA_DECOY, Keyring, rsa_verify
-from gateway.core.recipe.model import GivenSlot, LifetimeSlot, Recipe, TimePartSlot
+from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.session_tokens import Accounts, account_of_token, revocation_key
 from gateway.core.recipe.times import read_times, write_time
 
@@ -130,12 +130,12 @@ def _check_time(recipe: Recipe, slots: Mapping[str, str], now_ns: int) -> int | 
         _reject(Reason.BAD_CREDENTIALS, f"{slots[slot.name]!r} is not a valid time")
     time_ns = min(readings, key=lambda reading: abs(reading - now_ns))
     age_s = (now_ns - time_ns) / NS
-    lifetimes_s = [int(slots[lifetime.name]) for lifetime in recipe.slots_of(LifetimeSlot) if lifetime.name in slots]
+    lifetimes_s = [int(slots[lifetime.name]) for lifetime in recipe.lifetimes if lifetime.name in slots]
     allowed_s = min([slot.window_s, *lifetimes_s])
     if age_s > allowed_s or -age_s > slot.window_s:
         side = "old" if age_s > 0 else "in the future"
         _reject(Reason.STALE, f"the request's time is {abs(age_s):.0f} s {side}; {allowed_s:g} s are allowed")
-    for part in recipe.slots_of(TimePartSlot):
+    for part in recipe.time_parts:
         if slots.get(part.name) not in (None, write_time(time_ns, part.format, part.offset_s)):
             what = f"{part.name} {slots[part.name]!r} differs from the time {slots[slot.name]!r}"
             _reject(Reason.BAD_CREDENTIALS, what)
@@ -146,11 +146,11 @@ def _check_chosen(recipe: Recipe, message: ReceivedRequest, slots: Mapping[str, 
     """Check the client's list of signed headers: the client must not decide what is signed."""
     pseudo = recipe.pseudo_headers
     for slot in recipe.chosen:
-        names = signed_headers(slot, slots[slot.name], message.request, pseudo)
+        names = slot.listed(slots[slot.name], message.header_index, pseudo)
         if len(set(names)) < len(names):
             _reject(Reason.BAD_CREDENTIALS, "the list of signed headers has a duplicate")
-        if not any(must <= set(names) for must in slot.must):
-            wanted = " or ".join(", ".join(sorted(must)) for must in slot.must)
+        wanted = slot.needed(names)
+        if wanted is not None:
             _reject(Reason.BAD_CREDENTIALS, f"the list of signed headers must have: {wanted}")
         needed = frozenset[str]().union(*slot.must)
         for name in names:
@@ -187,19 +187,12 @@ def _check_secret(
 
 def _matching_secret(verifier: Verifier, message: ReceivedRequest, slots: Mapping[str, str], key: str) -> str | None:
     """Return the secret of the key that matches. Without a match, every key costs the same, known or not."""
-    recipe, decoy = verifier.recipe, DECOY
-    if recipe.signature is not None:
-        claimed, shared = slots[recipe.signature.name], evaluations(recipe, message, slots)
-        decoy = RSA_DECOY if recipe.needs_rsa else DECOY
-    for secret in verifier.keyring.secrets_to_try(key, decoy):
-        if recipe.signature is not None:
-            matches = any(_matches(evaluation.with_secret(secret), claimed) for evaluation in shared)
-        else:
-            assert recipe.secret is not None
-            matches = hmac.compare_digest(secret.encode(), to_bytes(slots[recipe.secret.name]))
-        if matches:
-            return secret
-    return None
+    recipe = verifier.recipe
+    secrets = verifier.keyring.secrets_to_try(key, RSA_DECOY if recipe.needs_rsa else DECOY)
+    if recipe.secret is not None:
+        claimed = to_bytes(slots[recipe.secret.name])
+        return next((secret for secret in secrets if hmac.compare_digest(secret.encode(), claimed)), None)
+    return matching_secret(recipe, message, slots, secrets)
 
 
 def _check_lone_secret(
@@ -214,18 +207,20 @@ def _check_lone_secret(
     return account.key, account.secret
 
 
-def matches_signature(recipe: Recipe, message: ReceivedRequest, slots: Mapping[str, str], secret: str) -> bool:
-    """True if the signature matches the secret with the request's own names or one of the bindings in `accept`."""
-    slot = recipe.signature
-    if slot is None:
-        return False
-    return any(_matches(item.with_secret(secret), slots[slot.name]) for item in evaluations(recipe, message, slots))
-
-
-def evaluations(recipe: Recipe, message: ReceivedRequest, slots: Mapping[str, str]) -> list[Evaluation]:
-    """Return an evaluation with the request's own names and one for each binding in `accept`, without a secret."""
-    carried = _without_derived(recipe, slots)
-    return [Evaluation(recipe, message, carried, "", accepted) for accepted in ({}, *recipe.accept)]
+def matching_secret(
+    recipe: Recipe, message: ReceivedRequest, slots: Mapping[str, str], secrets: Iterable[str]
+) -> str | None:
+    """Return the secret that the signature matches, with the request's own names or one of the bindings in `accept`."""
+    if recipe.signature is None:
+        return None
+    claimed, carried = slots[recipe.signature.name], _without_derived(recipe, slots)
+    evaluations = [Evaluation(recipe, message, carried, "", accepted) for accepted in ({}, *recipe.accept)]
+    for secret in secrets:
+        for evaluation in evaluations:
+            evaluation.use_secret(secret)
+            if _matches(evaluation, claimed):
+                return secret
+    return None
 
 
 def _without_derived(recipe: Recipe, slots: Mapping[str, str]) -> dict[str, str]:
@@ -268,7 +263,7 @@ def derived_mismatch(recipe: Recipe, message: ReceivedRequest, slots: Mapping[st
 
 
 def _check_given(verifier: Verifier, slots: Mapping[str, str]) -> None:
-    for slot in verifier.recipe.slots_of(GivenSlot):
+    for slot in verifier.recipe.given:
         required = verifier.pins.get(slot.name)
         if required is None or slots.get(slot.name) == required:
             continue

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from gateway.core.recipe.canonical import PairsStep
-from gateway.core.recipe.dataflow import names_read_by, signed_names
+from gateway.core.recipe.dataflow import signed_names
 from gateway.core.recipe.filters import Kind
 from gateway.core.recipe.model import (
     Carrier,
@@ -20,6 +20,7 @@ from gateway.core.recipe.model import (
     Step,
     TimePartSlot,
     TimeSlot,
+    names_read_by,
 )
 from gateway.core.recipe.syntax import ParamsSyntax, Template
 from gateway.core.recipe.times import EPOCHS
@@ -49,7 +50,7 @@ def check_bindings(at: Place, accept: Iterable[Mapping[str, Template]], slots: S
     """Report bindings of `accept` that read the name that they bind."""
     for index, binding in enumerate(accept):
         for name, template in binding.items():
-            if name in names_read_by(template, slots, steps):
+            if name in names_read_by(template.names, slots, steps):
                 at.error(f"{name!r} would be computed from itself", "", "accept", index, name)
 
 
@@ -109,10 +110,7 @@ def _check_secret(at: Place, signature: SignatureSlot, slots: Slots, steps: Step
     """Report a signature that everyone who knows the recipe could make."""
     if signature.method == "rsa":
         return
-    read = names_read_by(signature.of, slots, steps)
-    if signature.key is not None:
-        read |= names_read_by(signature.key, slots, steps)
-    if "secret" not in read:
+    if "secret" not in signed_names(slots, steps):
         at.error("the signature does not depend on {secret}: anyone could make it", "", "slots", signature.name)
 
 

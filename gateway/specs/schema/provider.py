@@ -5,7 +5,7 @@ from typing import Any
 
 from gateway.core.expression import Compiler
 from gateway.core.expression.compiler import Text
-from gateway.core.recipe.model import GivenSlot, Recipe
+from gateway.core.recipe.model import Recipe
 from gateway.core.text import did_you_mean
 from gateway.core.vendor.provider import Provider, Receive, Send
 from gateway.specs.binding import types as t
@@ -118,4 +118,4 @@ def _recipes_of(provider: Provider) -> list[Recipe]:
 
 
 def given_slots(recipe: Recipe) -> list[str]:
-    return [slot.name for slot in recipe.slots_of(GivenSlot)]
+    return [slot.name for slot in recipe.given]

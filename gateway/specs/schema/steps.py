@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 from gateway.core.recipe.canonical import HeaderRule, PairsStep, Sort, Source
 from gateway.core.recipe.filters import Kind
-from gateway.core.recipe.model import Carrier, ChainStep, HmacStep, LinesStep, Step, TextStep
+from gateway.core.recipe.model import Carrier, ChainStep, LinesStep, Step
 from gateway.core.recipe.model import Place as WirePlace
 from gateway.core.recipe.syntax import (
     Base64Syntax,
@@ -80,18 +80,24 @@ PAIRS = Table(
     optional("base", t.integer(at_least=0, at_most=1), "the first index of a JSON list", 0, to="first_index"),
     check=_check_pairs,
 )
+
+
+def _hmac(hash: str, key: Template, of: Template) -> ChainStep:
+    return ChainStep(hash, key, (of,))
+
+
 _HASH = Key("hash", HASH, "the hash")
 _MESSAGES = t.list_of(TEMPLATE, at_least=1)
-HMAC = Table("hmac", HmacStep, _HASH, Key("key", TEMPLATE, "the key"), Key("of", TEMPLATE, "the message"))
+HMAC = Table("hmac", _hmac, _HASH, Key("key", TEMPLATE, "the key"), Key("of", TEMPLATE, "the message"))
 CHAIN = Table(
     "chain", ChainStep, _HASH, Key("key", TEMPLATE, "the key of the first HMAC"), Key("of", _MESSAGES, "the messages")
 )
 
 
 def _step(
-    at: Place, text: Template | None, lines: tuple[Template, ...] | None, **others: PairsStep | HmacStep | ChainStep
+    at: Place, text: Template | None, lines: tuple[Template, ...] | None, **others: PairsStep | ChainStep
 ) -> Step:
-    steps = [None if text is None else TextStep(text), None if lines is None else LinesStep(lines), *others.values()]
+    steps = [text, None if lines is None else LinesStep(lines), *others.values()]
     stated = [step for step in steps if step is not None]
     if len(stated) != 1:
         raise at.invalid("a step is one of text, lines, pairs, hmac and chain")
@@ -127,9 +133,9 @@ def _read_steps(place: Place) -> dict[str, Step]:
         kinds[name] = Kind.TEXT
         try:
             steps[name] = step = STEP.read(place.at(name))
-            if isinstance(step, TextStep):
-                kinds[name] = step.of.kind
-            elif isinstance(step, HmacStep | ChainStep):
+            if isinstance(step, Template):
+                kinds[name] = step.kind
+            elif isinstance(step, ChainStep):
                 kinds[name] = Kind.DIGEST
         except Invalid:
             errors = True

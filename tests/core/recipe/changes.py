@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from hypothesis import strategies as st
 
 from gateway.core.recipe.canonical import PairsStep
-from gateway.core.recipe.dataflow import names_read_by, signed_names
-from gateway.core.recipe.model import ChosenSlot, DerivedSlot, Recipe
+from gateway.core.recipe.dataflow import signed_names
+from gateway.core.recipe.model import ChosenSlot, DerivedSlot, Recipe, names_read_by
 from tests.core.recipe.samples import Call
 
 # Not a hexadecimal digit: inside a percent-encoding it breaks the encoding.
@@ -70,7 +70,7 @@ def _covered_headers(call: Call) -> set[str]:
     names = {name.strip().lower() for slot in lists for name in call.slots[slot.name].split(slot.sep)}
     for step in call.recipe.steps.values():
         if isinstance(step, PairsStep):
-            names |= set(step.choose.choose(call.request))
+            names |= set(step.choose.choose(call.message.header_index))
     names |= {part.removeprefix("header.") for part in call.recipe.signed if part.startswith("header.")}
     flowing = signed_names(call.recipe.slots, call.recipe.steps)
     for carrier in call.recipe.carriers:
@@ -85,7 +85,7 @@ def covers_bytes(recipe: Recipe) -> bool:
     digests = {
         name
         for name, slot in recipe.slots.items()
-        if isinstance(slot, DerivedSlot) and "body" in names_read_by(slot.of, recipe.slots, recipe.steps)
+        if isinstance(slot, DerivedSlot) and "body" in names_read_by(slot.of.names, recipe.slots, recipe.steps)
     }
     in_signed_header = any(
         f"{carrier.place}.{carrier.name}" in recipe.signed and carrier.slots & digests for carrier in recipe.carriers

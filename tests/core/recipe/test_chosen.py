@@ -131,7 +131,7 @@ def test_client_does_not_decide_what_is_signed(options: str, listed: str, header
     assert (caught.value.outcome.reason, caught.value.outcome.message) == (Reason.BAD_CREDENTIALS, message)
 
 
-REQUEST = Request("GET", "/", (("X-B", "1"), ("Host", "h"), ("x-a", "1"), ("X-A", "2"), ("Odd_Name", "1")))
+PRESENT = ("x-b", "host", "x-a", "odd_name")
 
 
 @pytest.mark.parametrize(
@@ -157,8 +157,8 @@ REQUEST = Request("GET", "/", (("X-B", "1"), ("Host", "h"), ("x-a", "1"), ("X-A"
     ],
 )
 def test_rule_chooses_these_headers(rule: HeaderRule, names: list[str]):
-    assert rule.choose(REQUEST) == names
+    assert rule.choose(PRESENT) == names
 
 
 def test_pseudo_header_can_always_be_chosen():
-    assert HeaderRule(names=("(target)", "host"), as_listed=True).choose(REQUEST, ["(target)"]) == ["(target)", "host"]
+    assert HeaderRule(names=("(target)", "host"), as_listed=True).choose(PRESENT, ["(target)"]) == ["(target)", "host"]
