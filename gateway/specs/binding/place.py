@@ -25,7 +25,8 @@ class Invalid(Exception):
 class Scope:
     """What all places of one document share.
 
-    `relay` is true for a relay; `sign` are the recipes that sign the calls of a provider. Templates of a recipe may
+    `relay` is true for a relay; `sign` are the recipes that sign the calls of a provider. `captured` are the names that
+    the path of every received call gives to the call of a relay, None until they are known. Templates of a recipe may
     read the names in `kinds`, which grows with each step; `slots` are those without errors. `defaults` holds the keys
     of each map in the order of its table, with their defaults; `secrets` holds the places of secrets.
     """
@@ -36,6 +37,7 @@ class Scope:
     providers: Mapping[str, Provider] = field(default_factory=dict)
     relay: bool = False
     sign: tuple[Recipe, ...] = ()
+    captured: frozenset[str] | None = None
     kinds: dict[str, Kind] = field(default_factory=dict)
     slots: dict[str, Slot] = field(default_factory=dict)
     slot_names: frozenset[str] = frozenset()

@@ -7,17 +7,16 @@ from typing import Any
 from gateway.core.expression import Expression
 from gateway.core.points.point import STATISTICS
 from gateway.core.vendor.provider import Provider
-from gateway.core.vendor.route import PointChanges, Route, Source
+from gateway.core.vendor.route import PointChanges, Route, Source, Target
 from gateway.specs.binding import types as t
-from gateway.specs.binding.place import Invalid, Place, Scope
+from gateway.specs.binding.place import Place, Scope
 from gateway.specs.binding.table import Key, Table, optional, read_document
 from gateway.specs.check.roles import check_sides
 from gateway.specs.schema.cases import CASES
 from gateway.specs.schema.provider import attributes_read
-from gateway.specs.schema.receive import captures
 from gateway.specs.schema.rules import FIELDS, POINT
 from gateway.specs.schema.source import SOURCE
-from gateway.specs.schema.target import DELIVERY, DIRECT, MIRROR, TARGET, Delivery, TargetKeys, build_target
+from gateway.specs.schema.target import DELIVERY, DIRECT, MIRROR, TARGET, check_poll
 from gateway.specs.yaml.document import Document
 from gateway.specs.yaml.nodes import Node
 
@@ -54,30 +53,22 @@ def _route(
     at: Place,
     route: str,
     receive: Source,
-    send: TargetKeys,
+    send: Target,
     points: PointChanges,
-    delivery: Delivery,
-    mirrors: Sequence[TargetKeys],
+    delivery: Mapping[str, Any],
+    mirrors: Sequence[Target],
     cases: Any,
 ) -> Route:
-    document = at.scope.document
-    captured = set[str]()
-    if receive.provider.relay:
-        captured = set.intersection(*({*captures(form.path)} for form in receive.receive.requests))
-    target = build_target(send, delivery, captured)
-    others = [build_target(mirror, mirror.delivery) for mirror in mirrors]
-    names = ["send", *(mirror.mirror for mirror in mirrors)]
+    target = replace(send, **delivery)
+    names = [target.name, *(mirror.name for mirror in mirrors)]
     for index, name in enumerate(names[1:]):
         if name in names[: index + 1]:
-            document.error(("mirrors", index, "mirror"), f"another target of this route is named {name!r}")
-    if target is not None:
-        check_sides(document, receive.provider, target.provider)
-        if receive.provider.relay and target.provider.relay and delivery.mode == "queued":
-            document.error(("delivery", "mode"), "a route between relays is direct: its caller waits for the answer")
-    mirrored = tuple(other for other in others if other is not None)
-    if target is None or len(mirrored) < len(others):
-        raise Invalid
-    built = Route(name=route, source=receive, target=target, points=points, mirrors=mirrored)
+            at.error(f"another target of this route is named {name!r}", "", "mirrors", index, "mirror")
+    check_poll(at, target)
+    check_sides(at.scope.document, receive.provider, target.provider)
+    if receive.provider.relay and target.provider.relay and target.queued:
+        at.error("a route between relays is direct: its caller waits for the answer", "", "delivery", "mode")
+    built = Route(name=route, source=receive, target=target, points=points, mirrors=tuple(mirrors))
     first, *rest = (replace(each, secrets=built.secrets) for each in built.targets)
     return replace(built, target=first, mirrors=tuple(rest))
 

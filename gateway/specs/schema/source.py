@@ -100,6 +100,8 @@ def _source(
     receive = provider.receive
     if receive is None:
         raise at.invalid(f"{provider.name} has no `receive`: reports cannot be made to it", "", "provider")
+    is_relay, captured = provider.relay, [frozenset(captures(form.path)) for form in receive.requests]
+    at.scope.captured = frozenset.intersection(*captured) if is_relay else frozenset()
     recipes = receive.verify if verify is None else _chosen(at, verify, receive)
     check_given(at, given, provider, [*recipes, *receive.local_recipes])
     pins = {name: str(value) for name, value in given.items()}

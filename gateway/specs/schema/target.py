@@ -1,11 +1,10 @@
 """The keys of a route's `send` and of a mirror, and the target that they are built to."""
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from gateway.core.expression import EvaluationError
 from gateway.core.http.request import PublicUrl
@@ -19,7 +18,7 @@ from gateway.core.vendor.route import Target, TlsSettings
 from gateway.file_fingerprint import fingerprint
 from gateway.proof.capabilities import arriving_stats
 from gateway.specs.binding import types as t
-from gateway.specs.binding.place import Place
+from gateway.specs.binding.place import Invalid, Place
 from gateway.specs.binding.table import Key, Table, optional
 from gateway.specs.schema.provider import GIVEN
 from gateway.specs.schema.rules import LIMITS, RULES, make_limits, make_rules
@@ -52,40 +51,91 @@ TLS = Table(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    mode: Literal["direct", "queued"] = "direct"
-    timeout_s: float = 5
-    coalesce: bool = True
+def _delivery(mode: str = "direct", timeout_s: float = 5, coalesce: bool = True) -> dict[str, Any]:
+    """Return the fields of a target that `delivery` decides."""
+    return {"queued": mode == "queued", "timeout_s": timeout_s, "coalesce": coalesce}
 
 
-DIRECT = Delivery()
+DIRECT = _delivery()
 DELIVERY = Table(
     "delivery",
-    Delivery,
+    _delivery,
     Key("mode", t.word(("direct", "queued")), "the reply waits for the upstream, or until the data points are on disk"),
     Key("timeout_s", t.POSITIVE, "the deadline of a report in `direct` mode, of a call in `queued` mode"),
     Key("coalesce", t.BOOLEAN, "`false` sends reports that wait for the same target in separate calls"),
 )
 
 
-@dataclass(frozen=True, slots=True)
-class TargetKeys:
-    """The keys of a target. It is built once the rest of the route is known."""
+def _target(
+    at: Place,
+    name: str,
+    provider: Provider,
+    url: PublicUrl | None,
+    credential: Credential | None,
+    given: Mapping[str, Any],
+    request: str | None,
+    sign: str | None,
+    rules: Mapping[str, Mapping[str, Any]],
+    limits: Mapping[str, Any],
+    connect_timeout_s: float,
+    tls: TlsSettings | None,
+    delivery: Mapping[str, Any] = DIRECT,
+) -> Target:
+    send = provider.send
+    if send is None:
+        raise at.invalid(f"{provider.name} has no `send`: nothing can be sent to it", "", "provider")
+    values, captured = {**provider.given, **given}, at.scope.captured
+    for needed in provider.needs:
+        if values.get(needed) in (None, "") and captured is not None and needed not in captured:
+            at.error(f"{provider.name} needs `given.{needed}` to send", "", "given")
+    login = send.login_for(credential)
+    chosen = _choose_call(at, send, login, credential, request, sign)
+    url = url or _provider_url(at, provider, values)
+    if chosen is None or url is None:
+        raise Invalid
+    form, recipe = chosen
+    others = [each for each in (login and login.sign, send.poll and send.poll.sign) if isinstance(each, Recipe)]
+    check_given(at, given, provider, [*form.sign, *others])
+    if recipe is not None and recipe.needs_rsa and find_spec("cryptography") is None:
+        what = f"{recipe.name} signs with RSA, and the package for that is not installed"
+        at.error(what, "pip install 'metric-gateway[rsa]'", "provider")
+    if recipe is not None and credential is not None:
+        check_chars(at.at("credential"), credential, login.sign if login else recipe)
+    if send.poll and isinstance(send.poll.sign, Recipe) and credential and not _fits(credential, send.poll.sign, login):
+        report_unserved(at.at("credential"), credential, [send.poll.sign])
+    target = Target(
+        name=name,
+        provider=provider,
+        send=send,
+        form=form,
+        scheme=url.scheme,
+        host=url.host,
+        base_path=url.prefix,
+        recipe=recipe,
+        credential=credential,
+        given=values,
+        stated=frozenset(given),
+        rules=tuple(make_rules(rules, provider.rules).values()),
+        login=login,
+        limits=make_limits(limits, provider.limits),
+        connect_timeout_s=connect_timeout_s,
+        tls=_tls(at.at("tls"), tls, url) if tls else None,
+        **delivery,
+    )
+    if login is not None:
+        try:
+            login_url(target, login)
+        except (ValueError, EvaluationError) as error:
+            at.error(f"the provider's `send.login.url` is not a URL with these values: {error}", "", "given")
+    return replace(target, holds_stats=arriving_stats(target)) if provider.receive else target
 
-    at: Place
-    provider: Provider
-    url: PublicUrl | None
-    credential: Credential | None
-    given: Mapping[str, Any]
-    request: str | None
-    sign: str | None
-    rules: Mapping[str, Mapping[str, Any]]
-    limits: Mapping[str, Any]
-    connect_timeout_s: float
-    tls: TlsSettings | None
-    mirror: str
-    delivery: Delivery = DIRECT
+
+def check_poll(at: Place, target: Target) -> None:
+    """Report a deadline before the first poll. `at` is the place of the map that contains `delivery`."""
+    poll = target.send.poll
+    if poll is not None and poll.every_s >= target.timeout_s:
+        what = f"a delivery of {target.timeout_s:g} s is too short to poll every {poll.every_s:g} s"
+        at.error(what, "raise `timeout_s`", "delivery")
 
 
 _TARGET_KEYS = (
@@ -100,68 +150,15 @@ _TARGET_KEYS = (
     optional("connect_timeout_s", t.POSITIVE, "the deadline for connecting", 2.0),
     optional("tls", TLS, "settings for `https://`"),
 )
-_MIRROR = Key("mirror", t.NAME, "the name")
-_DELIVERY = Key("delivery", DELIVERY, "how data points are delivered")
-TARGET = Table("route.send", partial(TargetKeys, mirror="send"), *_TARGET_KEYS)
-MIRROR = Table("mirror", TargetKeys, _MIRROR, *_TARGET_KEYS, _DELIVERY)
-
-
-def build_target(keys: TargetKeys, delivery: Delivery, captured: Collection[str] = ()) -> Target | None:
-    """Return a target of the route, or None when it has errors; they are reported.
-
-    `captured` are the names that the path of every received call gives to the call of a relay.
-    """
-    at, provider = keys.at, keys.provider
-    send = provider.send
-    if send is None:
-        at.error(f"{provider.name} has no `send`: nothing can be sent to it", "", "provider")
-        return None
-    given = {**provider.given, **keys.given}
-    for needed in provider.needs:
-        if given.get(needed) in (None, "") and needed not in captured:
-            at.error(f"{provider.name} needs `given.{needed}` to send", "", "given")
-    login = send.login_for(keys.credential)
-    chosen = _choose_call(keys, send, login)
-    url = keys.url or _provider_url(keys, given)
-    if chosen is None or url is None:
-        return None
-    form, recipe = chosen
-    others = [each for each in (login and login.sign, send.poll and send.poll.sign) if isinstance(each, Recipe)]
-    check_given(at, keys.given, provider, [*form.sign, *others])
-    _check_poll(keys, send, login, delivery)
-    if recipe is not None:
-        if recipe.needs_rsa and find_spec("cryptography") is None:
-            what = f"{recipe.name} signs with RSA, and the package for that is not installed"
-            at.error(what, "pip install 'metric-gateway[rsa]'", "provider")
-        if keys.credential is not None:
-            check_chars(at.at("credential"), keys.credential, login.sign if login else recipe)
-    target = Target(
-        name=keys.mirror,
-        queued=delivery.mode == "queued",
-        provider=provider,
-        send=send,
-        form=form,
-        scheme=url.scheme,
-        host=url.host,
-        base_path=url.prefix,
-        recipe=recipe,
-        credential=keys.credential,
-        given=given,
-        stated=frozenset(keys.given),
-        rules=tuple(make_rules(keys.rules, provider.rules).values()),
-        login=login,
-        limits=make_limits(keys.limits, provider.limits),
-        connect_timeout_s=keys.connect_timeout_s,
-        tls=_tls(at.at("tls"), keys.tls, url) if keys.tls else None,
-        timeout_s=delivery.timeout_s,
-        coalesce=delivery.coalesce,
-    )
-    if login is not None:
-        try:
-            login_url(target, login)
-        except (ValueError, EvaluationError) as error:
-            at.error(f"the provider's `send.login.url` is not a URL with these values: {error}", "", "given")
-    return replace(target, holds_stats=arriving_stats(target)) if provider.receive else target
+TARGET = Table("route.send", _target, *_TARGET_KEYS)
+MIRROR = Table(
+    "mirror",
+    _target,
+    Key("mirror", t.NAME, "the name", to="name"),
+    *_TARGET_KEYS,
+    Key("delivery", DELIVERY, "how data points are delivered"),
+    check=check_poll,
+)
 
 
 def _tls(at: Place, tls: TlsSettings, url: PublicUrl) -> TlsSettings | None:
@@ -181,28 +178,30 @@ def _tls(at: Place, tls: TlsSettings, url: PublicUrl) -> TlsSettings | None:
     return tls
 
 
-def _choose_call(keys: TargetKeys, send: Send, login: Login | None) -> tuple[CallForm, Recipe | None] | None:
+def _choose_call(
+    at: Place, send: Send, login: Login | None, credential: Credential | None, request: str | None, sign: str | None
+) -> tuple[CallForm, Recipe | None] | None:
     """Return the call and the recipe that signs it: those that the route names, else the first that fit."""
-    forms = [form for form in send.requests if keys.request in (None, form.name)]
+    forms = [form for form in send.requests if request in (None, form.name)]
     if not forms:
-        hint = did_you_mean(keys.request or "", [form.name for form in send.requests])
-        keys.at.error(f"no request is named {keys.request!r}", hint, "request")
+        hint = did_you_mean(request or "", [form.name for form in send.requests])
+        at.error(f"no request is named {request!r}", hint, "request")
         return None
-    if keys.credential is None and keys.sign is None:
+    if credential is None and sign is None:
         unsigned = next((form for form in forms if not form.sign), None)
         if unsigned is not None:
             return unsigned, None
+    recipes = {recipe.name: recipe for form in forms for recipe in form.sign}
     for form in forms:
         for recipe in form.sign:
-            if keys.sign in (None, recipe.name) and _fits(keys.credential, recipe, login):
+            if sign in (None, recipe.name) and _fits(credential, recipe, login):
                 return form, recipe
-    recipes = {recipe.name: recipe for form in forms for recipe in form.sign}
-    if keys.sign is not None and keys.sign not in recipes:
-        keys.at.error(f"the provider has no recipe {keys.sign!r}", did_you_mean(keys.sign, recipes), "sign")
-    elif keys.credential is not None:
-        report_unserved(keys.at.at("credential"), keys.credential, recipes.values())
+    if sign is not None and sign not in recipes:
+        at.error(f"the provider has no recipe {sign!r}", did_you_mean(sign, recipes), "sign")
+    elif credential is not None:
+        report_unserved(at.at("credential"), credential, recipes.values())
     else:
-        keys.at.error("'credential' is missing: calls to this provider are signed")
+        at.error("'credential' is missing: calls to this provider are signed")
     return None
 
 
@@ -212,25 +211,13 @@ def _fits(credential: Credential | None, recipe: Recipe, login: Login | None) ->
     return credential is not None and credential.serves(recipe)
 
 
-def _provider_url(keys: TargetKeys, given: Mapping[str, Any]) -> PublicUrl | None:
+def _provider_url(at: Place, provider: Provider, given: Mapping[str, Any]) -> PublicUrl | None:
     """Return the provider's URL, filled in; None if it cannot be, which is reported."""
     try:
-        url = keys.provider.url and keys.provider.url({"given": given})
+        url = provider.url and provider.url({"given": given})
         if url is not None:
             return split_url(url)
-        keys.at.error("'url' is missing, and the provider has none")
+        at.error("'url' is missing, and the provider has none")
     except (EvaluationError, ValueError) as error:
-        keys.at.error(str(error), "", "given" if isinstance(error, EvaluationError) else "url")
+        at.error(str(error), "", "given" if isinstance(error, EvaluationError) else "url")
     return None
-
-
-def _check_poll(keys: TargetKeys, send: Send, login: Login | None, delivery: Delivery) -> None:
-    poll, at = send.poll, keys.at
-    if poll is None:
-        return
-    if poll.every_s >= delivery.timeout_s:
-        what = f"a delivery of {delivery.timeout_s:g} s is too short to poll every {poll.every_s:g} s"
-        above = at.path[:-1] if at.path == ("send",) else at.path
-        at.scope.document.error((*above, "delivery"), what, "raise `timeout_s`")
-    if isinstance(poll.sign, Recipe) and keys.credential is not None and not _fits(keys.credential, poll.sign, login):
-        report_unserved(at.at("credential"), keys.credential, [poll.sign])
