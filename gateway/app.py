@@ -18,7 +18,7 @@ from gateway.reload import Origin, Reloader
 from gateway.telemetry import Telemetry
 from gateway.tls import Pair
 from gateway.web.admin.app import Admin
-from gateway.web.admin.endpoints import Running, endpoints
+from gateway.web.admin.endpoints import endpoints
 from gateway.web.admin.guard import Guard
 from gateway.web.admin.probes import Probes
 from gateway.web.admin.queue import QueueApi
@@ -159,17 +159,17 @@ class Gateway:
             self._offloader.close()
 
     def _admin_handler(self, address: str, ingress: Ingress, delivery: DeliveryService) -> Admin:
-        running = Running(
+        table = endpoints(
             snapshot=lambda: self._snapshot,
             telemetry=self._telemetry,
             rejected=lambda: ingress.rejected,
-            targets=delivery.limiter,
+            targets=delivery.limiter.states,
             queue=QueueApi(delivery.store, delivery.paused_for_s, delivery.wake),
             reloads=self._reloader,
         )
         probes = Probes(lambda: self._ready, self._telemetry, delivery.measure)
         guard = Guard(parse_address(address)[0], self._settings.admin_token)
-        return Admin(probes, guard, endpoints(running))
+        return Admin(probes, guard, table)
 
     def _use(self, snapshot: Snapshot) -> None:
         """Use a snapshot for new reports. Reports in progress keep the snapshot that they began with."""

@@ -235,7 +235,7 @@ def test_list_does_not_create_the_folder(tmp_path: Path) -> None:
 def test_unknown_point_cannot_be_shown(data: Path) -> None:
     ended = run("queue", "show", "77", "--data", data)
 
-    assert (ended.code, ended.complaint) == (1, "gateway: the queue holds no data point 77")
+    assert (ended.code, ended.complaint) == (1, "gateway: --data: the queue holds no data point 77")
 
 
 def test_an_empty_list_says_so(data: Path) -> None:

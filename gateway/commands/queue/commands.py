@@ -3,10 +3,8 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
-from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -14,11 +12,11 @@ from gateway.commands.arguments.credentials import ADMIN_TOKEN, read_admin_token
 from gateway.commands.arguments.options import Json, base_url
 from gateway.commands.output.errors import fail, misuse, warn
 from gateway.commands.output.printing import count, heading, line, print_json, print_pairs, table_lines
-from gateway.commands.queue.client import remote_queue, stopped_queue
-from gateway.commands.queue.tables import point_facts, point_rows, state_rows
-from gateway.core.queue_view import PointFilter, QueueState, State, StoredPoint
+from gateway.commands.queue.client import Queue, remote_queue, stopped_queue
+from gateway.commands.queue.tables import Row, point_facts, point_rows, state_rows
+from gateway.core.queue_view import State
 from gateway.logs import configure
-from gateway.web.admin.queue import LARGEST_PAGE, Queue
+from gateway.web.admin.queue import LARGEST_PAGE
 
 LOCAL_ADMIN = "http://127.0.0.1:9091"
 Result = TypeVar("Result")
@@ -70,28 +68,28 @@ def list_(
     Example:
       gateway queue list --point-state dead_letter --route acme-to-zeta
     """
-    which = PointFilter(state=state, route=route, target=target, reason=reason)
+    filters = _filters(route, target, reason, state)
 
-    async def work(queue: Queue) -> tuple[list[StoredPoint], int]:
-        found: list[StoredPoint] = []
+    async def work(queue: Queue) -> tuple[list[Row], int]:
+        found: list[Row] = []
         while (left := limit - len(found)) > 0:
-            after = found[-1].id if found else 0
-            page = await queue.points(which, after=after, limit=min(left, LARGEST_PAGE))
-            if not page:
+            after = found[-1]["id"] if found else 0
+            page = await queue.get("/points", **filters, after=after, limit=min(left, LARGEST_PAGE))
+            if not page["points"]:
                 return found, len(found)
-            found += page
-        return found, await queue.count(which)
+            found += page["points"]
+        return found, (await queue.get("/count", **filters))["points"]
 
-    found, total = _run(_queue(admin, admin_token, data), work)
+    found, total = _run(admin, admin_token, data, work)
     if json:
         for point in found:
-            print_json(asdict(point))
+            print_json(point)
     elif found:
         _print_table(point_rows(found, time.time()))
     if len(found) < total:
         warn(f"{len(found)} of {count(total, 'data point')}; --limit shows more")
     elif not found and not json:
-        line("no data point is stored" + (" that matches" if which != PointFilter() else ""))
+        line("no data point is stored" + (" that matches" if filters else ""))
 
 
 def show(
@@ -107,18 +105,25 @@ def show(
     Example:
       gateway queue show 12
     """
-    queue = _queue(admin, admin_token, data)
-    if number is None:
-        _print_state(_run(queue, lambda opened: opened.state()), json)
+    if number is not None:
+        point = _run(admin, admin_token, data, lambda queue: queue.get("/point", "id", id=number))
+        if json:
+            print_json(point)
+        else:
+            heading(f"data point {number}")
+            print_pairs(point_facts(point, time.time()))
         return
-    point = _run(queue, lambda opened: opened.point(number))
-    if point is None:
-        fail(f"the queue holds no data point {number}")
+    state = _run(admin, admin_token, data, lambda queue: queue.get("", "targets"))
     if json:
-        print_json(asdict(point))
+        print_json(state)
+    elif state["targets"]:
+        _print_table(state_rows(state["targets"], time.time()))
     else:
-        heading(f"data point {number}")
-        print_pairs(point_facts(point, time.time()))
+        line("no data point was ever stored")
+    if state["failure"] is not None:
+        warn(f"the queue cannot use its disk: {state['failure']}")
+    for name in state["damaged_files"]:
+        warn(f"{name} in the data folder is damaged; its data points are not sent until they are recovered")
 
 
 def retry(
@@ -141,8 +146,8 @@ def retry(
     Example:
       gateway queue retry --point-state dead_letter --route acme-to-zeta
     """
-    which = _selected(ids, PointFilter(state=state, route=route, target=target, reason=reason), limit)
-    changed = _run(_queue(admin, admin_token, data), lambda queue: queue.retry(which, limit))
+    which = _selected(ids, _filters(route, target, reason, state), limit)
+    changed = _run(admin, admin_token, data, lambda queue: queue.change("/retry", which))
     _print_changed(changed, "made due", ids, json)
 
 
@@ -167,58 +172,53 @@ def drop(
     Example:
       gateway queue drop 12 13
     """
-    which = _selected(ids, PointFilter(state=state, route=route, target=target, reason=reason), limit)
+    filters = _filters(route, target, reason, state)
+    which = _selected(ids, filters, limit)
 
     async def work(queue: Queue) -> int:
         if not ids and not yes:
-            total = await queue.count(which)
+            total = (await queue.get("/count", **{"state": State.DEAD_LETTER, **filters}))["points"]
             total = total if limit is None else min(total, limit)
             fail(f"this would delete {count(total, 'data point')}; to do it, give --yes")
-        return await queue.drop(which, limit)
+        return await queue.change("/drop", which)
 
-    _print_changed(_run(_queue(admin, admin_token, data), work), "dropped", ids, json)
+    _print_changed(_run(admin, admin_token, data, work), "dropped", ids, json)
 
 
-def _queue(admin: str | None, admin_token: str | None, data: Path | None) -> AbstractAsyncContextManager[Queue]:
+def _run(
+    admin: str | None, admin_token: str | None, data: Path | None, work: Callable[[Queue], Awaitable[Result]]
+) -> Result:
+    """Do some work with the queue of a running gateway, or of a stopped one."""
     if data is None:
         token = None if admin_token is None else read_admin_token(admin_token)
-        return remote_queue(base_url(admin or LOCAL_ADMIN, "--admin"), token)
-    if admin is not None:
+        opening = remote_queue(base_url(admin or LOCAL_ADMIN, "--admin"), token)
+    elif admin is not None:
         misuse("--data and --admin: give --admin for a running gateway, --data for a stopped one")
-    configure("warning", "text")  # opening the folder logs damaged files
-    return stopped_queue(data)
+    else:
+        configure("warning", "text")  # opening the folder logs damaged files
+        opening = stopped_queue(data)
 
-
-def _run(queue: AbstractAsyncContextManager[Queue], work: Callable[[Queue], Awaitable[Result]]) -> Result:
     async def main() -> Result:
-        async with queue as opened:
-            return await work(opened)
+        async with opening as queue:
+            return await work(queue)
 
     return asyncio.run(main())
 
 
-def _selected(ids: list[int] | None, which: PointFilter, limit: int | None) -> PointFilter:
-    """Return the filter of a change. It defaults to dead letters, so queued points are not dropped by accident."""
-    if ids and (which != PointFilter() or limit is not None):
+def _filters(route: str | None, target: str | None, reason: str | None, state: State | None) -> dict[str, Any]:
+    filters = {"route": route, "target": target, "reason": reason, "state": state}
+    return {name: value for name, value in filters.items() if value is not None}
+
+
+def _selected(ids: list[int] | None, filters: dict[str, Any], limit: int | None) -> dict[str, Any]:
+    """Return the body of a change. It defaults to dead letters, so queued points are not dropped by accident."""
+    if ids and (filters or limit is not None):
         misuse("name the ids, or filter by --route, --target, --reason, --point-state and --limit; not both")
     if ids:
-        return PointFilter(ids=ids)
-    if which == PointFilter():
+        return {"ids": ids}
+    if not filters:
         misuse("name the ids, or filter by --route, --target, --reason or --point-state")
-    return replace(which, state=which.state or State.DEAD_LETTER)
-
-
-def _print_state(state: QueueState, json: bool) -> None:
-    if json:
-        print_json(asdict(state))
-    elif state.targets:
-        _print_table(state_rows(state.targets, time.time()))
-    else:
-        line("no data point was ever stored")
-    if state.failure is not None:
-        warn(f"the queue cannot use its disk: {state.failure}")
-    for name in state.damaged_files:
-        warn(f"{name} in the data folder is damaged; its data points are not sent until they are recovered")
+    return {"state": State.DEAD_LETTER} | filters | ({} if limit is None else {"limit": limit})
 
 
 def _print_table(rows: Sequence[Sequence[str]]) -> None:

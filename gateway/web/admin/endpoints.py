@@ -1,96 +1,79 @@
 """The table of the admin API: routes, targets, rejected reports, reloads and the queue."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from gateway.core.http.request import Response
 from gateway.core.sending.target_state import TargetState
 from gateway.core.vendor.route import Route, Target
 from gateway.core.vendor.routing import Snapshot
 from gateway.telemetry import Telemetry
-from gateway.web.admin.endpoint import ApiCall, ApiReply, Endpoint
-from gateway.web.admin.queue import QueueApi, queue_endpoints
+from gateway.web.admin.app import Endpoint, Table, as_json
+from gateway.web.admin.queue import QueueApi
 
-
-class Targets(Protocol):
-    """Implemented by `gateway.delivery.limits.Gates`."""
-
-    def states(self) -> Iterable[TargetState]: ...
-
-
-class ReloadState(Protocol):
-    @property
-    def ok(self) -> bool: ...
+Members = Mapping[str, Any]
 
 
 class Reloads(Protocol):
-    """Implemented by `gateway.reload.Reloader`."""
+    """Implemented by `gateway.reload.Reloader`. The state is its JSON, and has `ok`."""
 
     @property
-    def last(self) -> ReloadState: ...
-    async def on_request(self) -> ReloadState: ...
+    def last(self) -> Any: ...
+    async def on_request(self) -> Any: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Running:
-    """The parts of a running gateway that the handlers read. `reloads` is None if the routes cannot be reloaded."""
+def endpoints(
+    *,
+    snapshot: Callable[[], Snapshot],
+    telemetry: Telemetry,
+    rejected: Callable[[], Sequence[Members]],
+    targets: Callable[[], Iterable[TargetState]],
+    queue: QueueApi,
+    reloads: Reloads | None = None,
+) -> Table:
+    """Return the endpoints of a running gateway. `reloads` is None if the routes cannot be reloaded."""
 
-    snapshot: Callable[[], Snapshot]
-    telemetry: Telemetry
-    rejected: Callable[[], Sequence[Mapping[str, Any]]]
-    targets: Targets
-    queue: QueueApi = field(default_factory=QueueApi)
-    reloads: Reloads | None = None
-
-
-def endpoints(running: Running) -> list[Endpoint]:
-    async def routes(call: ApiCall) -> ApiReply:
-        in_flight = running.telemetry.counts("gateway_reports_in_flight", "route")
-        reports = running.telemetry.counts("gateway_reports", "code")
-        points = running.telemetry.counts("gateway_points", "result")
-        return ApiReply(
+    async def routes(members: Members) -> Response:
+        in_flight = telemetry.counts("gateway_reports_in_flight", "route")
+        reports = telemetry.counts("gateway_reports", "code")
+        points = telemetry.counts("gateway_points", "result")
+        rows = [
             {
-                "routes": [
-                    {
-                        **_route(route),
-                        "in_flight": in_flight[route.name].total(),
-                        "reports": reports[route.name],
-                        "points": points[route.name],
-                    }
-                    for route in running.snapshot().routes
-                ]
+                **_route(route),
+                "in_flight": in_flight[route.name].total(),
+                "reports": reports[route.name],
+                "points": points[route.name],
             }
-        )
+            for route in snapshot().routes
+        ]
+        return as_json({"routes": rows})
 
-    async def targets(call: ApiCall) -> ApiReply:
-        return ApiReply({"targets": list(running.targets.states())})
+    async def all_targets(members: Members) -> Response:
+        return as_json({"targets": list(targets())})
 
-    async def rejected(call: ApiCall) -> ApiReply:
-        return ApiReply({"rejected": list(running.rejected())})
+    async def all_rejected(members: Members) -> Response:
+        return as_json({"rejected": list(rejected())})
 
-    table = [
-        Endpoint("GET", "/api/routes", routes, "The routes in use and their counts."),
-        Endpoint("GET", "/api/targets", targets, "The targets and whether they are paused."),
-        Endpoint("GET", "/api/reports/rejected", rejected, "The last rejected reports."),
-        *queue_endpoints(running.queue),
-    ]
-    if running.reloads is not None:
-        table += _reload_endpoints(running.reloads)
-    return table
+    table = {
+        ("GET", "/api/routes"): Endpoint(routes, "The routes in use and their counts."),
+        ("GET", "/api/targets"): Endpoint(all_targets, "The targets and whether they are paused."),
+        ("GET", "/api/reports/rejected"): Endpoint(all_rejected, "The last rejected reports."),
+        **queue.table(),
+    }
+    if reloads is None:
+        return table
 
+    async def last_reload(members: Members) -> Response:
+        return as_json(reloads.last)
 
-def _reload_endpoints(reloads: Reloads) -> list[Endpoint]:
-    async def last(call: ApiCall) -> ApiReply:
-        return ApiReply(reloads.last)
-
-    async def now(call: ApiCall) -> ApiReply:
+    async def reload(members: Members) -> Response:
         state = await reloads.on_request()
-        return ApiReply(state, 200 if state.ok else 422)
+        return as_json(state, 200 if state.ok else 422)
 
-    return [
-        Endpoint("GET", "/api/reload", last, "The result of the last reload."),
-        Endpoint("POST", "/api/reload", now, "Reload the routes; on 422 the old ones stay in use."),
-    ]
+    return table | {
+        ("GET", "/api/reload"): Endpoint(last_reload, "The result of the last reload."),
+        ("POST", "/api/reload"): Endpoint(reload, "Reload the routes; on 422 the old ones stay in use."),
+    }
 
 
 def _route(route: Route) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The admin API, over real sockets."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,17 +9,16 @@ from typing import Any
 
 import pytest
 
-from gateway.core.http.request import Secret
+from gateway.core.http.request import Response, Secret
 from gateway.core.sending.target_state import TargetState
 from gateway.core.vendor.routing import make_snapshot
 from gateway.specs.load import Specs, load
 from gateway.telemetry import Telemetry
-from gateway.web.admin.app import Admin
-from gateway.web.admin.endpoint import ApiCall, ApiReply, Endpoint
-from gateway.web.admin.endpoints import Running as Parts
+from gateway.web.admin.app import Admin, Endpoint, Table, as_json
 from gateway.web.admin.endpoints import endpoints
 from gateway.web.admin.guard import Guard
 from gateway.web.admin.probes import Probes
+from gateway.web.admin.queue import QueueApi
 from gateway.web.listener import Listener, listen
 from tests.support.caller import exchange
 from tests.support.gateway import (
@@ -99,27 +98,29 @@ async def test_rejected_reports_are_listed(gateway: Running) -> None:
     assert (line["route"], line["reason"]) == ("zstack-to-tencent", "UNKNOWN_KEY")
 
 
-class Targets:
-    def states(self) -> list[TargetState]:
-        return [
-            TargetState(
-                target="http://b",
-                key="an-id",
-                breaker="open",
-                paused_for_s=1.2,
-                cause="b: no answer within 5 s",
-                under_way=2,
-                attempts=7,
-                reason="UPSTREAM_TIMEOUT",
-                message="b: no answer within 5 s",
-                next_attempt_in_s=1.2,
-            )
-        ]
+TARGET_STATE = TargetState(
+    target="http://b",
+    key="an-id",
+    breaker="open",
+    paused_for_s=1.2,
+    cause="b: no answer within 5 s",
+    under_way=2,
+    attempts=7,
+    reason="UPSTREAM_TIMEOUT",
+    message="b: no answer within 5 s",
+    next_attempt_in_s=1.2,
+)
 
 
 async def test_the_state_of_a_target_is_its_json() -> None:
-    parts = Parts(snapshot=lambda: make_snapshot([]), telemetry=Telemetry(), rejected=list, targets=Targets())
-    async with listening(endpoints(parts)) as listener:
+    table = endpoints(
+        snapshot=lambda: make_snapshot([]),
+        telemetry=Telemetry(),
+        rejected=list,
+        targets=lambda: [TARGET_STATE],
+        queue=QueueApi(),
+    )
+    async with listening(table) as listener:
         reply = await exchange(listener.address, asking("/api/targets"))
 
     [target] = reply.json["targets"]
@@ -242,7 +243,7 @@ async def test_callers_without_the_token_cannot_discover_paths() -> None:
 
 
 async def test_off_loopback_only_probes_are_available_without_a_token() -> None:
-    async with listening([], host="0.0.0.0") as listener:
+    async with listening({}, host="0.0.0.0") as listener:
         replies = {
             path: await exchange(listener.address, asking(path, host="gateway.example"))
             for path in ("/healthz", "/readyz", "/metrics", "/api", "/api/routes", "/")
@@ -297,31 +298,32 @@ async def test_without_reload_there_is_no_reload_path() -> None:
 
 
 @dataclass(frozen=True)
-class Wanted:
-    queue: str
-    number: int = 1
+class Text:
+    text: str
 
 
-async def echo(call: ApiCall) -> ApiReply:
-    return ApiReply([*call.query.items(), call.body])
+async def echo(members: Mapping[str, Any]) -> Response:
+    return as_json(list(members.items()))
 
 
-ECHO = Endpoint("POST", "/api/echo", echo, "Return the call.", takes=Wanted, query={"loud": "In capitals."})
+ECHO: Table = {
+    ("POST", "/api/echo"): Endpoint(echo, "Return the members.", {"loud": "In capitals.", "queue": "Its name."})
+}
 
 
-async def test_a_row_of_the_table_is_a_path_with_body_and_parameters() -> None:
-    async with listening([ECHO]) as listener:
+async def test_a_row_of_the_table_is_a_path_with_parameters() -> None:
+    async with listening(ECHO) as listener:
         reply = await exchange(listener.address, asking("/api/echo?loud=1", '{"queue": "q"}'))
 
-    assert reply.json == [["loud", "1"], {"queue": "q", "number": 1}]
+    assert reply.json == [["loud", "1"], ["queue", "q"]]
 
 
 @pytest.mark.parametrize(
     ("body", "said"),
-    [("", "EOF"), ("{", "EOF"), ("{}", "queue: "), ('{"queue": 1}', "queue: "), ("[]", "an object")],
+    [("", "invalid body"), ("{", "invalid body"), ('{"lout": 1}', "unknown parameter 'lout'"), ("[]", "a JSON object")],
 )
 async def test_an_invalid_body_is_rejected(body: str, said: str) -> None:
-    async with listening([ECHO]) as listener:
+    async with listening(ECHO) as listener:
         reply = await exchange(listener.address, asking("/api/echo", body))
 
     assert reply.status == 400
@@ -329,7 +331,7 @@ async def test_an_invalid_body_is_rejected(body: str, said: str) -> None:
 
 
 async def test_a_body_that_is_too_large_is_rejected() -> None:
-    async with listening([ECHO]) as listener:
+    async with listening(ECHO) as listener:
         reply = await exchange(listener.address, asking("/api/echo", "x" * 70_000))
 
     assert reply.status == 400
@@ -337,13 +339,13 @@ async def test_a_body_that_is_too_large_is_rejected() -> None:
 
 
 async def test_text_that_is_not_utf_8_is_returned() -> None:
-    async def not_utf_8(call: ApiCall) -> ApiReply:
-        return ApiReply([Wanted("\udcff")])
+    async def not_utf_8(members: Mapping[str, Any]) -> Response:
+        return as_json([Text("\udcff")])
 
-    async with listening([Endpoint("GET", "/api/text", not_utf_8, "")]) as listener:
+    async with listening({("GET", "/api/text"): Endpoint(not_utf_8, "")}) as listener:
         reply = await exchange(listener.address, asking("/api/text"))
 
-    assert (reply.status, reply.json) == (200, [{"queue": "\udcff", "number": 1}])
+    assert (reply.status, reply.json) == (200, [{"text": "\udcff"}])
 
 
 def asking(path: str, body: str | None = None, *, host: str = "localhost") -> bytes:
@@ -353,7 +355,7 @@ def asking(path: str, body: str | None = None, *, host: str = "localhost") -> by
 
 
 @asynccontextmanager
-async def listening(table: list[Endpoint], *, host: str = "127.0.0.1") -> AsyncIterator[Listener]:
+async def listening(table: Table, *, host: str = "127.0.0.1") -> AsyncIterator[Listener]:
     """Serve a table on loopback, as if it were bound to that host."""
     listener = await listen(Admin(Probes(lambda: True, Telemetry()), Guard(host), table), "127.0.0.1:0")
     try:

@@ -25,7 +25,7 @@ async def test_a_running_gateway_is_healthy_and_ready(path: str, body: bytes) ->
 
 
 async def test_a_process_that_is_starting_or_stopping_is_healthy_and_not_ready() -> None:
-    listener = await listen(Admin(Probes(lambda: False, Telemetry()), Guard("127.0.0.1"), []), "127.0.0.1:0")
+    listener = await listen(Admin(Probes(lambda: False, Telemetry()), Guard("127.0.0.1"), {}), "127.0.0.1:0")
     ready = await exchange(listener.address, b"GET /readyz HTTP/1.1\r\nHost: h\r\n\r\n")
     healthy = await exchange(listener.address, b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n")
     await listener.close(0)
