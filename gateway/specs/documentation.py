@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from gateway.specs.binding.table import Key, Schema, Table, Type
+from gateway.specs.binding.table import Key, Schema, Table
 from gateway.specs.binding.types import Plain
 from gateway.specs.schema.provider import PROVIDER
 from gateway.specs.schema.recipe import RECIPE
@@ -23,17 +23,33 @@ class _Definitions:
         self.tables: dict[str, Table] = {}
         self.schemas: dict[str, Schema] = {}
 
-    def of(self, value: Type) -> Schema:
+    def of(self, value: Any) -> Any:
+        """Return a JSON Schema, with types replaced by their schemas."""
         if isinstance(value, Table):
             name = f"{self.kind}.{value.title.replace(' ', '-')}"
             if name not in self.schemas:
                 self.tables[value.title] = value
                 self.schemas[name] = {}
-                self.schemas[name] = value.schema(self.of)
+                self.schemas[name] = self._table(value)
             return {"$ref": f"#/$defs/{name}"}
-        schema = value.schema(self.of)
-        is_scalar = isinstance(value, Plain) and schema and schema.get("type") not in ("object", "array")
-        return {"anyOf": [schema, _VARIABLE]} if is_scalar and self.kind == "route" else schema
+        if isinstance(value, Plain):
+            schema = self.of(value.json)
+            is_scalar = "enum" in schema or schema.get("type", "array") not in ("object", "array")
+            return {"anyOf": [schema, _VARIABLE]} if is_scalar and self.kind == "route" else schema
+        if isinstance(value, dict):
+            return {name: self.of(below) for name, below in value.items()}
+        return [self.of(below) for below in value] if isinstance(value, list) else value
+
+    def _table(self, table: Table) -> Schema:
+        properties: Schema = {"kind": {"const": table.kind}} if table.kind else {}
+        for key in table.keys.values():
+            default = table.scalar_default(key)
+            properties[key.name] = {**self.of(key.type), "description": key.doc}
+            properties[key.name] |= {"default": default} if default else {}
+            properties[key.name] |= {"writeOnly": True} if key.secret else {}
+        required = [*(["kind"] if table.kind else []), *(k.name for k in table.keys.values() if table.is_required(k))]
+        schema = {"type": "object", "properties": properties, "additionalProperties": False}
+        return schema | ({"required": required} if required else {})
 
 
 def json_schema(kind: str | None = None) -> dict[str, Any]:

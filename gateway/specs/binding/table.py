@@ -27,14 +27,12 @@ REQUIRED = inspect.Parameter.empty
 
 
 class Type(Protocol):
-    """How a value is read, its JSON Schema (`of` returns that of a type below), and its name in messages."""
+    """How a value is read, and its name in the reference."""
 
     @property
     def words(self) -> str: ...
 
     def read(self, place: Place, /) -> Any: ...
-
-    def schema(self, of: "Callable[[Type], Schema]", /) -> Schema: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,22 +148,6 @@ class Table:
         if self._check is not None:
             self._check(place, built)
         return built
-
-    def schema(self, of: Callable[[Type], Schema]) -> Schema:
-        required = ["kind"] if self.kind else []
-        required += [key.name for key in self.keys.values() if self.is_required(key)]
-        properties: Schema = {"kind": {"const": self.kind}} if self.kind else {}
-        for key in self.keys.values():
-            default = self.scalar_default(key)
-            properties[key.name] = {**of(key.type), "description": key.doc}
-            properties[key.name] |= {"default": default} if default else {}
-            properties[key.name] |= {"writeOnly": True} if key.secret else {}
-        return {
-            "type": "object",
-            "properties": properties,
-            "additionalProperties": False,
-            **({"required": required} if required else {}),
-        }
 
 
 def read_document(table: Table, place: Place) -> Any:

@@ -1,5 +1,7 @@
 """The types of values: each reads a node, reports what is wrong with it, and has a JSON Schema."""
 
+import math
+import operator
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -13,31 +15,23 @@ from gateway.specs.binding.table import Schema, Table, Type
 from gateway.specs.yaml.core_schema import resolve
 from gateway.specs.yaml.nodes import ListNode, MapNode
 
-Of = Callable[[Type], Schema]
 TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110, section 5.6.2
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 MEMBER_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+_BOUNDS: Mapping[str, tuple[str, Callable[[Any, Any], bool]]] = {
+    "exclusiveMinimum": ("more than", operator.gt),
+    "minimum": ("at least", operator.ge),
+    "maximum": ("at most", operator.le),
+}
 
 
 @dataclass(frozen=True)
 class Plain:
-    """A type whose JSON Schema needs no other type."""
+    """A type of values. In `json`, its JSON Schema, other types are in place of their schemas."""
 
     words: str
     read: Callable[[Place], Any]
-    json: Mapping[str, Any]
-
-    def schema(self, of: Of) -> Schema:
-        return dict(self.json)
-
-
-@dataclass(frozen=True)
-class Composed:
-    """A type that is made of others."""
-
-    words: str
-    read: Callable[[Place], Any]
-    schema: Callable[[Of], Schema]
+    json: Schema
 
 
 def text(pattern: str = "", *, max_chars: int | None = None, may_be_empty: bool = True) -> Plain:
@@ -53,56 +47,52 @@ def text(pattern: str = "", *, max_chars: int | None = None, may_be_empty: bool 
             raise place.invalid(f"{place.shown} does not match {pattern}")
         return value
 
-    schema: Schema = {"type": "string"}
-    schema |= {"pattern": f"^(?:{pattern})$"} if pattern else {}
-    schema |= {} if max_chars is None else {"maxLength": max_chars}
-    return Plain("text", read, schema if may_be_empty else schema | {"minLength": 1})
+    limits = {"pattern": f"^(?:{pattern})$" if pattern else None, "maxLength": max_chars}
+    return Plain("text", read, _schema("string", **limits, minLength=None if may_be_empty else 1))
+
+
+def _schema(type_: str, **limits: Any) -> Schema:
+    """Return a JSON Schema with the limits that are not None."""
+    return {"type": type_} | {name: limit for name, limit in limits.items() if limit is not None}
 
 
 def number(
     above: float | None = None, *, at_least: float | None = None, at_most: float | None = None, exact: bool = False
 ) -> Plain:
     """Return the type of numbers within bounds. An `exact` one stays an integer, also above 2^53."""
+    json = _schema("number", exclusiveMinimum=above, minimum=at_least, maximum=at_most)
 
     def read(place: Place) -> float:
         value = _resolved(place)
         if type(value) not in (int, float):
             raise place.expected("a number")
-        if value != value or value in (float("inf"), float("-inf")):
+        if not math.isfinite(value):
             raise place.expected("a finite number")
-        _check_bounds(place, value, above, at_least, at_most)
+        _check_bounds(place, value, json)
         return value if exact and type(value) is int else float(value)
 
-    return Plain("number", read, {"type": "number"} | _bounds(above, at_least, at_most))
+    return Plain("number", read, json)
 
 
 def integer(above: int | None = None, *, at_least: int | None = None, at_most: int | None = None) -> Plain:
+    json = _schema("integer", exclusiveMinimum=above, minimum=at_least, maximum=at_most)
+
     def read(place: Place) -> int:
         value = _resolved(place)
         if type(value) is float and value.is_integer():
             value = int(value)
         if type(value) is not int:
             raise place.expected("an integer")
-        _check_bounds(place, value, above, at_least, at_most)
+        _check_bounds(place, value, json)
         return value
 
-    return Plain("integer", read, {"type": "integer"} | _bounds(above, at_least, at_most))
+    return Plain("integer", read, json)
 
 
-def _check_bounds(
-    place: Place, value: float, above: float | None, at_least: float | None, at_most: float | None
-) -> None:
-    if above is not None and value <= above:
-        raise place.expected(f"more than {above:g}")
-    if at_least is not None and value < at_least:
-        raise place.expected(f"at least {at_least:g}")
-    if at_most is not None and value > at_most:
-        raise place.expected(f"at most {at_most:g}")
-
-
-def _bounds(above: float | None, at_least: float | None, at_most: float | None) -> Schema:
-    bounds = {"exclusiveMinimum": above, "minimum": at_least, "maximum": at_most}
-    return {name: bound for name, bound in bounds.items() if bound is not None}
+def _check_bounds(place: Place, value: float, json: Schema) -> None:
+    for name, (words, fits) in _BOUNDS.items():
+        if name in json and not fits(value, json[name]):
+            raise place.expected(f"{words} {json[name]:g}")
 
 
 def _resolved(place: Place) -> Any:
@@ -151,42 +141,45 @@ def word(known: Iterable[str]) -> Plain:
     return Plain(", ".join(f"`{each}`" for each in words) if len(words) < 6 else "word", read, {"enum": list(words)})
 
 
-def list_of(item: Type, *, at_least: int = 0, at_most: int | None = None) -> Composed:
+def list_of(item: Type, *, at_least: int | None = None, at_most: int | None = None) -> Plain:
     def read(place: Place) -> tuple[Any, ...]:
         if not isinstance(place.node, ListNode):
             raise place.expected("a list")
-        if len(place.node.items) < at_least:
+        if len(place.node.items) < (at_least or 0):
             raise place.invalid(f"the list needs at least {at_least} item")
         if at_most is not None and len(place.node.items) > at_most:
             raise place.invalid(f"the list has more than {at_most} items")
         return tuple(_each(item, place))
 
-    def schema(of: Of) -> Schema:
-        bounds = {} if at_most is None else {"maxItems": at_most}
-        return {"type": "array", "items": of(item)} | ({"minItems": at_least} if at_least else {}) | bounds
-
-    return Composed(f"list of {item.words}", read, schema)
+    return Plain(f"list of {item.words}", read, _schema("array", items=item, minItems=at_least, maxItems=at_most))
 
 
-def one_or_more(item: Type, *, at_least: int = 0) -> Composed:
+def list_or(words: str, items: Type, other: Type) -> Plain:
+    def read(place: Place) -> Any:
+        return (items if isinstance(place.node, ListNode) else other).read(place)
+
+    return Plain(words, read, {"anyOf": [items, other]})
+
+
+def one_or_more(item: Type, *, at_least: int | None = None) -> Plain:
     """Return the type of a list whose only item may be written without brackets."""
     items = list_of(item, at_least=at_least)
 
     def read(place: Place) -> tuple[Any, ...]:
         return tuple(items.read(place)) if isinstance(place.node, ListNode) else (item.read(place),)
 
-    return Composed(f"{item.words}, or a list", read, lambda of: {"anyOf": [of(item), of(items)]})
+    return Plain(f"{item.words}, or a list", read, {"anyOf": [item, items]})
 
 
-def map_of(item: Type, keys: str | Iterable[str] = "", *, at_least: int = 0) -> Composed:
+def map_of(item: Type, keys: str | Iterable[str] | None = None, *, at_least: int | None = None) -> Plain:
     """Return the type of a map whose keys match a pattern, or are among these words; else they are any text."""
     pattern = keys if isinstance(keys, str) else ""
-    known = {} if isinstance(keys, str) else {str(each): each for each in keys}
+    known = {} if keys is None or isinstance(keys, str) else {str(each): each for each in keys}
 
     def read(place: Place) -> dict[str, Any]:
         if not isinstance(place.node, MapNode):
             raise place.expected("a map")
-        if len(place.entries) < at_least:
+        if len(place.entries) < (at_least or 0):
             raise place.invalid(f"the map needs at least {at_least} entry")
         bad: set[str | int] = {key for key in place.entries if pattern and not re.fullmatch(pattern, key)}
         for key in bad:
@@ -199,12 +192,9 @@ def map_of(item: Type, keys: str | Iterable[str] = "", *, at_least: int = 0) -> 
             raise Invalid
         return {known.get(key, key): value for key, value in zip(place.entries, values, strict=True)}
 
-    def schema(of: Of) -> Schema:
-        names: Schema = {"pattern": f"^(?:{pattern})$"} if pattern else {"enum": list(known)}
-        result = {"type": "object", "additionalProperties": of(item)} | ({"propertyNames": names} if keys else {})
-        return result | ({"minProperties": at_least} if at_least else {})
-
-    return Composed(f"map of {item.words}", read, schema)
+    names: Schema | None = {"pattern": f"^(?:{pattern})$"} if pattern else {"enum": list(known)} if known else None
+    json = _schema("object", additionalProperties=item, propertyNames=names, minProperties=at_least)
+    return Plain(f"map of {item.words}", read, json)
 
 
 def _each(item: Type, place: Place, without: Collection[str | int] = ()) -> list[Any]:
@@ -221,16 +211,7 @@ def _each(item: Type, place: Place, without: Collection[str | int] = ()) -> list
     return values
 
 
-def either(words: str, choose: Callable[[Place], bool], first: Type, second: Type) -> Composed:
-    """Return the type that is the first where `choose` says so, else the second."""
-
-    def schema(of: Of) -> Schema:
-        return {"anyOf": [of(first), of(second)]}
-
-    return Composed(words, lambda place: (first if choose(place) else second).read(place), schema)
-
-
-def by_kind(*tables: Table) -> Composed:
+def by_kind(*tables: Table) -> Plain:
     """Return the type of maps whose key `kind` selects the table of their other keys."""
     known = {table.kind: table for table in tables}
     kinds = word(known)
@@ -242,15 +223,7 @@ def by_kind(*tables: Table) -> Composed:
             raise place.invalid("'kind' is missing")
         return known[kinds.read(place.at("kind"))].read(place)
 
-    return Composed("map", read, lambda of: {"oneOf": [of(table) for table in tables]})
-
-
-def _is_list(place: Place) -> bool:
-    return isinstance(place.node, ListNode)
-
-
-def list_or(words: str, items: Type, other: Type) -> Composed:
-    return either(words, _is_list, items, other)
+    return Plain("map", read, {"oneOf": list(tables)})
 
 
 TEXT = text()
@@ -283,6 +256,7 @@ def template(escape: Callable[[str], str] = str) -> Plain:
 
 
 def _read_headers(place: Place) -> tuple[tuple[str, Any], ...]:
+    _read_map(place)
     headers = []
     for below in place:
         if not re.fullmatch(TOKEN, below.name):
@@ -294,19 +268,11 @@ def _read_headers(place: Place) -> tuple[tuple[str, Any], ...]:
     return tuple(headers)
 
 
-def _checked_map(read: Callable[[Place], Any]) -> Callable[[Place], Any]:
-    def checked(place: Place) -> Any:
-        _read_map(place)
-        return read(place)
-
-    return checked
-
-
 EXPRESSION = Plain("expression", _read_expression, {})
 TEMPLATE = template()
 HEADERS = Plain(
     "map of text with names",
-    _checked_map(_read_headers),
+    _read_headers,
     {"type": "object", "additionalProperties": {"type": "string"}, "propertyNames": {"pattern": f"^{TOKEN}$"}},
 )
 

@@ -142,8 +142,8 @@ def _reporter_path(source: Any) -> str:
     return rest if is_path else source if source.isidentifier() else ""
 
 
-EACH = t.Composed("map of expression", _read_levels, t.map_of(t.EXPRESSION, t.MEMBER_NAME, at_least=1).schema)
-POINT_KEYS = t.Composed("map of expression", _read_point, t.map_of(t.EXPRESSION, FIELDS).schema)
+EACH = t.Plain("map of expression", _read_levels, t.map_of(t.EXPRESSION, t.MEMBER_NAME, at_least=1).json)
+POINT_KEYS = t.Plain("map of expression", _read_point, t.map_of(t.EXPRESSION, FIELDS).json)
 
 
 def _item_names(at: Place) -> frozenset[str]:

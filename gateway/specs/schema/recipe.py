@@ -106,8 +106,8 @@ def _recipe(
     return built, list(vectors)
 
 
-SLOT_MAP = t.Composed("map of slot", _read_slots, _SLOT_MAP.schema)
-BINDING = t.Composed("map of template", _read_binding, t.map_of(TEMPLATE, t.MEMBER_NAME).schema)
+SLOT_MAP = t.Plain("map of slot", _read_slots, _SLOT_MAP.json)
+BINDING = t.Plain("map of template", _read_binding, t.map_of(TEMPLATE, t.MEMBER_NAME).json)
 REPLAY = t.list_or("`none`, `signature`, or list of slots", t.list_of(t.TEXT), t.word(("signature", "none")))
 RECIPE = Table(
     "recipe",

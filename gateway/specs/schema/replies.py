@@ -63,10 +63,10 @@ def _read_row(place: Place) -> ErrorRow:
     return ErrorRow(words, *(bound.get(name) for name in _ROW_KEYS))
 
 
-ROW = t.Composed(
+ROW = t.Plain(
     "map",
     _read_row,
-    lambda of: {"type": "object", "properties": {name: of(_ROW_KEYS[name]) for name in _ROW_KEYS}},
+    {"type": "object", "properties": _ROW_KEYS},
 )
 
 

@@ -38,7 +38,7 @@ def _read_members(place: Place) -> tuple[tuple[str, Expression], ...]:
     return tuple(place.scope.compiler.members(sources, place.names, place.path).items())
 
 
-SET = t.Composed("map of expression", _read_members, t.map_of(t.EXPRESSION, FIELDS).schema)
+SET = t.Plain("map of expression", _read_members, t.map_of(t.EXPRESSION, FIELDS).json)
 POINTS = Table(
     "route.points",
     PointChanges,

@@ -28,7 +28,7 @@ def _read_fix(place: Place) -> Any:
 
 
 FIX = t.Plain("expression", _read_fix, {})
-STATISTICS = t.Composed("list of text", lambda at: frozenset(t.list_of(t.TEXT).read(at)), t.list_of(t.TEXT).schema)
+STATISTICS = t.Plain("list of text", lambda at: frozenset(t.list_of(t.TEXT).read(at)), t.list_of(t.TEXT).json)
 
 RULE = Table(
     "rule",

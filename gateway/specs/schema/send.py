@@ -163,7 +163,7 @@ def _read_expressions(place: Place) -> Expression:
     return lambda names: [each(names) for each in expressions]
 
 
-UNIQUE_BY = t.Composed("list of expression", _read_expressions, t.list_of(t.EXPRESSION, at_least=1).schema)
+UNIQUE_BY = t.Plain("list of expression", _read_expressions, t.list_of(t.EXPRESSION, at_least=1).json)
 DECLARE = Table(
     "declare",
     Declare,
@@ -200,7 +200,7 @@ def _read_group_list(place: Place) -> dict[str, Expression]:
     return {field: place.scope.compiler.expression(field, place.names, (*place.path, field)) for field in fields}
 
 
-_GROUP_LIST = t.Composed("list of fields", _read_group_list, t.list_of(t.word(FIELDS)).schema)
+_GROUP_LIST = t.Plain("list of fields", _read_group_list, t.list_of(t.word(FIELDS)).json)
 GROUP_BY = t.list_or("list of fields, or map of expression", _GROUP_LIST, t.map_of(t.EXPRESSION, t.MEMBER_NAME))
 
 
@@ -231,7 +231,7 @@ SEND = Table(
     optional(
         "item", t.EXPRESSION, "the form of one data point", lambda names: None, sees=lambda at: POINT | _group_names(at)
     ),
-    optional("sign", t.Composed(RECIPES.words, _read_sign, RECIPES.schema), "recipes that may sign"),
+    optional("sign", t.Plain(RECIPES.words, _read_sign, RECIPES.json), "recipes that may sign"),
     optional("request", CALL_KEYS, "the call, if there is only one", sees=_call_names),
     optional("requests", t.map_of(CALL_KEYS, t.NAME_PATTERN), "the calls by name", {}, sees=_call_names),
     optional("login", LOGIN, "for calls that carry a session"),

@@ -113,9 +113,9 @@ FORMAT = t.Plain("time format", _read_format, {"type": "string"})
 NONCE = t.Plain("`uuid4`, `int:LOW..HIGH`", _read_nonce, {"type": "string"})
 CHARS = t.Plain("pattern", lambda place: t.PATTERN.read(place).pattern, {"type": "string"})
 RULE = t.Plain("`rule`", lambda place: t.word(("rule",)).read(place) == "rule", {"enum": ["rule"]})
-HEADERS = t.Composed(_TEXTS.words, _read_lower, _TEXTS.schema)
+HEADERS = t.Plain(_TEXTS.words, _read_lower, _TEXTS.json)
 ANY = t.list_of(HEADERS, at_least=1)
-ALTERNATIVE = t.Composed(HEADERS.words, lambda place: (frozenset(_read_lower(place)),), HEADERS.schema)
+ALTERNATIVE = t.Plain(HEADERS.words, lambda place: (frozenset(_read_lower(place)),), HEADERS.json)
 
 CHOOSE = Table(
     "choose",

@@ -52,7 +52,7 @@ def _check_pairs(at: Place, pairs: PairsStep) -> None:
 
 
 _SOURCES = t.one_or_more(t.word(get_args(Source)))
-_EXCEPT = t.Composed("list of text", lambda at: frozenset(t.list_of(t.TEXT).read(at)), t.list_of(t.TEXT).schema)
+_EXCEPT = t.Plain("list of text", lambda at: frozenset(t.list_of(t.TEXT).read(at)), t.list_of(t.TEXT).json)
 PAIRS = Table(
     "pairs",
     PairsStep,
@@ -152,7 +152,7 @@ def _names_in(source: Any) -> set[str]:
     return {name for part in parts for name in _names_in(part)}
 
 
-STEPS = t.Composed("map of step", _read_steps, t.map_of(STEP, t.MEMBER_NAME).schema)
+STEPS = t.Plain("map of step", _read_steps, t.map_of(STEP, t.MEMBER_NAME).json)
 PLACES = get_args(WirePlace)
 
 

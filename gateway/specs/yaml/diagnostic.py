@@ -4,7 +4,7 @@ Every check adds to one `Diagnostics` and continues: all findings are reported a
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -42,15 +42,8 @@ class Diagnostic:
         return " ".join(f"{self.mark}: {word}{path}{self.what}{hint}".splitlines())
 
     def as_json(self) -> dict[str, Any]:
-        return {
-            "severity": self.severity.value,
-            "file": self.mark.file,
-            "line": self.mark.line,
-            "column": self.mark.column,
-            "path": self.path,
-            "what": self.what,
-            "hint": self.hint,
-        }
+        others = {"path": self.path, "what": self.what, "hint": self.hint}
+        return {"severity": self.severity.value, **asdict(self.mark), **others}
 
 
 class Diagnostics:

@@ -47,12 +47,7 @@ def to_python(node: Node) -> Any:
 
 def find(node: Node, path: Path) -> Node:
     """Return the deepest node that exists on the path."""
-    for step in path:
-        below = _below(node, step)
-        if below is None:
-            break
-        node = below
-    return node
+    return _walk(node, path)[0]
 
 
 def mark_of(node: Node, path: Path) -> Mark:
@@ -62,14 +57,21 @@ def mark_of(node: Node, path: Path) -> Mark:
 
 def key_mark(node: Node, path: Path) -> Mark:
     """Return the place of the key that the path ends in, or of the deepest one that exists."""
+    return _walk(node, path)[1]
+
+
+def _walk(node: Node, path: Path) -> tuple[Node, Mark]:
+    """Return the deepest node that exists on the path, and the place of its key or item."""
     mark = node.mark
     for step in path:
-        below = _below(node, step)
-        if below is None:
+        if isinstance(node, MapNode) and isinstance(step, str) and step in node.entries:
+            mark, node = node.key_marks[step], node.entries[step]
+        elif isinstance(node, ListNode) and isinstance(step, int) and 0 <= step < len(node.items):
+            node = node.items[step]
+            mark = node.mark
+        else:
             break
-        mark = node.key_marks[str(step)] if isinstance(node, MapNode) else below.mark
-        node = below
-    return mark
+    return node, mark
 
 
 def format_path(path: Path) -> str:
@@ -82,11 +84,3 @@ def format_path(path: Path) -> str:
         else:
             text += f"['{step}']"
     return text
-
-
-def _below(node: Node, step: str | int) -> Node | None:
-    if isinstance(node, MapNode) and isinstance(step, str):
-        return node.entries.get(step)
-    if isinstance(node, ListNode) and isinstance(step, int) and 0 <= step < len(node.items):
-        return node.items[step]
-    return None

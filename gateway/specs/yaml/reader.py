@@ -101,19 +101,25 @@ class _Composer:
                     yield root
 
     def _node(self, event: yaml.Event, nesting: int) -> Node:
-        self.mark = to_mark(event.start_mark, self.mark.file)
+        mark = self.mark = to_mark(event.start_mark, self.mark.file)
         if isinstance(event, yaml.AliasEvent):
             return self._alias(str(event.anchor), nesting)
         assert isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent)
-        if event.anchor is None:
-            return self._built(event, nesting)
-        return self._anchored(event, nesting)
-
-    def _built(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent, nesting: int) -> Node:
-        mark = self.mark
+        name = event.anchor
+        if name in self._anchors:
+            hint = f"the first is on line {self._anchors[name].mark.line}"
+            self._error(mark, f"duplicate anchor '&{name}'", hint)
+        if name is not None:
+            self._anchors[name] = _Anchored(mark)
+        nodes, deepest, self._deepest = self._nodes, self._deepest, nesting
         self._count(1, nesting)
-        if isinstance(event, yaml.ScalarEvent):
-            return self._scalar(event, mark)
+        node = self._scalar(event, mark) if isinstance(event, yaml.ScalarEvent) else self._built(event, mark, nesting)
+        if name is not None:
+            self._anchors[name] = _Anchored(mark, node, self._nodes - nodes, self._deepest - nesting)
+        self._deepest = max(self._deepest, deepest)
+        return node
+
+    def _built(self, event: yaml.CollectionStartEvent, mark: Mark, nesting: int) -> ListNode | MapNode:
         self._count(0, nesting + 1)
         kind = "seq" if isinstance(event, yaml.SequenceStartEvent) else "map"
         if event.tag not in (None, "!", TAG + kind):
@@ -127,18 +133,6 @@ class _Composer:
             raise Stopped(self.mark, f"more than {MAX_NODES:,} values, aliases followed")
         if nesting > MAX_NESTING:
             raise Stopped(self.mark, f"nested deeper than {MAX_NESTING} levels")
-
-    def _anchored(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent, nesting: int) -> Node:
-        mark, name = self.mark, str(event.anchor)
-        if name in self._anchors:
-            hint = f"the first is on line {self._anchors[name].mark.line}"
-            self._error(mark, f"duplicate anchor '&{name}'", hint)
-        self._anchors[name] = _Anchored(mark)
-        nodes, deepest, self._deepest = self._nodes, self._deepest, nesting
-        node = self._built(event, nesting)
-        self._anchors[name] = _Anchored(mark, node, self._nodes - nodes, self._deepest - nesting)
-        self._deepest = max(self._deepest, deepest)
-        return node
 
     def _alias(self, name: str, nesting: int) -> Node:
         anchored = self._anchors.get(name)
@@ -165,38 +159,42 @@ class _Composer:
     def _map(self, mark: Mark, nesting: int) -> MapNode:
         entries: dict[str, Node] = {}
         key_marks: dict[str, Mark] = {}
-        merge: tuple[Mark, list[MapNode]] | None = None
+        merged_at: Mark | None = None
+        origins: list[MapNode] = []
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
-            merges = _is_merge(event)
-            key, at = self._key(self._node(event, nesting))
+            merges = isinstance(event, yaml.ScalarEvent) and event.value == "<<" and not (event.style or event.tag)
+            node = self._node(event, nesting)
+            key, at = self._key(node), node.mark
             self._path.append(key)
             value = self._node(next(self._events), nesting)
             self._path.pop()
-            first = (merge and merge[0]) if merges else key_marks.get(key)
+            first = merged_at if merges else key_marks.get(key)
             if first:
                 self._error(at, f"duplicate key '{key}'", f"the first is on line {first.line}")
             elif merges:
-                merge = at, self._origins(value, at)
+                merged_at = at
+                values = value.items if isinstance(value, ListNode) else (value,)
+                origins = [each for each in values if isinstance(each, MapNode)]
+                if len(origins) < len(values):
+                    self._error(at, "'<<' can only merge maps", "give it a map or a list of maps, such as *name")
             else:
                 entries[key], key_marks[key] = value, at
-        return _merged(MapNode(mark, entries, key_marks), merge[1]) if merge else MapNode(mark, entries, key_marks)
+        # The origins' entries come first. Own entries take precedence, then those of earlier origins.
+        merged: dict[str, Node] = {}
+        merged_marks: dict[str, Mark] = {}
+        for origin in origins:
+            merged = {**merged, **origin.entries, **merged}
+            merged_marks = {**merged_marks, **origin.key_marks, **merged_marks}
+        return MapNode(mark, merged | entries, merged_marks | key_marks)
 
-    def _key(self, node: Node) -> tuple[str, Mark]:
-        if isinstance(node, Scalar):
-            if not isinstance(node.value, str):
-                seen = node.text or "(empty)"
-                self._error(node.mark, f"key {seen} is not text", f'quote it: "{node.text}"')
-            return node.text, node.mark
-        kind = "map" if isinstance(node, MapNode) else "list"
-        self._error(node.mark, f"a {kind} cannot be a key: keys are text", QUOTE)
-        return "?", node.mark
-
-    def _origins(self, value: Node, at: Mark) -> list[MapNode]:
-        values = value.items if isinstance(value, ListNode) else (value,)
-        maps = [each for each in values if isinstance(each, MapNode)]
-        if len(maps) < len(values):
-            self._error(at, "'<<' can only merge maps", "give it a map or a list of maps, such as *name")
-        return maps
+    def _key(self, node: Node) -> str:
+        if not isinstance(node, Scalar):
+            kind = "map" if isinstance(node, MapNode) else "list"
+            self._error(node.mark, f"a {kind} cannot be a key: keys are text", QUOTE)
+            return "?"
+        if not isinstance(node.value, str):
+            self._error(node.mark, f"key {node.text or '(empty)'} is not text", f'quote it: "{node.text}"')
+        return node.text
 
     def _scalar(self, event: yaml.ScalarEvent, mark: Mark) -> Scalar:
         text, tag, plain = str(event.value), event.tag, not event.style
@@ -227,18 +225,3 @@ class _Composer:
             what = _QUOTED.sub("'***'", what)  # a secret without quotes may look like an alias or a tag
         shown = what if len(what) <= _MAX_SHOWN else f"{what[:_MAX_SHOWN]}…"
         self._diagnostics.error(mark, format_path(self._path), shown, hint)
-
-
-def _is_merge(event: yaml.Event) -> bool:
-    return isinstance(event, yaml.ScalarEvent) and event.value == "<<" and not event.style and event.tag is None
-
-
-def _merged(own: MapNode, origins: list[MapNode]) -> MapNode:
-    """Return the map, the origins' entries first. Its own entries take precedence, then those of earlier origins."""
-    entries: dict[str, Node] = {}
-    key_marks: dict[str, Mark] = {}
-    for origin in origins:
-        for key, value in origin.entries.items():
-            if key not in entries:
-                entries[key], key_marks[key] = value, origin.key_marks[key]
-    return MapNode(own.mark, entries | dict(own.entries), key_marks | dict(own.key_marks))
