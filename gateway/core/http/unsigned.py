@@ -47,9 +47,6 @@ class UnsignedRequest:
         """Set a header, replacing all headers of that name."""
         return replace(self, headers=(*without_headers(self.headers, name.lower()), (name, value)))
 
-    def with_query(self, name: str, value: str) -> Self:
-        return replace(self, query=(*(pair for pair in self.query if pair[0] != name), (name, value)))
-
     def with_field(self, path: tuple[str, ...], value: Any) -> Self:
         """Set a member of the JSON body or a field of the form. Raises SpecError."""
         if self.body_kind == "form":
@@ -59,16 +56,15 @@ class UnsignedRequest:
 
     def render(self, body: bytes | None = None) -> Request:
         """Return the request exactly as it is sent. `body` is the serialised body, if it is known. Raises SpecError."""
-        query = urlencode(self.query, quote_via=quote, safe="")
-        target = self.path + ("&" if "?" in self.path else "?") + query if query else self.path
+        target = self.path
+        if self.query:
+            target += ("&" if "?" in target else "?") + urlencode(self.query, quote_via=quote, safe="")
         headers = (("Host", self.host), *self.headers)
+        if _LINE_BREAK.search("".join([value for _, value in headers])):
+            broken = next(name for name, value in headers if _LINE_BREAK.search(value))
+            raise SpecError.of(Reason.INTERNAL, f"the header {broken} would contain a line break")
         content_type = _CONTENT_TYPE.get(self.body_kind)
-        for name, value in headers:
-            if _LINE_BREAK.search(value):
-                raise SpecError.of(Reason.INTERNAL, f"the header {name} would contain a line break")
-            if name.lower() == "content-type":
-                content_type = None
-        if content_type is not None:
+        if content_type is not None and "content-type" not in [name.lower() for name, _ in headers]:
             headers = (*headers, ("Content-Type", content_type))
         return Request(self.method, target, headers, self.body_bytes() if body is None else body, self.scheme)
 

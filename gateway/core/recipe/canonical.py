@@ -1,7 +1,7 @@
 """Canonicalisation: collects pairs of names and values, then encodes, sorts and joins them."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any, Literal, Protocol
 
@@ -81,6 +81,12 @@ class PairsStep:
     prefix: str
     end: str
     first_index: int
+    _item: Callable[[str, str], str] = field(init=False, repr=False, compare=False)
+    _item_empty: Callable[[str, str], str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_item", _pair_writer(self.item))
+        object.__setattr__(self, "_item_empty", _pair_writer(self.item_empty or self.item))
 
     @property
     def names(self) -> frozenset[str]:
@@ -106,8 +112,8 @@ class PairsStep:
             pairs.sort(key=itemgetter(0))
         elif self.sort == "pair":
             pairs.sort()
-        item, item_empty = self.item.value, (self.item_empty or self.item).value
-        items = [to_text((item if value else item_empty)({"k": key, "v": value})) for key, value in pairs]
+        item, item_empty = self._item, self._item_empty
+        items = [(item if value else item_empty)(key, value) for key, value in pairs]
         if self.sort == "item":
             items.sort()
         return (self.prefix if items else "") + self.join.join(items) + self.end
@@ -135,6 +141,15 @@ class PairsStep:
                 pairs = [(name, to_text(template.value(values))) for name, template in self.slots.items()]
             for name, value in pairs:
                 yield name, [value]
+
+
+def _pair_writer(template: Template) -> Callable[[str, str], str]:
+    """Return the function that prints a pair."""
+    if any(isinstance(part, Reference) and part.filters for part in template.parts):
+        return lambda key, value: to_text(template.value({"k": key, "v": value}))
+    marks = {"k": "{0}", "v": "{1}"}
+    parts = [marks[part.name] if isinstance(part, Reference) else part for part in template.parts]
+    return "".join(parts).format  # literals have no braces
 
 
 def _json_members(step: PairsStep, message: ReceivedRequest) -> Sequence[tuple[str, str]]:

@@ -2,11 +2,9 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from gateway.core.http.received import BodyNeeded, ReceivedRequest
-from gateway.core.http.request import without_headers
 from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
@@ -51,26 +49,28 @@ def write_slots(
     carriers: Iterable[Carrier], draft: UnsignedRequest, slots: Mapping[str, str], *, into_body: bool = True
 ) -> UnsignedRequest:
     """Write the carriers whose slots have values; each replaces what the draft has in its place. Raises SpecError."""
-    headers: list[tuple[str, str]] = []
-    query: list[tuple[str, str]] = []
+    headers: dict[str, tuple[str, str]] = {}
+    query: dict[str, tuple[str, str]] = {}
     for carrier in carriers:
         if not carrier.slots <= slots.keys():
             continue
+        text = carrier.syntax.write(slots)
         if carrier.place == "header":
-            headers.append((carrier.name, carrier.syntax.write(slots)))
+            headers[carrier.name.lower()] = (carrier.name, text)
         elif carrier.place == "query" or (carrier.place == "param" and draft.body_kind == "none"):
-            query.append((carrier.name, carrier.syntax.write(slots)))
+            query[carrier.name] = (carrier.name, text)
         elif into_body:
-            text = carrier.syntax.write(slots)
-            path = tuple(carrier.name.split(".")) if carrier.place == "json" else (carrier.name,)
-            draft = draft.with_field(path, int(text) if carrier.type == "int" else text)
-    if headers:
-        others = without_headers(draft.headers, *[name.lower() for name, _ in headers])
-        draft = replace(draft, headers=(*others, *headers))
-    if query:
-        names = [name for name, _ in query]
-        draft = replace(draft, query=(*[pair for pair in draft.query if pair[0] not in names], *query))
-    return draft
+            draft = draft.with_field(carrier.path, int(text) if carrier.type == "int" else text)
+    return UnsignedRequest(
+        draft.method,
+        draft.scheme,
+        draft.host,
+        draft.path,
+        (*[pair for pair in draft.query if pair[0] not in query], *query.values()),
+        (*[header for header in draft.headers if header[0].lower() not in headers], *headers.values()),
+        draft.body_kind,
+        draft.body,
+    )
 
 
 def described(carrier: Carrier) -> str:
@@ -84,8 +84,7 @@ def read_text(carrier: Carrier, message: ReceivedRequest) -> str | None:
     if carrier.place == "header":
         values = message.header_values(carrier.name)
     elif carrier.place == "json" or (carrier.place == "param" and kind == "json"):
-        path = carrier.name.split(".") if carrier.place == "json" else [carrier.name]
-        return _member(message.body if kind == "json" else None, path, carrier)
+        return _member(message.body if kind == "json" else None, carrier)
     elif carrier.place == "form" or (carrier.place == "param" and kind == "form"):
         values = [value for name, value in message.form if name == carrier.name] if kind == "form" else []
     else:
@@ -95,8 +94,8 @@ def read_text(carrier: Carrier, message: ReceivedRequest) -> str | None:
     return values[0] if values else None
 
 
-def _member(body: Any, path: list[str], carrier: Carrier) -> str | None:
-    for name in path:
+def _member(body: Any, carrier: Carrier) -> str | None:
+    for name in carrier.path:
         body = body.get(name) if isinstance(body, dict) else None
     if body is None or isinstance(body, str):
         return body

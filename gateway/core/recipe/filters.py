@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
@@ -61,8 +62,11 @@ def dots(path: str, _: str) -> str:
 
 
 def _hash(name: str) -> Filter:
+    new = getattr(hashlib, name, partial(hashlib.new, name))  # sm3 has no function of its own
+
     def apply(value: str | bytes, _: str) -> bytes:
-        return hashlib.new(name, to_bytes(value), usedforsecurity=False).digest()
+        digest: bytes = new(to_bytes(value), usedforsecurity=False).digest()
+        return digest
 
     return Filter(_TEXT_OR_BYTES, Kind.DIGEST, apply)
 

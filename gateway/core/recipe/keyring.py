@@ -6,7 +6,7 @@ RSA keys need the extra `rsa`, which is imported when a recipe first uses one.
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -53,16 +53,22 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class Keyring:
-    """Secrets by key id, several during a key rotation, and secrets without a key by their digest."""
+    """Secrets by key id, several during a key rotation, and secrets without a key by their digest.
+
+    `most` is the largest number of secrets of one key.
+    """
 
     by_key: Mapping[str, tuple[Secret, ...]]
     by_digest: Mapping[bytes, Secret]
+    most: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "most", max((len(secrets) for secrets in self.by_key.values()), default=1))
 
     def secrets_to_try(self, key: str, decoy: Secret = DECOY) -> list[str]:
         """Return equally many secrets for every key, known or not: the time of a check must not reveal a key."""
-        most = max((len(secrets) for secrets in self.by_key.values()), default=1)
         secrets = [secret.reveal() for secret in self.by_key.get(key, ())]
-        return secrets + [decoy.reveal()] * (most - len(secrets))
+        return secrets + [decoy.reveal()] * (self.most - len(secrets))
 
     def secrets(self) -> list[Secret]:
         return [*self.by_digest.values(), *(secret for secrets in self.by_key.values() for secret in secrets)]

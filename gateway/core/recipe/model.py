@@ -13,8 +13,8 @@ from operator import attrgetter
 from typing import Any, Literal, NamedTuple
 
 from gateway.core.recipe.canonical import HeaderRule, PairsStep
-from gateway.core.recipe.filters import to_bytes, to_text
-from gateway.core.recipe.syntax import REQUEST_NAMES, ComputedValues, Syntax, Template, Value, Values
+from gateway.core.recipe.filters import Kind, to_bytes
+from gateway.core.recipe.syntax import REQUEST_NAMES, ComputedValues, Syntax, Template, Value, Values, joined
 
 Place = Literal["header", "query", "form", "json", "param"]
 Encoding = Literal["hex", "HEX", "base64", "base64url", "base64hex"]
@@ -142,7 +142,7 @@ class SignatureSlot(Slot):
 
 @dataclass(frozen=True, slots=True)
 class Carrier:
-    """The place of slots on the wire, and the syntax of the value there."""
+    """The place of slots on the wire, and the syntax of the value there. `path` is the place in a JSON body."""
 
     place: Place
     name: str
@@ -151,9 +151,11 @@ class Carrier:
     optional: bool
     slots: frozenset[str] = field(init=False)
     may_be_in_body: bool = field(init=False)
+    path: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "slots", self.syntax.slots)
+        object.__setattr__(self, "path", tuple(self.name.split(".")) if self.place == "json" else (self.name,))
         object.__setattr__(self, "may_be_in_body", self.place in ("form", "json", "param"))
 
 
@@ -162,13 +164,15 @@ class LinesStep:
     """Templates joined by line feeds, without one at the end."""
 
     of: tuple[Template, ...]
+    value: Callable[[Values], str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        parts = [part for line in self.of for part in ("\n", *line.parts)][1:]
+        object.__setattr__(self, "value", joined([*parts, ""], Kind.TEXT))
 
     @property
     def names(self) -> frozenset[str]:
         return names_in(*self.of)
-
-    def value(self, values: Values) -> str:
-        return "\n".join([to_text(line.value(values)) for line in self.of])
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,12 +217,12 @@ def names_read_by(read: Iterable[str], slots: Mapping[str, Slot], steps: Mapping
 
 
 class SigningPhase(NamedTuple):
-    """The slots that are computed in a phase, and the carriers that are then written, with those written before.
+    """The slots that get values in a phase, and the carriers that are then written, with those written before.
 
     `completes_body` is true if no later phase writes into the body.
     """
 
-    computed: tuple[Slot, ...]
+    slots: tuple[Slot, ...]
     carriers: tuple[Carrier, ...]
     completes_body: bool
 
@@ -299,10 +303,11 @@ class Recipe:
         A carrier is written in the first phase that has all its slots. The carriers in the body precede the headers.
         """
         computed = (self.derived, self.chosen, (self.signature,) if self.signature else ())
-        known = self.slots.keys() - {slot.name for slots in computed for slot in slots}
+        bound = [slot for slot in self.slots.values() if not any(slot in slots for slots in computed)]
         phases: list[tuple[list[Slot], list[Carrier]]] = []
+        known: set[str] = set()
         waiting: list[Slot] = []
-        for slots in ((), *computed):
+        for slots in (bound, *computed):
             known |= {slot.name for slot in slots}
             waiting += slots
             ready = [carrier for carrier in self.carriers if carrier.slots <= known and self._is_written(carrier)]

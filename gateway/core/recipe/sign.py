@@ -73,19 +73,20 @@ def sign(
     slots: dict[str, str] = {}
     pinned, kind, body = context.pinned, draft.body_kind, None
     try:
-        for name, slot in recipe.slots.items():
-            bound = _BOUND.get(type(slot))
-            value = pinned[name] if name in pinned else bound and bound(slot, credential, given, context)
-            if value is not None:
-                slots[name] = value
         request: Request | None = None
         evaluation: Evaluation | None = None
-        for computed, carriers, completes_body in recipe.signing_phases:
+        for phase_slots, carriers, completes_body in recipe.signing_phases:
             if request is not None:
                 evaluation = _evaluation(recipe, request, kind, slots, credential)
-                for slot in computed:
-                    if slot.name not in pinned:
-                        evaluation[slot.name] = slots[slot.name] = _COMPUTED[type(slot)](slot, evaluation)
+            for slot in phase_slots:
+                value = pinned.get(slot.name)
+                if evaluation is not None:
+                    value = _COMPUTED[type(slot)](slot, evaluation) if value is None else value
+                    evaluation[slot.name] = value
+                elif value is None:
+                    value = _BOUND[type(slot)](slot, credential, given, context)
+                if value is not None:
+                    slots[slot.name] = value
             if completes_body or kind in recipe.signed_bodies:
                 request = write_slots(carriers, draft, slots).render(body)
             else:

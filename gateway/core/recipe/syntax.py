@@ -97,15 +97,17 @@ class Template:
     def __post_init__(self) -> None:
         names = frozenset(part.name for part in self.parts if isinstance(part, Reference))
         object.__setattr__(self, "names", names)
-        object.__setattr__(self, "value", _joined(self.parts, self.kind))
+        object.__setattr__(self, "value", joined(self.parts, self.kind))
 
 
-def _joined(parts: Sequence[str | Reference], kind: Kind) -> Callable[[Any], Any]:
-    """Return the function that joins the parts."""
+def joined(parts: Sequence[str | Reference], kind: Kind) -> Callable[[Any], Any]:
+    """Return the function that joins the parts to text or bytes. Bytes are joined to text as UTF-8."""
     functions = [_part(part) for part in parts]
-    if len(functions) == 1:
+    if len(parts) == 1:
         return functions[0]
     if kind is Kind.TEXT:
+        if any(isinstance(part, Reference) and part.kind is not Kind.TEXT for part in parts):
+            return lambda values: "".join([to_text(part(values)) for part in functions])
         return lambda values: "".join([part(values) for part in functions])
     return lambda values: b"".join([to_bytes(part(values)) for part in functions])
 
@@ -116,6 +118,10 @@ def _part(part: str | Reference) -> Callable[[Any], Any]:
     if not part.filters:
         return itemgetter(part.name)
     name, filtered = part.name, part.filtered
+    if len(part.filters) == 1:
+        [(step, argument)] = part.filters
+        apply = step.apply
+        return lambda values: apply(values[name], argument)
     return lambda values: filtered(values[name])
 
 
@@ -169,13 +175,12 @@ class TextSyntax:
 
     template: Template
     pattern: re.Pattern[str]
+    slots: frozenset[str] = field(init=False)
+    write: Callable[[Values], str] = field(init=False, repr=False, compare=False)
 
-    @property
-    def slots(self) -> frozenset[str]:
-        return self.template.names
-
-    def write(self, slots: Values) -> str:
-        return to_text(self.template.value(slots))
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "slots", self.template.names)
+        object.__setattr__(self, "write", self.template.value)
 
     def read(self, text: str) -> dict[str, str] | None:
         """Return the text of each slot, or None if the text does not match."""
@@ -205,7 +210,7 @@ class ParamsSyntax:
             parts += [f"{self.sep if parts else self.scheme + ' '}{name}={mark}", *syntax.template.parts, mark]
         slots = frozenset(slot for syntax in self.params.values() for slot in syntax.slots)
         object.__setattr__(self, "slots", slots)
-        object.__setattr__(self, "write", _joined(parts, Kind.TEXT))
+        object.__setattr__(self, "write", joined(parts, Kind.TEXT))
         sep = re.escape(self.sep.strip() or ",")
         object.__setattr__(self, "_part", re.compile(rf'(?:"[^"]*"|[^"{sep}])+|"'))
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from gateway.core.moments import MONTHS, NS, format_moment
 from gateway.core.recipe.model import TimeSlot
@@ -22,7 +23,12 @@ def write_time(time_ns: int, time_format: str, offset_s: int) -> str:
     """Write a time as `epoch`, `epoch_ms`, `http` or by a strftime pattern, in English."""
     if time_format in EPOCHS:
         return str(time_ns // EPOCHS[time_format][0])
-    return format_moment(time_ns, HTTP if time_format == "http" else time_format, offset_s)
+    return _write_second(time_ns // NS, HTTP if time_format == "http" else time_format, offset_s)
+
+
+@lru_cache(1024)
+def _write_second(time_s: int, pattern: str, offset_s: int) -> str:
+    return format_moment(time_s * NS, pattern, offset_s)
 
 
 def read_times(text: str, slot: TimeSlot) -> list[int]:

@@ -8,7 +8,7 @@ rejected request is not remembered.
 
 import base64
 import hmac
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn, Protocol
 
@@ -208,15 +208,15 @@ def _check_lone_secret(
 
 
 def matching_secret(
-    recipe: Recipe, message: ReceivedRequest, slots: Mapping[str, str], secrets: Iterable[str]
+    recipe: Recipe, message: ReceivedRequest, slots: Mapping[str, str], secrets: Sequence[str]
 ) -> str | None:
     """Return the secret that the signature matches, with the request's own names or one of the bindings in `accept`."""
     if recipe.signature is None:
         return None
     claimed, carried = slots[recipe.signature.name], _without_derived(recipe, slots)
-    evaluations = [Evaluation(recipe, message, carried, "", accepted) for accepted in ({}, *recipe.accept)]
-    for secret in secrets:
-        for evaluation in evaluations:
+    for accepted in ({}, *recipe.accept):
+        evaluation = Evaluation(recipe, message, carried, "", accepted)
+        for secret in secrets:
             evaluation.use_secret(secret)
             if _matches(evaluation, claimed):
                 return secret
@@ -247,10 +247,9 @@ def _matches(evaluation: Evaluation, claimed: str) -> bool:
 
 def derived_mismatch(recipe: Recipe, message: ReceivedRequest, slots: Mapping[str, str]) -> str | None:
     """Recompute the derived values, such as a digest of the body, and describe the first one that differs."""
-    evaluation = Evaluation(recipe, message, _without_derived(recipe, slots), "")
-    for slot in recipe.derived:
-        if slot.name not in slots or slots[slot.name] in slot.allow:
-            continue
+    claimed = [slot for slot in recipe.derived if slot.name in slots and slots[slot.name] not in slot.allow]
+    evaluation = Evaluation(recipe, message, _without_derived(recipe, slots), "") if claimed else {}
+    for slot in claimed:
         try:
             same = hmac.compare_digest(to_bytes(slot.of.value(evaluation)), to_bytes(slots[slot.name]))
         except ValueError:
