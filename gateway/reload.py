@@ -142,15 +142,9 @@ def _state(specs: Specs, cause: Cause, *, started: float, generation: int, route
 
 
 def _log(state: ReloadState) -> None:
-    fields = {
-        "cause": state.cause,
-        "generation": state.generation,
-        "routes": state.routes,
-        "ms": state.ms,
-        "errors": state.errors,
-        "warnings": state.warnings,
-        "problems": [each["text"] for each in state.diagnostics if each["severity"] != "note"][:LOGGED],
-    }
+    names = ("cause", "generation", "routes", "ms", "errors", "warnings")
+    problems = [each["text"] for each in state.diagnostics if each["severity"] != "note"]
+    fields = {name: getattr(state, name) for name in names} | {"problems": problems[:LOGGED]}
     if not state.ok:
         log.error("reload_failed", **fields)
     elif not state.routes:

@@ -8,7 +8,7 @@ import ssl
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import NoReturn
 
 from gateway.core.vendor.route import TlsSettings
 from gateway.regular_files import read_regular_file
@@ -25,9 +25,10 @@ _STRICT_HINT = "; issue the certificate again with this extension, or set `tls: 
 
 
 class BadPem(ValueError):
-    """An unusable file. `part` is the setting that names it, `what` is the reason without its path."""
+    """An unusable file. `part` is the setting that names it, `ca`, `cert` or `key`; `what` is the reason, without the
+    path."""
 
-    def __init__(self, part: Literal["ca", "cert", "key"], file: Path, what: str) -> None:
+    def __init__(self, part: str, file: Path, what: str) -> None:
         # A key that was set in place of its path must not be logged.
         super().__init__(f"{'the value' if '-----' in str(file) else file} {what}")
         self.part = part
@@ -48,11 +49,7 @@ class Pair:
 
 def server_context(pair: Pair) -> ssl.SSLContext:
     """Return the context of a listener with this certificate. Raises BadPem."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(PROTOCOLS)
-    _load_pair(context, pair)
-    return context
+    return _restricted(ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), pair)
 
 
 def client_context(ca: Path | None, pair: Pair | None = None, *, strict: bool = True) -> ssl.SSLContext:
@@ -62,18 +59,63 @@ def client_context(ca: Path | None, pair: Pair | None = None, *, strict: bool = 
     lack extensions such as the Authority Key Identifier. The chain, the dates and the host name are always verified.
     Raises BadPem.
     """
-    context = _trusting(ca)
+    if ca is not None:
+        _check_pem("ca", ca, "certificate")
+    try:
+        context = ssl.create_default_context(cafile=ca)
+    except ssl.SSLError as error:
+        assert ca is not None
+        raise BadPem("ca", ca, f"cannot be used: {reason_of(error) if error.reason else 'it is damaged'}") from None
     # Both flags are the default since Python 3.13. A file may contain an intermediate certificate as trust anchor.
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    if strict:
-        context.verify_flags |= ssl.VERIFY_X509_STRICT
-    else:
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | ssl.VERIFY_X509_STRICT
+    if not strict:
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return _restricted(context, pair)
+
+
+def _restricted(context: ssl.SSLContext, pair: Pair | None) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(PROTOCOLS)
     if pair is not None:
         _load_pair(context, pair)
     return context
+
+
+def _load_pair(context: ssl.SSLContext, pair: Pair) -> None:
+    part, key = ("cert", pair.cert) if pair.key is None else ("key", pair.key)
+    _check_pem("cert", pair.cert, "certificate")
+    _check_pem(part, key, "private key", " in PEM form" if pair.key else ", and no file with the key is named")
+
+    def refuse() -> NoReturn:
+        raise _Encrypted
+
+    try:
+        # Without a password callback, OpenSSL prompts at the terminal.
+        context.load_cert_chain(pair.cert, pair.key, password=refuse)
+    except _Encrypted:
+        raise BadPem(part, key, "holds an encrypted key: write it without a passphrase") from None
+    except ssl.SSLError as error:
+        if error.reason in _MISMATCH:
+            raise BadPem(part, key, "is not the key of the certificate") from None
+        what = reason_of(error) if error.reason else "it or its key is damaged"
+        raise BadPem("cert", pair.cert, f"cannot be used: {what}") from None
+    except OSError as error:
+        raise _unreadable("cert", pair.cert, error) from None
+
+
+def _check_pem(part: str, file: Path, kind: str, hint: str = " in PEM form") -> None:
+    """Raise BadPem if the file does not hold a `kind`, certificate or private key."""
+    try:
+        content = read_regular_file(file, MAX_BYTES)
+    except (OSError, ValueError) as error:  # ValueError: a path with a null byte
+        raise _unreadable(part, file, error) from None
+    if f"{kind.upper()}-----".encode() not in content:
+        raise BadPem(part, file, f"holds no {kind}{hint}")
+
+
+def _unreadable(part: str, file: Path, error: Exception) -> BadPem:
+    reason = os.strerror(error.errno).lower() if isinstance(error, OSError) and error.errno else str(error)
+    return BadPem(part, file, f"cannot be read: {reason}")
 
 
 @lru_cache(maxsize=256)
@@ -96,54 +138,3 @@ def reason_of(error: ssl.SSLError) -> str:
         hint = _STRICT_HINT if error.verify_code in _STRICT_CODES else ""
         return f"{reason}: {error.verify_message.rstrip('.')}{hint}"
     return reason
-
-
-def _trusting(ca: Path | None) -> ssl.SSLContext:
-    if ca is None:
-        return ssl.create_default_context()
-    if b"CERTIFICATE-----" not in _read("ca", ca):
-        raise BadPem("ca", ca, "holds no certificate in PEM form")
-    try:
-        context = ssl.create_default_context(cafile=ca)
-    except ssl.SSLError as error:
-        what = reason_of(error) if error.reason else "it is damaged"
-        raise BadPem("ca", ca, f"cannot be used: {what}") from None
-    return context
-
-
-def _load_pair(context: ssl.SSLContext, pair: Pair) -> None:
-    if b"CERTIFICATE-----" not in _read("cert", pair.cert):
-        raise BadPem("cert", pair.cert, "holds no certificate in PEM form")
-    if pair.key is None and b"PRIVATE KEY-----" not in _read("cert", pair.cert):
-        raise BadPem("cert", pair.cert, "holds no private key, and no file with the key is named")
-    if pair.key is not None and b"PRIVATE KEY-----" not in _read("key", pair.key):
-        raise BadPem("key", pair.key, "holds no private key in PEM form")
-    part: Literal["cert", "key"] = "cert" if pair.key is None else "key"
-    key = pair.key or pair.cert
-    try:
-        # Without a password callback, OpenSSL prompts at the terminal.
-        context.load_cert_chain(pair.cert, pair.key, password=_refuse)
-    except _Encrypted:
-        raise BadPem(part, key, "holds an encrypted key: write it without a passphrase") from None
-    except ssl.SSLError as error:
-        if error.reason in _MISMATCH:
-            raise BadPem(part, key, "is not the key of the certificate") from None
-        what = reason_of(error) if error.reason else "it or its key is damaged"
-        raise BadPem("cert", pair.cert, f"cannot be used: {what}") from None
-    except OSError as error:
-        raise BadPem("cert", pair.cert, f"cannot be read: {_system_text(error)}") from None
-
-
-def _read(part: Literal["ca", "cert", "key"], file: Path) -> bytes:
-    try:
-        return read_regular_file(file, MAX_BYTES)
-    except (OSError, ValueError) as error:  # ValueError: a path with a null byte
-        raise BadPem(part, file, f"cannot be read: {_system_text(error)}") from None
-
-
-def _refuse() -> NoReturn:
-    raise _Encrypted
-
-
-def _system_text(error: Exception) -> str:
-    return os.strerror(error.errno).lower() if isinstance(error, OSError) and error.errno else str(error)
