@@ -10,7 +10,7 @@ from typing import Any, Literal
 import structlog
 
 from gateway.core.vendor.routing import Snapshot
-from gateway.file_fingerprint import Fingerprints
+from gateway.files import Fingerprints
 from gateway.specs.load import Specs
 from gateway.specs.watcher import changes, look, settle
 from gateway.specs.yaml.diagnostic import Diagnostics, Mark, Severity

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from gateway.core.vendor.route import TlsSettings
-from gateway.regular_files import read_regular_file
+from gateway.files import read_regular_file
 
 # The protocol of the listener and of calls.
 PROTOCOLS = ("http/1.1",)

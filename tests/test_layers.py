@@ -26,8 +26,8 @@ LAYERS = [
     {"app"},
     {"reload"},
     {"web", "delivery", "specs"},
-    {"telemetry", "logs", "tls", "file_fingerprint", "offload", "interrupts"},
-    {"regular_files"},
+    {"telemetry", "logs", "tls", "offload", "interrupts"},
+    {"files"},
     {"proof"},
     {"core"},
     {""},  # gateway itself: the version

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from gateway.file_fingerprint import fingerprint
-from gateway.regular_files import MAX_SECRET_BYTES, read_regular_file
+from gateway.files import MAX_SECRET_BYTES, fingerprint, read_regular_file
 from gateway.specs.yaml.diagnostic import Mark
 from gateway.specs.yaml.document import Document
 from gateway.specs.yaml.nodes import ListNode, MapNode, Node

@@ -13,7 +13,7 @@ from gateway.core.text import did_you_mean
 from gateway.core.vendor.provider import Provider
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import Snapshot, ambiguous_calls, make_snapshot
-from gateway.file_fingerprint import Fingerprints, fingerprint
+from gateway.files import Fingerprints, fingerprint
 from gateway.proof.cases.run import Case
 from gateway.proof.vectors import Vector
 from gateway.specs.check.loss import check_loss

@@ -15,7 +15,7 @@ import structlog
 from watchfiles import awatch
 from watchfiles.main import FileChange
 
-from gateway.file_fingerprint import Fingerprints, fingerprint
+from gateway.files import Fingerprints, fingerprint
 from gateway.specs.files import spec_files
 
 LOOK_EVERY_S = 1.0

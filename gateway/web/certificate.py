@@ -5,7 +5,7 @@ import ssl
 
 import structlog
 
-from gateway.file_fingerprint import Fingerprint, fingerprint
+from gateway.files import Fingerprint, fingerprint
 from gateway.tls import BadPem, Pair, server_context
 
 # Polled, because container and network mounts report no events, and a mounted Kubernetes secret changes the target of a

@@ -5,7 +5,7 @@ import pytest
 
 from gateway.core.http.received import DEFAULT_CAPS, Caps
 from gateway.core.http.request import Request
-from gateway.file_fingerprint import fingerprint
+from gateway.files import fingerprint
 from gateway.proof.cases.run import run_case
 from gateway.specs.load import Specs, load
 

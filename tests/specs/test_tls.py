@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gateway.core.vendor.route import Target
-from gateway.file_fingerprint import fingerprint
+from gateway.files import fingerprint
 from gateway.specs.load import Specs, load
 from gateway.tls import target_context
 from tests.support.certificates import Authority

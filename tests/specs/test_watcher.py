@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.file_fingerprint import Fingerprints
+from gateway.files import Fingerprints
 from gateway.specs.watcher import changes, look, next_look_s
 
 

@@ -14,7 +14,20 @@ from gateway.core.vendor.provider import Provider
 from gateway.specs.yaml.document import Document
 from gateway.specs.yaml.errors import QUOTE
 from gateway.specs.yaml.nodes import ListNode, MapNode, Node, Scalar, to_python
-from gateway.specs.yaml.renamed import replacement
+
+# Keys and words of earlier versions and their replacements, for the error message that an old one gets.
+RENAMED = {
+    "also": "local_calls",
+    "refuse": "reject_report",
+    "reject": "reject_item",
+    "empty": "allow_empty: true",
+    "partial": "on_bad_item: reject_report | reject_item",
+    "one_per": "group_by",
+    "once_per": "unique_by",
+    "drops": "allow_loss",
+    "then": "on_failure: retry | dead_letter | pause",
+    "UPSTREAM_REFUSED": "UPSTREAM_REJECTED",
+}
 
 
 class Invalid(Exception):
@@ -127,5 +140,7 @@ class Place:
 
 def meant(word: str, known: Iterable[str]) -> str:
     """Return the hint for an unknown word; one with a bracket is the rest of an unquoted expression with a comma."""
-    words = set(known)
-    return QUOTE if re.search(r"[()\[\]]", word) else replacement(word, words) or did_you_mean(word, words)
+    words, new = set(known), RENAMED.get(word, "")
+    if re.search(r"[()\[\]]", word):
+        return QUOTE
+    return f"this was renamed: write `{new}`" if new.partition(":")[0] in words else did_you_mean(word, words)

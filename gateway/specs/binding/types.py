@@ -122,10 +122,6 @@ def _read_map(place: Place) -> dict[str, Any]:
     return dict(place.plain)
 
 
-def _read_text_or_map(place: Place) -> str | dict[str, Any]:
-    return _read_map(place) if isinstance(place.node, MapNode) else str(TEXT.read(place))
-
-
 def word(known: Iterable[str]) -> Plain:
     """Return the type of one of these words; those of an enumeration become its members."""
     words = {str(each): each for each in known}
@@ -232,18 +228,12 @@ BOOLEAN = Plain("`true`, `false`", _read_boolean, {"type": "boolean"})
 COUNT = integer(0)
 POSITIVE = number(0)
 SECRET = Plain("text", _read_secret, {"type": "string", "minLength": 1})
-ANYTHING = Plain("any value", lambda place: place.plain, {})
+ANYTHING = Plain("any value", lambda at: at.plain, {})
 MAP = Plain("map", _read_map, {"type": "object"})
-TEXT_OR_MAP = Plain("text or map", _read_text_or_map, {"type": ["string", "object"]})
+TEXT_OR_MAP = Plain(
+    "text or map", lambda at: (MAP if isinstance(at.node, MapNode) else TEXT).read(at), {"type": ["string", "object"]}
+)
 NAME = text(NAME_PATTERN, max_chars=100)
-
-
-def _read_expression(place: Place) -> Any:
-    return place.scope.compiler.expression(place.plain, place.names, place.path)
-
-
-def _read_members(place: Place) -> Any:
-    return place.scope.compiler.members(_read_map(place), place.names, place.path)
 
 
 def template(escape: Callable[[str], str] = str) -> Plain:
@@ -268,7 +258,7 @@ def _read_headers(place: Place) -> tuple[tuple[str, Any], ...]:
     return tuple(headers)
 
 
-EXPRESSION = Plain("expression", _read_expression, {})
+EXPRESSION = Plain("expression", lambda at: at.scope.compiler.expression(at.plain, at.names, at.path), {})
 TEMPLATE = template()
 HEADERS = Plain(
     "map of text with names",

@@ -15,7 +15,7 @@ from gateway.core.sending.sign import login_url
 from gateway.core.text import did_you_mean
 from gateway.core.vendor.provider import CallForm, Login, Provider, Send
 from gateway.core.vendor.route import Target, TlsSettings
-from gateway.file_fingerprint import fingerprint
+from gateway.files import fingerprint
 from gateway.proof.capabilities import arriving_stats
 from gateway.specs.binding import types as t
 from gateway.specs.binding.place import Invalid, Place

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from gateway.core.expression import Problem
 from gateway.core.expression.backtracking import nested_repeat
 from gateway.core.text import did_you_mean
-from gateway.file_fingerprint import Fingerprints
+from gateway.files import Fingerprints
 from gateway.specs.yaml.diagnostic import Diagnostics, Mark
 from gateway.specs.yaml.nodes import MapNode, Node, Path, Scalar, find, format_path, key_mark, mark_of
 

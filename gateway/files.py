@@ -1,4 +1,4 @@
-"""Reads the files that a configuration names: regular files of limited size, so reading cannot block."""
+"""The files that a configuration names: reading them without blocking, and noticing that they have changed."""
 
 import os
 import stat
@@ -6,10 +6,13 @@ from pathlib import Path
 
 # Large enough for any secret, including a private key.
 MAX_SECRET_BYTES = 65_536
+# None if the file does not exist, or cannot be accessed.
+Fingerprint = tuple[int, ...] | None
+Fingerprints = dict[Path, Fingerprint]
 
 
 def read_regular_file(path: Path, max_bytes: int) -> bytes:
-    """Return the content of a regular file.
+    """Return the content of a regular file of limited size, whose reading cannot block.
 
     Raises OSError, also for a pipe, device, folder or larger file, and ValueError for a path with a null byte.
     """
@@ -22,3 +25,12 @@ def read_regular_file(path: Path, max_bytes: int) -> bytes:
     if len(content) > max_bytes:
         raise OSError(f"it is larger than {max_bytes:,} bytes")
     return content
+
+
+def fingerprint(file: Path) -> Fingerprint:
+    """Return a value that changes when the file is written or replaced; symlinks are followed."""
+    try:
+        status = os.stat(file)
+    except (OSError, ValueError):  # ValueError: a path with a null byte
+        return None
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.regular_files import read_regular_file
+from gateway.files import read_regular_file
 from gateway.specs.load import load
 from gateway.tls import BadPem, Pair, server_context
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.specs.binding.place import RENAMED
 from gateway.specs.load import load
-from gateway.specs.yaml.renamed import RENAMED
 
 PROVIDER = """\
 provider: acme
