@@ -8,8 +8,8 @@ credentials, pause the target. After the pause a single call probes it; a failed
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import structlog
@@ -41,10 +41,22 @@ class _State:
     attempts: int = 0
     error: Outcome | None = None
     next_attempt: float | None = None  # monotonic clock
-    room: asyncio.Condition = field(default_factory=asyncio.Condition)
+    waiting: deque[asyncio.Future[None]] = field(default_factory=deque)  # calls that wait for room
 
     def paused_for_s(self, now: float) -> float:
         return max(0.0, self.breaker.until - now) if self.breaker.state == "open" else 0.0
+
+    def leave(self) -> None:
+        self.under_way -= 1
+        self.wake_next()
+
+    def wake_next(self) -> None:
+        """Wake the first call that waits for room."""
+        while self.waiting:
+            turn = self.waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
 
     def check_breaker(self) -> None:
         """Raise UpstreamError if the target is paused."""
@@ -66,27 +78,25 @@ class Limiter:
         self._first_pause_s = first_pause_s
         self._states: dict[tuple[str, ...], _State] = {}
 
-    @asynccontextmanager
-    async def permit(self, target: Target, points: int, deadline: Deadline) -> AsyncIterator["Permit"]:
-        """Wait until a call may start, and count it as under way inside the block. Raises UpstreamError."""
+    async def admit(self, target: Target, points: int, deadline: Deadline) -> "Permit":
+        """Wait until a call may start, and count it as under way until `Permit.end`. Raises UpstreamError."""
         state = self._state(target)
-        state.check_breaker()
-        await _wait_for_room(state, target, deadline)
+        if state.breaker.state != "closed":
+            state.check_breaker()
+        limit = target.limits.concurrency or DEFAULT_CONCURRENCY
+        if state.under_way >= limit:
+            await _wait_for_room(state, limit, deadline)
+        state.under_way += 1
         try:
             if target.limits.pace != UNPACED or state.pacer.free_at:
                 await _wait_for_pace(state, target, points, deadline)
-            state.check_breaker()
-            permit = Permit(state, self._pausing)
-            state.breaker = state.breaker.entered()
-            try:
-                yield permit
-            finally:
-                if not permit.recorded:
-                    state.breaker = state.breaker.given_up(time.monotonic())
-        finally:
-            state.under_way -= 1
-            async with state.room:
-                state.room.notify()
+            if state.breaker.state != "closed":
+                state.check_breaker()
+                state.breaker = state.breaker.entered()
+        except BaseException:
+            state.leave()
+            raise
+        return Permit(state, self._pausing)
 
     def keep(self, targets: Iterable[Target]) -> None:
         """Forget all other targets, except those with calls under way."""
@@ -124,19 +134,24 @@ class Limiter:
 
 
 class Permit:
-    """A call that may be sent. Without a recorded outcome it counts as never sent."""
+    """A call that is under way."""
+
+    __slots__ = ("_pausing", "_state")
 
     def __init__(self, state: _State, pausing: bool) -> None:
         self._state = state
         self._pausing = pausing
-        self.recorded = False
 
-    def record(self, outcome: Outcome) -> None:
-        """Update the breaker and the pace by the outcome of the call. Errors of the gateway do not count."""
-        if outcome.reason is Reason.INTERNAL:
-            return
+    def end(self, outcome: Outcome | None) -> None:
+        """Update the breaker and the pace by the outcome of the call; None if it was not sent.
+
+        Errors of the gateway do not count.
+        """
         state, now, before = self._state, time.monotonic(), self._state.breaker
-        self.recorded = True
+        state.leave()
+        if outcome is None or outcome.reason is Reason.INTERNAL:
+            state.breaker = before.given_up(now)
+            return
         state.next_attempt = None
         failed = settlement_of(outcome) == "retry"
         state.attempts, state.error = (state.attempts + 1, outcome) if failed else (0, None)
@@ -150,15 +165,20 @@ class Permit:
             log.info("upstream_resumed", target=state.name)
 
 
-async def _wait_for_room(state: _State, target: Target, deadline: Deadline) -> None:
-    limit = target.limits.concurrency or DEFAULT_CONCURRENCY
-    if state.under_way >= limit:
-        try:
-            async with asyncio.timeout(_max_wait_s(deadline)), state.room:
-                await state.room.wait_for(lambda: state.under_way < limit)
-        except TimeoutError:
-            raise UpstreamError(_throttled(f"{limit} calls are under way", None)) from None
-    state.under_way += 1
+async def _wait_for_room(state: _State, limit: int, deadline: Deadline) -> None:
+    try:
+        async with asyncio.timeout(_max_wait_s(deadline)):
+            while state.under_way >= limit:
+                turn = asyncio.get_running_loop().create_future()
+                state.waiting.append(turn)
+                try:
+                    await turn
+                except asyncio.CancelledError:
+                    if not turn.cancelled():
+                        state.wake_next()
+                    raise
+    except TimeoutError:
+        raise UpstreamError(_throttled(f"{limit} calls are under way", None)) from None
 
 
 async def _wait_for_pace(state: _State, target: Target, points: int, deadline: Deadline) -> None:

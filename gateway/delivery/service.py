@@ -53,10 +53,9 @@ class DeliveryService:
         timing: Timing | None = None,
         limiter: Limiter | None = None,
     ) -> None:
-        offloader = offloader or Offloader()
         calls = CallSender(client, telemetry)
         self._dispatcher = Dispatcher(calls, limiter, offloader)
-        self._direct: Mode = Direct(self._dispatcher, offloader)
+        self._direct: Mode = Direct(self._dispatcher)
         self._queued = None
         if store is not None:
             self._queued = Queued(store, self._dispatcher, snapshot, telemetry, timing or Timing())

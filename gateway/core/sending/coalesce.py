@@ -24,19 +24,12 @@ NOT_ISOLATED = Outcome(
 
 
 @dataclass(frozen=True, slots=True)
-class BatchMember(Generic[Owner]):
-    """Items of one owner and one group."""
+class CallPart(Generic[Owner]):
+    """The items of one member of a batch in one call. `numbers` are their indices in the batch."""
 
     owner: Owner
     group: Group
-
-
-@dataclass(frozen=True, slots=True)
-class CallPart(Generic[Owner]):
-    """The items of one member in one call. `numbers` are their indices in the batch."""
-
-    member: BatchMember[Owner]
-    numbers: tuple[int, ...]
+    numbers: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +37,14 @@ class Batch(Generic[Owner]):
     """Members as one group with renumbered items. `places` has the member and the position of each item."""
 
     group: Group
-    members: tuple[BatchMember[Owner], ...]
-    places: tuple[tuple[int, int], ...]
+    members: Sequence[tuple[Owner, Group]]
+    places: Sequence[tuple[int, int]]
 
     def parts(self, items: Sequence[Item]) -> list[CallPart[Owner]]:
         """Return the items of each member among these items of the batch."""
+        if len(self.members) == 1 and len(items) == len(self.places):
+            owner, group = self.members[0]
+            return [CallPart(owner, group, range(len(items)))]
         positions: dict[int, list[int]] = {}
         numbers: dict[int, list[int]] = {}
         for item in items:
@@ -57,29 +53,31 @@ class Batch(Generic[Owner]):
             numbers.setdefault(member, []).append(item.index)
         parts = []
         for member, chosen in positions.items():
-            owner, group = self.members[member].owner, self.members[member].group
-            own_items, forms = tuple([group.items[at] for at in chosen]), tuple([group.forms[at] for at in chosen])
-            part = BatchMember(owner, replace(group, items=own_items, forms=forms))
-            parts.append(CallPart(part, tuple(numbers[member])))
+            owner, group = self.members[member]
+            if len(chosen) < len(group.items):
+                own_items, forms = tuple([group.items[at] for at in chosen]), tuple([group.forms[at] for at in chosen])
+                group = replace(group, items=own_items, forms=forms)
+            parts.append(CallPart(owner, group, numbers[member]))
         return parts
 
 
-def merge(members: Sequence[BatchMember[Owner]]) -> Batch[Owner]:
-    """Merge members of one group key into a batch."""
-    places = tuple([(number, at) for number, member in enumerate(members) for at in range(len(member.group.items))])
-    first = members[0].group
+def merge(members: Sequence[tuple[Owner, Group]]) -> Batch[Owner]:
+    """Merge groups of one key, each with its owner, into a batch."""
+    first = members[0][1]
     if len(members) == 1 and all(item.index == at for at, item in enumerate(first.items)):
-        return Batch(first, tuple(members), places)
-    items = tuple(replace(members[number].group.items[at], index=index) for index, (number, at) in enumerate(places))
-    forms = tuple(form for member in members for form in member.group.forms)
-    return Batch(replace(first, items=items, forms=forms), tuple(members), places)
+        return Batch(first, members, [(0, at) for at in range(len(first.items))])
+    places = [(number, at) for number, (_, group) in enumerate(members) for at in range(len(group.items))]
+    every = [item for _, group in members for item in group.items]
+    items = tuple([Item(index, item.item, item.point) for index, item in enumerate(every)])
+    forms = tuple([form for _, group in members for form in group.forms])
+    return Batch(replace(first, items=items, forms=forms), members, places)
 
 
 def outcome_of_part(part: CallPart[Owner], outcome: Outcome) -> Outcome:
     """Return the outcome of one part of a call, with the item indices of its report."""
     if not outcome.rejected:
         return outcome
-    own = dict(zip(part.numbers, part.member.group.items, strict=True))
+    own = dict(zip(part.numbers, part.group.items, strict=True))
     rejected = tuple(replace(item, index=own[item.index].index) for item in outcome.rejected if item.index in own)
     accepted = len(own) - len(rejected)
     return replace(outcome, rejected=rejected, accepted=accepted) if rejected else Outcome(Code.OK, accepted=accepted)

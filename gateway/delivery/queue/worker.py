@@ -116,7 +116,7 @@ class Worker:
                 parcels = await self._dispatcher.offloader.run(self._parcels(target, batch))
                 self._dispatcher.send(self.destination.route, target, parcels)
                 for parcel in parcels:
-                    await parcel.settled.wait()
+                    await parcel.wait()
                 pause_s = self._retry_later(target, batch)
         finally:
             self._store.release(list(batch.unsettled))

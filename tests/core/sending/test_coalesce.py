@@ -5,15 +5,15 @@ import pytest
 from gateway.core.outcome.outcome import Code, Outcome, Reason, RejectedItem, failure
 from gateway.core.points.decode import Item
 from gateway.core.points.point import DataPoint
-from gateway.core.sending.coalesce import BatchMember, is_rejected_as_whole, max_bisect_calls, merge, outcome_of_part
+from gateway.core.sending.coalesce import is_rejected_as_whole, max_bisect_calls, merge, outcome_of_part
 from gateway.core.sending.encode import Group
 
 REJECTED = failure(Reason.UPSTREAM_REJECTED, "no")
 
 
-def share(owner: str, *indices: int) -> BatchMember[str]:
+def share(owner: str, *indices: int) -> tuple[str, Group]:
     items = tuple(Item(index, f"{owner}{index}", DataPoint("m", 0)) for index in indices)
-    return BatchMember(owner, Group(b"g", {"ns": "n"}, items, tuple(f"form of {owner}{index}" for index in indices)))
+    return owner, Group(b"g", {"ns": "n"}, items, tuple(f"form of {owner}{index}" for index in indices))
 
 
 MERGED = merge([share("a", 0, 3), share("b", 0), share("c", 1, 2)])
@@ -33,12 +33,12 @@ def test_items_of_a_batch_are_renumbered():
 def test_items_of_a_call_are_split_by_report():
     parts = MERGED.parts(MERGED.group.items[1:4])
 
-    assert [(part.member.owner, [item.index for item in part.member.group.items]) for part in parts] == [
+    assert [(part.owner, [item.index for item in part.group.items]) for part in parts] == [
         ("a", [3]),
         ("b", [0]),
         ("c", [1]),
     ]
-    assert [part.member.group.forms for part in parts] == [("form of a3",), ("form of b0",), ("form of c1",)]
+    assert [part.group.forms for part in parts] == [("form of a3",), ("form of b0",), ("form of c1",)]
 
 
 @pytest.mark.parametrize("outcome", [Outcome(Code.OK), REJECTED], ids=["accepted", "rejected whole"])
