@@ -1,42 +1,40 @@
-"""HTTP client: sends a signed request byte for byte and translates every failure into an UpstreamError.
+"""HTTP client: sends a signed request byte for byte, and describes every failure in an UpstreamError.
 
 A request that may have reached the upstream is never sent again. `core/outcome` classifies the answers.
 """
 
 import asyncio
-import errno
-import io
+import math
 import os
+import re
+import socket
 import ssl
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, ClassVar, Protocol
-from weakref import WeakSet
+from typing import Any, Protocol
 
-import aiohttp
-from aiohttp.client_proto import ResponseHandler
-from aiohttp.connector import Connection
-from aiohttp.typedefs import LooseHeaders
-from yarl import URL
+from cachetools import TTLCache
 
-from gateway.core.http.request import Headers, Request, Response, without_headers
+from gateway.core.http.request import Request, Response, without_headers
 from gateway.core.http.url import address_of
-from gateway.core.outcome.errors import GatewayError, SpecError, UpstreamError
+from gateway.core.outcome.errors import SpecError, UpstreamError
 from gateway.core.outcome.outcome import Reason
+from gateway.delivery.connection import Connection
+from gateway.delivery.pool import Pool
 from gateway.tls import client_context, reason_of
 
 CONNECT_AGAIN_AFTER_S = (0.05, 0.2)
 # Common servers close idle connections after 5 s; a request sent into that moment would be lost.
 MAX_IDLE_S = 4
-ONE_WRITE_BYTES = 1_048_576
-# Errors of aiohttp, the system and zlib; `_translated` maps each to one of ours.
-_FOREIGN = (aiohttp.ClientError, OSError, ValueError, zlib.error)
-# A call fails after this many 1xx answers to one request.
-MAX_INTERIM_ANSWERS = 16
-AUTO_HEADERS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+# How long the addresses of a name are used, and of how many names.
+RESOLVED_S = 10
+MAX_RESOLVED = 1000
+# Methods whose requests without a body do not say so (RFC 9110, section 8.6).
+WITHOUT_BODY = ("GET", "HEAD", "OPTIONS", "TRACE")
+_REQUEST_LINE = re.compile(r"[\w!#$%&'*+.^`|~-]+ [^\0-\x20]+ HTTP/1\.1", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,32 +56,15 @@ class Sender(Protocol):
 
 
 class Client:
-    """Sends requests over one pool of connections. Create it inside the running loop."""
+    """Sends requests over pools of connections, one for each upstream. Create it inside the running loop."""
 
-    def __init__(
-        self,
-        *,
-        max_reply_bytes: int = 1_048_576,
-        max_connections: int = 256,
-        max_idle_s: float = MAX_IDLE_S,
-    ) -> None:
-        """`max_connections` is per upstream, so that a hanging one cannot exhaust the connections of the others."""
+    def __init__(self, *, max_reply_bytes: int = 1_048_576, max_idle_s: float = MAX_IDLE_S) -> None:
         self._max_reply_bytes = max_reply_bytes
-        connector = aiohttp.TCPConnector(limit=0, limit_per_host=max_connections, keepalive_timeout=max_idle_s)
-        # aiohttp has no public way to choose the protocol of its connections.
-        connector._factory = partial(_Protocol, asyncio.get_running_loop())  # type: ignore[assignment]  # partial is invariant
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=False,
-            # aiohttp accepts truncated gzip bodies; see `_inflated`.
-            auto_decompress=False,
-            skip_auto_headers=AUTO_HEADERS,
-            request_class=_ExactRequest,
-        )
-        # If a kept-alive connection breaks, aiohttp repeats GET, PUT and DELETE, which the upstream may already have
-        # processed. There is no public switch.
-        self._session._retry_connection = False
+        self._max_idle_s = max_idle_s
+        self._loop = asyncio.get_running_loop()
+        self._pools: dict[tuple[str, str, ssl.SSLContext | None], Pool] = {}
+        self._sweeping: asyncio.TimerHandle | None = None
+        self._lookups: TTLCache[tuple[str, int], asyncio.Future[Any]] = TTLCache(MAX_RESOLVED, RESOLVED_S)
 
     async def send(self, request: Request, *, timeouts: Timeouts, tls: ssl.SSLContext | None = None) -> Response:
         """Send the request to its own URL and return the whole answer, with any status.
@@ -91,13 +72,15 @@ class Client:
         Without `tls`, the system's trust store applies. Requests with the same `tls` object share connections.
         Raises UpstreamError without an answer, and SpecError if the request is not valid HTTP.
         """
+        deadline = self._loop.time() + timeouts.total_s
+        wire, pool, connection = await self._prepare(request, timeouts, tls, deadline)
+        timer = self._loop.call_at(deadline, _time_out, connection, timeouts)
         try:
-            async with asyncio.timeout(timeouts.total_s) as deadline:
-                async with await self._connect_and_send(request, timeouts, tls, deadline) as answer:
-                    return await self._whole(answer, request)
-        except _FOREIGN as error:
-            # Not `from error`: aiohttp's messages contain the URL and headers, which a traceback would show.
-            raise _translated(error, request, timeouts) from None
+            await connection.send(wire, request.method)
+            return await self._whole(connection, pool.address)
+        finally:
+            timer.cancel()
+            pool.put_back(connection, self._loop.time())
 
     @asynccontextmanager
     async def stream(
@@ -107,200 +90,190 @@ class Client:
 
         An unread rest closes the connection. Raises as `send`.
         """
+        deadline = self._loop.time() + timeouts.total_s
+        wire, pool, connection = await self._prepare(request, timeouts, tls, deadline)
+        timer = self._loop.call_at(deadline, _time_out, connection, timeouts)
         try:
-            async with asyncio.timeout(timeouts.total_s) as deadline:
-                answer = await self._connect_and_send(request, timeouts, tls, deadline)
-        except _FOREIGN as error:
-            raise _translated(error, request, timeouts) from None
-        async with answer:
-            if answer.status < 200:
-                raise _failure(request, Reason.UPSTREAM_GARBLED, "switched to another protocol unasked")
-            yield Answer(answer, request, timeouts)
+            await connection.send(wire, request.method)
+            timer.cancel()
+            yield Answer(connection, timeouts)
+        finally:
+            timer.cancel()
+            pool.put_back(connection, self._loop.time())
 
     async def close(self) -> None:
-        await self._session.close()
+        """Close the idle connections. No request may be under way."""
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+        for pool in self._pools.values():
+            pool.close_idle(math.inf)
+        await asyncio.sleep(0)  # a transport closes in the next iteration of the loop
 
-    async def _connect_and_send(
-        self, request: Request, timeouts: Timeouts, tls: ssl.SSLContext | None, deadline: asyncio.Timeout
-    ) -> aiohttp.ClientResponse:
-        """Repeat failed connection attempts. ClientConnectorError is only raised before the first byte."""
-        for pause_s in CONNECT_AGAIN_AFTER_S:
-            try:
-                return await self._send(request, timeouts, tls)
-            except aiohttp.ClientSSLError:
-                raise
-            except aiohttp.ClientConnectorError:
-                if _has_passed(deadline, in_s=pause_s):
-                    raise
-                await asyncio.sleep(pause_s)
-        return await self._send(request, timeouts, tls)
+    async def _prepare(
+        self, request: Request, timeouts: Timeouts, tls: ssl.SSLContext | None, deadline: float
+    ) -> tuple[bytes, Pool, Connection]:
+        """Return the bytes of the request and an open connection. Repeat failed attempts to connect."""
+        host = request.host
+        try:
+            wire = to_wire(request, host)
+            pool = self._pool(request.scheme, host, tls)
+            connection = pool.take(self._loop.time() - self._max_idle_s)
+            if connection is None:
+                try:
+                    connection = await self._connect(pool, timeouts, deadline)
+                finally:
+                    if connection is None:
+                        pool.put_back(None, 0)
+        except ValueError:
+            what = "the request cannot be sent: its address, method or a header is malformed"
+            raise SpecError.of(Reason.INTERNAL, f"{address_of(request.scheme, host)}: {what}") from None
+        return wire, pool, connection
 
-    async def _send(self, request: Request, timeouts: Timeouts, tls: ssl.SSLContext | None) -> aiohttp.ClientResponse:
-        body = request.body
-        return await self._session.request(
-            request.method,
-            _url(request),
-            headers=request.headers,
-            # aiohttp warns of large bytes; None omits the body headers.
-            data=io.BytesIO(body) if len(body) > ONE_WRITE_BYTES else body or None,
-            allow_redirects=False,
-            timeout=aiohttp.ClientTimeout(total=None, connect=timeouts.connect_s),
-            ssl=tls or (self._system_trust if request.scheme == "https" else True),
-        )
+    def _pool(self, scheme: str, host: str, tls: ssl.SSLContext | None) -> Pool:
+        if scheme == "https" and tls is None:
+            tls = self._system_trust
+        key = (scheme, host, tls)
+        pool = self._pools.get(key)
+        if pool is None:
+            pool = self._pools[key] = Pool(scheme, host, tls if scheme == "https" else None)
+            if self._sweeping is None:
+                self._sweeping = self._loop.call_later(self._max_idle_s, self._sweep)
+        return pool
 
     @cached_property
     def _system_trust(self) -> ssl.SSLContext:
         return client_context(None)
 
-    async def _whole(self, answer: aiohttp.ClientResponse, request: Request) -> Response:
-        chunks, size = [], 0
-        while chunk := await answer.content.readany():
-            size += len(chunk)
-            if size > self._max_reply_bytes:
-                raise self._too_large(request)
-            chunks.append(chunk)
-        body, headers = b"".join(chunks), _headers(answer)
-        encoding = answer.headers.get("Content-Encoding", "").lower()
-        if body and encoding in ("gzip", "x-gzip", "deflate"):
-            body = self._inflated(body, encoding, request)
-            headers = without_headers(headers, "content-encoding", "content-length")
-        return Response(answer.status, headers, body)
+    def _sweep(self) -> None:
+        """Close connections that are idle for long, and forget pools without connections."""
+        for key, pool in list(self._pools.items()):
+            pool.close_idle(self._loop.time() - self._max_idle_s)
+            if not pool.idle and not pool.in_use:
+                del self._pools[key]
+        self._sweeping = self._loop.call_later(self._max_idle_s, self._sweep) if self._pools else None
 
-    def _inflated(self, body: bytes, encoding: str, request: Request) -> bytes:
-        """Inflate one gzip member or one deflate stream, up to `max_reply_bytes`."""
-        # Some servers omit the zlib header (RFC 9110 section 8.4.1.2), whose first byte ends in 8.
-        bare = encoding == "deflate" and body[0] & 0x0F != 8
-        stream = zlib.decompressobj(-zlib.MAX_WBITS if bare else 32 + zlib.MAX_WBITS)
-        inflated = stream.decompress(body, self._max_reply_bytes + 1)
-        if len(inflated) > self._max_reply_bytes:
-            raise self._too_large(request)
-        if not stream.eof or stream.unused_data:
-            raise zlib.error
-        return inflated
+    async def _connect(self, pool: Pool, timeouts: Timeouts, deadline: float) -> Connection:
+        """Open a connection; try again if that fails. Raises UpstreamError, and ValueError as `Pool.connect`."""
+        pauses_s = iter(CONNECT_AGAIN_AFTER_S)
+        while True:
+            left_s = deadline - self._loop.time()
+            try:
+                async with asyncio.timeout(min(timeouts.connect_s, left_s)):
+                    return await pool.connect(self._resolve)
+            except TimeoutError:
+                if left_s > timeouts.connect_s:
+                    what = f"no connection within {round(timeouts.connect_s, 3):g} s"
+                else:
+                    what = _no_answer(timeouts)
+                raise UpstreamError.of(Reason.UPSTREAM_TIMEOUT, f"{pool.address}: {what}") from None
+            except OSError as error:
+                pause_s = None if isinstance(error, ssl.SSLError) else next(pauses_s, None)
+                if pause_s is None or self._loop.time() + pause_s >= deadline:
+                    raise UpstreamError.of(Reason.UPSTREAM_DOWN, f"{pool.address}: {_system_text(error)}") from None
+            await asyncio.sleep(pause_s)
 
-    def _too_large(self, request: Request) -> UpstreamError:
-        return _failure(request, Reason.UPSTREAM_GARBLED, f"the answer is over {self._max_reply_bytes} bytes")
+    async def _resolve(self, name: str, port: int) -> Sequence[Any]:
+        """Return the addresses of a name. Calls share a look-up: few threads make those of all upstreams."""
+        lookup = self._lookups.get((name, port))
+        if lookup is None:
+            found = self._loop.getaddrinfo(name, port, type=socket.SOCK_STREAM)
+            lookup = self._lookups[name, port] = asyncio.ensure_future(found)  # noqa: TID251 - the calls await it
+            lookup.add_done_callback(partial(self._forget_failure, (name, port)))
+        addresses: Sequence[Any] = await asyncio.shield(lookup)
+        return addresses
+
+    def _forget_failure(self, key: tuple[str, int], lookup: asyncio.Future[Any]) -> None:
+        if lookup.cancelled() or lookup.exception() is not None:
+            self._lookups.pop(key, None)
+
+    async def _whole(self, connection: Connection, address: str) -> Response:
+        body = await connection.read()
+        if body and (more := await connection.read()):
+            chunks = [body]
+            size = len(body)
+            while more and size <= self._max_reply_bytes:
+                chunks.append(more)
+                size += len(more)
+                more = await connection.read()
+            body = b"".join(chunks)
+        headers = connection.headers
+        if len(body) <= self._max_reply_bytes and body:
+            encoding = next((value.lower() for name, value in headers if name.lower() == "content-encoding"), "")
+            if encoding in ("gzip", "x-gzip", "deflate"):
+                try:
+                    body = _inflated(body, encoding, self._max_reply_bytes)
+                except zlib.error:
+                    what = f"{address}: the answer's compressed data is damaged"
+                    raise UpstreamError.of(Reason.UPSTREAM_GARBLED, what) from None
+                headers = without_headers(headers, "content-encoding", "content-length")
+        if len(body) > self._max_reply_bytes:
+            what = f"{address}: the answer is over {self._max_reply_bytes} bytes"
+            raise UpstreamError.of(Reason.UPSTREAM_GARBLED, what)
+        return Response(connection.status, headers, body)
 
 
 class Answer:
     """The head of a streamed answer. `read` returns its body, still compressed; `length` is None if not declared."""
 
-    def __init__(self, answer: aiohttp.ClientResponse, request: Request, timeouts: Timeouts) -> None:
-        self._content = answer.content
-        self._request = request
-        self._timeouts = timeouts
-        self.status = answer.status
-        self.headers = _headers(answer)
-        self.length = None if "Transfer-Encoding" in answer.headers else answer.content_length
+    def __init__(self, connection: Connection, timeouts: Timeouts) -> None:
+        self._connection = connection
+        self._more_s = timeouts.more_s
+        self.status = connection.status
+        self.headers = connection.headers
+        self.length = connection.length
 
     async def read(self) -> bytes:
         """Return the next part of the body, empty at the end. Raises UpstreamError."""
+        what = f"no more of the answer within {round(self._more_s, 3):g} s"
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(self._more_s, self._connection.fail, Reason.UPSTREAM_TIMEOUT, what)
         try:
-            async with asyncio.timeout(self._timeouts.more_s):
-                return await self._content.readany()
-        except TimeoutError:
-            what = f"no more of the answer within {round(self._timeouts.more_s, 3):g} s"
-            raise _failure(self._request, Reason.UPSTREAM_TIMEOUT, what) from None
-        except _FOREIGN as error:
-            raise _translated(error, self._request, self._timeouts) from None
+            return await self._connection.read()
+        finally:
+            timer.cancel()
 
 
-class _TooManyAnswers(aiohttp.ClientError):
-    """The upstream sent too many answers to one request."""
-
-
-class _Protocol(ResponseHandler):
-    """Limits the answers to one request: aiohttp skips and buffers any number of 1xx answers."""
-
-    def set_response_params(self, **params: Any) -> None:
-        self._answers_left = MAX_INTERIM_ANSWERS + 1
-        super().set_response_params(**params)
-
-    def feed_data(self, data: Any, size: int = 0) -> None:
-        """Accept a parsed head; the parser may find many in one segment."""
-        self._answers_left -= 1
-        if self._answers_left >= 0:
-            super().feed_data(data, size)
-        elif self.transport is not None:
-            self.abort()
-            self.set_exception(_TooManyAnswers())
-
-
-class _ExactRequest(aiohttp.ClientRequest):
-    """Sends the headers in the given order, which aiohttp changes, and discards unsolicited answers."""
-
-    _used: ClassVar[WeakSet[ResponseHandler]] = WeakSet()
-
-    def update_headers(self, headers: LooseHeaders | None) -> None:
-        super().update_headers(None)
-        self.headers.clear()
-        self.headers.extend(headers or ())
-        # aiohttp silently drops lone surrogates, which would change the signed request.
-        "".join((self.url.raw_path, *self.headers.values())).encode()
-
-    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
-        # Bytes that the upstream wrote on the idle connection would be read as the answer to this request.
-        protocol = conn.protocol
-        if protocol is not None:
-            if protocol in self._used and protocol.should_close:
-                raise aiohttp.ClientConnectorError(self.connection_key, OSError(errno.ECONNRESET, ""))
-            self._used.add(protocol)
-        return await super().send(conn)
-
-
-def _url(request: Request) -> URL:
-    """Return a URL whose path is the whole target, since yarl would drop a bare '?' and '#...'."""
+def to_wire(request: Request, host: str) -> bytes:
+    """Return the bytes of a request, with a Content-Length if it has none. Raises ValueError if it is not HTTP."""
     target = request.target if request.target.startswith("/") else "/" + request.target
-    return URL.build(scheme=request.scheme, authority=request.host, path=target, encoded=True)
+    lines = [f"{request.method} {target} HTTP/1.1"]
+    if not host or not _REQUEST_LINE.fullmatch(lines[0]):
+        raise ValueError("not a request line")
+    lines += [f"{name}: {value}" for name, value in request.headers]
+    names = {name.lower() for name, _ in request.headers}
+    if "transfer-encoding" in names:
+        raise ValueError("the body has a length")
+    if "content-length" not in names and (request.body or request.method not in WITHOUT_BODY):
+        lines.append(f"Content-Length: {len(request.body)}")
+    text = "\r\n".join(lines)
+    if text.count("\r") != len(lines) - 1 or text.count("\n") != len(lines) - 1 or "\0" in text:
+        raise ValueError("a line break in a header")
+    return text.encode() + b"\r\n\r\n" + request.body
 
 
-def _has_passed(deadline: asyncio.Timeout, *, in_s: float) -> bool:
-    when = deadline.when()
-    return when is not None and asyncio.get_running_loop().time() + in_s >= when
+def _time_out(connection: Connection, timeouts: Timeouts) -> None:
+    connection.fail(Reason.UPSTREAM_TIMEOUT, _no_answer(timeouts))
 
 
-def _headers(answer: aiohttp.ClientResponse) -> Headers:
-    text = partial(str, encoding="utf-8", errors="surrogateescape")
-    return tuple([(text(name), text(value)) for name, value in answer.raw_headers])
+def _no_answer(timeouts: Timeouts) -> str:
+    return f"no answer within {round(timeouts.total_s, 1):g} s"
 
 
-def _failure(request: Request, reason: Reason, what: str) -> UpstreamError:
-    return UpstreamError.of(reason, f"{address_of(request.scheme, request.host)}: {what}")
-
-
-def _translated(error: Exception, request: Request, timeouts: Timeouts) -> GatewayError:
-    """Translate an error of aiohttp, the system or zlib, whose message may contain secrets."""
-    match error:
-        case aiohttp.ConnectionTimeoutError():
-            reason, what = Reason.UPSTREAM_TIMEOUT, f"no connection within {round(timeouts.connect_s, 3):g} s"
-        case TimeoutError():
-            reason, what = Reason.UPSTREAM_TIMEOUT, f"no answer within {round(timeouts.total_s, 1):g} s"
-        case aiohttp.ClientConnectorDNSError():
-            reason, what = Reason.UPSTREAM_DOWN, "the name does not resolve"
-        case OSError():
-            reason, what = Reason.UPSTREAM_DOWN, _system_text(error)
-        case aiohttp.ServerDisconnectedError() if isinstance(error.message, str):
-            reason, what = Reason.UPSTREAM_DOWN, "closed the connection without an answer"
-        case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError():
-            reason, what = Reason.UPSTREAM_GARBLED, "the answer broke off"
-        case aiohttp.ClientResponseError():
-            reason, what = Reason.UPSTREAM_GARBLED, "the answer is not HTTP"
-        case _TooManyAnswers():
-            reason, what = Reason.UPSTREAM_GARBLED, f"more than {MAX_INTERIM_ANSWERS} informational (1xx) answers"
-        case zlib.error():
-            reason, what = Reason.UPSTREAM_GARBLED, "the answer's compressed data is damaged"
-        case ValueError():
-            what = "the request cannot be sent: its address, method or a header is malformed"
-            return SpecError.of(Reason.INTERNAL, f"{address_of(request.scheme, request.host)}: {what}")
-        case _:
-            reason, what = Reason.UPSTREAM_DOWN, "the connection failed"
-    return _failure(request, reason, what)
+def _inflated(body: bytes, encoding: str, max_bytes: int) -> bytes:
+    """Inflate one gzip member or one deflate stream, up to a byte more than `max_bytes`. Raises zlib.error."""
+    # Some servers omit the zlib header (RFC 9110 section 8.4.1.2), whose first byte ends in 8.
+    bare = encoding == "deflate" and body[0] & 0x0F != 8
+    stream = zlib.decompressobj(-zlib.MAX_WBITS if bare else 32 + zlib.MAX_WBITS)
+    inflated = stream.decompress(body, max_bytes + 1)
+    if len(inflated) <= max_bytes and (not stream.eof or stream.unused_data):
+        raise zlib.error
+    return inflated
 
 
 def _system_text(error: OSError) -> str:
-    if isinstance(error.__cause__, ssl.SSLError):
-        return f"TLS failed ({reason_of(error.__cause__)})"
-    if error.errno:
-        # Not `error.strerror`: aiohttp may include the URL, and with it a signature in the query.
-        return os.strerror(error.errno).lower()
-    return "cannot connect" if isinstance(error, aiohttp.ClientConnectorError) else "closed the connection"
+    """Describe why no connection could be opened."""
+    if isinstance(error, socket.gaierror):
+        return "the name does not resolve"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed ({reason_of(error)})"
+    return os.strerror(error.errno).lower() if error.errno else "cannot connect"

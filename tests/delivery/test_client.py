@@ -688,7 +688,7 @@ async def test_late_answer_is_not_used_for_the_next_request(client: Client) -> N
 
 async def test_hanging_upstream_does_not_use_connections_of_others() -> None:
     async with (
-        open_client(max_connections=1) as client,
+        open_client() as client,
         Upstream(hangs) as slow,
         Upstream(answers()) as quick,
         asyncio.TaskGroup() as tasks,
