@@ -1,5 +1,6 @@
 """Calls the admin API of a running gateway, or the same functions on the data folder of a stopped one."""
 
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -8,18 +9,21 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import aiohttp
+from yarl import URL
+
 from gateway.commands.output.errors import fail
 from gateway.core.http.json import read_json, write_json
 from gateway.core.http.request import PublicUrl, Request, Response, Secret
-from gateway.core.outcome.errors import GatewayError
-from gateway.delivery.client import Client, Timeouts
+from gateway.core.http.url import address_of
+from gateway.core.outcome.errors import GatewayError, UpstreamError
+from gateway.core.outcome.outcome import Reason
 from gateway.delivery.queue import CannotOpen, Held, Store
 from gateway.web.admin.app import answer
 from gateway.web.admin.guard import CSRF_HEADER
 from gateway.web.admin.queue import PATH, QueueApi
 
-MAX_ANSWER_BYTES = 67_108_864
-TIMEOUTS = Timeouts(connect_s=5, total_s=120)
+TIMEOUT = aiohttp.ClientTimeout(total=120, sock_connect=5)
 HERE = PublicUrl("http", "localhost")
 
 
@@ -59,12 +63,20 @@ class Queue:
 @asynccontextmanager
 async def remote_queue(url: PublicUrl, token: Secret | None) -> AsyncIterator[Queue]:
     """Yield the queue of the gateway whose admin port has this URL."""
-    client = Client(max_reply_bytes=MAX_ANSWER_BYTES)
     headers = () if token is None else (("Authorization", f"Bearer {token.reveal()}"),)
+    async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
+        yield Queue("--admin", url, partial(_send, session), headers)
+
+
+async def _send(session: aiohttp.ClientSession, request: Request) -> Response:
+    url, body = URL(request.url, encoded=True), request.body or None
     try:
-        yield Queue("--admin", url, partial(client.send, timeouts=TIMEOUTS), headers)
-    finally:
-        await client.close()
+        async with session.request(request.method, url, headers=request.headers, data=body) as answer:
+            return Response(answer.status, (), await answer.read())
+    except (aiohttp.ClientError, OSError) as error:
+        errno = error.errno if isinstance(error, OSError) else None
+        what = os.strerror(errno).lower() if errno else str(error) or "no answer in time"
+        raise UpstreamError.of(Reason.UPSTREAM_DOWN, f"{address_of(request.scheme, request.host)}: {what}") from None
 
 
 @asynccontextmanager
