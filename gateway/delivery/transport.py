@@ -11,7 +11,6 @@ from gateway.core.outcome.errors import UpstreamError
 from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.sign import Signed, SigningContext
 from gateway.core.sending.encode import EncodeContext
-from gateway.core.sending.sign import sign_call
 from gateway.core.vendor.route import Target
 from gateway.delivery.client import Sender, Timeouts
 from gateway.tls import target_context
@@ -73,7 +72,7 @@ def encode_context(target: Target) -> EncodeContext:
     return EncodeContext(
         time.time_ns(),
         lambda: uuid4().hex,
-        lambda request: len(sign_call(target, target.recipe, request, fresh()).request.body),
+        lambda request: len(request.body_bytes()) + target.signature_bytes,
     )
 
 

@@ -7,6 +7,7 @@ recipe, see `Recipe.signing_phases`. The body is serialised once, after the last
 recipe signs it before.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -15,9 +16,10 @@ from uuid import UUID
 from gateway.core.http.received import NO_CAPS, BodyKind, ReceivedRequest
 from gateway.core.http.request import Request, Secret
 from gateway.core.http.unsigned import UnsignedRequest
+from gateway.core.moments import NS
 from gateway.core.outcome.errors import SpecError
 from gateway.core.outcome.outcome import Reason
-from gateway.core.recipe.carriers import write_slots
+from gateway.core.recipe.carriers import MAX_SLOT_CHARS, write_slots
 from gateway.core.recipe.evaluate import Evaluation, encode
 from gateway.core.recipe.filters import to_bytes, to_text
 from gateway.core.recipe.keyring import Credential, rsa_sign
@@ -36,6 +38,11 @@ from gateway.core.recipe.model import (
     TimeSlot,
 )
 from gateway.core.recipe.times import write_time
+
+MAX_RSA_BYTES = 1024  # a key of 8192 bits
+_LATE_NS = 9_999_999_999 * NS  # the last second whose epoch has ten digits
+_DAY_NS = 86_400 * NS
+_WIDEST = "\U0010ffff"  # the character with the longest encoding
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +71,7 @@ class Signed:
 
 
 def sign(
-    draft: UnsignedRequest, recipe: Recipe, credential: Credential, given: Mapping[str, str], context: SigningContext
+    draft: UnsignedRequest, recipe: Recipe, credential: Credential, given: Mapping[str, Any], context: SigningContext
 ) -> Signed:
     """Sign a call.
 
@@ -109,11 +116,11 @@ def _evaluation(
     return evaluation
 
 
-def _time(slot: Any, _: Credential, given: Mapping[str, str], context: SigningContext) -> str:
+def _time(slot: Any, _: Credential, given: Mapping[str, Any], context: SigningContext) -> str:
     return write_time(context.now_ns, slot.format, slot.offset_s)
 
 
-def _given(slot: Any, _: Credential, given: Mapping[str, str], context: SigningContext) -> str | None:
+def _given(slot: Any, _: Credential, given: Mapping[str, Any], context: SigningContext) -> str | None:
     value = given.get(slot.name, slot.default)
     if value is None and not slot.optional:
         raise SpecError.of(Reason.INTERNAL, f"the signature needs a value for `given.{slot.name}`")
@@ -121,7 +128,7 @@ def _given(slot: Any, _: Credential, given: Mapping[str, str], context: SigningC
 
 
 # The values of slots that do not depend on the request; None for an optional one that is not given.
-_BOUND: Mapping[type[Slot], Callable[[Any, Credential, Mapping[str, str], SigningContext], str | None]] = {
+_BOUND: Mapping[type[Slot], Callable[[Any, Credential, Mapping[str, Any], SigningContext], str | None]] = {
     KeySlot: lambda slot, credential, given, context: credential.key,
     SecretSlot: lambda slot, credential, given, context: credential.secret.reveal(),
     TimeSlot: _time,
@@ -167,6 +174,34 @@ _COMPUTED: Mapping[type[Slot], Callable[[Any, Evaluation], str]] = {
     ChosenSlot: _chosen,
     SignatureSlot: _signature,
 }
+
+
+def max_added_bytes(recipe: Recipe, credential: Credential, given: Mapping[str, Any], kind: BodyKind) -> int:
+    """Return an upper bound of the bytes that signing adds to a body of this kind. Nothing is signed for it."""
+    if kind not in ("json", "form") or not recipe.writes_body:
+        return 0
+    texts: dict[str, str] = {}
+    for name, slot in recipe.slots.items():
+        match slot:
+            case TimeSlot() | TimePartSlot():
+                days = [write_time(_LATE_NS - day * _DAY_NS, slot.format, slot.offset_s) for day in range(366)]
+                text = max(days, key=len)
+            case NonceSlot():
+                text = str(slot.high or UUID(int=0))
+            case SignatureSlot():
+                size = MAX_RSA_BYTES if slot.method == "rsa" else hashlib.new(slot.hash).digest_size
+                text = encode(bytes(size), slot.encoding)
+                text = text if slot.encoding in ("hex", "HEX") else "=" * len(text)  # a form writes it as %3D
+            case DerivedSlot() | ChosenSlot():
+                text = _WIDEST * MAX_SLOT_CHARS
+            case GivenSlot():
+                text = str(given.get(name, slot.default) or "")
+            case _:
+                text = _BOUND[type(slot)](slot, credential, given, SigningContext(0, b"")) or ""
+        texts[name] = text
+    empty = UnsignedRequest("POST", "http", "host", "/", body_kind=kind, body={} if kind == "json" else ())
+    signed = write_slots(recipe.signing_phases[-1].carriers, empty, texts)
+    return len(signed.body_bytes()) - len(empty.body_bytes()) + 1  # the comma or ampersand before the first one
 
 
 def secrets_written(signed: Signed) -> list[Secret]:

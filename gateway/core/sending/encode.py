@@ -23,7 +23,7 @@ Formed = tuple[Item, Any]
 
 @dataclass(frozen=True, slots=True)
 class EncodeContext:
-    """The clock, the source of call ids, and `size_of`: the bytes of a request's body after signing."""
+    """The clock, the source of call ids, and `size_of`: the maximum bytes of a body after signing."""
 
     now_ns: int
     new_call_id: Callable[[], str]

@@ -32,8 +32,7 @@ def sign_call(
     if recipe is None or target.credential is None:
         return Signed.unsigned(request)
     credential = Credential(session or NO_SESSION) if carries_session(target, recipe) else target.credential
-    given = {name: str(value) for name, value in target.given.items()}
-    return sign(request, recipe, credential, given, fresh)
+    return sign(request, recipe, credential, target.given, fresh)
 
 
 def carries_session(target: Target, recipe: Recipe | None) -> bool:

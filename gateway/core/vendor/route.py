@@ -6,12 +6,13 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any, Literal
 
 from gateway.core.expression import Expression
-from gateway.core.http.received import DEFAULT_CAPS, Caps
+from gateway.core.http.received import DEFAULT_CAPS, BodyKind, Caps
 from gateway.core.http.request import PublicUrl, Secret
 from gateway.core.points.point import STATISTICS
 from gateway.core.points.rules import Rule
 from gateway.core.recipe.keyring import Credential, digest_of
 from gateway.core.recipe.model import Recipe
+from gateway.core.recipe.sign import max_added_bytes
 from gateway.core.recipe.verify import Verifier
 from gateway.core.vendor.matching import ANY_REQUEST, RequestMatcher
 from gateway.core.vendor.provider import UNLIMITED, CallForm, Limits, Login, Provider, Receive, Send
@@ -81,7 +82,8 @@ class Target:
     `holds_stats` are the statistics that its calls can carry. `tls` is None for the default settings. `stated`
     names the `given` values that the route sets itself. `secrets` are all secrets of the route, masked in answers. A
     `queued` target reads its data points from the queue. `account` is the URL and the credential: an upstream keeps
-    declarations, sessions and limits per account.
+    declarations, sessions and limits per account. `signature_bytes` is an upper bound of the bytes that a
+    signature adds to a body.
     """
 
     provider: Provider
@@ -107,12 +109,16 @@ class Target:
     tls: TlsSettings | None = None
     url: PublicUrl = field(init=False)
     account: tuple[str, ...] = field(init=False, repr=False)
+    signature_bytes: int = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "url", PublicUrl(self.scheme, self.host, self.base_path))
         credential = self.credential
         owner = (credential.key or "", digest_of(credential.secret.reveal()).hex()) if credential else ()
         object.__setattr__(self, "account", (f"{self.scheme}://{self.host}{self.base_path}", *owner))
+        kind: BodyKind = "json" if self.form.json else "form" if self.form.form else "text"
+        added = max_added_bytes(self.recipe, credential, self.given, kind) if self.recipe and credential else 0
+        object.__setattr__(self, "signature_bytes", added)
 
     @property
     def mode(self) -> Mode:

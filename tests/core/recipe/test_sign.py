@@ -5,13 +5,13 @@ from hashlib import sha256
 
 import pytest
 
-from gateway.core.http.received import ReceivedRequest
+from gateway.core.http.received import BodyKind, ReceivedRequest
 from gateway.core.http.request import Secret
 from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import SpecError
 from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.model import NonceSlot, Recipe, TimeSlot
-from gateway.core.recipe.sign import Signed, SigningContext, make_nonce, sign
+from gateway.core.recipe.sign import Signed, SigningContext, make_nonce, max_added_bytes, sign
 from gateway.core.recipe.times import read_times, write_time
 from gateway.core.recipe.verify import Verified, Verifier, verify
 from gateway.core.sending.sign import sign_call
@@ -179,6 +179,27 @@ def test_signed_form_may_have_any_number_of_fields():
     signed = sign(draft, SHIPPED["tencent-v1"], Credential(Secret("s"), "K"), {}, FRESH)
 
     assert "field2999=1" in str(signed.evaluation.string_to_sign)
+
+
+@pytest.mark.parametrize("kind", ["json", "form"])
+@pytest.mark.parametrize("name", [name for name, recipe_ in SHIPPED.items() if recipe_.writes_body])
+def test_added_bytes_are_bounded_without_signing(name: str, kind: BodyKind):
+    body = {"a": "1"} if kind == "json" else (("a", "1"),)
+    draft = UnsignedRequest("POST", "http", "h", "/", body_kind=kind, body=body)
+    credential, given = Credential(Secret('s"é'), 'K"é'), {"region": "é", "token": "t" * 40}
+
+    bound = max_added_bytes(SHIPPED[name], credential, given, kind)
+    added = [
+        len(sign(draft, SHIPPED[name], credential, given, replace(FRESH, entropy=bytes([number] * 16))).request.body)
+        - len(draft.body_bytes())
+        for number in range(256)
+    ]
+
+    assert 0.5 * bound < max(added) <= bound
+
+
+def test_header_signature_adds_nothing_to_a_body():
+    assert max_added_bytes(SHIPPED["tencent-tc3"], Credential(Secret("s"), "K"), {}, "json") == 0
 
 
 def test_call_without_a_recipe_is_not_changed():
