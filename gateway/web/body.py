@@ -13,8 +13,11 @@ MAX_BYTES = 67_108_864
 
 # Bytes that may arrive before the body is read; then the connection stops reading.
 READ_AHEAD_BYTES = 65_536
+# A body up to this size that has arrived completely is taken without reading, and takes no room: it is decoded at once.
+SMALL_BYTES = 32_768
 
 Reserve = Callable[[int], None]
+_EVERY = object()
 
 
 class Body:
@@ -62,7 +65,14 @@ class Body:
         """True if the connection has to stop reading until the body is read."""
         return self.size > READ_AHEAD_BYTES and not (self._wanted or self.complete or self.failed)
 
-    async def read(self, *, max_bytes: int, timeout_s: float, reserve: Reserve | None = None) -> bytes:
+    def take_small(self, max_bytes: int) -> bytes | None:
+        """Return the body if it is small and complete, None if it has to be read."""
+        if not self.complete or self.size > min(SMALL_BYTES, max_bytes):
+            return None
+        data, self._data = self._data, None
+        return bytes(data or b"")
+
+    async def read(self, *, max_bytes: int, timeout_s: float, reserve: Reserve = lambda size: None) -> bytes:
         """Return the body.
 
         Raises CallerError: TOO_LARGE (before reading, if the length is declared), TOO_SLOW, NOT_PARSED, or OVERLOADED
@@ -70,44 +80,39 @@ class Body:
         """
         if (self.length or 0) > max_bytes:
             raise _too_large(max_bytes)
+        held = 0
         try:
-            if self.complete:
-                return await self._read(max_bytes, reserve)
             async with asyncio.timeout(timeout_s):
                 self._start()
-                return await self._read(max_bytes, reserve)
+                while True:
+                    if self.size > held:
+                        reserve(self.size - held)
+                        held = self.size
+                    if self.size > max_bytes:
+                        self.fail()
+                        raise _too_large(max_bytes)
+                    if self.failed:
+                        raise CallerError.of(Reason.NOT_PARSED, "the body ended early or is not validly chunked")
+                    if self.complete:
+                        return bytes(self._data or b"")
+                    await self._change()
         except TimeoutError:
             self.fail()
             raise CallerError.of(Reason.TOO_SLOW, f"the body took longer than {timeout_s:g} s") from None
         finally:
             self._data = None
 
-    async def _read(self, max_bytes: int, reserve: Reserve | None) -> bytes:
-        held = 0
-        while True:
-            if reserve is not None and self.size > held:
-                reserve(self.size - held)
-                held = self.size
-            if self.size > max_bytes:
-                self.fail()
-                raise _too_large(max_bytes)
-            if self.failed:
-                raise CallerError.of(Reason.NOT_PARSED, "the body ended early or is not validly chunked")
-            if self.complete:
-                return bytes(self._data or b"")
-            await self._change()
-
-    async def skip(self) -> bool:
-        """Discard the rest of the body. Returns False if it does not arrive."""
+    async def skip(self) -> None:
+        """Discard the rest of the body, and return when it has arrived or failed."""
         self._data = None
         self._start()
         while not (self.complete or self.failed):
             await self._change()
-        return self.complete
 
     def _start(self) -> None:
-        self._wanted = True
-        self._on_read(self)
+        if not self.complete:
+            self._wanted = True
+            self._on_read(self)
 
     async def _change(self) -> None:
         self._changed = asyncio.get_running_loop().create_future()
@@ -126,10 +131,8 @@ class Room:
     """
 
     def __init__(self, bodies: int = MAX_BODIES, size: int = MAX_BYTES) -> None:
-        self._bodies = bodies
-        self._size = size
-        self._held: dict[Hashable, list[int]] = {}
-        self._total = [0, 0]
+        self._limits = (bodies, size)
+        self._held: dict[Hashable, tuple[int, int]] = {}  # bodies and bytes by owner
 
     @contextmanager
     def hold(self, owner: Hashable) -> Iterator[Reserve]:
@@ -139,32 +142,28 @@ class Room:
         """
         held = 0
 
-        def reserve(size: int) -> None:
+        def reserve(size: int, bodies: int = 0) -> None:
             nonlocal held
             held += size
-            self._change(owner, 0, size)
-            self._check(owner)
+            if not self._change(owner, bodies, size):
+                raise CallerError.of(Reason.OVERLOADED, "too many reports are being read", retry_after_s=1)
 
-        self._change(owner, 1, 0)
         try:
-            self._check(owner)
+            reserve(0, bodies=1)
             yield reserve
         finally:
             self._change(owner, -1, -held)
 
-    def _change(self, owner: Hashable, bodies: int, size: int) -> None:
-        held = self._held.setdefault(owner, [0, 0])
-        for counts in (held, self._total):
-            counts[0] += bodies
-            counts[1] += size
-        if held == [0, 0]:
-            del self._held[owner]
-
-    def _check(self, owner: Hashable) -> None:
-        bodies, size = self._held.get(owner, (0, 0))
-        too_many = self._total[0] > self._bodies or bodies > self._bodies // 2
-        if too_many or self._total[1] > self._size or size > self._size // 2:
-            raise CallerError.of(Reason.OVERLOADED, "too many reports are being read", retry_after_s=1)
+    def _change(self, owner: Hashable, bodies: int, size: int) -> bool:
+        """Change what an owner and all owners hold, and return whether both are within the limits."""
+        fits = True
+        for holder, share in ((owner, 2), (_EVERY, 1)):
+            held_bodies, held_bytes = self._held.pop(holder, (0, 0))
+            held = (held_bodies + bodies, held_bytes + size)
+            fits = fits and held[0] <= self._limits[0] // share and held[1] <= self._limits[1] // share
+            if held != (0, 0):
+                self._held[holder] = held
+        return fits
 
 
 def _too_large(max_bytes: int) -> CallerError:

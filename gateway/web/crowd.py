@@ -40,8 +40,8 @@ class Crowd(Generic[T]):
     def take(self, may_take: Callable[[T], bool] = lambda _: True) -> T | None:
         """Remove and return the oldest member of the peer with the most members, among those that may be taken."""
         for members in sorted(self._by_peer.values(), key=len, reverse=True):
-            for member in members:
-                if may_take(member):
-                    self.discard(member)
-                    return member
+            member = next(filter(may_take, members), None)
+            if member is not None:
+                self.discard(member)
+                return member
         return None

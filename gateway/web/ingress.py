@@ -1,23 +1,24 @@
 """The handler of all routes: from a request to a reply in the dialect of the route's vendor.
 
 `Ingress.__call__`, `_answer` and `_handle` hold the order of steps: match the route, admit, verify the head, read the
-body, verify and decode (`core/pipeline.py`), deliver, build the reply, log.
+body, verify and decode (`core/pipeline.py`), deliver, build the reply, log. A small body that has arrived together with
+its head takes no step of its own: the request is verified and decoded at once.
 """
 
 import os
+import random
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
-from uuid import uuid4
 
 import structlog
 
 from gateway.core.context import AcceptedReport, RequestContext
 from gateway.core.http.received import BodyNeeded, ReceivedRequest
-from gateway.core.http.request import Headers, Request, Response
+from gateway.core.http.request import Headers, Response
 from gateway.core.outcome.addresses import without_addresses
 from gateway.core.outcome.errors import CallerError, GatewayError, UpstreamError
 from gateway.core.outcome.masking import mask_outcome
@@ -32,8 +33,14 @@ from gateway.offload import Offloader
 from gateway.proof.diagnose import likely_cause
 from gateway.telemetry import Telemetry
 from gateway.web.body import Reserve, Room
-from gateway.web.protocol import CallerGone
-from gateway.web.server import Incoming
+from gateway.web.connection import CallerGone
+from gateway.web.parser import Incoming
+
+MAX_IN_FLIGHT = 512
+CAUSE_EVERY_S = 1.0
+MAX_CAUSE_BYTES = 16_384
+KEPT_REJECTED = 100
+log = structlog.get_logger()
 
 
 class UpstreamAnswer(Protocol):
@@ -62,14 +69,7 @@ class Delivery(Protocol):
         """Send the request of a relay."""
 
 
-MAX_IN_FLIGHT = 512
-CAUSE_EVERY_S = 1.0
-MAX_CAUSE_BYTES = 16_384
-KEPT_REJECTED = 100
-log = structlog.get_logger()
-
-
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Exchange:
     """One request on its way to a reply.
 
@@ -78,7 +78,6 @@ class _Exchange:
     """
 
     incoming: Incoming
-    request: Request
     match: RouteMatch
     received: ReceivedRequest
     request_id: str
@@ -119,18 +118,21 @@ class Ingress:
         return list(reversed(self._rejected))
 
     async def __call__(self, incoming: Incoming) -> Response | None:
-        started, request_id = time.monotonic(), uuid4().hex
-        request = Request(incoming.method, incoming.target, incoming.headers, scheme=incoming.scheme)
-        match = self._snapshot().match(request)
+        started, request_id = time.monotonic(), _new_id()
+        match = self._snapshot().match(incoming.request)
         if match is None:
             outcome = incoming.problem or failure(Reason.UNKNOWN_CALL, "no route has this path")
             outcome = replace(outcome, request_id=request_id)
             _log(incoming, None, outcome, started)
             return build_reply(None, outcome, {})
-        exchange = _Exchange(incoming, request, match, match.read(request, head_only=True), request_id)
+        request, body = incoming.request, None
+        if not match.others and "content-encoding" not in request.header_index:
+            body = incoming.body.take_small(match.route.source.max_body_bytes)
+            request = request.with_body(body) if body else request
+        exchange = _Exchange(incoming, match, match.read(request, head_only=body is None), request_id)
         outcome, response, cause = await self._answer(exchange)
         self._telemetry.report(exchange.match.route.name, outcome, time.monotonic() - started)
-        line = _log(incoming, exchange.match, outcome, started, cause)
+        line = _log(incoming, exchange.match.route, outcome, started, cause)
         if not outcome.ok:
             self._rejected.append({"time": round(time.time(), 3), **line})
         return response
@@ -152,7 +154,9 @@ class Ingress:
         visible = outcome
         if isinstance(error, CallerError):
             # Not masked: replacing secrets in the caller's own text would confirm a guess at one.
-            visible = _hide_unknown_key(route, outcome)
+            if route.source.hide_unknown_keys and outcome.reason is Reason.UNKNOWN_KEY:
+                hidden = failure(Reason.BAD_SIGNATURE, "the signature does not match")
+                visible = replace(hidden, request_id=outcome.request_id)
         elif not outcome.ok:
             outcome = mask_outcome(outcome, route.secrets)
             visible = without_addresses(outcome, route)
@@ -160,42 +164,57 @@ class Ingress:
         if names is None:
             names = reply_names(match, exchange.received, error)
         response = build_reply(route.source.receive.replies, visible, names)
-        cause = self._likely_cause(exchange, error)
+        cause = None if error is None else self._likely_cause(exchange, error)
         error = None  # its traceback refers to the body, which would wait for the garbage collector
         return outcome, response, cause
 
     async def _handle(self, exchange: _Exchange) -> Outcome:
         """Receive the request and deliver it. Raises GatewayError."""
-        incoming = exchange.incoming
-        self._admit(exchange)
-        self._verify_head(exchange)
-        with self._room(exchange) as reserve:
-            await _read_body(exchange, reserve)
-            match, received = exchange.match, exchange.received
-            context = RequestContext(time.time_ns(), self._replays, incoming.peer, exchange.caller, exchange.request_id)
-            if match.form is not None and match.form.local_call is not None:
-                context = replace(context, entropy=os.urandom(16))
-                exchange.local_reply = answer_local_call(match, match.form.local_call, received, context)
-                return Outcome(Code.OK)
-            if match.route.is_relay:
-                relayed = receive_relayed(match, received, context, call_id=uuid4().hex)
-                exchange.names = relayed.names
-            else:
-                accepted = await self._offloader.run(receive_report_steps(match, received, context))
-                exchange.names = accepted.names
-        with self._counted_in_flight(match.route):
-            if match.route.is_relay:
-                return await self._pass_on(exchange, relayed)
-            self._telemetry.series("gateway_ignored_members", match.route.name).inc(accepted.ignored)
-            return await self._delivery.deliver(match.route, accepted, exchange.request_id)
-
-    def _admit(self, exchange: _Exchange) -> None:
         incoming, match = exchange.incoming, exchange.match
         if incoming.problem is not None:
             raise CallerError(incoming.problem)
         if not any(candidate.route.source.admits(incoming.peer) for candidate in (match, *match.others)):
             raise CallerError.of(Reason.NOT_ALLOWED, "reports may not come from this address")
-        match.expect_call(incoming.method)
+        match.expect_call(incoming.request.method)
+        if exchange.received.head_only:
+            self._verify_head(exchange)
+            with self._room(exchange) as reserve:
+                await _read_body(exchange, reserve)
+                work = await self._receive(exchange)
+        else:
+            work = await self._receive(exchange)
+        if work is None:
+            return Outcome(Code.OK)
+        route = exchange.match.route
+        self._count(route, 1)
+        try:
+            if self._in_flight[route.name] > self._max_in_flight:
+                raise CallerError.of(Reason.OVERLOADED, "too many reports at once", retry_after_s=1)
+            if isinstance(work, RelayedRequest):
+                return await self._pass_on(exchange, work)
+            self._telemetry.series("gateway_ignored_members", route.name).inc(work.ignored)
+            return await self._delivery.deliver(route, work, exchange.request_id)
+        finally:
+            self._count(route, -1)
+
+    async def _receive(self, exchange: _Exchange) -> AcceptedReport | RelayedRequest | None:
+        """Verify and decode the request. Returns None for a local call, whose reply is then known."""
+        match, received = exchange.match, exchange.received
+        local_call = match.form.local_call if match.form else None
+        peer, entropy = exchange.incoming.peer, os.urandom(16) if local_call else b""
+        context = RequestContext(
+            time.time_ns(), self._replays, peer, exchange.caller, exchange.request_id, entropy=entropy
+        )
+        if local_call is not None:
+            exchange.local_reply = answer_local_call(match, local_call, received, context)
+            return None
+        work: AcceptedReport | RelayedRequest
+        if match.route.is_relay:
+            work = receive_relayed(match, received, context, call_id=_new_id())
+        else:
+            work = await self._offloader.run(receive_report_steps(match, received, context))
+        exchange.names = work.names
+        return work
 
     def _verify_head(self, exchange: _Exchange) -> None:
         """Choose the route by key id, and verify the request, if the head suffices. If it is rejected, its body stays
@@ -203,13 +222,13 @@ class Ingress:
         try:
             if exchange.match.others:
                 exchange.match = choose_by_key_id(exchange.match, exchange.received)
-                exchange.received = exchange.match.read(exchange.request, head_only=True)
+                exchange.received = exchange.match.read(exchange.incoming.request, head_only=True)
             context = RequestContext(time.time_ns(), self._replays, exchange.incoming.peer)
             exchange.caller = verify_head(exchange.match, exchange.received, context)
         except BodyNeeded:
             pass
         except CallerError:
-            exchange.incoming.decline_body()
+            exchange.incoming.body.fail()
             raise
 
     async def _pass_on(self, exchange: _Exchange, relayed: RelayedRequest) -> Outcome:
@@ -219,7 +238,8 @@ class Ingress:
             async with self._delivery.pass_on(route, relayed, exchange.request_id) as answer:
                 outcome = outcome_of_relayed(route.target, answer.status, answer.headers)
                 headers = passed_headers(answer.headers, exchange.request_id)
-                async with exchange.incoming.streaming_reply.begin(answer.status, headers, answer.length) as write:
+                connection = exchange.incoming.connection
+                async with connection.stream(exchange.incoming, answer.status, headers, answer.length) as write:
                     while data := await answer.read():
                         await write(data)
         except UpstreamError as error:
@@ -254,17 +274,6 @@ class Ingress:
         with self._telemetry.series(gauge).track_inprogress(), held as reserve:
             yield reserve
 
-    @contextmanager
-    def _counted_in_flight(self, route: Route) -> Iterator[None]:
-        """Count a verified report while it is delivered. Raises CallerError if there are too many."""
-        self._count(route, 1)
-        try:
-            if self._in_flight[route.name] > self._max_in_flight:
-                raise CallerError.of(Reason.OVERLOADED, "too many reports at once", retry_after_s=1)
-            yield
-        finally:
-            self._count(route, -1)
-
     def _count(self, route: Route, change: int) -> None:
         self._in_flight[route.name] += change
         self._telemetry.series("gateway_reports_in_flight", route.name).set(self._in_flight[route.name])
@@ -275,31 +284,27 @@ class Ingress:
 async def _read_body(exchange: _Exchange, reserve: Reserve) -> None:
     """Read the body. If the head did not suffice to choose the route by key id, choose it now."""
     source = exchange.match.route.source
-    body = await exchange.incoming.read_body(
+    body = await exchange.incoming.body.read(
         max_bytes=source.max_body_bytes, timeout_s=source.read_timeout_s, reserve=reserve
     )
-    request = replace(exchange.request, body=body)
+    request = exchange.incoming.request.with_body(body)
     exchange.received = exchange.match.read(request)
     if exchange.caller is None and exchange.match.others:
         exchange.match = choose_by_key_id(exchange.match, exchange.received)
         exchange.received = exchange.match.read(request)
 
 
-def _hide_unknown_key(route: Route, outcome: Outcome) -> Outcome:
-    """With `hide_unknown_keys`, make an unknown key look like a wrong signature to the reporter."""
-    if route.source.hide_unknown_keys and outcome.reason is Reason.UNKNOWN_KEY:
-        hidden = failure(Reason.BAD_SIGNATURE, "the signature does not match")
-        return replace(hidden, request_id=outcome.request_id)
-    return outcome
+def _new_id() -> str:
+    return f"{random.getrandbits(128):032x}"  # not a secret: os.urandom would cost a system call
 
 
 def _log(
-    incoming: Incoming, match: RouteMatch | None, outcome: Outcome, started: float, cause: str | None = None
+    incoming: Incoming, route: Route | None, outcome: Outcome, started: float, cause: str | None = None
 ) -> Mapping[str, Any]:
     """Log a report, and return the fields. The caller's own request id is truncated."""
-    theirs = next((value for name, value in incoming.headers if name.lower() == "x-request-id"), None)
+    theirs = incoming.request.header("x-request-id")
     fields = {
-        "route": match.route.name if match else None,
+        "route": route.name if route else None,
         "request_id": outcome.request_id,
         "caller_request_id": theirs[:128].encode("utf-8", "replace").decode() if theirs else None,
         "peer": incoming.peer,

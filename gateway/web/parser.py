@@ -7,33 +7,29 @@ the memory of what has not ended.
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
-from gateway.core.http.request import Headers
+from gateway.core.http.request import Request
+from gateway.core.outcome.outcome import Outcome
 from gateway.web.body import Body
+
+if TYPE_CHECKING:
+    from gateway.web.connection import Connection
 
 # For a head, and for what may arrive without a byte of a body, such as trailers.
 MAX_HEAD_BYTES = 131_072
 # Four bytes of header cost some 300 in memory, so their number is bounded too.
 MAX_HEADERS = 1024
 
-HOST = re.compile(r"(?:[\w.~%!$&'()*+,;=-]*|\[[0-9A-Fa-f:.]+\])(?::\d*)?")
+_HOST = re.compile(r"(?:[\w.~%!$&'()*+,;=-]*|\[[0-9A-Fa-f:.]+\])(?::\d*)?")
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(?:[^/?#@]*@)?([^/?#]*)")
 # Headers that a request may have once.
-_SINGLE = frozenset(
-    {
-        b"content-length",
-        b"content-location",
-        b"content-range",
-        b"content-type",
-        b"host",
-        b"max-forwards",
-        b"transfer-encoding",
-        b"user-agent",
-    }
-)
+_SINGLE: tuple[str, ...] = ("content-length", "content-location", "content-range", "content-type")
+_SINGLE += ("host", "max-forwards", "transfer-encoding", "user-agent")
 
 
 class NotHttp(Exception):
@@ -44,18 +40,23 @@ class NotHttp(Exception):
         self.cause = cause
 
 
-@dataclass(slots=True)
-class WireRequest:
-    """A request whose head has arrived. `target` and `headers` are as on the wire; an absolute target is reduced to
-    path and query. `minor` is the minor version of HTTP/1."""
+@dataclass(slots=True, eq=False)
+class Incoming:
+    """A request whose head has arrived.
 
-    method: str
-    target: str
-    headers: Headers
+    `request` is as on the wire, without the body; an absolute target is reduced to path and query. `minor` is the minor
+    version of HTTP/1. `keep_alive` is set if the connection can serve another request. `problem` is an outcome that the
+    handler has to reply with immediately. `peer` is the caller's IP address, or ''.
+    """
+
+    request: Request
     minor: int
     keep_alive: bool
     head_bytes: int
     body: Body
+    connection: "Connection" = field(init=False)
+    peer: str = ""
+    problem: Outcome | None = None
 
 
 class RequestParser:
@@ -64,15 +65,18 @@ class RequestParser:
     `on_read` is called when the handler begins to read a body. `in_head` is set while a head is incomplete.
     """
 
-    def __init__(self, on_request: Callable[[WireRequest], None], on_read: Callable[[Body], None]) -> None:
+    def __init__(
+        self, on_request: Callable[[Incoming], None], on_read: Callable[[Body], None], scheme: str = "http"
+    ) -> None:
         self._on_request = on_request
         self._on_read = on_read
+        self._scheme = scheme
         self._llhttp = HttpRequestParser(self)
         self.in_head = False
         self.body = Body(0, False, on_read)
         self.body.end()
         self._target = b""
-        self._headers: list[tuple[bytes, bytes]] = []
+        self._headers: list[tuple[str, str]] = []
         self._head_bytes = 0
         self._unused_bytes = 0
         self._is_last = False
@@ -119,7 +123,7 @@ class RequestParser:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.in_head:  # else it is a trailer
-            self._headers.append((name, value.strip(b" \t")))
+            self._headers.append((_text(name), _text(value.strip(b" \t"))))
             self._count(len(name) + len(value))
 
     def on_headers_complete(self) -> None:
@@ -127,9 +131,9 @@ class RequestParser:
         if not self.in_head:
             return
         self.in_head = False
-        request = self._request()
-        self._is_last, self.body = not request.keep_alive, request.body
-        self._on_request(request)
+        incoming = self._incoming()
+        self._is_last, self.body = not incoming.keep_alive, incoming.body
+        self._on_request(incoming)
 
     def on_body(self, data: bytes) -> None:
         self._unused_bytes = 0
@@ -145,38 +149,43 @@ class RequestParser:
         if self._head_bytes > MAX_HEAD_BYTES or len(self._headers) > MAX_HEADERS:
             raise NotHttp("head_too_long")
 
-    def _request(self) -> WireRequest:
+    def _incoming(self) -> Incoming:
         method, version = self._llhttp.get_method().decode(), self._llhttp.get_http_version()
-        found: dict[bytes, bytes] = {}
-        for name, value in self._headers:
-            key = name.lower()
-            if key in found and key in _SINGLE:
-                raise NotHttp
-            found[key] = value
-        coding, length = found.get(b"transfer-encoding"), found.get(b"content-length")
-        allowed = (None, b"chunked") if version == "1.1" else (None,)
+        request = Request(method, _origin_form(_text(self._target)), tuple(self._headers), scheme=self._scheme)
+        found = request.header_index
+        coding, length = request.header("transfer-encoding"), request.header("content-length") or "0"
+        allowed = (None, "chunked") if version == "1.1" else (None,)
         coding = None if coding is None else coding.lower()
-        if version not in ("1.0", "1.1") or coding not in allowed or (version == "1.1" and b"host" not in found):
+        if version not in ("1.0", "1.1") or coding not in allowed or (version == "1.1" and "host" not in found):
             raise NotHttp
-        if self._llhttp.should_upgrade() and (coding or int(length or b"0")):
-            self._skipped_framing = b"Transfer-Encoding: chunked" if coding else b"Content-Length: %b" % (length or b"")
-        expects = version == "1.1" and found.get(b"expect", b"").lower() == b"100-continue"
-        return WireRequest(
-            method=method,
-            target=_origin_form(_text(self._target)),
-            headers=tuple([(_text(name), _text(value)) for name, value in self._headers]),
+        if len(found) < len(self._headers) and any(len(found.get(name, ())) > 1 for name in _SINGLE):
+            raise NotHttp
+        if self._llhttp.should_upgrade() and (coding or int(length)):
+            framing = "Transfer-Encoding: chunked" if coding else f"Content-Length: {length}"
+            self._skipped_framing = framing.encode()
+        expects = version == "1.1" and "expect" in found and found["expect"][-1].lower() == "100-continue"
+        return Incoming(
+            request,
             minor=int(version == "1.1"),
             keep_alive=self._llhttp.should_keep_alive(),
             # Separators: " HTTP/1.1" and a space in the first line, ": " in others, CR LF after each and at the end.
             head_bytes=len(method) + self._head_bytes + 14 + 4 * len(self._headers),
-            body=Body(None if coding else int(length or b"0"), expects, self._on_read),
+            body=Body(None if coding else int(length), expects, self._on_read),
         )
+
+
+@lru_cache(maxsize=64)
+def is_host(text: str) -> bool:
+    """Whether a text is a valid value of the header Host."""
+    return _HOST.fullmatch(text) is not None
 
 
 def _origin_form(target: str) -> str:
     """Reduce `http://host/path?query`, which callers behind a proxy setting send, to its path and query."""
+    if target.startswith("/"):
+        return target
     absolute = _ABSOLUTE.match(target)
-    if not target or (absolute is not None and not HOST.fullmatch(absolute[1])):
+    if not target or (absolute is not None and not is_host(absolute[1])):
         raise NotHttp
     if absolute is None:
         return target

@@ -1,4 +1,4 @@
-"""The connections of one listener, and the step from a parsed request to our own handler and back.
+"""The connections of one listener: makes, counts, evicts and closes them.
 
 This module depends on no route and no vendor.
 """
@@ -10,13 +10,9 @@ from dataclasses import dataclass
 import structlog
 
 from gateway.core.http.request import Response
-from gateway.core.outcome.outcome import Outcome, Reason, failure
-from gateway.web.body import Reserve
+from gateway.web.connection import Connection
 from gateway.web.crowd import Crowd
-from gateway.web.parser import HOST, WireRequest
-from gateway.web.protocol import Connection
-from gateway.web.streaming_reply import StreamingReply
-from gateway.web.wire import short_reply, to_wire
+from gateway.web.parser import Incoming
 
 log = structlog.get_logger()
 
@@ -29,8 +25,6 @@ LOG_EVERY_S = 1.0
 # How long a cancelled handler may take to clean up.
 CUT_S = 1.0
 
-INTERNAL_ERROR = short_reply(500, Reason.INTERNAL, "internal error")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpLimits:
@@ -42,57 +36,20 @@ class HttpLimits:
     max_connections: int = 2048
 
 
-class Incoming:
-    """One request whose head has been read.
-
-    `target` and `headers` are as on the wire; an absolute target is reduced to path and query. `problem` is an outcome
-    that the handler has to reply with immediately. `peer` is the caller's IP address, or ''. `streaming_reply` writes a
-    reply in parts.
-    """
-
-    __slots__ = ("_body", "headers", "method", "peer", "problem", "scheme", "streaming_reply", "target")
-
-    def __init__(self, request: WireRequest, connection: Connection, scheme: str, problem: Outcome | None) -> None:
-        self._body = request.body
-        self.method = request.method
-        self.target = request.target
-        self.headers = request.headers
-        self.scheme = scheme
-        self.peer = connection.peer
-        self.problem = problem
-        self.streaming_reply = StreamingReply(request, connection)
-
-    async def read_body(self, *, max_bytes: int, timeout_s: float, reserve: Reserve | None = None) -> bytes:
-        """Return the body as on the wire, chunks joined, still compressed.
-
-        Raises CallerError: TOO_LARGE (before reading, if the length is declared), TOO_SLOW, NOT_PARSED, OVERLOADED.
-        """
-        return await self._body.read(max_bytes=max_bytes, timeout_s=timeout_s, reserve=reserve)
-
-    def decline_body(self) -> None:
-        """Leave the rest of the body unread. Unless it has arrived already, the connection closes after the reply."""
-        self._body.fail()
-
-
-# Returns None if `streaming_reply` has written the reply.
+# Returns None if it has written the reply by `Connection.stream`.
 Handler = Callable[[Incoming], Awaitable[Response | None]]
 
 
 class Server:
-    """Makes, counts and closes connections."""
+    """Makes, counts and closes connections. `running` are the tasks that answer requests."""
 
     def __init__(
-        self,
-        handler: Handler,
-        limits: HttpLimits,
-        *,
-        scheme: str,
-        on_reject: Callable[[str], None] | None = None,
+        self, handler: Handler, limits: HttpLimits, *, scheme: str, on_reject: Callable[[str], None] | None = None
     ) -> None:
+        self.handler = handler
+        self.limits = limits
+        self.scheme = scheme
         self.running: set[asyncio.Task[None]] = set()
-        self._handler = handler
-        self._limits = limits
-        self._scheme = scheme
         self._on_reject = on_reject
         self._logged_s = -LOG_EVERY_S
         self._open: set[Connection] = set()
@@ -101,23 +58,29 @@ class Server:
 
     def __call__(self) -> Connection:
         """Make the protocol of a new connection, as asyncio requires of a protocol factory."""
-        return Connection(self, head_timeout_s=self._limits.head_timeout_s, idle_timeout_s=self._limits.idle_timeout_s)
+        return Connection(self)
 
     def opened(self, connection: Connection) -> None:
-        if len(self._open) >= self._limits.max_connections * CROWDED:
-            self._make_room()
+        """Count a new connection. In a crowd, close the longest-idle connection without an accepted report, of the peer
+        with the most of them."""
+        if len(self._open) >= self.limits.max_connections * CROWDED:
+            evicted = self._unserved.take(lambda each: each.is_expendable)
+            if evicted is not None:
+                self._open.discard(evicted)  # now: many connections may be opened before it is lost
+                evicted.abort()
         self._open.add(connection)
         self._unserved.add(connection, connection.peer)
         connection.finishing = self._finishing
-        connection.over_limit = len(self._open) > self._limits.max_connections
-        connection.far_over_limit = len(self._open) > self._limits.max_connections + SURPLUS_CONNECTIONS
+        connection.over_limit = len(self._open) > self.limits.max_connections
+        connection.far_over_limit = len(self._open) > self.limits.max_connections + SURPLUS_CONNECTIONS
 
-    def _make_room(self) -> None:
-        """Close the longest-idle connection without an accepted report, of the peer with the most of them."""
-        evicted = self._unserved.take(lambda connection: connection.is_expendable)
-        if evicted is not None:
-            self._open.discard(evicted)  # now: many connections may be opened before it is lost
-            evicted.abort()
+    def keep(self, connection: Connection) -> None:
+        """Never evict a connection that had an accepted report."""
+        self._unserved.discard(connection)
+
+    def renew(self, connection: Connection) -> None:
+        """Evict a connection after others, because it had a request."""
+        self._unserved.renew(connection)
 
     def lost(self, connection: Connection) -> None:
         self._open.discard(connection)
@@ -131,39 +94,6 @@ class Server:
         if now - self._logged_s >= LOG_EVERY_S:
             self._logged_s = now
             log.warning("request_rejected", cause=cause, peer=peer)
-
-    async def answer(self, connection: Connection, request: WireRequest) -> bool:
-        """Handle a request and write the reply. Returns whether the connection stays open."""
-        try:
-            data, keep_alive = await self._handle(connection, request)
-            return await connection.reply(request, data, keep_alive=keep_alive)
-        finally:
-            self._unserved.renew(connection)
-
-    async def _handle(self, connection: Connection, request: WireRequest) -> tuple[bytes, bool]:
-        """Return the bytes of the reply, b"" if they are written already, and whether the connection can stay open."""
-        incoming = Incoming(request, connection, self._scheme, self._problem(connection, request))
-        try:
-            response = await self._handler(incoming)
-            if response is None or response.status < 400:  # only verified reports have streamed replies
-                self._unserved.discard(connection)
-            if response is None:
-                return b"", incoming.streaming_reply.keep_alive
-            return _written(response, connection, request)
-        except Exception:
-            log.exception("internal_error", method=request.method)
-            return _written(INTERNAL_ERROR, connection, request)
-
-    def _problem(self, connection: Connection, request: WireRequest) -> Outcome | None:
-        if connection.over_limit:
-            return failure(Reason.OVERLOADED, "too many connections", retry_after_s=1)
-        if request.head_bytes > self._limits.max_head_bytes:
-            return failure(Reason.BAD_HEADER, f"the head is larger than {self._limits.max_head_bytes} bytes")
-        host = next((value for name, value in request.headers if name.lower() == "host"), "")
-        if not HOST.fullmatch(host):
-            # Recipes sign the host next to the path: a slash in the host could move the boundary.
-            return failure(Reason.BAD_HEADER, "the header Host is not a host")
-        return None
 
     def finish(self) -> None:
         """Close each connection after the replies to the requests that have arrived."""
@@ -187,8 +117,3 @@ class Server:
         for connection in list(self._open):
             connection.abort()
         await asyncio.sleep(0)
-
-
-def _written(response: Response, connection: Connection, request: WireRequest) -> tuple[bytes, bool]:
-    keep_alive = connection.keep_alive_after(request)
-    return to_wire(response, minor=request.minor, keep_alive=keep_alive, method=request.method), keep_alive

@@ -26,7 +26,8 @@ from gateway.proof.vectors import Vector, accept_vector
 from gateway.specs.load import Trial, load
 from gateway.specs.yaml.diagnostic import Diagnostics
 from gateway.specs.yaml.reader import parse
-from gateway.web.server import HttpLimits, Incoming, Server
+from gateway.web.parser import Incoming
+from gateway.web.server import HttpLimits, Server
 
 ROUTES = Path(__file__).parents[2] / "routes.d"
 CORPORA = Path(__file__).parents[1] / "data" / "fuzz"
@@ -92,7 +93,7 @@ class Wire(asyncio.Transport):
 
 async def _answer(incoming: Incoming) -> Response:
     try:
-        body = await incoming.read_body(max_bytes=MAX_BODY_BYTES, timeout_s=5)
+        body = await incoming.body.read(max_bytes=MAX_BODY_BYTES, timeout_s=5)
     except GatewayError as error:
         return Response(400, (), error.outcome.message.encode())
     return Response(200, (), str(len(body)).encode())

@@ -11,8 +11,8 @@ from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.keyring import make_keyring
 from gateway.core.recipe.verify import Verified, Verifier, verify
 from gateway.web.listener import Listener, listen
+from gateway.web.parser import Incoming
 from gateway.web.replay_memory import Replays
-from gateway.web.server import Incoming
 from tests.core.recipe.vectors import RECIPES, secret
 
 KEY = "AKIDEXAMPLE"
@@ -48,8 +48,10 @@ class Vendor:
         return f"http://{self.address}"
 
     async def _answer(self, incoming: Incoming) -> Response:
-        body = await incoming.read_body(max_bytes=1_000_000, timeout_s=5)
-        request = Request(incoming.method, incoming.target, incoming.headers, body, incoming.scheme)
+        body = await incoming.body.read(max_bytes=1_000_000, timeout_s=5)
+        request = Request(
+            incoming.request.method, incoming.request.target, incoming.request.headers, body, incoming.request.scheme
+        )
         message = ReceivedRequest(request, guess_body_kind(request))
         try:
             self.verified.append(verify(message, [self._check], now_ns=time.time_ns(), replays=self._replays))

@@ -14,7 +14,8 @@ from gateway.tls import Pair
 from gateway.web.certificate import Certificate
 from gateway.web.crowd import Crowd
 from gateway.web.listener import Listener, listen, parse_address
-from gateway.web.server import HttpLimits, Incoming
+from gateway.web.parser import Incoming
+from gateway.web.server import HttpLimits
 from tests.support.caller import Caller, call
 from tests.support.certificates import Authority
 
@@ -28,10 +29,10 @@ Open = Callable[..., Awaitable[Listener]]
 
 
 async def answer(incoming: Incoming) -> Response | None:
-    if incoming.target == "/stream":
-        async with incoming.streaming_reply.begin(200, (), 0):
+    if incoming.request.target == "/stream":
+        async with incoming.connection.stream(incoming, 200, (), 0):
             return None
-    return Response(200 if incoming.target == "/report" else 404, (), b"")
+    return Response(200 if incoming.request.target == "/report" else 404, (), b"")
 
 
 @pytest.fixture

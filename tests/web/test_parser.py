@@ -2,22 +2,22 @@
 
 import pytest
 
-from gateway.web.parser import MAX_HEAD_BYTES, MAX_HEADERS, NotHttp, RequestParser, WireRequest
+from gateway.web.parser import MAX_HEAD_BYTES, MAX_HEADERS, Incoming, NotHttp, RequestParser
 
 HEAD = b"POST /1 HTTP/1.1\r\nHost: h\r\n"
 GET = b"GET /2 HTTP/1.1\r\nHost: h\r\n\r\n"
 UPGRADE = b"Connection: Upgrade\r\nUpgrade: h2c\r\n"
 
 
-def parsed(*segments: bytes) -> list[WireRequest]:
-    requests: list[WireRequest] = []
+def parsed(*segments: bytes) -> list[Incoming]:
+    requests: list[Incoming] = []
     parser = RequestParser(requests.append, lambda body: None)
     for segment in segments:
         parser.feed(segment)
     return requests
 
 
-async def body_of(request: WireRequest) -> bytes:
+async def body_of(request: Incoming) -> bytes:
     assert request.body.complete
     return await request.body.read(max_bytes=1000, timeout_s=1)
 
@@ -36,14 +36,14 @@ async def test_the_next_request_begins_after_the_body(headers: bytes, body: byte
 
     first, second = parsed(*(raw[start : start + size] for start in range(0, len(raw), size)))
 
-    assert (first.target, await body_of(first)) == ("/1", b"hello")
-    assert (second.target, await body_of(second)) == ("/2", b"")
+    assert (first.request.target, await body_of(first)) == ("/1", b"hello")
+    assert (second.request.target, await body_of(second)) == ("/2", b"")
 
 
 def test_bytes_after_the_last_request_are_ignored() -> None:
     (request,) = parsed(b"GET /1 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n" + GET, GET)
 
-    assert (request.target, request.keep_alive) == ("/1", False)
+    assert (request.request.target, request.keep_alive) == ("/1", False)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from gateway.core.http.request import Response
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
 from gateway.web.listener import Listener, listen, parse_address
-from gateway.web.server import SURPLUS_CONNECTIONS, Handler, HttpLimits, Incoming
+from gateway.web.parser import Incoming
+from gateway.web.server import SURPLUS_CONNECTIONS, Handler, HttpLimits
 from tests.support.caller import LONG_S, Caller, call
 
 
@@ -40,7 +41,7 @@ async def say_ok(incoming: Incoming) -> Response:
 async def echo(incoming: Incoming) -> Response:
     """Answer with the body as read, or with the reason that it could not be."""
     try:
-        return Response(200, (), await incoming.read_body(max_bytes=1000, timeout_s=0.1))
+        return Response(200, (), await incoming.body.read(max_bytes=1000, timeout_s=0.1))
     except CallerError as error:
         return Response(400, (), str(error.outcome.reason).encode())
 
@@ -84,10 +85,10 @@ async def test_target_and_headers_arrive_as_on_the_wire(serve: Serve) -> None:
         await caller.reply()
 
     [incoming] = server.seen
-    assert incoming.method == "GET"
-    assert incoming.target == "//a%2Fb/../%7Ex?q=%20+&&"
-    assert incoming.headers == (("hOST", "h"), ("X-A", "1"), ("x-a", "é\udcff"), ("X-A", "3"))
-    assert (incoming.scheme, incoming.peer, incoming.problem) == ("http", "127.0.0.1", None)
+    assert incoming.request.method == "GET"
+    assert incoming.request.target == "//a%2Fb/../%7Ex?q=%20+&&"
+    assert incoming.request.headers == (("hOST", "h"), ("X-A", "1"), ("x-a", "é\udcff"), ("X-A", "3"))
+    assert (incoming.request.scheme, incoming.peer, incoming.problem) == ("http", "127.0.0.1", None)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +111,7 @@ async def test_every_form_of_target_is_reduced_to_path_and_query(serve: Serve, l
         head, _ = await caller.reply()
 
     assert head.startswith("HTTP/1.1 200 OK\r\n")
-    assert server.seen[0].target == target
+    assert server.seen[0].request.target == target
 
 
 async def test_a_declined_upgrade_does_not_affect_the_next_request(serve: Serve) -> None:
@@ -319,7 +320,7 @@ async def test_a_small_unread_body_keeps_the_connection(serve: Serve) -> None:
         await caller.reply()
 
     assert "Connection" not in head
-    assert [incoming.method for incoming in server.seen] == ["POST", "GET"]
+    assert [incoming.request.method for incoming in server.seen] == ["POST", "GET"]
 
 
 async def test_an_unread_body_is_not_received(serve: Serve) -> None:
@@ -472,8 +473,8 @@ async def test_the_caller_decides_whether_the_connection_stays_open(
 
 async def test_pipelined_requests_are_answered_in_order(serve: Serve) -> None:
     async def name(incoming: Incoming) -> Response:
-        await asyncio.sleep(0.02 if incoming.target == "/0" else 0)
-        return Response(200, (), incoming.target.encode())
+        await asyncio.sleep(0.02 if incoming.request.target == "/0" else 0)
+        return Response(200, (), incoming.request.target.encode())
 
     server = await serve(name)
 
@@ -641,7 +642,7 @@ async def test_a_disconnect_within_the_body_ends_the_reading(serve: Serve) -> No
     async def read(incoming: Incoming) -> Response:
         begun.set()
         with pytest.raises(CallerError) as caught:
-            await incoming.read_body(max_bytes=1000, timeout_s=LONG_S)
+            await incoming.body.read(max_bytes=1000, timeout_s=LONG_S)
         reasons.append(caught.value.outcome.reason)
         return Response(400)
 
@@ -788,7 +789,7 @@ async def test_closing_answers_running_and_waiting_requests(serve: Serve) -> Non
     async def slow(incoming: Incoming) -> Response:
         begun.set()
         await asyncio.sleep(0.05)
-        return Response(200, (), incoming.target.encode())
+        return Response(200, (), incoming.request.target.encode())
 
     server = await serve(slow)
 

@@ -16,7 +16,8 @@ from gateway.core.http.request import Response
 from gateway.tls import Pair
 from gateway.web.certificate import Certificate
 from gateway.web.listener import Listener, listen
-from gateway.web.server import HttpLimits, Incoming
+from gateway.web.parser import Incoming
+from gateway.web.server import HttpLimits
 from tests.support.caller import Caller, call, exchange, hold
 from tests.support.certificates import Authority
 
@@ -35,7 +36,7 @@ class Served:
 
     async def handle(self, incoming: Incoming) -> Response:
         self.seen.append(incoming)
-        if incoming.target == "/slow":
+        if incoming.request.target == "/slow":
             await self.go_on.wait()
         return Response(200, (), b"ok")
 
@@ -120,7 +121,7 @@ async def test_a_request_over_tls_has_the_scheme_https(serve: Serve) -> None:
 
     [incoming] = served.seen
     assert (reply.status, reply.body) == (200, b"ok")
-    assert (incoming.scheme, incoming.peer) == ("https", "127.0.0.1")
+    assert (incoming.request.scheme, incoming.peer) == ("https", "127.0.0.1")
 
 
 async def test_several_requests_go_over_one_connection(serve: Serve) -> None:

@@ -1,6 +1,7 @@
 """A received request. Each part is parsed on first use, at most once."""
 
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -15,6 +16,12 @@ BodyKind = Literal["json", "form", "text", "none"]
 Pairs = list[tuple[str, str]]
 
 MAX_GZIP_MEMBERS = 16
+_WINDOWS = {
+    "gzip": [zlib.MAX_WBITS | 16],
+    "x-gzip": [zlib.MAX_WBITS | 16],
+    # RFC 9110, section 8.4.1.2 requires the zlib format; some clients send raw deflate.
+    "deflate": [zlib.MAX_WBITS, -zlib.MAX_WBITS],
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,26 +106,17 @@ class ReceivedRequest:
 
         Names that contain `_` are left out: they could be confused with a signed name that has a `-`.
         """
-        joined: dict[str, str] = {}
-        for name, value in self.request.headers:
-            if "_" in name:
-                continue
-            key = name.lower().replace("-", "_")
-            joined[key] = f"{joined[key]}, {value}" if key in joined else value
-        return joined
+        index = self.request.header_index
+        return {name.replace("-", "_"): ", ".join(values) for name, values in index.items() if "_" not in name}
 
     def header_values(self, name: str) -> list[str]:
         """Return all values of a header in wire order. Names are case-insensitive."""
-        return self.header_index.get(name.lower(), [])
+        return self.request.header_values(name)
 
-    @cached_property
-    def header_index(self) -> dict[str, list[str]]:
+    @property
+    def header_index(self) -> Mapping[str, list[str]]:
         """The values of each header by its lower-case name."""
-        # A request with 1,000 headers that are all listed as signed must not cause 1,000 scans of 1,000.
-        values: dict[str, list[str]] = {}
-        for name, value in self.request.headers:
-            values.setdefault(name.lower(), []).append(value)
-        return values
+        return self.request.header_index
 
     def _text(self) -> str:
         try:
@@ -152,27 +150,17 @@ def guess_body_kind(request: Request) -> BodyKind:
 
 def as_map(pairs: Pairs) -> dict[str, Any]:
     """Return a map of the pairs. A repeated name maps to the list of its values."""
-    values: dict[str, Any] = {}
+    values: dict[str, list[str]] = {}
     for name, value in pairs:
-        if name not in values:
-            values[name] = value
-        elif isinstance(values[name], list):
-            values[name].append(value)
-        else:
-            values[name] = [values[name], value]
-    return values
+        values.setdefault(name, []).append(value)
+    return {name: every if len(every) > 1 else every[0] for name, every in values.items()}
 
 
 def inflate(data: bytes, encoding: str, max_bytes: int) -> bytes:
     """Decode one Content-Encoding. Raises CallerError: BAD_HEADER if it is unknown, NOT_PARSED or TOO_LARGE."""
-    if encoding in ("gzip", "x-gzip"):
-        windows = [zlib.MAX_WBITS | 16]
-    elif encoding == "deflate":
-        # RFC 9110, section 8.4.1.2 requires the zlib format; some clients send raw deflate.
-        windows = [zlib.MAX_WBITS, -zlib.MAX_WBITS]
-    else:
+    if encoding not in _WINDOWS:
         raise CallerError.of(Reason.BAD_HEADER, f"Content-Encoding {encoding!r} is not known; gzip and deflate are")
-    for bits in windows:
+    for bits in _WINDOWS[encoding]:
         try:
             return _inflate(data, bits, max_bytes)
         except zlib.error:

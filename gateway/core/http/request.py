@@ -1,7 +1,8 @@
 """HTTP requests and responses as immutable values."""
 
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -27,7 +28,7 @@ class Secret:
         return "Secret('***')"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Request:
     """An HTTP request exactly as on the wire, received or ready to be sent.
 
@@ -49,18 +50,29 @@ class Request:
     def query(self) -> str:
         return self.target.partition("?")[2]
 
+    @cached_property
+    def header_index(self) -> Mapping[str, list[str]]:
+        """The values of each header in wire order, by its name in lower case."""
+        # An index: a request with 1,000 headers that are all listed as signed must not cause 1,000 scans of 1,000.
+        values: dict[str, list[str]] = {}
+        for name, value in self.headers:
+            values.setdefault(name.lower(), []).append(value)
+        return values
+
     def header_values(self, name: str) -> list[str]:
         """Return all values of a header in wire order. Names are case-insensitive."""
-        wanted = name.lower()
-        return [value for header, value in self.headers if header.lower() == wanted]
+        return self.header_index.get(name.lower(), [])
 
     def header(self, name: str) -> str | None:
         """Return the first value of a header, or None."""
-        wanted = name.lower()
-        for header, value in self.headers:
-            if header.lower() == wanted:
-                return value
-        return None
+        values = self.header_index.get(name.lower())
+        return values[0] if values else None
+
+    def with_body(self, body: bytes) -> "Request":
+        """Return the request with another body, and with the index of its headers."""
+        request = object.__new__(Request)
+        vars(request).update(vars(self), body=body)
+        return request
 
     @property
     def host(self) -> str:
@@ -69,7 +81,9 @@ class Request:
     @property
     def hosts(self) -> list[str]:
         """The host in lower case, with and without its port."""
-        return [host := self.host.lower(), re.sub(r":\d*$", "", host)]
+        host = self.host.lower()
+        name, colon, port = host.rpartition(":")
+        return [host, name if colon and (not port or port.isdecimal()) else host]
 
     @property
     def url(self) -> str:

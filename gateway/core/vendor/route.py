@@ -1,7 +1,8 @@
 """A loaded route: its source, its targets, and the changes between them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any, Literal
 
@@ -29,7 +30,7 @@ class Source:
     name, None if the call accepts any caller. `pins` are the `given` values of the route: a captured path segment of
     that name must be equal. `match` and the prefix `path` select the route's requests. `networks` are the allowed
     client networks, None for all. `public_url` is the URL that reporters behind a proxy sign. `caps` are the limits of
-    a report.
+    a report. `admits` tells whether a client's address is in one of the networks.
     """
 
     provider: Provider
@@ -47,16 +48,22 @@ class Source:
     max_body_bytes: int = 1_048_576
     caps: Caps = DEFAULT_CAPS
     read_timeout_s: float = 10
+    admits: Callable[[str], bool] = field(init=False, repr=False, compare=False)
 
-    def admits(self, peer: str) -> bool:
-        """Whether an address is in one of the allowed networks. An invalid address is in none."""
-        if self.networks is None:
-            return True
-        try:
-            address = ip_address(peer)
-        except ValueError:
-            return False
-        return any(address in network for network in self.networks)
+    def __post_init__(self) -> None:
+        # Computed once per address.
+        object.__setattr__(self, "admits", lru_cache(maxsize=1024)(partial(_is_within, self.networks)))
+
+
+def _is_within(networks: tuple[Network, ...] | None, peer: str) -> bool:
+    """Whether an address is in one of the allowed networks. An invalid address is in none."""
+    if networks is None:
+        return True
+    try:
+        address = ip_address(peer)
+    except ValueError:
+        return False
+    return any(address in network for network in networks)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from gateway.core.outcome.outcome import HTTP_STATUS_OF, Code
 from gateway.core.outcome.reply import JSON
 from gateway.web.admin.guard import Denied, Guard
 from gateway.web.admin.probes import PATHS, Probes
-from gateway.web.server import Incoming
+from gateway.web.parser import Incoming
 
 API = "/api"
 MAX_BODY_BYTES = 65_536
@@ -46,7 +46,7 @@ class Admin:
         self._table: Table = {("GET", API): Endpoint(self._list, "This list."), **table}
 
     async def __call__(self, incoming: Incoming) -> Response:
-        request = Request(incoming.method, incoming.target, incoming.headers)
+        request = incoming.request
         if request.path in PATHS:
             return await self._probes.answer(request.method, request.path)
         try:
@@ -56,7 +56,7 @@ class Admin:
             find(self._table, request)
             if request.method == "POST":
                 self._guard.admit_change(request)
-                body = await incoming.read_body(max_bytes=MAX_BODY_BYTES, timeout_s=BODY_TIMEOUT_S)
+                body = await incoming.body.read(max_bytes=MAX_BODY_BYTES, timeout_s=BODY_TIMEOUT_S)
                 request = replace(request, body=body)
         except (Denied, GatewayError) as error:
             return _problem(error)
