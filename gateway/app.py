@@ -67,16 +67,13 @@ class Gateway:
         self._replaced_delivery = delivery
         self._telemetry = Telemetry()
         self._ready = False
-        self._offloader: Offloader | None = None
+        self._offloader = Offloader()
         self._delivery: DeliveryService | None = None
         self._listener: Listener | None = None
         self._admin: Listener | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._reloader = None if origin is None else Reloader(origin, self._use, self._telemetry)
-
-    @property
-    def grace_s(self) -> float:
-        return self._settings.grace_s
+        self.grace_s = settings.grace_s
+        self.reloader = None if origin is None else Reloader(origin, self._use, self._telemetry)
 
     @property
     def address(self) -> str:
@@ -89,15 +86,14 @@ class Gateway:
     async def start(self) -> None:
         """Open the queue and listen. Raises ValueError or OSError for an unusable address, BadPem for an unusable
         certificate, and CannotOpen for an unusable folder of the queue."""
-        offloader, replays = Offloader(), Replays()
-        self._offloader = offloader
+        replays = Replays()
         self._telemetry.series("gateway_replay_entries").set_function(lambda: len(replays))
         self._delivery = await DeliveryService.open(
             self._telemetry,
             lambda: self._snapshot,
             data=self._settings.data,
             limits=self._settings.queue,
-            offloader=offloader,
+            offloader=self._offloader,
         )
         ingress = Ingress(
             lambda: self._snapshot,
@@ -105,7 +101,7 @@ class Gateway:
             replays,
             self._telemetry,
             max_in_flight=self._settings.max_in_flight,
-            offloader=offloader,
+            offloader=self._offloader,
         )
         try:
             if self._settings.admin is not None:
@@ -124,39 +120,33 @@ class Gateway:
             raise
         if certificate is not None:
             self._run(certificate.watch())
-        if self._reloader is not None:
-            self._run(self._reloader.watch())
+        if self.reloader is not None:
+            self._run(self.reloader.watch())
         self._ready = True
 
-    @property
-    def can_reload(self) -> bool:
-        return self._reloader is not None
-
     def reload_on_signal(self) -> None:
-        if self._reloader is not None:
-            self._run(self._reloader.reload("signal"))
+        if self.reloader is not None:
+            self._run(self.reloader.reload("signal"))
 
     async def stop(self) -> None:
         """Report not ready, answer pending requests, drain and close, all within the grace period."""
         self._ready = False
-        await asyncio.sleep(min(self._settings.drain_delay_s, self._settings.grace_s))
-        await self._close(max(0.0, self._settings.grace_s - self._settings.drain_delay_s))
+        delay_s = min(self._settings.drain_delay_s, self.grace_s)
+        await asyncio.sleep(delay_s)
+        await self._close(self.grace_s - delay_s)
 
     async def _close(self, grace_s: float = 0) -> None:
         end = time.monotonic() + grace_s
-        tasks = list(self._tasks)
-        for task in tasks:
+        for task in self._tasks:
             task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._listener is not None:
             await self._listener.close(grace_s)
         if self._delivery is not None:
             await self._delivery.close(end - time.monotonic())
         if self._admin is not None:
             await self._admin.close(0)
-        if self._offloader is not None:
-            self._offloader.close()
+        self._offloader.close()
 
     def _admin_handler(self, address: str, ingress: Ingress, delivery: DeliveryService) -> Admin:
         table = endpoints(
@@ -165,7 +155,7 @@ class Gateway:
             rejected=lambda: ingress.rejected,
             targets=delivery.limiter.states,
             queue=QueueApi(delivery.store, delivery.paused_for_s, delivery.wake),
-            reloads=self._reloader,
+            reloads=self.reloader,
         )
         probes = Probes(lambda: self._ready, self._telemetry, delivery.measure)
         guard = Guard(parse_address(address)[0], self._settings.admin_token)

@@ -42,7 +42,7 @@ async def run_until_signal(gateway: Gateway, *, on_ready: Callable[[], None], ov
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, on_signal, number)
-    if gateway.can_reload:
+    if gateway.reloader is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, gateway.reload_on_signal)
     on_ready()
     number = await received
