@@ -58,15 +58,13 @@ class Reloader:
     """Reloads on request and when files change, in a thread, one reload at a time. `use` gets the new snapshot."""
 
     def __init__(self, origin: Origin, use: Callable[[Snapshot], None], telemetry: Telemetry) -> None:
-        first = origin.first
         self._origin = origin
         self._use = use
         self._telemetry = telemetry
         self._one_at_a_time = asyncio.Lock()
         self._asked = self._served = 0
-        self._seen: Fingerprints = first.files
-        self.last = _state(first, "start", started=time.monotonic(), generation=1, routes=len(first.routes))
-        self._set_gauges()
+        self._seen: Fingerprints = origin.first.files
+        self.last = self._state(origin.first, "start", time.monotonic(), 1, len(origin.first.routes))
 
     async def reload(self, cause: Cause) -> ReloadState:
         """Reload, and return the result. Requests during a reload share the next one, because the running one may have
@@ -99,15 +97,17 @@ class Reloader:
         if snapshot is not None:
             self._use(snapshot)
             generation, routes = generation + 1, len(snapshot.routes)
-        self.last = _state(specs, cause, started=started, generation=generation, routes=routes)
-        self._telemetry.series("gateway_reloads", "ok" if self.last.ok else "failed").inc()
-        self._set_gauges()
-        _log(self.last)
-
-    def _set_gauges(self) -> None:
-        self._telemetry.series("gateway_reload_success").set(self.last.ok)
-        if self.last.ok:
-            self._telemetry.series("gateway_reload_time_seconds").set(self.last.time)
+        state = self.last = self._state(specs, cause, started, generation, routes)
+        self._telemetry.series("gateway_reloads", "ok" if state.ok else "failed").inc()
+        names = ("cause", "generation", "routes", "ms", "errors", "warnings")
+        problems = [each["text"] for each in state.diagnostics if each["severity"] != "note"]
+        fields = {name: getattr(state, name) for name in names} | {"problems": problems[:LOGGED]}
+        if not state.ok:
+            log.error("reload_failed", **fields)
+        elif not state.routes:
+            log.warning("reloaded", **fields)
+        else:
+            log.info("reloaded", **fields)
 
     def _read(self) -> tuple[Specs, Snapshot | None]:
         """Load the specs, and return them with their snapshot; without errors only."""
@@ -124,30 +124,22 @@ class Reloader:
         failed.diagnostics.error(Mark(place, 1, 1), "", what)
         return failed, None
 
-
-def _state(specs: Specs, cause: Cause, *, started: float, generation: int, routes: int) -> ReloadState:
-    found = sorted(specs.diagnostics, key=lambda each: each.severity is not Severity.ERROR)
-    severities = [each.severity for each in found]
-    return ReloadState(
-        ok=not specs.diagnostics.has_errors,
-        cause=cause,
-        time=round(time.time(), 3),
-        ms=round((time.monotonic() - started) * 1000, 1),
-        generation=generation,
-        routes=routes,
-        errors=severities.count(Severity.ERROR),
-        warnings=severities.count(Severity.WARNING),
-        diagnostics=[{**each.as_json(), "text": str(each)} for each in found[:ANSWERED]],
-    )
-
-
-def _log(state: ReloadState) -> None:
-    names = ("cause", "generation", "routes", "ms", "errors", "warnings")
-    problems = [each["text"] for each in state.diagnostics if each["severity"] != "note"]
-    fields = {name: getattr(state, name) for name in names} | {"problems": problems[:LOGGED]}
-    if not state.ok:
-        log.error("reload_failed", **fields)
-    elif not state.routes:
-        log.warning("reloaded", **fields)
-    else:
-        log.info("reloaded", **fields)
+    def _state(self, specs: Specs, cause: Cause, started: float, generation: int, routes: int) -> ReloadState:
+        """Return the result of a load, and set its gauges."""
+        found = sorted(specs.diagnostics, key=lambda each: each.severity is not Severity.ERROR)
+        severities = [each.severity for each in found]
+        ok, now = not specs.diagnostics.has_errors, round(time.time(), 3)
+        self._telemetry.series("gateway_reload_success").set(ok)
+        if ok:
+            self._telemetry.series("gateway_reload_time_seconds").set(now)
+        return ReloadState(
+            ok=ok,
+            cause=cause,
+            time=now,
+            ms=round((time.monotonic() - started) * 1000, 1),
+            generation=generation,
+            routes=routes,
+            errors=severities.count(Severity.ERROR),
+            warnings=severities.count(Severity.WARNING),
+            diagnostics=[{**each.as_json(), "text": str(each)} for each in found[:ANSWERED]],
+        )

@@ -3,7 +3,6 @@
 Nothing is signed or sent. A probe only shows which data the provider's calls can carry.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -77,9 +76,8 @@ def round_trip(target: Target, point: DataPoint) -> DataPoint:
     target = replace(target, base_path="", given={**target.given, **needed})
     try:
         sent = apply_rules(target.rules, point, now_ns=NOW_NS)
-        calls = plan_calls(
-            target, [Item(0, None, sent)], EncodeContext(NOW_NS, lambda: "0" * 32, lambda draft: 0)
-        ).calls
+        context = EncodeContext(NOW_NS, lambda: "0" * 32, lambda draft: 0)
+        calls = plan_calls(target, [Item(0, None, sent)], context).calls
         return _read(target, receive, calls[0].request.render())
     except Dropped as error:
         raise ProbeFailed("a rule drops it") from error
@@ -112,28 +110,20 @@ def _read(target: Target, receive: Receive, request: Request) -> DataPoint:
 
 def fitted(rules: tuple[Rule, ...], point: DataPoint, *, but: str = "") -> DataPoint:
     """Replace fields that the rules reject by candidates that they accept, if there are any; not the field `but`."""
+
+    def passes(rule: Rule, changed: DataPoint) -> bool:
+        try:
+            return apply_rules((rule,), changed, now_ns=NOW_NS) == changed
+        except (Violation, Dropped):
+            return False
+
     for rule in rules:
-        if rule.field == but:
-            continue
-        own = getattr(point, rule.field)
-        fewer = _subsets(own, rule) if rule.field == "attributes" else []
-        for value in (own, *fewer, *_CANDIDATES.get(rule.field, ())):
-            changed = replace(point, **{rule.field: value})
-            if _passes(rule, changed):
-                point = changed
-                break
+        if rule.field != but:
+            values = [getattr(point, rule.field), *_CANDIDATES.get(rule.field, ())]
+            if rule.field == "attributes":  # ever smaller subsets of those whose names the rule allows
+                pattern = None if isinstance(rule.keys, frozenset) else rule.keys
+                allowed = [item for item in point.attributes.items() if not pattern or pattern.fullmatch(item[0])]
+                values[1:1] = [dict(allowed[:size]) for size in range(len(allowed), 0, -1)]
+            changed = (replace(point, **{rule.field: value}) for value in values)
+            point = next((each for each in changed if passes(rule, each)), point)
     return point
-
-
-def _passes(rule: Rule, point: DataPoint) -> bool:
-    try:
-        return apply_rules((rule,), point, now_ns=NOW_NS) == point
-    except (Violation, Dropped):
-        return False
-
-
-def _subsets(attributes: Mapping[str, str], rule: Rule) -> list[dict[str, str]]:
-    """Return ever smaller subsets of the attributes whose names the rule allows."""
-    pattern = rule.keys if not isinstance(rule.keys, frozenset) else None
-    allowed = [(name, text) for name, text in attributes.items() if pattern is None or pattern.fullmatch(name)]
-    return [dict(allowed[:size]) for size in range(len(allowed), 0, -1)]

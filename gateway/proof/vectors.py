@@ -9,7 +9,7 @@ from gateway.core.outcome.errors import GatewayError
 from gateway.core.recipe.carriers import read_slots
 from gateway.core.recipe.filters import to_text
 from gateway.core.recipe.keyring import Credential, make_keyring
-from gateway.core.recipe.model import DerivedSlot, Recipe, SignatureSlot, Slot
+from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.sign import Signed, SigningContext, sign, to_draft
 from gateway.core.recipe.verify import NoReplayCheck, Verified, Verifier, verify
 
@@ -53,15 +53,14 @@ def accept_vector(recipe: Recipe, vector: Vector) -> Verified:
 def sign_again(recipe: Recipe, vector: Vector) -> Signed:
     """Remove the signature, and sign with the client's own nonce and list of headers. Raises GatewayError."""
     slots = read_slots(recipe, vector.message)
-    pinned = {name: text for name, text in slots.items() if not _is_computed(recipe.slots[name], text)}
-    derived = {slot.name for slot in recipe.derived}
+    derived = {slot.name: slot for slot in recipe.derived}
+    # Computed again: the signature, and derived values that the recipe would not accept as literals.
+    computed = {name for name, slot in derived.items() if name in slots and slots[name] not in slot.allow}
+    computed |= {recipe.signature.name} if recipe.signature else set()
+    pinned = {name: text for name, text in slots.items() if name not in computed}
     # An optional derived header, such as a digest of the body, is the client's own choice and is kept.
-    carried = [carrier for carrier in recipe.carriers if not (carrier.optional and carrier.slots & derived)]
+    carried = [each for each in recipe.carriers if not (each.optional and each.slots & derived.keys())]
     removed = {"host", *(carrier.name.lower() for carrier in carried if carrier.place == "header")}
     headers = without_headers(vector.message.request.headers, *removed)
     draft = replace(to_draft(vector.message, recipe), headers=headers)
     return sign(draft, recipe, vector.credential, vector.given, SigningContext(vector.now_ns, bytes(16), pinned))
-
-
-def _is_computed(slot: Slot, text: str) -> bool:
-    return isinstance(slot, SignatureSlot) or (isinstance(slot, DerivedSlot) and text not in slot.allow)

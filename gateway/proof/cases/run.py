@@ -92,8 +92,9 @@ class _Run:
         if wanted is not None:
             self.route = replace(route, target=replace(route.target, form=forms[wanted]))
         self.context = EncodeContext(case.now_ns, lambda: _CALL_ID, lambda request: len(request.render().body))
+        request = next((form.name for form in route.source.receive.requests), None)
         self.names: dict[str, Any] = {"body": None, "query": {}, "headers": {}, "given": dict(route.source.given)}
-        self.names |= {"request": route.source.receive.requests[0].name, "recipe": None, "key": None}
+        self.names |= {"request": request, "recipe": None, "key": None}
         self.accepted: AcceptedReport | None = None
         self.relayed: RelayedRequest | None = None
         self.calls: tuple[Call, ...] | None = None
