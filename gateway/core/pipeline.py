@@ -41,13 +41,14 @@ LARGE_BODY_BYTES = 32_768
 
 
 def receive_report_steps(match: RouteMatch, message: ReceivedRequest, context: RequestContext) -> Steps[AcceptedReport]:
-    """Turn a request into data points for the route's targets. One step per item and target.
+    """Turn a request into data points for the route's targets. A small report takes no steps.
 
     Raises CallerError or SpecError.
     """
     route, receive, now_ns = match.route, match.route.source.receive, context.now_ns
     caller = identify_caller(route.source, route.source.verifiers, message, context)
-    yield len(message.request.body) > LARGE_BODY_BYTES or message.request.header("content-encoding") is not None
+    if len(message.request.body) > LARGE_BODY_BYTES or message.header_values("content-encoding"):
+        yield True
     names = request_names(match, message, caller)
     apply_reject_rules(receive.reject_report, names)
     decoded, rejected = yield from decode_items(receive, names, now_ns=now_ns)
@@ -57,12 +58,13 @@ def receive_report_steps(match: RouteMatch, message: ReceivedRequest, context: R
     rejected = sorted([*rejected, *unfit], key=lambda item: item.index)
     if rejected and (receive.on_bad_item == "reject_report" or (not items and not dropped)):
         raise CallerError(rejection_of_report(rejected))
-    unfit_indices = {item.index for item in unfit}
-    fit = [item for item in decoded if item.index not in unfit_indices]
     mirrored = {}
-    for mirror in route.mirrors:
-        kept, _, _ = yield from change_items(route, mirror, fit, now_ns)
-        mirrored[mirror.name] = tuple(kept)
+    if route.mirrors:
+        unfit_indices = {item.index for item in unfit}
+        fit = [item for item in decoded if item.index not in unfit_indices]
+        for mirror in route.mirrors:
+            kept, _, _ = yield from change_items(route, mirror, fit, now_ns)
+            mirrored[mirror.name] = tuple(kept)
     return AcceptedReport(caller, tuple(items), tuple(rejected), dropped, names, ignored, mirrored, context.peer)
 
 
@@ -156,9 +158,11 @@ def identify_caller(
 
 def request_names(match: RouteMatch, message: ReceivedRequest, caller: Verified) -> dict[str, Any]:
     """Return the variables of expressions about a request. Raises CallerError if the request cannot be parsed."""
-    given = {**match.route.source.given, **match.captured, **caller.slots}
+    given = match.route.source.given
+    if match.captured or caller.slots:
+        given = {**given, **match.captured, **caller.slots}
     names = {
-        "query": as_map(message.query),
+        "query": as_map(message.query) if message.request.query else {},
         "headers": message.headers,
         "given": given,
         **_form_and_caller(match, caller),

@@ -8,6 +8,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 Steps = Generator[bool, None, T]
+# Items per step: a report of fewer items is one step.
+STEP_ITEMS = 65
 
 
 def finish(steps: Steps[T]) -> T:

@@ -25,7 +25,7 @@ from gateway.core.outcome.outcome import Outcome
 from gateway.core.points.changes import change_point
 from gateway.core.points.decode import Item
 from gateway.core.points.point import DataPoint, Number
-from gateway.core.points.rules import Rule, Violation
+from gateway.core.points.rules import Dropped, Rule, Violation
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.model import KeySlot, Recipe, SecretSlot
 from gateway.core.recipe.sign import Signed
@@ -157,11 +157,10 @@ def _said(route: Route, point: DataPoint) -> DataPoint | None:
     for size in range(len(names), -1, -1):
         candidate = replace(point, attributes={name: f"{name}-1" for name in names[:size]})
         for unit in (point.unit, None):
-            with suppress(ProbeFailed, Violation):
+            with suppress(ProbeFailed, Violation, Dropped):
                 said = round_trip(own_targets(source)[0], replace(candidate, unit=unit))
-                changed = change_point(route.points, said)
-                arrived = changed and round_trip(route.target, changed)
-                if said.value == point.value and arrived and arrived.value in (said.value, round(said.value)):
+                arrived = round_trip(route.target, change_point(route.points, said))
+                if said.value == point.value and arrived.value in (said.value, round(said.value)):
                     return said
     return None
 
@@ -172,7 +171,7 @@ def _said(route: Route, point: DataPoint) -> DataPoint | None:
 def expected(on: Way, said: DataPoint) -> dict[str, Any]:
     """Return what has to arrive of a data point: all of it but what is computed as lost."""
     changed = change_point(on.route.points, said)
-    assert changed is not None and changed.value is not None
+    assert changed.value is not None
     fields = {name: value for name, value in changed.as_mapping().items() if name not in on.lost}
     fields["value"] = round(changed.value) if "value" in on.lost else changed.value
     if "attributes" in on.lost:

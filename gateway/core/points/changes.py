@@ -1,7 +1,6 @@
 """Apply a route to data points: the source's rules, the route's own changes, then the target's rules."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,54 +9,59 @@ from gateway.core.outcome.outcome import Reason, RejectedItem
 from gateway.core.points.decode import FIELD_READERS, Item
 from gateway.core.points.point import DataPoint, Number
 from gateway.core.points.rules import Dropped, Violation, apply_rules
-from gateway.core.steps import Steps
+from gateway.core.steps import STEP_ITEMS, Steps
 from gateway.core.vendor.route import PointChanges, Route, Target
 
 
 def change_items(
     route: Route, target: Target, items: Iterable[Item], now_ns: int
 ) -> Steps[tuple[list[Item], list[RejectedItem], int]]:
-    """Return the items for a target, the rejected items, and the number of dropped items. One step per item.
+    """Return the items for a target, the rejected items, and the number of dropped items. One step per STEP_ITEMS.
 
     An item becomes several data points if the target cannot hold its statistics together.
     """
     kept: list[Item] = []
     rejected: list[RejectedItem] = []
     dropped = 0
-    for item in items:
-        yield False
+    for count, item in enumerate(items, 1):
+        if count % STEP_ITEMS == 0:
+            yield False
         try:
-            points = list(_points_for(route, target, item.point, now_ns))
+            points = _points_for(route, target, item.point, now_ns)
         except Violation as error:
             rejected.append(RejectedItem(item.index, error.reason, error.message, item.item))
-        else:
-            kept += [replace(item, point=point) for point in points]
-            dropped += not points
+            continue
+        except Dropped:
+            points = []
+        kept += [item if point is item.point else replace(item, point=point) for point in points]
+        dropped += not points
     return kept, rejected, dropped
 
 
-def _points_for(route: Route, target: Target, point: DataPoint, now_ns: int) -> Iterator[DataPoint]:
-    """Yield the data points for the target. Raises Violation."""
-    try:
-        changed = change_point(route.points, apply_rules(route.source.rules, point, now_ns=now_ns))
-    except Dropped:
-        return
-    for part in spread_statistics(changed, route.points.stats, target.holds_stats) if changed else ():
+def _points_for(route: Route, target: Target, point: DataPoint, now_ns: int) -> list[DataPoint]:
+    """Return the data points for the target. Raises Violation or Dropped."""
+    changed = apply_rules(route.source.rules, point, now_ns=now_ns)
+    if changed is not point or not route.points.is_empty:
+        changed = change_point(route.points, changed)
+    points = []
+    for part in spread_statistics(changed, route.points.stats, target.holds_stats):
         try:
-            with suppress(Dropped):
-                yield apply_rules(target.rules, part, now_ns=now_ns)
+            points.append(apply_rules(target.rules, part, now_ns=now_ns))
+        except Dropped:
+            continue
         except Violation as error:
             # The reporter's vendor allows this value; the target's vendor does not.
             reason = error.reason if error.reason is Reason.TOO_OLD else Reason.CANNOT_HOLD
             raise Violation(reason, f"the target cannot hold it: {error.message}") from error
+    return points
 
 
-def change_point(changes: PointChanges, point: DataPoint) -> DataPoint | None:
-    """Apply `keep` and `set`. Returns None for a point that `keep` drops. Raises Violation."""
+def change_point(changes: PointChanges, point: DataPoint) -> DataPoint:
+    """Apply `keep` and `set`. Raises Violation, or Dropped if `keep` drops the point."""
     try:
         names = point.as_mapping()
         if changes.keep is not None and not changes.keep(names):
-            return None
+            raise Dropped
         new: Mapping[str, Any] = {
             name: FIELD_READERS[name](value) if (value := expression(names)) is not None else None
             for name, expression in changes.set

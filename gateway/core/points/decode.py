@@ -11,7 +11,7 @@ from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Outcome, Reason, RejectedItem, failure
 from gateway.core.points.point import DataPoint, Number
 from gateway.core.points.rules import Violation
-from gateway.core.steps import Steps
+from gateway.core.steps import STEP_ITEMS, Steps
 from gateway.core.text import shown
 from gateway.core.vendor.provider import Level, Receive, RejectRule
 
@@ -41,7 +41,7 @@ def apply_reject_rules(rules: Sequence[RejectRule], names: Names) -> None:
 
 
 def decode_items(receive: Receive, names: Names, *, now_ns: int) -> Steps[tuple[list[Item], list[RejectedItem]]]:
-    """Return the data points of a report and its rejected items. One step per item.
+    """Return the data points of a report and its rejected items. One step per STEP_ITEMS items.
 
     A missing time becomes `now_ns`. Raises CallerError if the list of items is missing, unreadable or too long.
     """
@@ -49,20 +49,23 @@ def decode_items(receive: Receive, names: Names, *, now_ns: int) -> Steps[tuple[
     rejected: list[RejectedItem] = []
     attributes = 0
     index = -1
-    for item_names in _each(receive.each, names, _Room(MAX_ITEMS)):
-        yield False
-        if item_names is None:
+    item_names = dict(names)
+    for count, is_item in enumerate(_each(receive.each, item_names, _Room(MAX_ITEMS)), 1):
+        if count % STEP_ITEMS == 0:
+            yield False
+        if not is_item:
             continue
         index += 1
         item = item_names["item"]
         try:
-            items.append(Item(index, item, _point(receive, item_names, now_ns)))
+            point = _point(receive, item_names, now_ns)
         except Violation as error:
             rejected.append(RejectedItem(index, error.reason, error.message, item))
             if receive.on_bad_item == "reject_report" and len(rejected) == MAX_BAD_ITEMS:
                 break
             continue
-        attributes += len(items[-1].point.attributes)
+        items.append(Item(index, item, point))
+        attributes += len(point.attributes)
         if attributes > MAX_ATTRIBUTES:
             raise CallerError.of(Reason.TOO_LARGE, f"the data points have more than {MAX_ATTRIBUTES} attributes")
     if not items and not rejected and not receive.allow_empty:
@@ -75,7 +78,10 @@ def count_ignored(receive: Receive, body: Any, items: Iterable[Any]) -> int:
     known = receive.known
     count = len(body.keys() - known["body"]) if isinstance(body, dict) and "body" in known else 0
     if "item" in known:
-        count += sum([len(item.keys() - known["item"]) for item in items if isinstance(item, dict)])
+        reads_all = known["item"].issuperset
+        count += sum(
+            [len(each.keys() - known["item"]) for each in items if isinstance(each, dict) and not reads_all(each)]
+        )
     return count
 
 
@@ -100,10 +106,8 @@ class _Room:
             raise CallerError.of(Reason.TOO_LARGE, f"the report has more than {MAX_ITEMS} items")
 
 
-def _each(
-    levels: Sequence[Level], names: Names, room: _Room, *, outermost: bool = True
-) -> Iterator[dict[str, Any] | None]:
-    """Yield the variables of each item, and None for each element of an outer level."""
+def _each(levels: Sequence[Level], names: dict[str, Any], room: _Room, *, outermost: bool = True) -> Iterator[bool]:
+    """Add each element of each level to `names`, in turn. Yields True for an item, False for an outer element."""
     level, *deeper = levels
     try:
         found = level.items(names)
@@ -118,44 +122,35 @@ def _each(
         raise CallerError.of(Reason.BAD_FIELD, f"{level.path} is not a list")
     room.take(len(found))
     for element in found:
-        element_names = {**names, level.name: element}
+        names[level.name] = element
+        yield not deeper
         if deeper:
-            yield None
-            yield from _each(deeper, element_names, room, outermost=False)
-        else:
-            yield element_names
+            yield from _each(deeper, names, room, outermost=False)
 
 
 def _point(receive: Receive, names: Names, now_ns: int) -> DataPoint:
-    matching = _first_match(receive.reject_item, names)
+    matching = _first_match(receive.reject_item, names) if receive.reject_item else None
     if matching:
         raise matching
-    fields: dict[str, Any] = {}
+    fields: dict[str, Any] = {"time_ns": now_ns}
     for form in receive.point:
         try:
             value = form.value(names)
-            fields[form.name] = None if value is None else FIELD_READERS[form.name](value)
+            if value is not None:
+                fields[form.name] = FIELD_READERS[form.name](value)
         except (EvaluationError, ValueError) as error:
             cause = error.cause if isinstance(error, EvaluationError) else str(error)
             raise Violation(Reason.BAD_FIELD, f"{form.path}: {cause}") from error
-    if not fields.get("metric"):
-        raise _missing("metric", receive)
-    if fields.get("value") is None and not fields.get("stats"):
-        raise _missing("value", receive)
-    return DataPoint(
-        metric=fields["metric"],
-        time_ns=now_ns if fields.get("time_ns") is None else fields["time_ns"],
-        namespace=fields.get("namespace"),
-        value=fields.get("value"),
-        stats=fields.get("stats") or None,
-        unit=fields.get("unit"),
-        attributes=fields.get("attributes") or {},
-    )
-
-
-def _missing(name: str, receive: Receive) -> Violation:
-    path = next((form.path for form in receive.point if form.name == name), name)
-    return Violation(Reason.MISSING_FIELD, f"{path} is missing")
+    if not fields.get("stats"):
+        fields.pop("stats", None)
+    for name, is_missing in (
+        ("metric", not fields.get("metric")),
+        ("value", "value" not in fields and "stats" not in fields),
+    ):
+        if is_missing:
+            path = next((form.path for form in receive.point if form.name == name), name)
+            raise Violation(Reason.MISSING_FIELD, f"{path} is missing")
+    return DataPoint(**fields)
 
 
 def read_text(value: Any) -> str:
@@ -199,7 +194,7 @@ def read_attributes(value: Any) -> dict[str, str]:
         raise ValueError(f"{shown(value)} is not a map")
     attributes = {}
     for name, member in value.items():
-        text = write_scalar(member)
+        text = member if isinstance(member, str) else write_scalar(member)
         if text is not None:
             attributes[name] = text
         elif member is not None:

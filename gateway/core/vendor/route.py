@@ -144,6 +144,11 @@ class PointChanges:
     stats: str | None = None
     allow_loss: tuple[str, ...] = ()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no data point is filtered or changed, except for its statistics."""
+        return self.keep is None and not self.set
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:

@@ -56,21 +56,32 @@ class RouteMatch:
 
 @dataclass(frozen=True, slots=True)
 class _Listening:
-    """One call of one route, with the conditions of both. `pattern` is None for a path without captures."""
+    """One call of one route, with the conditions of both. Earlier ones are tried first.
 
-    route: Route
-    form: RequestForm
+    `match` is the result without captured values. `pattern` is None for a path without captures.
+    """
+
+    number: int
+    match: RouteMatch
+    method: str
     conditions: RequestMatcher
-    pattern: re.Pattern[str] | None
+    pattern: re.Pattern[str] | None = None
+
+
+# Paths with captures by the number of their segments and the positions of fixed ones, then by these segments.
+_Captures = dict[tuple[int, tuple[int, ...]], dict[tuple[str, ...], list[_Listening]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All loaded routes, indexed by path and host. Paths with captures are tried one after the other."""
+    """All loaded routes, indexed by path and host, or by the fixed segments of a path with captures.
+
+    The host is "" in the index if any host, or a pattern of hosts, is received.
+    """
 
     routes: tuple[Route, ...] = ()
-    _fixed: Mapping[tuple[str, str], Sequence[_Listening]] = field(default_factory=dict, repr=False)
-    _capturing: Sequence[_Listening] = field(default=(), repr=False)
+    _fixed: Mapping[str, Mapping[str, Sequence[_Listening]]] = field(default_factory=dict, repr=False)
+    _captures: _Captures = field(default_factory=dict, repr=False)
 
     def route_named(self, name: str) -> Route | None:
         return next((route for route in self.routes if route.name == name), None)
@@ -79,17 +90,20 @@ class Snapshot:
         """Find the route by the head of a request. Returns None if no route has its path."""
         failed: list[tuple[str, RouteMatch]] = []
         found: list[RouteMatch] = []
-        for listening, captured in self._candidates(request):
-            route, form = listening.route, listening.form
-            if captured and any(route.source.pins.get(name, value) != value for name, value in captured.items()):
+        for listening in self._candidates(request):
+            match = listening.match
+            if listening.pattern is not None:
+                captured = _captured(listening.pattern, request.path, match.route.source.pins)
+                if captured is None:
+                    continue
+                match = RouteMatch(match.route, match.form, captured)
+            is_method = listening.method == request.method
+            unmet = listening.conditions.unmet(request) if is_method else None
+            if unmet or not is_method:
+                failed.append((listening.method, RouteMatch(match.route, None, match.captured, unmet=unmet or "")))
                 continue
-            fits_method, conditions = form.method == request.method, listening.conditions
-            unmet = conditions.unmet(request) if fits_method and conditions.tests else None
-            if unmet or not fits_method:
-                failed.append((form.method, RouteMatch(route, None, captured, unmet=unmet or "")))
-                continue
-            found.append(RouteMatch(route, form, captured))
-            if KEY not in route.source.match.tests:
+            found.append(match)
+            if KEY not in match.route.source.match.tests:
                 break
         if found:
             first, *others = found
@@ -101,18 +115,30 @@ class Snapshot:
                 return match
         return replace(failed[0][1], allow=tuple(sorted({method for method, _ in failed})))
 
-    def _candidates(self, request: Request) -> Iterator[tuple[_Listening, Mapping[str, str]]]:
-        path, seen = request.path, False
-        for key in dict.fromkeys((*request.hosts, "")):
-            for listening in self._fixed.get((path, key), ()):
-                seen = True
-                yield listening, {}
-        if seen:
-            return
-        for listening in self._capturing:
-            match = listening.pattern.fullmatch(path) if listening.pattern else None
-            if match:
-                yield listening, {name: unquote(value) for name, value in match.groupdict().items()}
+    def _candidates(self, request: Request) -> Sequence[_Listening]:
+        by_host = self._fixed.get(request.path, {})
+        if by_host.keys() == {""}:
+            return by_host[""]
+        fixed = [each for host in dict.fromkeys((*request.hosts, "")) for each in by_host.get(host, ())]
+        if fixed:
+            return fixed
+        segments = [unquote(segment) for segment in request.path.split("/")]
+        captures = [
+            each
+            for (length, positions), by_segments in self._captures.items()
+            if length == len(segments)
+            for each in by_segments.get(tuple([segments[position] for position in positions]), ())
+        ]
+        return sorted(captures, key=lambda listening: listening.number)
+
+
+def _captured(pattern: re.Pattern[str], path: str, pins: Mapping[str, str]) -> dict[str, str] | None:
+    """Return the values that a path captures, or None if it does not match or a pinned value differs."""
+    match = pattern.fullmatch(path)
+    if match is None:
+        return None
+    captured = {name: unquote(value) for name, value in match.groupdict().items()}
+    return None if any(pins.get(name, value) != value for name, value in captured.items()) else captured
 
 
 def choose_by_key_id(match: RouteMatch, message: ReceivedRequest) -> RouteMatch:
@@ -143,22 +169,25 @@ def _claimed_keys(source: Source, message: ReceivedRequest) -> Iterator[str]:
 
 
 def make_snapshot(routes: Sequence[Route]) -> Snapshot:
-    """Index routes by path and host. For equal paths, routes with more conditions come first."""
-    fixed: dict[tuple[str, str], list[_Listening]] = {}
-    capturing = []
-    for route in sorted(routes, key=lambda route: -len(route.source.match.tests)):
-        for form in route.source.receive.requests:
-            path = route.source.path + form.path
-            conditions = form.match.combined_with(route.source.match)
-            if "{" in path:
-                capturing.append(_Listening(route, form, conditions, path_pattern(path)))
-                continue
-            hosts = conditions.tests.get("host", ())
-            if not hosts or any("*" in host for host in hosts):
-                hosts = ("",)
-            for host in hosts:
-                fixed.setdefault((path, host), []).append(_Listening(route, form, conditions, None))
-    return Snapshot(tuple(routes), fixed, tuple(capturing))
+    """Index the calls of routes. Among calls of the same path, those of routes with more conditions come first."""
+    fixed: dict[str, dict[str, list[_Listening]]] = {}
+    captures: _Captures = {}
+    ordered = sorted(routes, key=lambda route: -len(route.source.match.tests))
+    calls = [(route, form) for route in ordered for form in route.source.receive.requests]
+    for number, (route, form) in enumerate(calls):
+        path, conditions = route.source.path + form.path, form.match.combined_with(route.source.match)
+        listening = _Listening(number, RouteMatch(route, form, {}), form.method, conditions)
+        if "{" in path:
+            pinned = {f"{{{name}}}": value for name, value in route.source.pins.items()}
+            segments = [pinned.get(segment, unquote(segment)) for segment in path.split("/")]
+            known = {position: segment for position, segment in enumerate(segments) if "{" not in segment}
+            listed = captures.setdefault((len(segments), tuple(known)), {}).setdefault(tuple(known.values()), [])
+            listed.append(replace(listening, pattern=path_pattern(path)))
+            continue
+        hosts = conditions.tests.get("host", ())
+        for host in hosts if hosts and "*" not in "".join(hosts) else ("",):
+            fixed.setdefault(path, {}).setdefault(host, []).append(listening)
+    return Snapshot(tuple(routes), fixed, captures)
 
 
 def ambiguous_calls(routes: Iterable[Route]) -> Iterator[tuple[Route, Route, RequestForm]]:
