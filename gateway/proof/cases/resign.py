@@ -1,6 +1,7 @@
 """Makes a sample request valid for now and for another address: its times are shifted and it is signed again."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -13,7 +14,7 @@ from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.session_tokens import issue_token
 from gateway.core.recipe.sign import SigningContext, sign, to_draft
-from gateway.core.recipe.verify import NoReplayCheck, Verified, Verifier
+from gateway.core.recipe.verify import NoReplayCheck
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import RouteMatch, make_snapshot
 
@@ -44,53 +45,47 @@ def refresh_sample(
     if "host" not in route.source.match.tests:
         shifted = shifted.at(PublicUrl("http", address))
     match = make_snapshot([route]).match(request)
-    if match is None or match.form is None:
+    signer = None if match is None or match.form is None else _signer(match, request, then_ns, context)
+    if match is None or signer is None:
         return RefreshedSample(shifted)
-    source, verifiers, message = route.source, route.source.verifiers, match.read(request)
+    recipe, credential, slots = signer
+    # The request as its client sees it, in front of a proxy if the route has a `public_url`.
+    url = route.source.public_url
+    seen = shifted if url is None else shifted.at(url)
+    # Optional headers, such as a digest of the old body, are left out. Those with given values are written again.
+    optional = {carrier.name for carrier in recipe.carriers if carrier.optional and carrier.place == "header"}
+    seen = replace(seen, headers=without_headers(seen.headers, *optional))
+    signed = sign(to_draft(match.read(seen), recipe), recipe, credential, slots, context).request
+    if url is not None:
+        signed = signed.at(PublicUrl("http", shifted.host))
+        signed = replace(signed, target=signed.target.removeprefix(url.prefix))
+    return RefreshedSample(signed, recipe)
+
+
+def _signer(
+    match: RouteMatch, request: Request, then_ns: int, context: SigningContext
+) -> tuple[Recipe, Credential, Mapping[str, str]] | None:
+    """Return the recipe, the key or a new session of the caller's account, and the slots of a request.
+
+    None for a request that the route rejects, and for a secret that never expires.
+    """
+    source = match.route.source
     try:
-        caller = identify_caller(source, verifiers, message, RequestContext(then_ns, NoReplayCheck()))
+        message = match.read(request)
+        caller = identify_caller(source, source.verifiers, message, RequestContext(then_ns, NoReplayCheck()))
     except CallerError:
-        return RefreshedSample(shifted)
-    verifier = next((verifier for verifier in verifiers or () if verifier.recipe.name == caller.recipe), None)
-    credential = None if verifier is None else _credential(verifier, caller, context)
-    if verifier is None or credential is None:
-        return RefreshedSample(shifted)
-    return RefreshedSample(_signed(shifted, match, verifier.recipe, credential, caller, context), verifier.recipe)
-
-
-def _credential(verifier: Verifier, caller: Verified, context: SigningContext) -> Credential | None:
-    """Return the key of a signature, or a new session of the caller's account; None for a secret that never expires."""
-    if caller.secret is None:
+        return None
+    verifier = next((each for each in source.verifiers or () if each.recipe.name == caller.recipe), None)
+    if verifier is None or caller.secret is None:
         return None
     if verifier.recipe.signature is not None:
-        return Credential(caller.secret, caller.key)
+        return verifier.recipe, Credential(caller.secret, caller.key), caller.slots
     for account in (account for accounts in verifier.accounts.values() for account in accounts):
         if (account.credential.key, account.credential.secret) == (caller.key, caller.secret):
             lifetime_s = min(SESSION_S, account.lifetime_s)
             token, _ = issue_token(account, now_ns=context.now_ns, lifetime_s=lifetime_s, entropy=context.entropy)
-            return Credential(Secret(token))
+            return verifier.recipe, Credential(Secret(token)), caller.slots
     return None
-
-
-def _signed(
-    request: Request,
-    match: RouteMatch,
-    recipe: Recipe,
-    credential: Credential,
-    caller: Verified,
-    context: SigningContext,
-) -> Request:
-    """Sign a request as its client sees it, in front of a proxy if the route has a `public_url`."""
-    url = match.route.source.public_url
-    # Optional headers, such as a digest of the old body, are left out. Those with given values are written again.
-    optional = {carrier.name for carrier in recipe.carriers if carrier.optional and carrier.place == "header"}
-    seen = request if url is None else request.at(url)
-    seen = replace(seen, headers=without_headers(seen.headers, *optional))
-    signed = sign(to_draft(match.read(seen), recipe), recipe, credential, caller.slots, context).request
-    if url is None:
-        return signed
-    behind_proxy = signed.at(PublicUrl("http", request.host))
-    return replace(behind_proxy, target=behind_proxy.target.removeprefix(url.prefix))
 
 
 def _shifted(request: Request, then_s: int, now_s: int) -> Request:
