@@ -33,6 +33,10 @@ class Plain:
     read: Callable[[Place], Any]
     json: Schema
 
+    def then(self, convert: Callable[[Any], Any]) -> "Plain":
+        """Return the type of values that are converted after they are read."""
+        return Plain(self.words, lambda place: convert(self.read(place)), self.json)
+
 
 def text(pattern: str = "", *, max_chars: int | None = None, may_be_empty: bool = True) -> Plain:
     def read(place: Place) -> str:
@@ -234,6 +238,9 @@ TEXT_OR_MAP = Plain(
     "text or map", lambda at: (MAP if isinstance(at.node, MapNode) else TEXT).read(at), {"type": ["string", "object"]}
 )
 NAME = text(NAME_PATTERN, max_chars=100)
+
+
+TEXT_SET = list_of(TEXT).then(frozenset)
 
 
 def template(escape: Callable[[str], str] = str) -> Plain:

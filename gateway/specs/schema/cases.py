@@ -33,7 +33,7 @@ def _case(case: str, now: float, env: Mapping[str, str], **parts: Any) -> tuple[
     return Case(case, int(now * NS), **parts), env
 
 
-MAPS = t.Plain("list of map", lambda place: list(t.list_of(t.MAP).read(place)), t.list_of(t.MAP).json)
+MAPS = t.list_of(t.MAP).then(list)
 LOGIN_CASE = Table(
     "case.login",
     dict,

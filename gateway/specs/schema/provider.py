@@ -90,31 +90,22 @@ def _check_given(at: Place, provider: Provider) -> None:
     declared = {*provider.given, *provider.needs}
     reads = at.scope.compiler.read
     read = {chain[1]: path for chain, path in reads.items() if chain[0] == "given" and len(chain) > 1}
-    used = read.keys() | {name for recipe in _recipes_of(provider) for name in given_slots(recipe)}
+    used, recipes = {*read}, list[Any]()
     if provider.receive is not None:
         captured = {name for form in provider.receive.requests for name in captures(form.path)}
         used |= captured
         declared |= captured
+        recipes += [*provider.receive.verify, *provider.receive.local_recipes]
+    if provider.send is not None:
+        recipes += [recipe for form in provider.send.requests for recipe in form.sign]
+        recipes += [each.sign for each in (provider.send.login, provider.send.poll) if each is not None]
+    used |= {name for recipe in recipes if isinstance(recipe, Recipe) for name in given_slots(recipe)}
     for name in sorted(declared - used) if ("given",) not in reads else ():
         path = ("given", name) if name in provider.given else ("needs", provider.needs.index(name))
         at.error(f"nothing reads `given.{name}`", "leave it out", *path)
     for name in sorted(read.keys() - declared):
         hint = did_you_mean(name, declared) if declared else "name it there"
         at.error(f"`given.{name}` is neither under `needs` nor under `given`", hint, *read[name])
-
-
-def _recipes_of(provider: Provider) -> list[Recipe]:
-    recipes: list[Recipe] = []
-    if provider.receive is not None:
-        recipes += provider.receive.verify
-        recipes += [
-            recipe for form in provider.receive.requests if form.local_call for recipe in form.local_call.verify
-        ]
-    if provider.send is not None:
-        login, poll = provider.send.login, provider.send.poll
-        recipes += [recipe for form in provider.send.requests for recipe in form.sign]
-        recipes += [each for each in (login and login.sign, poll and poll.sign) if isinstance(each, Recipe)]
-    return recipes
 
 
 def given_slots(recipe: Recipe) -> list[str]:

@@ -92,10 +92,6 @@ def _local_call(at: Place, name: str, request: RequestForm, **keys: Any) -> Requ
     return replace(request, name=name, input=None, local_call=call)
 
 
-def _reply_names(at: Place) -> frozenset[str]:
-    return SEEN | {"token", "expires_ns", "request_id"}
-
-
 LOCAL_CALL = Table(
     "local_call",
     _local_call,
@@ -104,7 +100,12 @@ LOCAL_CALL = Table(
     optional("issues", t.TEXT, "the recipe whose secret is the session that this call creates"),
     optional("ends", t.TEXT, "the recipe whose session this call ends; the path captures it as `{token}`"),
     optional("lifetime_s", t.POSITIVE, "the lifetime of the session", 7200.0),
-    Key("reply", REPLY_LIST, "the reply; it sees `token`, `expires_ns` and the names of the request", _reply_names),
+    Key(
+        "reply",
+        REPLY_LIST,
+        "the reply; it sees `token`, `expires_ns` and the names of the request",
+        lambda at: SEEN | {"token", "expires_ns", "request_id"},
+    ),
 )
 REJECT = Table(
     "reject",
@@ -168,30 +169,28 @@ def _receive(
             recipe = getattr(call.local_call, key)
             if recipe is not None and recipe not in names:
                 at.error(f"{recipe!r} is not one of the recipes in `receive.verify`", "", "local_calls", call.name, key)
+    # Replies decide nothing about a report.
     read = [chain for chain, path in at.scope.compiler.read.items() if path[:2] != ("receive", "replies")]
-    reads, known = _reads(read, own, at.scope.relay), _known(read, keys["verify"])
-    return Receive(requests=(*own, *local), reads=reads, known=known, **keys)
+    return Receive(
+        requests=(*own, *local), reads=_reads(read, own, at.scope.relay), known=_known(read, keys["verify"]), **keys
+    )
 
 
 def _check_distinct(at: Place, own: Sequence[RequestForm], local: Sequence[RequestForm]) -> None:
     """Report two requests that nothing distinguishes."""
-    single = "request" in at.entries
-    paths = [("request",) if single else ("requests", form.name) for form in own]
-    paths += [("local_calls", form.name) for form in local]
-    seen: list[RequestForm] = []
-    for path, form in zip(paths, (*own, *local), strict=True):
-        call = form.method, re.sub(r"\{\w+\}", "{}", form.path)
-        for other in seen:
-            is_same = call == (other.method, re.sub(r"\{\w+\}", "{}", other.path))
-            if is_same and (form.match == other.match or form.match.is_stricter_than(other.match)):
+    forms = [(("requests", form.name) if "requests" in at.entries else ("request",), form) for form in own]
+    forms += [(("local_calls", form.name), form) for form in local]
+    for index, (path, form) in enumerate(forms):
+        for _, other in forms[:index]:
+            calls = {(each.method, re.sub(r"\{\w+\}", "{}", each.path)) for each in (form, other)}
+            if len(calls) == 1 and (form.match == other.match or form.match.is_stricter_than(other.match)):
                 what = f"{form.method} {form.path} is the same call as {other.name!r}"
                 at.error(what, "the first that fits counts: distinguish them by `match`", *path)
                 break
-        seen.append(form)
 
 
 def _reads(read: Sequence[tuple[str, ...]], own: Sequence[RequestForm], relay: bool) -> frozenset[str]:
-    """Return the parts of a request that decide something. Replies do not count; a relay passes the body on."""
+    """Return the parts of a request that decide something. A relay passes the body on."""
     roots = {chain[0] for chain in read}
     kinds: set[str] = {form.body for form in own if form.body != "none"} if relay or "body" in roots else set()
     headers = {f"header.{chain[1].replace('_', '-')}" for chain in read if chain[0] == "headers" and len(chain) > 1}
@@ -200,9 +199,7 @@ def _reads(read: Sequence[tuple[str, ...]], own: Sequence[RequestForm], relay: b
 
 def _known(read: Sequence[tuple[str, ...]], verify: Sequence[Recipe]) -> dict[str, frozenset[str]]:
     """Return the members of `body` and `item` that expressions or recipes read, unless one is read as a whole."""
-    carriers = [
-        carrier for recipe in verify for carrier in recipe.carriers if carrier.place in ("form", "json", "param")
-    ]
+    carriers = [carrier for recipe in verify for carrier in recipe.carriers if carrier.may_be_in_body]
     known = {"body": {carrier.name.partition(".")[0] for carrier in carriers}, "item": set[str]()}
     for root, *path in read:
         if root in known and path:

@@ -28,7 +28,6 @@ def _read_fix(place: Place) -> Any:
 
 
 FIX = t.Plain("expression", _read_fix, {})
-STATISTICS = t.Plain("list of text", lambda at: frozenset(t.list_of(t.TEXT).read(at)), t.list_of(t.TEXT).json)
 
 RULE = Table(
     "rule",
@@ -39,7 +38,7 @@ RULE = Table(
     Key("max_bytes", t.COUNT, "bytes; of `attributes`, of all names and values together"),
     Key("min", EXACT, "least number, statistic, or number of attributes"),
     Key("max", EXACT, "greatest number, statistic, or number of attributes"),
-    Key("keys", t.list_or("pattern, or list", STATISTICS, t.PATTERN), "names of attributes, or allowed statistics"),
+    Key("keys", t.list_or("pattern, or list", t.TEXT_SET, t.PATTERN), "names of attributes, or allowed statistics"),
     Key("integer", t.BOOLEAN, "`true`: no fraction"),
     Key("max_age_s", t.POSITIVE, "of `time_ns`: how far in the past"),
     Key("max_ahead_s", t.number(at_least=0), "of `time_ns`: how far in the future"),

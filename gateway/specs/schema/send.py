@@ -25,18 +25,13 @@ URL = t.template(path_segment)
 RECIPES = t.one_or_more(t.RECIPE_NAME)
 
 
-def _read_value(place: Place) -> str:
-    """Read a value of an answer: an integer, or text that is not empty."""
-    return str(place.value) if type(place.value) is int else str(t.NOT_EMPTY.read(place))
-
-
-def _read_of_element(place: Place) -> Expression:
-    """Compile an expression over an element of an answer, whose members are not known."""
-    return place.scope.compiler.expression(place.plain, None, place.path)
-
-
-VALUE = t.Plain("text or integer", _read_value, {"type": ["string", "integer"]})
-OF_ELEMENT = t.Plain("expression", _read_of_element, {})
+VALUE = t.Plain(
+    "text or integer",
+    lambda place: str(place.value if type(place.value) is int else t.NOT_EMPTY.read(place)),
+    {"type": ["string", "integer"]},
+)
+# The members of an element of an answer are not known.
+OF_ELEMENT = t.Plain("expression", lambda place: place.scope.compiler.expression(place.plain, None, place.path), {})
 
 
 def _check_rejected(at: Place, rule: RejectedItemsRule) -> None:
@@ -61,14 +56,13 @@ def _outcome_rule(at: Place, codes: Mapping[Code, Sequence[str]], **keys: Any) -
     if bool(codes) != (keys["of"] is not None):
         at.error("`of` and `codes` belong together")
     exact: dict[str, Code] = {}
-    prefixes: list[tuple[str, Code]] = []
-    for code, values in codes.items():
-        for value in values:
-            if value.endswith("*"):
-                prefixes.append((value[:-1], code))
-            elif exact.setdefault(value, code) is not code:
-                at.error(f"{value!r} is also listed under {exact[value]}", "", "codes", code)
-    prefixes.sort(key=lambda prefix: -len(prefix[0]))
+    pairs = [(value, code) for code, values in codes.items() for value in values]
+    for value, code in pairs:
+        if not value.endswith("*") and exact.setdefault(value, code) is not code:
+            at.error(f"{value!r} is also listed under {exact[value]}", "", "codes", code)
+    prefixes = sorted(
+        ((value[:-1], code) for value, code in pairs if value.endswith("*")), key=lambda each: -len(each[0])
+    )
     return OutcomeRule(status=frozenset(keys.pop("status")), exact=exact, prefixes=tuple(prefixes), **keys)
 
 
@@ -158,12 +152,11 @@ def _check_declare(at: Place, declare: Declare) -> None:
             at.error("a declaration is accepted or rejected as a whole", "leave it out", "outcome", index, "rejected")
 
 
-def _read_expressions(place: Place) -> Expression:
-    expressions = t.list_of(t.EXPRESSION, at_least=1).read(place)
+def _all_of(expressions: Sequence[Expression]) -> Expression:
     return lambda names: [each(names) for each in expressions]
 
 
-UNIQUE_BY = t.Plain("list of expression", _read_expressions, t.list_of(t.EXPRESSION, at_least=1).json)
+UNIQUE_BY = t.list_of(t.EXPRESSION, at_least=1).then(_all_of)
 DECLARE = Table(
     "declare",
     Declare,
@@ -177,11 +170,11 @@ DECLARE = Table(
 )
 
 
-def _read_poll_signer(place: Place) -> str | Recipe:
-    return "none" if place.value == "none" else t.RECIPE_NAME.read(place)
-
-
-POLL_SIGNER = t.Plain("name of a recipe, or `none`", _read_poll_signer, {"type": "string"})
+POLL_SIGNER = t.Plain(
+    "name of a recipe, or `none`",
+    lambda place: "none" if place.value == "none" else t.RECIPE_NAME.read(place),
+    {"type": "string"},
+)
 POLL = Table(
     "poll",
     lambda every_s, sign: Poll(every_s, sign or "own"),
@@ -195,13 +188,16 @@ def _read_sign(place: Place) -> None:
     place.scope.sign = tuple(RECIPES.read(place))
 
 
-def _read_group_list(place: Place) -> dict[str, Expression]:
+def _read_fields(place: Place) -> dict[str, Expression]:
     fields = t.list_of(t.word(FIELDS)).read(place)
-    return {field: place.scope.compiler.expression(field, place.names, (*place.path, field)) for field in fields}
+    return place.scope.compiler.members({field: field for field in fields}, place.names, place.path)
 
 
-_GROUP_LIST = t.Plain("list of fields", _read_group_list, t.list_of(t.word(FIELDS)).json)
-GROUP_BY = t.list_or("list of fields, or map of expression", _GROUP_LIST, t.map_of(t.EXPRESSION, t.MEMBER_NAME))
+GROUP_BY = t.list_or(
+    "list of fields, or map of expression",
+    t.Plain("list of fields", _read_fields, t.list_of(t.word(FIELDS)).json),
+    t.map_of(t.EXPRESSION, t.MEMBER_NAME),
+)
 
 
 def _send(
@@ -210,10 +206,9 @@ def _send(
     if bool(request) == bool(requests):
         at.error("`send` has either `request` or `requests`")
     send = Send(requests=tuple([request] if request is not None else requests.values()), **keys)
-    rules: list[tuple[KeyPath, OutcomeRule]] = [(("outcome", index), rule) for index, rule in enumerate(send.outcome)]
-    if send.declare is not None:
-        rules += [(("declare", "outcome", index), rule) for index, rule in enumerate(send.declare.outcome)]
-    polls = [path for path, rule in rules if rule.poll is not None]
+    polls: list[KeyPath] = [("outcome", index) for index, rule in enumerate(send.outcome) if rule.poll]
+    declared = send.declare.outcome if send.declare is not None else ()
+    polls += [("declare", "outcome", index) for index, rule in enumerate(declared) if rule.poll]
     if send.poll is not None and not polls:
         at.error("no rule of `outcome` has a `poll`: there is nothing to poll", "leave it out", "poll")
     for path in polls if send.poll is None else ():

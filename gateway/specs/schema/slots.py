@@ -98,10 +98,6 @@ def _read_nonce(place: Place) -> tuple[int | None, int | None]:
     return None, None
 
 
-def _read_lower(place: Place) -> tuple[str, ...]:
-    return tuple(name.lower() for name in _TEXTS.read(place))
-
-
 def _read_reading(place: Place) -> Literal["named"] | int:
     return "named" if place.value == "named" else _read_offset(place)
 
@@ -111,11 +107,11 @@ OFFSET = t.Plain("`utc`, `+08:00`", _read_offset, {"type": "string", "pattern": 
 READING = t.Plain("`named` or offset", _read_reading, {"type": "string", "pattern": f"^(?:named|{_OFFSET})$"})
 FORMAT = t.Plain("time format", _read_format, {"type": "string"})
 NONCE = t.Plain("`uuid4`, `int:LOW..HIGH`", _read_nonce, {"type": "string"})
-CHARS = t.Plain("pattern", lambda place: t.PATTERN.read(place).pattern, {"type": "string"})
-RULE = t.Plain("`rule`", lambda place: t.word(("rule",)).read(place) == "rule", {"enum": ["rule"]})
-HEADERS = t.Plain(_TEXTS.words, _read_lower, _TEXTS.json)
+CHARS = t.PATTERN.then(lambda pattern: pattern.pattern)
+RULE = t.word(("rule",)).then(bool)
+HEADERS = _TEXTS.then(lambda names: tuple(name.lower() for name in names))
 ANY = t.list_of(HEADERS, at_least=1)
-ALTERNATIVE = t.Plain(HEADERS.words, lambda place: (frozenset(_read_lower(place)),), HEADERS.json)
+ALTERNATIVE = HEADERS.then(lambda names: (frozenset(names),))
 
 CHOOSE = Table(
     "choose",

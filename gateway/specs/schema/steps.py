@@ -52,7 +52,6 @@ def _check_pairs(at: Place, pairs: PairsStep) -> None:
 
 
 _SOURCES = t.one_or_more(t.word(get_args(Source)))
-_EXCEPT = t.Plain("list of text", lambda at: frozenset(t.list_of(t.TEXT).read(at)), t.list_of(t.TEXT).json)
 PAIRS = Table(
     "pairs",
     PairsStep,
@@ -66,7 +65,7 @@ PAIRS = Table(
     ),
     optional("choose", CHOOSE, "for `from: headers`: the rule that chooses the headers", HeaderRule()),
     optional("pseudo", _TEMPLATE_MAP, "values of listed names that are not headers, such as `(request-target)`", {}),
-    optional("except", _EXCEPT, "names to leave out", frozenset(), to="except_names"),
+    optional("except", t.TEXT_SET, "names to leave out", frozenset(), to="except_names"),
     optional("key", FILTERS, "filters for names", Reference("k", (), Kind.TEXT)),
     optional("value", FILTERS, "filters for values", Reference("v", (), Kind.TEXT)),
     optional("sort", t.word(get_args(Sort)), "the order", "key"),
