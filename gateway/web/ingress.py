@@ -173,7 +173,10 @@ class Ingress:
         incoming, match = exchange.incoming, exchange.match
         if incoming.problem is not None:
             raise CallerError(incoming.problem)
-        if not any(candidate.route.source.admits(incoming.peer) for candidate in (match, *match.others)):
+        source = match.route.source
+        if not (
+            source.admits(incoming.peer) or any(other.route.source.admits(incoming.peer) for other in match.others)
+        ):
             raise CallerError.of(Reason.NOT_ALLOWED, "reports may not come from this address")
         match.expect_call(incoming.request.method)
         if exchange.received.head_only:
@@ -303,20 +306,19 @@ def _log(
 ) -> Mapping[str, Any]:
     """Log a report, and return the fields. The caller's own request id is truncated."""
     theirs = incoming.request.header("x-request-id")
-    fields = {
+    line = {
         "route": route.name if route else None,
         "request_id": outcome.request_id,
         "caller_request_id": theirs[:128].encode("utf-8", "replace").decode() if theirs else None,
         "peer": incoming.peer,
-        "code": str(outcome.code),
-        "reason": str(outcome.reason) if outcome.reason else None,
+        "code": outcome.code.value,
+        "reason": outcome.reason.value if outcome.reason else None,
         "message": outcome.message or None,
         "cause": cause,
         "accepted": outcome.accepted,
         "rejected": len(outcome.rejected),
         "ms": round((time.monotonic() - started) * 1000, 1),
     }
-    write = log.info if outcome.ok else log.warning
-    line = {name: value for name, value in fields.items() if value is not None}
-    write("report", **line)
+    line = {name: value for name, value in line.items() if value is not None}
+    (log.info if outcome.ok else log.warning)("report", **line)
     return line

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
 
 from gateway.core.expression import EvaluationError
 from gateway.core.http.url import address_of
@@ -18,8 +17,7 @@ def without_addresses(outcome: Outcome, route: Route) -> Outcome:
         return outcome
     addresses = sorted({address for target in route.targets for address in _addresses(target)}, key=len, reverse=True)
     pattern = re.compile(rf"(?<![\w.-])(?:{'|'.join(map(re.escape, addresses))})(?![\w.-])")
-    rejected = tuple(replace(item, message=pattern.sub("the upstream", item.message)) for item in outcome.rejected)
-    return replace(outcome, message=pattern.sub("the upstream", outcome.message), rejected=rejected)
+    return outcome.with_messages(lambda message: pattern.sub("the upstream", message))
 
 
 def _addresses(target: Target) -> Iterator[str]:

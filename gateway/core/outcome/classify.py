@@ -1,7 +1,7 @@
 """Classify an upstream's answer by the provider's `outcome` rules."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -77,7 +77,7 @@ def classify(
     `names` adds `call_id` and `given` to the variables of the rules. `polled` is the path that returned this answer;
     it is polled again if the rule names no other path.
     """
-    names = {**names, **answer_names(answer)}
+    names = AnswerNames(answer, names)
     try:
         for rule in rules:
             if (not rule.status or answer.status in rule.status) and (rule.when is None or rule.when(names)):
@@ -91,21 +91,43 @@ def classify(
 
 def as_seen_by_reporter(outcome: Outcome) -> Outcome:
     """Translate the upstream's code: the upstream rejecting the gateway is not an error of the reporter."""
-    return replace(outcome, code=_CODE_FOR_REPORTER.get(outcome.code, outcome.code))
+    code = _CODE_FOR_REPORTER.get(outcome.code)
+    return outcome if code is None else replace(outcome, code=code)
 
 
-def answer_names(answer: Response) -> dict[str, Any]:
-    """Return the variables that expressions about an answer see. `body` is None if it is not JSON."""
+class AnswerNames(dict[str, Any]):
+    """The variables that expressions about an answer see. `headers`, `body` and `text` are made on first use."""
+
+    def __init__(self, answer: Response, names: Mapping[str, Any]) -> None:
+        super().__init__(names, status=answer.status)
+        self._answer = answer
+
+    def __missing__(self, name: str) -> Any:
+        self[name] = value = _PARTS[name](self._answer)
+        return value
+
+    def get(self, name: str, default: Any = None) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            return default
+
+
+def _json_or_none(answer: Response) -> Any:
     try:
-        body = read_json(answer.body) if answer.body else None
+        return read_json(answer.body) if answer.body else None
     except ValueError:
-        body = None
-    headers = {name.lower().replace("-", "_"): value for name, value in answer.headers}
-    text = answer.body.decode("utf-8", "replace")
-    return {"status": answer.status, "headers": headers, "body": body, "text": text}
+        return None
 
 
-def _by_rule(rule: OutcomeRule, answer: Response, names: dict[str, Any], polled: str | None) -> Classified:
+_PARTS: Mapping[str, Callable[[Response], Any]] = {
+    "headers": lambda answer: {name.lower().replace("-", "_"): value for name, value in answer.headers},
+    "body": _json_or_none,
+    "text": lambda answer: answer.body.decode("utf-8", "replace"),
+}
+
+
+def _by_rule(rule: OutcomeRule, answer: Response, names: Mapping[str, Any], polled: str | None) -> Classified:
     message = _message(rule.message, names)
     if rule.poll is not None:
         path = rule.poll(names) or polled
@@ -119,7 +141,7 @@ def _by_rule(rule: OutcomeRule, answer: Response, names: dict[str, Any], polled:
     return Classified(outcome, entries=() if rule.rejected is None else _entries(rule.rejected, names))
 
 
-def _entries(rule: RejectedItemsRule, names: dict[str, Any]) -> tuple[RejectedEntry, ...]:
+def _entries(rule: RejectedItemsRule, names: Mapping[str, Any]) -> tuple[RejectedEntry, ...]:
     found = rule.each(names)
     entries = []
     for element in found if isinstance(found, list) else ():

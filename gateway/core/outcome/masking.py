@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import replace
 from urllib.parse import quote, quote_plus
 
 from gateway.core.http.request import Secret
@@ -37,8 +36,7 @@ def mask_outcome(outcome: Outcome, secrets: Iterable[Secret]) -> Outcome:
     if not outcome.message and not outcome.rejected:
         return outcome
     secrets = list(secrets)
-    rejected = tuple(replace(item, message=_mask_truncated(item.message, secrets)) for item in outcome.rejected)
-    return replace(outcome, message=_mask_truncated(outcome.message, secrets), rejected=rejected)
+    return outcome.with_messages(lambda message: _mask_truncated(message, secrets))
 
 
 def _mask_truncated(message: str, secrets: Iterable[Secret]) -> str:

@@ -1,6 +1,7 @@
 """Outcomes of reports and calls in vendor-neutral terms: gRPC status codes and a closed list of reasons."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -54,37 +55,24 @@ class Reason(StrEnum):
     INTERNAL = "INTERNAL"
 
 
-CODE_OF = {
-    Reason.MISSING_CREDENTIALS: Code.UNAUTHENTICATED,
-    Reason.BAD_CREDENTIALS: Code.UNAUTHENTICATED,
-    Reason.UNKNOWN_KEY: Code.UNAUTHENTICATED,
-    Reason.BAD_SIGNATURE: Code.UNAUTHENTICATED,
-    Reason.STALE: Code.UNAUTHENTICATED,
-    Reason.REPLAYED: Code.UNAUTHENTICATED,
-    Reason.NOT_ALLOWED: Code.PERMISSION_DENIED,
-    Reason.NOT_PARSED: Code.INVALID_ARGUMENT,
-    Reason.UNKNOWN_CALL: Code.NOT_FOUND,
-    Reason.WRONG_METHOD: Code.UNIMPLEMENTED,
-    Reason.BAD_HEADER: Code.INVALID_ARGUMENT,
-    Reason.MISSING_FIELD: Code.INVALID_ARGUMENT,
-    Reason.BAD_FIELD: Code.INVALID_ARGUMENT,
-    Reason.TOO_OLD: Code.INVALID_ARGUMENT,
-    Reason.TOO_LARGE: Code.INVALID_ARGUMENT,
-    Reason.TOO_SLOW: Code.DEADLINE_EXCEEDED,
-    Reason.CANNOT_HOLD: Code.INVALID_ARGUMENT,
-    Reason.PARTIAL: Code.INVALID_ARGUMENT,
-    Reason.THROTTLED: Code.RESOURCE_EXHAUSTED,
-    Reason.OVERLOADED: Code.RESOURCE_EXHAUSTED,
-    Reason.QUEUE_FULL: Code.RESOURCE_EXHAUSTED,
-    Reason.SHUTTING_DOWN: Code.UNAVAILABLE,
-    Reason.ROUTE_GONE: Code.UNAVAILABLE,
-    Reason.UPSTREAM_REJECTED: Code.INVALID_ARGUMENT,
-    Reason.UPSTREAM_AUTH: Code.UNAVAILABLE,
-    Reason.UPSTREAM_DOWN: Code.UNAVAILABLE,
-    Reason.UPSTREAM_TIMEOUT: Code.DEADLINE_EXCEEDED,
-    Reason.UPSTREAM_GARBLED: Code.INTERNAL,
-    Reason.INTERNAL: Code.INTERNAL,
+_REASONS_OF = {
+    Code.INVALID_ARGUMENT: (
+        *(Reason.NOT_PARSED, Reason.BAD_HEADER, Reason.MISSING_FIELD, Reason.BAD_FIELD, Reason.TOO_OLD),
+        *(Reason.TOO_LARGE, Reason.CANNOT_HOLD, Reason.PARTIAL, Reason.UPSTREAM_REJECTED),
+    ),
+    Code.UNAUTHENTICATED: (
+        *(Reason.MISSING_CREDENTIALS, Reason.BAD_CREDENTIALS, Reason.UNKNOWN_KEY, Reason.BAD_SIGNATURE),
+        *(Reason.STALE, Reason.REPLAYED),
+    ),
+    Code.PERMISSION_DENIED: (Reason.NOT_ALLOWED,),
+    Code.NOT_FOUND: (Reason.UNKNOWN_CALL,),
+    Code.RESOURCE_EXHAUSTED: (Reason.THROTTLED, Reason.OVERLOADED, Reason.QUEUE_FULL),
+    Code.UNAVAILABLE: (Reason.SHUTTING_DOWN, Reason.ROUTE_GONE, Reason.UPSTREAM_AUTH, Reason.UPSTREAM_DOWN),
+    Code.DEADLINE_EXCEEDED: (Reason.TOO_SLOW, Reason.UPSTREAM_TIMEOUT),
+    Code.INTERNAL: (Reason.UPSTREAM_GARBLED, Reason.INTERNAL),
+    Code.UNIMPLEMENTED: (Reason.WRONG_METHOD,),
 }
+CODE_OF = {reason: code for code, reasons in _REASONS_OF.items() for reason in reasons}
 
 HTTP_STATUS_OF = {
     Code.OK: 200,
@@ -135,6 +123,11 @@ class Outcome:
     def ok(self) -> bool:
         return self.code is Code.OK
 
+    def with_messages(self, change: Callable[[str], str]) -> "Outcome":
+        """Change the message and those of the rejected items."""
+        rejected = tuple([replace(item, message=change(item.message)) for item in self.rejected])
+        return replace(self, message=change(self.message), rejected=rejected)
+
     def as_mapping(self, max_rejected: int | None = None) -> dict[str, Any]:
         """Return the variables that expressions about an outcome see."""
         return {
@@ -164,7 +157,7 @@ def settlement_of(outcome: Outcome) -> Settlement:
     """
     if outcome.ok:
         return "ack"
-    if outcome.on_failure is not None:
-        return "dead_letter" if outcome.on_failure == "dead_letter" else "retry"
     is_permanent = outcome.code is Code.INVALID_ARGUMENT or outcome.reason is Reason.INTERNAL
+    if outcome.on_failure is not None:
+        is_permanent = outcome.on_failure == "dead_letter"
     return "dead_letter" if is_permanent else "retry"

@@ -1,8 +1,9 @@
 """Build the reply to a reporter from an outcome, in the dialect of its vendor."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from gateway.core.expression import EvaluationError
@@ -20,6 +21,23 @@ _NO_NAMES: Mapping[str, Any] = {
     **{name: {} for name in ("query", "headers", "given")},
 }
 _FAILURES = (EvaluationError, ValueError, TypeError)
+
+
+class _NameRead(Exception):
+    """An expression has read a variable."""
+
+
+class _Unreadable(Mapping[str, Any]):
+    """Variables that no expression can read."""
+
+    def __getitem__(self, name: str) -> Any:
+        raise _NameRead
+
+    def __iter__(self) -> Iterator[str]:
+        raise _NameRead
+
+    def __len__(self) -> int:
+        raise _NameRead
 
 
 def build_reply(replies: Replies | None, outcome: Outcome, names: Mapping[str, Any]) -> Response:
@@ -62,6 +80,8 @@ def _cannot_build(request_id: str) -> Outcome:
 
 
 def _in_dialect(replies: Replies, outcome: Outcome, names: Mapping[str, Any]) -> Response:
+    if outcome.ok and (constant := _constant_reply(replies.ok)) is not None:
+        return constant
     names = {**names, **outcome.as_mapping(MAX_LISTED_ITEMS)}
     if outcome.ok:
         return _rendered(_chosen(replies.ok, names), names)
@@ -70,6 +90,15 @@ def _in_dialect(replies: Replies, outcome: Outcome, names: Mapping[str, Any]) ->
     if outcome.reason is Reason.PARTIAL and replies.partial:
         return _rendered(_chosen(replies.partial, names), names)
     return _rendered(_merged(_chosen(replies.error, names), row), names)
+
+
+@lru_cache(maxsize=256)
+def _constant_reply(shapes: tuple[Shape, ...]) -> Response | None:
+    """Return the reply if its expressions read no variable: it is then rendered once."""
+    try:
+        return _rendered(_chosen(shapes, _Unreadable()), _Unreadable())
+    except (_NameRead, *_FAILURES):
+        return None
 
 
 def _error_row(replies: Replies, outcome: Outcome, names: Mapping[str, Any]) -> ErrorRow | None:
@@ -105,7 +134,10 @@ def _rendered(shape: Shape, names: Mapping[str, Any]) -> Response:
     status = 200 if shape.status is None else shape.status(names)
     if not isinstance(status, int) or not 200 <= status <= 599:
         raise ValueError(f"{status!r} is not a status")
-    headers: Headers = tuple([(name, value) for name, text in shape.headers if (value := text(names)) is not None])
+    # Line breaks in a value would allow header injection.
+    headers: Headers = tuple(
+        [(name, " ".join(value.splitlines())) for name, text in shape.headers if (value := text(names)) is not None]
+    )
     if shape.json is not None:
         content_type, body = JSON[1], write_json(shape.json(names))
     elif shape.text is not None:
@@ -125,6 +157,4 @@ def _with_common_headers(response: Response, outcome: Outcome) -> Response:
         headers = (*headers, ("Retry-After", str(max(1, round(outcome.retry_after_s)))))
     if response.status == 405 and outcome.allow:
         headers = (*headers, ("Allow", ", ".join(outcome.allow)))  # RFC 9110, section 15.5.6
-    # Line breaks in a value would allow header injection.
-    safe = tuple([(name, " ".join(value.splitlines())) for name, value in headers])
-    return replace(response, headers=safe)
+    return Response(response.status, headers, response.body)

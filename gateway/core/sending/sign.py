@@ -4,7 +4,7 @@ from gateway.core.expression import EvaluationError
 from gateway.core.http.request import PublicUrl, Response, Secret
 from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.http.url import split_url
-from gateway.core.outcome.classify import answer_names
+from gateway.core.outcome.classify import AnswerNames
 from gateway.core.outcome.errors import SpecError
 from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.keyring import Credential
@@ -55,7 +55,7 @@ def login_url(target: Target, login: Login) -> PublicUrl:
 
 def login_token(login: Login, answer: Response) -> str | None:
     """Return the session token of an answer, None if the login failed."""
-    names = answer_names(answer)
+    names = AnswerNames(answer, {})
     try:
         token = login.token({"body": names["body"], "headers": names["headers"]})
     except EvaluationError:
