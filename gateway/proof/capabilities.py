@@ -45,7 +45,10 @@ class Capabilities:
 
     @property
     def resolution(self) -> str:
-        return resolution(self.sent.time_ns, self.arrived.time_ns)
+        """The finest resolution that explains the time that arrives; `none` if it is another time."""
+        ahead_ns = abs(self.arrived.time_ns - self.sent.time_ns)
+        fitting = (name for name, size in _NS.items() if ahead_ns < size and self.arrived.time_ns % size == 0)
+        return next(fitting, "none")
 
     def words(self) -> dict[str, str]:
         """Return what arrives, by field, in a few words. `mapped`: units arrive in the provider's own words."""
@@ -142,11 +145,3 @@ def arriving_stats(target: Target) -> frozenset[str]:
         if found:
             return frozenset(found)
     return frozenset()
-
-
-def resolution(sent_ns: int, arrived_ns: int) -> str:
-    """Return the finest resolution that explains the arrived time; `none` if it is another time."""
-    for name, size in _NS.items():
-        if abs(arrived_ns - sent_ns) < size and arrived_ns % size == 0:
-            return name
-    return "none"

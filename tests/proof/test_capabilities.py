@@ -1,6 +1,9 @@
+from dataclasses import replace
+
 import pytest
 
-from gateway.proof.capabilities import probe_capabilities, resolution
+from gateway.core.points.point import DataPoint
+from gateway.proof.capabilities import Capabilities, probe_capabilities
 from gateway.proof.probe import own_targets
 from tests.support.kinds import COUNTS, FIXED, NARROW, WHOLE
 from tests.support.specs import provider
@@ -58,4 +61,7 @@ def test_changed_values_are_not_capabilities(old: str, new: str, field: str, hel
     ids=str,
 )
 def test_resolution_is_the_finest_that_explains_the_arrived_time(arrived: int, name: str):
-    assert resolution(1_699_999_998_123_456_789, arrived) == name
+    sent = DataPoint("m", 1_699_999_998_123_456_789)
+    probed = Capabilities(sent, replace(sent, time_ns=arrived), True, frozenset(), {}, frozenset())
+
+    assert probed.resolution == name

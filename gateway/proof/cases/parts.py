@@ -8,7 +8,6 @@ from gateway.core.http.json import read_json, write_json
 from gateway.core.http.received import as_map
 from gateway.core.http.request import Response
 from gateway.core.http.unsigned import UnsignedRequest
-from gateway.core.outcome.classify import Classified
 from gateway.core.outcome.errors import GatewayError
 from gateway.core.outcome.outcome import CODE_OF, Code, Outcome, Reason, RejectedItem
 
@@ -46,22 +45,17 @@ def response_of(parts: Mapping[str, Any]) -> Response:
 
 
 def response_parts(response: Response) -> dict[str, Any]:
-    parts: dict[str, Any] = {
-        "status": response.status,
-        "headers": {name.lower(): value for name, value in response.headers},
-        "text": response.body.decode("utf-8", "replace"),
-    }
     try:
-        parts["json"] = read_json(response.body)
+        json = read_json(response.body)
     except ValueError:
-        parts["json"] = None
-    return parts
-
-
-def classified_parts(classified: Classified) -> dict[str, Any]:
-    """Return the outcome of an answer, the rejected items in its own words, and the path to poll."""
-    entries = [{"index": entry.index, "same": entry.same, "message": entry.message} for entry in classified.entries]
-    return classified.outcome.as_mapping() | {"rejected": entries, "poll": classified.poll}
+        json = None
+    headers = {name.lower(): value for name, value in response.headers}
+    return {
+        "status": response.status,
+        "headers": headers,
+        "text": response.body.decode("utf-8", "replace"),
+        "json": json,
+    }
 
 
 def outcome_of(parts: Mapping[str, Any]) -> Outcome:

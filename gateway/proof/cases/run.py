@@ -36,7 +36,6 @@ from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import make_snapshot
 from gateway.proof.cases.parts import (
     Mismatch,
-    classified_parts,
     differences,
     outcome_of,
     request_parts,
@@ -205,8 +204,12 @@ class _Run:
             self.outcome = outcome_of(expected)
             self.names |= {name: expected[name] for name in ("recipe", "key", "request") if name in expected}
             return
-        alone = self.classified is not None and self.accepted is None
-        made = classified_parts(self.classified) if self.classified and alone else self.outcome.as_mapping()
+        made = self.outcome.as_mapping()
+        if self.classified is not None and self.accepted is None:  # the rejected items are in the answer's own words
+            entries = [
+                {"index": each.index, "same": each.same, "message": each.message} for each in self.classified.entries
+            ]
+            made |= {"rejected": entries, "poll": self.classified.poll}
         yield from differences(dict(expected), made, "outcome")
 
     def _reply(self, expected: Mapping[str, Any]) -> Iterator[str]:
