@@ -1,7 +1,7 @@
 """Checks across a recipe: it can be verified, and the client cannot decide what the signature covers."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from gateway.core.recipe.canonical import PairsStep
 from gateway.core.recipe.dataflow import signed_names
@@ -30,7 +30,9 @@ Slots = Mapping[str, Slot]
 Steps = Mapping[str, Step]
 
 
-def check_recipe(at: Place, slots: Slots, carriers: list[Carrier], steps: Steps) -> None:
+def check_recipe(
+    at: Place, slots: Slots, carriers: Sequence[Carrier], steps: Steps, accept: Iterable[Mapping[str, Template]]
+) -> None:
     carried = {name for carrier in carriers for name in carrier.slots}
     for name, slot in slots.items():
         if not isinstance(slot, GivenSlot | TimePartSlot) and name not in carried:
@@ -42,19 +44,17 @@ def check_recipe(at: Place, slots: Slots, carriers: list[Carrier], steps: Steps)
     _check_encoded(at, steps)
     signature = next((slot for slot in slots.values() if isinstance(slot, SignatureSlot)), None)
     if signature is not None:
-        _check_secret(at, signature, slots, steps)
-        _check_no_circle(at, signature, slots, carriers, steps)
-
-
-def check_bindings(at: Place, accept: Iterable[Mapping[str, Template]], slots: Slots, steps: Steps) -> None:
-    """Report bindings of `accept` that read the name that they bind."""
+        signed = signed_names(slots, steps)
+        if signature.method != "rsa" and "secret" not in signed:
+            at.error("the signature does not depend on {secret}: anyone could make it", "", "slots", signature.name)
+        _check_no_circle(at, signature, signed, carriers, steps)
     for index, binding in enumerate(accept):
         for name, template in binding.items():
             if name in names_read_by(template.names, slots, steps):
                 at.error(f"{name!r} would be computed from itself", "", "accept", index, name)
 
 
-def _check_carriers(at: Place, slots: Slots, carriers: list[Carrier]) -> None:
+def _check_carriers(at: Place, slots: Slots, carriers: Sequence[Carrier]) -> None:
     needed = {name for carrier in carriers if not carrier.optional for name in carrier.slots}
     first: dict[tuple[str, str], int] = {}
     for index, carrier in enumerate(carriers):
@@ -106,35 +106,23 @@ def _check_encoded(at: Place, steps: Steps) -> None:
                     at.error(f"this gives a {reference.kind}", hint, "steps", name, "pairs", side)
 
 
-def _check_secret(at: Place, signature: SignatureSlot, slots: Slots, steps: Steps) -> None:
-    """Report a signature that everyone who knows the recipe could make."""
-    if signature.method == "rsa":
-        return
-    if "secret" not in signed_names(slots, steps):
-        at.error("the signature does not depend on {secret}: anyone could make it", "", "slots", signature.name)
-
-
-def _check_no_circle(at: Place, signature: SignatureSlot, slots: Slots, carriers: list[Carrier], steps: Steps) -> None:
+def _check_no_circle(
+    at: Place, signature: SignatureSlot, signed: Collection[str], carriers: Sequence[Carrier], steps: Steps
+) -> None:
     """Report a signature that is part of what it signs."""
-    signed = signed_names(slots, steps)
     if signature.name in signed:
         at.error("the signature would sign itself", "", "slots", signature.name)
     for index, carrier in enumerate(carriers):
-        if signature.name not in carrier.slots:
+        if signature.name not in carrier.slots or carrier.place == "header":
             continue
-        if carrier.place in ("json", "form", "param") and "body" in signed:
+        if carrier.may_be_in_body and "body" in signed:
             at.error("the signature is in the body that it signs", "", "carry", index)
-        if carrier.place in ("query", "param") and signed & {"query", "target", "url"}:
+        if carrier.place in ("query", "param") and not {"query", "target", "url"}.isdisjoint(signed):
             at.error("the signature is in the query that it signs", "", "carry", index)
-        if carrier.place != "header":
-            _check_excepted(at, carrier, signed, steps)
-
-
-def _check_excepted(at: Place, carrier: Carrier, signed: frozenset[str], steps: Steps) -> None:
-    sources = {"query": {"query"}, "form": {"form"}, "json": {"json"}, "param": {"query", "form", "json"}}
-    for name, step in steps.items():
-        if not isinstance(step, PairsStep) or name not in signed or not sources[carrier.place] & set(step.sources):
-            continue
-        if carrier.name not in step.except_names:
-            what = f"the signature {carrier.name!r} would be one of the pairs that it signs"
-            at.error(what, f"except: [{carrier.name}]", "steps", name, "pairs")
+        sources = {"query", "form", "json"} if carrier.place == "param" else {carrier.place}
+        for name, step in steps.items():
+            if name not in signed or not isinstance(step, PairsStep) or sources.isdisjoint(step.sources):
+                continue
+            if carrier.name not in step.except_names:
+                what = f"the signature {carrier.name!r} would be one of the pairs that it signs"
+                at.error(what, f"except: [{carrier.name}]", "steps", name, "pairs")

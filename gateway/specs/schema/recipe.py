@@ -18,9 +18,9 @@ from gateway.proof.vectors import Vector
 from gateway.specs.binding import types as t
 from gateway.specs.binding.place import Place, Scope
 from gateway.specs.binding.table import Key, Table, optional, read_document
-from gateway.specs.check.recipe import check_bindings, check_recipe
+from gateway.specs.check.recipe import check_recipe
 from gateway.specs.schema.slots import SLOTS, TEMPLATE, with_chars
-from gateway.specs.schema.steps import CARRIER, STEPS
+from gateway.specs.schema.steps import CARRIERS, STEPS
 from gateway.specs.yaml.document import Document
 
 
@@ -80,28 +80,17 @@ VECTOR = Table(
 
 
 def _recipe(
-    at: Place,
-    recipe: str,
-    slots: Mapping[str, Slot],
-    carry: tuple[Carrier, ...],
-    steps: Mapping[str, Step],
-    accept: tuple[Mapping[str, Template], ...],
-    replay: Literal["signature", "none"] | Sequence[str] | None,
-    vectors: Sequence[Vector],
+    at: Place, replay: Literal["signature", "none"] | Sequence[str] | None, vectors: Sequence[Vector], **keys: Any
 ) -> tuple[Recipe, list[Vector]]:
+    slots, carriers, steps, accept = (keys[name] for name in ("slots", "carriers", "steps", "accept"))
     if not at.scope.document.errors:
-        check_recipe(at, slots, list(carry), steps)
-        check_bindings(at, accept, slots, steps)
+        check_recipe(at, slots, carriers, steps, accept)
     built = Recipe(
-        recipe,
-        slots,
-        carry,
-        steps,
-        accept,
-        _replay(at, replay, slots, carry, steps),
-        masked_names(slots, steps),
-        signed_parts(slots, carry, steps),
-        reads_body(slots, carry, steps, accept),
+        **keys,
+        replay=_replay(at, replay, slots, carriers, steps),
+        masked=masked_names(slots, steps),
+        signed=signed_parts(slots, carriers, steps),
+        reads_body=reads_body(slots, carriers, steps, accept),
     )
     return built, list(vectors)
 
@@ -112,10 +101,10 @@ REPLAY = t.list_or("`none`, `signature`, or list of slots", t.list_of(t.TEXT), t
 RECIPE = Table(
     "recipe",
     _recipe,
-    Key("recipe", t.NAME, "the name"),
+    Key("recipe", t.NAME, "the name", to="name"),
     optional("steps", STEPS, "values computed from slots, other steps and the request, see [steps](#steps)", {}),
     Key("slots", SLOT_MAP, "values that are transmitted or needed, see [slots](#slots)"),
-    Key("carry", t.list_of(CARRIER, at_least=1), "where the slots are transmitted, see [carriers](#carriers)"),
+    Key("carry", CARRIERS, "where the slots are transmitted, see [carriers](#carriers)", to="carriers"),
     optional("accept", t.list_of(BINDING, at_most=8), "alternatives of `host`, `path` or steps to verify with", ()),
     optional("replay", REPLAY, "slots whose combination is accepted only once"),
     optional("vectors", t.list_of(VECTOR), "signed requests that `check` verifies and signs again", ()),
@@ -140,20 +129,12 @@ def _replay(
         return tuple(policy)
     covered, read = signed_parts(slots, tuple(carriers), steps), signed_names(slots, steps)
     left_out = {name for step in (steps.get(each) for each in read) for name in getattr(step, "except_names", ())}
-    signed = read | {
-        name
-        for carrier in carriers
-        for name in carrier.slots
-        if _parts_of(carrier) & covered and carrier.name not in left_out
-    }
+    parts_of = {"query": {"query"}, "form": {"form", "body"}, "json": {"json", "body"}}
+    parts_of["param"] = parts_of["query"] | parts_of["form"] | parts_of["json"]
+    signed = set(read)
+    for carrier in carriers:
+        parts = {f"header.{carrier.name.lower()}"} if carrier.place == "header" else parts_of[carrier.place]
+        signed |= carrier.slots if parts & covered and carrier.name not in left_out else set()
     if any(isinstance(slot, NonceSlot) and name in signed for name, slot in slots.items()):
         return tuple(name for name, slot in slots.items() if isinstance(slot, KeySlot | NonceSlot | TimeSlot))
     return ()
-
-
-def _parts_of(carrier: Carrier) -> set[str]:
-    """Return the parts of a request that a carrier may be in."""
-    if carrier.place == "header":
-        return {f"header.{carrier.name.lower()}"}
-    in_body = {"param": {"query", "form", "json", "body"}, "form": {"form", "body"}, "json": {"json", "body"}}
-    return in_body.get(carrier.place, {"query"})

@@ -81,23 +81,22 @@ PAIRS = Table(
 )
 
 
-def _hmac(hash: str, key: Template, of: Template) -> ChainStep:
-    return ChainStep(hash, key, (of,))
-
-
 _HASH = Key("hash", HASH, "the hash")
 _MESSAGES = t.list_of(TEMPLATE, at_least=1)
-HMAC = Table("hmac", _hmac, _HASH, Key("key", TEMPLATE, "the key"), Key("of", TEMPLATE, "the message"))
+HMAC = Table(
+    "hmac",
+    lambda hash, key, of: ChainStep(hash, key, (of,)),
+    _HASH,
+    Key("key", TEMPLATE, "the key"),
+    Key("of", TEMPLATE, "the message"),
+)
 CHAIN = Table(
     "chain", ChainStep, _HASH, Key("key", TEMPLATE, "the key of the first HMAC"), Key("of", _MESSAGES, "the messages")
 )
 
 
-def _step(
-    at: Place, text: Template | None, lines: tuple[Template, ...] | None, **others: PairsStep | ChainStep
-) -> Step:
-    steps = [text, None if lines is None else LinesStep(lines), *others.values()]
-    stated = [step for step in steps if step is not None]
+def _step(at: Place, **steps: Step | None) -> Step:
+    stated = [step for step in steps.values() if step is not None]
     if len(stated) != 1:
         raise at.invalid("a step is one of text, lines, pairs, hmac and chain")
     return stated[0]
@@ -107,7 +106,7 @@ STEP = Table(
     "step",
     _step,
     optional("text", TEMPLATE, "a template"),
-    optional("lines", t.list_of(TEMPLATE), "templates, joined by a line feed"),
+    optional("lines", t.list_of(TEMPLATE).then(LinesStep), "templates, joined by a line feed"),
     optional("pairs", PAIRS, "names and values"),
     optional("hmac", HMAC, "an HMAC, a digest"),
     optional("chain", CHAIN, "one HMAC for each message, each under the digest before it, a digest"),
@@ -217,3 +216,4 @@ CARRIER = Table(
     optional("type", t.word(("text", "int")), "`int` writes a number into JSON", "text"),
     optional("optional", t.BOOLEAN, "`true`: may be absent; it is written only if its slots are configured", False),
 )
+CARRIERS = t.list_of(CARRIER, at_least=1)
