@@ -13,7 +13,7 @@ several reports between `group_items` and `encode_group`. The stages of one call
 answer, are in `delivery/call.py`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from gateway.core.context import AcceptedReport, RequestContext
@@ -165,7 +165,9 @@ def request_names(match: RouteMatch, message: ReceivedRequest, caller: Verified)
         "query": as_map(message.query) if message.request.query else {},
         "headers": message.headers,
         "given": given,
-        **_form_and_caller(match, caller),
+        "request": match.form.name if match.form else None,
+        "recipe": caller.recipe,
+        "key": caller.key,
         "body": message.body,
     }
     if match.form is not None and match.form.input is not None:
@@ -189,9 +191,7 @@ def reply_names(match: RouteMatch, message: ReceivedRequest, error: Exception | 
         "query": as_map(message.query) if "query" in parsed else {},
         "headers": message.headers,
         "given": {**match.route.source.given, **match.captured},
-        **_form_and_caller(match, caller),
+        "request": match.form.name if match.form else None,
+        "recipe": caller.recipe,
+        "key": caller.key,
     }
-
-
-def _form_and_caller(match: RouteMatch, caller: Verified) -> Mapping[str, str | None]:
-    return {"request": match.form.name if match.form else None, "recipe": caller.recipe, "key": caller.key}

@@ -121,5 +121,7 @@ def deeper_than(raw: bytes, limit: int) -> bool:
     """Whether a valid JSON text has more than `limit` levels of nesting, in one pass over its brackets."""
     if b"\\" in raw:
         raw = raw.replace(b"\\\\", b"").replace(b'\\"', b"")  # now each remaining quote begins or ends a string
-    brackets = _STRING.sub(b"", raw.translate(None, _NO_QUOTES_NOR_BRACKETS)).translate(_STEPS)
-    return any(depth > limit for depth in accumulate(memoryview(brackets).cast("b")))
+    # Most strings have no brackets: both of their quotes go, as may the end of a string and the start of the next one.
+    marks = raw.translate(None, _NO_QUOTES_NOR_BRACKETS).replace(b'""', b"")
+    brackets = _STRING.sub(b"", marks).translate(_STEPS)
+    return max(accumulate(memoryview(brackets).cast("b")), default=0) > limit

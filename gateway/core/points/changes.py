@@ -44,7 +44,8 @@ def _points_for(route: Route, target: Target, point: DataPoint, now_ns: int) -> 
     if changed is not point or not route.points.is_empty:
         changed = change_point(route.points, changed)
     points = []
-    for part in spread_statistics(changed, route.points.stats, target.holds_stats):
+    parts = spread_statistics(changed, route.points.stats, target.holds_stats) if changed.stats else (changed,)
+    for part in parts:
         try:
             points.append(apply_rules(target.rules, part, now_ns=now_ns))
         except Dropped:

@@ -141,15 +141,13 @@ def _point(receive: Receive, names: Names, now_ns: int) -> DataPoint:
         except (EvaluationError, ValueError) as error:
             cause = error.cause if isinstance(error, EvaluationError) else str(error)
             raise Violation(Reason.BAD_FIELD, f"{form.path}: {cause}") from error
-    if not fields.get("stats"):
-        fields.pop("stats", None)
-    for name, is_missing in (
-        ("metric", not fields.get("metric")),
-        ("value", "value" not in fields and "stats" not in fields),
-    ):
-        if is_missing:
-            path = next((form.path for form in receive.point if form.name == name), name)
-            raise Violation(Reason.MISSING_FIELD, f"{path} is missing")
+    if "stats" in fields and not fields["stats"]:
+        del fields["stats"]
+    has_value = "value" in fields or "stats" in fields
+    if not has_value or not fields.get("metric"):
+        missing = "value" if fields.get("metric") else "metric"
+        path = next((form.path for form in receive.point if form.name == missing), missing)
+        raise Violation(Reason.MISSING_FIELD, f"{path} is missing")
     return DataPoint(**fields)
 
 

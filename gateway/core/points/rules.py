@@ -81,6 +81,7 @@ def _compile(rule: Rule) -> Callable[[DataPoint, int], Violation | None]:
     required = rule.required or (name == "attributes" and bool(rule.min))
     limits = (rule.pattern, rule.max_chars, rule.max_bytes, rule.min, rule.max, rule.keys, rule.integer or None)
     is_limited = any(limit is not None for limit in limits)
+    max_age_s, max_ahead_s = rule.max_age_s, rule.max_ahead_s
 
     def violation(point: DataPoint, now_ns: int) -> Violation | None:
         value = read(point)
@@ -89,18 +90,15 @@ def _compile(rule: Rule) -> Callable[[DataPoint, int], Violation | None]:
         problem = problem_of(rule, value) if is_limited else None
         return Violation(Reason.BAD_FIELD, f"{name} {problem}") if problem else None
 
-    return violation if name != "time_ns" else lambda point, now_ns: _time_violation(rule, point.time_ns, now_ns)
+    def time_violation(point: DataPoint, now_ns: int) -> Violation | None:
+        age_s = (now_ns - point.time_ns) / NS
+        if max_age_s is not None and age_s > max_age_s:
+            return Violation(Reason.TOO_OLD, f"the data point is {age_s:.0f} s old; {max_age_s:.12g} s are allowed")
+        if max_ahead_s is not None and -age_s > max_ahead_s:
+            return Violation(Reason.BAD_FIELD, f"the time is {-age_s:.0f} s ahead; {max_ahead_s:.12g} s are allowed")
+        return None
 
-
-def _time_violation(rule: Rule, time_ns: int, now_ns: int) -> Violation | None:
-    age_s = (now_ns - time_ns) / NS
-    if rule.max_age_s is not None and age_s > rule.max_age_s:
-        message = f"the data point is {age_s:.0f} s old; {rule.max_age_s:.12g} s are allowed"
-        return Violation(Reason.TOO_OLD, message)
-    if rule.max_ahead_s is not None and -age_s > rule.max_ahead_s:
-        message = f"the time is {-age_s:.0f} s ahead; {rule.max_ahead_s:.12g} s are allowed"
-        return Violation(Reason.BAD_FIELD, message)
-    return None
+    return time_violation if name == "time_ns" else violation
 
 
 def _text_problem(rule: Rule, value: str) -> str | None:
