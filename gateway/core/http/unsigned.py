@@ -17,6 +17,8 @@ _CONTENT_TYPE = {
     "form": "application/x-www-form-urlencoded",
     "text": "text/plain; charset=utf-8",
 }
+Pair = tuple[str, str]
+
 _LINE_BREAK = re.compile("[\r\n\0]")
 
 
@@ -46,6 +48,13 @@ class UnsignedRequest:
     def with_header(self, name: str, value: str) -> Self:
         """Set a header, replacing all headers of that name."""
         return replace(self, headers=(*without_headers(self.headers, name.lower()), (name, value)))
+
+    def with_parts(self, headers: Mapping[str, Pair], query: Mapping[str, Pair]) -> Self:
+        """Set headers by their lower-case names, and query parameters. They replace all of the same name."""
+        all_headers = (*[header for header in self.headers if header[0].lower() not in headers], *headers.values())
+        pairs = (*[pair for pair in self.query if pair[0] not in query], *query.values()) if query else self.query
+        parts = (self.method, self.scheme, self.host, self.path, pairs, all_headers, self.body_kind, self.body)
+        return type(self)(*parts)
 
     def with_field(self, path: tuple[str, ...], value: Any) -> Self:
         """Set a member of the JSON body or a field of the form. Raises SpecError."""

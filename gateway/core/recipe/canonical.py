@@ -50,8 +50,8 @@ class RequestValues(Values, Protocol):
 
     message: ReceivedRequest
 
-    def listed_headers(self, slot: str, pseudo: Collection[str]) -> Sequence[str]:
-        """Return the names of the headers that are listed in a slot."""
+    def listed_headers(self, step: "PairsStep") -> Sequence[str]:
+        """Return the names of the headers of a step."""
         ...
 
 
@@ -99,14 +99,12 @@ class PairsStep:
         The values of a repeated header are encoded one by one and joined by commas (SigV4, CanonicalHeaders).
         """
         pairs = []
-        encode_key = self.key.filtered if self.key.filters else None
-        encode_value = self.value.filtered if self.value.filters else None
         for name, parts in self._collect(values):
             if name in self.except_names or (self.skip_empty and not any(parts)):
                 continue
-            if encode_value is not None:
-                parts = [to_text(encode_value(part)) for part in parts]
-            key = name if encode_key is None else to_text(encode_key(name))
+            if self.value.filters:
+                parts = [to_text(self.value.filtered(part)) for part in parts]
+            key = to_text(self.key.filtered(name)) if self.key.filters else name
             pairs.append((key, parts[0] if len(parts) == 1 else ",".join(parts)))
         if self.sort == "key":
             pairs.sort(key=itemgetter(0))
@@ -118,20 +116,17 @@ class PairsStep:
             items.sort()
         return (self.prefix if items else "") + self.join.join(items) + self.end
 
-    def _collect(self, values: RequestValues) -> Iterator[tuple[str, Sequence[str]]]:
+    def _collect(self, values: RequestValues) -> list[tuple[str, Sequence[str]]]:
         message = values.message
+        collected: list[tuple[str, Sequence[str]]] = []
         for source in self.sources:
-            if source == "headers":
-                if self.header_list is None:
-                    names: Sequence[str] = self.choose.choose(message.header_index, self.pseudo)
-                else:
-                    names = values.listed_headers(self.header_list, self.pseudo)
-                for name in names:
-                    pseudo = self.pseudo.get(name)
-                    yield name, message.header_values(name) if pseudo is None else [to_text(pseudo.value(values))]
-                continue
             pairs: Iterable[tuple[str, str]] = ()
-            if source == "query":
+            if source == "headers":
+                index = message.header_index
+                for name in values.listed_headers(self):
+                    pseudo = self.pseudo.get(name)
+                    collected.append((name, index.get(name, ()) if pseudo is None else [to_text(pseudo.value(values))]))
+            elif source == "query":
                 pairs = message.bound_query if self.skip_bare else message.query
             elif source == "form" and message.body_kind == "form":
                 pairs = message.form
@@ -139,8 +134,8 @@ class PairsStep:
                 pairs = _json_members(self, message)
             elif source == "slots":
                 pairs = [(name, to_text(template.value(values))) for name, template in self.slots.items()]
-            for name, value in pairs:
-                yield name, [value]
+            collected += [(name, [value]) for name, value in pairs]
+        return collected
 
 
 def _pair_writer(template: Template) -> Callable[[str, str], str]:

@@ -45,9 +45,7 @@ def read_slots(recipe: Recipe, message: ReceivedRequest) -> dict[str, str]:
     return slots
 
 
-def write_slots(
-    carriers: Iterable[Carrier], draft: UnsignedRequest, slots: Mapping[str, str], *, into_body: bool = True
-) -> UnsignedRequest:
+def write_slots(carriers: Iterable[Carrier], draft: UnsignedRequest, slots: Mapping[str, str]) -> UnsignedRequest:
     """Write the carriers whose slots have values; each replaces what the draft has in its place. Raises SpecError."""
     headers: dict[str, tuple[str, str]] = {}
     query: dict[str, tuple[str, str]] = {}
@@ -56,21 +54,12 @@ def write_slots(
             continue
         text = carrier.syntax.write(slots)
         if carrier.place == "header":
-            headers[carrier.name.lower()] = (carrier.name, text)
+            headers[carrier.lower_name] = (carrier.name, text)
         elif carrier.place == "query" or (carrier.place == "param" and draft.body_kind == "none"):
             query[carrier.name] = (carrier.name, text)
-        elif into_body:
+        else:
             draft = draft.with_field(carrier.path, int(text) if carrier.type == "int" else text)
-    return UnsignedRequest(
-        draft.method,
-        draft.scheme,
-        draft.host,
-        draft.path,
-        (*[pair for pair in draft.query if pair[0] not in query], *query.values()),
-        (*[header for header in draft.headers if header[0].lower() not in headers], *headers.values()),
-        draft.body_kind,
-        draft.body,
-    )
+    return draft.with_parts(headers, query) if headers or query else draft
 
 
 def described(carrier: Carrier) -> str:

@@ -3,9 +3,10 @@
 import base64
 import hashlib
 import hmac
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from gateway.core.http.received import ReceivedRequest
+from gateway.core.recipe.canonical import PairsStep
 from gateway.core.recipe.filters import to_bytes, to_text
 from gateway.core.recipe.model import ChosenSlot, Encoding, Recipe
 from gateway.core.recipe.syntax import ComputedValues, Template, Value
@@ -64,11 +65,13 @@ class Evaluation(ComputedValues):
         assert slot.key is not None
         return encode(hmac.digest(to_bytes(slot.key.value(self)), text, slot.hash), slot.encoding)
 
-    def listed_headers(self, slot: str, pseudo: Collection[str]) -> Sequence[str]:
-        """Return the names of the headers that are listed in a slot."""
-        chosen = self.recipe.slots[slot]
-        assert isinstance(chosen, ChosenSlot)
-        return chosen.listed(to_text(self[slot]), self.message.header_index, pseudo)
+    def listed_headers(self, step: PairsStep) -> Sequence[str]:
+        """Return the names of the headers of a step."""
+        if step.header_list is None:
+            return step.choose.choose(self.message.header_index, step.pseudo)
+        slot = self.recipe.slots[step.header_list]
+        assert isinstance(slot, ChosenSlot)
+        return slot.listed(to_text(self[slot.name]), self.message.header_index, step.pseudo)
 
 
 def encode(digest: bytes, encoding: Encoding) -> str:

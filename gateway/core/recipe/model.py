@@ -151,10 +151,12 @@ class Carrier:
     optional: bool
     slots: frozenset[str] = field(init=False)
     may_be_in_body: bool = field(init=False)
+    lower_name: str = field(init=False)
     path: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "slots", self.syntax.slots)
+        object.__setattr__(self, "lower_name", self.name.lower())
         object.__setattr__(self, "path", tuple(self.name.split(".")) if self.place == "json" else (self.name,))
         object.__setattr__(self, "may_be_in_body", self.place in ("form", "json", "param"))
 
@@ -217,7 +219,7 @@ def names_read_by(read: Iterable[str], slots: Mapping[str, Slot], steps: Mapping
 
 
 class SigningPhase(NamedTuple):
-    """The slots that get values in a phase, and the carriers that are then written, with those written before.
+    """The slots that get values in a phase, and the carriers that are then written.
 
     `completes_body` is true if no later phase writes into the body.
     """
@@ -300,39 +302,34 @@ class Recipe:
     def signing_phases(self) -> tuple[SigningPhase, ...]:
         """The phases of signing, see `sign.py`.
 
-        A carrier is written in the first phase that has all its slots. The carriers in the body precede the headers.
+        A carrier is written in the first phase that has all its slots. The places on the wire are in the order of
+        `carriers`, those in the body first. A phase that would break this order writes all carriers again.
         """
         computed = (self.derived, self.chosen, (self.signature,) if self.signature else ())
         bound = [slot for slot in self.slots.values() if not any(slot in slots for slots in computed)]
         phases: list[tuple[list[Slot], list[Carrier]]] = []
         known: set[str] = set()
         waiting: list[Slot] = []
+        written: list[Carrier] = []
         for slots in (bound, *computed):
             known |= {slot.name for slot in slots}
             waiting += slots
             ready = [carrier for carrier in self.carriers if carrier.slots <= known and self._is_written(carrier)]
             ready.sort(key=lambda carrier: carrier.place == "header")
-            if not phases or phases[-1][1] != ready:
-                phases.append((waiting, ready))
-                waiting = []
-        in_body = [carrier for carrier in phases[-1][1] if carrier.may_be_in_body]
+            if not phases or written != ready:
+                in_order = ready[: len(written)] == written
+                phases.append((waiting, ready[len(written) :] if in_order else ready))
+                waiting, written = [], ready
+        later = [any(carrier.may_be_in_body for carrier in carriers) for _, carriers in phases]
         return tuple(
-            SigningPhase(tuple(slots), tuple(carriers), all(carrier in carriers for carrier in in_body))
-            for slots, carriers in phases
+            SigningPhase(tuple(slots), tuple(carriers), not any(later[index + 1 :]))
+            for index, (slots, carriers) in enumerate(phases)
         )
 
     def _is_written(self, carrier: Carrier) -> bool:
         """True unless the carrier is optional and has a computed value, such as a digest that is not required."""
         given = [isinstance(self.slots[name], GivenSlot) for name in carrier.slots]
         return not carrier.optional or (bool(given) and all(given))
-
-    @cached_property
-    def signed_bodies(self) -> frozenset[str]:
-        """The kinds of bodies that the steps and derived slots read."""
-        names = names_read_by({slot.name for slot in self.derived} | self.steps.keys(), self.slots, self.steps)
-        if self.signature is not None:
-            names |= self.signature.of.names
-        return frozenset(self._sources) | (frozenset({"json", "form", "text"}) if "body" in names else frozenset())
 
     @cached_property
     def _sources(self) -> set[str]:

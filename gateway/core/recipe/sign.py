@@ -94,12 +94,10 @@ def sign(
                     value = _BOUND[type(slot)](slot, credential, given, context)
                 if value is not None:
                     slots[slot.name] = value
-            if completes_body or kind in recipe.signed_bodies:
-                request = write_slots(carriers, draft, slots).render(body)
-            else:
-                request = write_slots(carriers, draft, slots, into_body=False).render(b"")
-            if completes_body:
-                body = request.body
+            draft = write_slots(carriers, draft, slots)
+            is_unread = not completes_body and recipe.leaves_unsigned({kind})
+            request = draft.render(b"" if is_unread else body)
+            body = request.body if completes_body else None
         assert request is not None
     except ValueError as error:
         what = f"{recipe.name}: the call cannot be signed: a value does not fit its carrier"
@@ -200,7 +198,7 @@ def max_added_bytes(recipe: Recipe, credential: Credential, given: Mapping[str, 
                 text = _BOUND[type(slot)](slot, credential, given, SigningContext(0, b"")) or ""
         texts[name] = text
     empty = UnsignedRequest("POST", "http", "host", "/", body_kind=kind, body={} if kind == "json" else ())
-    signed = write_slots(recipe.signing_phases[-1].carriers, empty, texts)
+    signed = write_slots([carrier for phase in recipe.signing_phases for carrier in phase.carriers], empty, texts)
     return len(signed.body_bytes()) - len(empty.body_bytes()) + 1  # the comma or ampersand before the first one
 
 
