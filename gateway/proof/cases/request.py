@@ -29,6 +29,8 @@ def request_of(source: str | Mapping[str, Any], route: Route, *, now_ns: int) ->
     needed = {name: name for name in route.source.provider.needs}
     stated = {**needed, **route.source.given, **source.get("given", {})}
     given = {name: str(value) for name, value in stated.items()}
+    if not route.source.receive.requests:
+        raise Mismatch(f"request: {route.source.provider.name} has no `receive`")
     unsigned = _unsigned(source, route.source.receive.requests[0], given)
     with stage("request"):
         verifier = _verifier(unsigned, route, source.get("sign"))

@@ -168,6 +168,12 @@ def test_declares_are_compared_with_the_calls_to_an_upstream_without_declaration
     assert run_case(Case("a", NOW, points=points, declares=declares, sends=sends), DECLARES) == found
 
 
+def test_request_to_a_provider_that_only_sends_is_an_error():
+    found = run_case(Case("a", NOW, request={"json": {}}, sends=[{"json": ["a"]}]), DECLARES)
+
+    assert found == ["request: acme has no `receive`"]
+
+
 def test_case_request_in_parts_is_signed():
     request = case_request(Case("a", NOW, request=ONE | {"headers": {"Host": "h", "X-A": 1}}), ACME)
 
