@@ -43,7 +43,7 @@ run: $(STAMP)  ## gateway and stand-in vendor, with a curl line to try; ROUTE=na
 	@$(IN_VENV)gateway demo $(if $(PORT),--port $(PORT)) $(ROUTE)
 
 test: $(STAMP)  ## run the tests, two workers per core (JOBS=number); ARGS goes to pytest
-	@$(IN_VENV)python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+	@env -u PYTHONDONTWRITEBYTECODE $(IN_VENV)python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 soak: $(STAMP)  ## the long tests: reloads under load (SECONDS=number), 200 kills, an upstream that is down for a minute
 	@GATEWAY_SOAK=long GATEWAY_SOAK_S=$(or $(SECONDS),10) $(IN_VENV)python -m pytest -s tests/soak \

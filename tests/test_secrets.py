@@ -3,8 +3,9 @@
 import asyncio
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,21 +20,17 @@ from gateway.proof.cases.resign import refresh_sample
 from gateway.proof.cases.run import case_request
 from gateway.specs.load import Trial, load
 from tests.support.caller import exchange
-from tests.support.processes import ROOT
+from tests.support.shipped import REPORTING, ROUTES
 from tests.support.upstream import Behaviour, Upstream, answers
 
 PAGES = ("/metrics", "/api/targets", "/api/reports/rejected", "/api/routes", "/api/queue", "/api/queue/points")
 
 
-def samples() -> Iterator[Trial]:
-    """Yield a case with a request of each shipped route that delivers data points."""
-    specs = load(ROOT / "routes.d", {}, trials=True, strict_environment=False)
-    for name, route in specs.routes.items():
-        if not route.is_relay:
-            yield next(each for each in specs.trials if each.owner == name and each.case.request is not None)
+@cache
+def trials() -> list[Trial]:
+    return load(ROUTES, {}, trials=True, strict_environment=False).trials
 
 
-SAMPLES = {trial.owner: trial for trial in samples()}
 # Every place in which one of the shipped vendors has an error's words.
 SHAPES: dict[str, Callable[[str], object]] = {
     "message": lambda text: {"code": 1006, "message": text, "error_code": "X.1", "error_msg": text},
@@ -73,9 +70,9 @@ def sensitive(received: list[bytes]) -> set[str]:
 
 @pytest.mark.parametrize("mode", ["direct", "queued"])
 @pytest.mark.parametrize("status", [200, 400, 503])
-@pytest.mark.parametrize("name", SAMPLES)
+@pytest.mark.parametrize("name", REPORTING)
 async def test_secrets_quoted_by_an_upstream_are_masked(tmp_path: Path, name: str, status: int, mode: str) -> None:
-    trial = SAMPLES[name]
+    trial = next(each for each in trials() if each.owner == name and each.case.request is not None)
     secrets = [secret.reveal() for secret in trial.route.secrets]
     for shape in SHAPES.values():
         async with Upstream(quoting(secrets, shape, status)) as upstream:

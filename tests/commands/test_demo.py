@@ -17,16 +17,13 @@ import pytest
 from gateway.commands import demo
 from gateway.commands.demo import Demo
 from gateway.core.http.request import Request, Response
-from gateway.specs.load import load
 from tests.support.kinds import LOGGING_IN
 from tests.support.processes import ROOT, Command, command
+from tests.support.shipped import REPORTING
 from tests.support.terminal import Ended, run
 
 ROUTES = ("--routes", str(ROOT / "routes.d"))
 PYTHON = (sys.executable, "-P")
-SHOWN = [
-    name for name, route in load(ROOT / "routes.d", {}, strict_environment=False).routes.items() if not route.is_relay
-]
 TWO_POINTS = """
 recipe: acme
 slots: {token: {kind: secret}}
@@ -213,7 +210,7 @@ def test_once_exits_1_when_the_report_is_rejected(tmp_path: Path) -> None:
     assert ended.output.endswith("── the stand-in received\n0 of 1 data points\n")
 
 
-@pytest.mark.parametrize("route", SHOWN)
+@pytest.mark.parametrize("route", REPORTING)
 def test_sample_of_each_shipped_route_arrives_signed_for_now(route: str) -> None:
     ended = once(route, *ROUTES)
 

@@ -4,8 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -28,7 +26,7 @@ from gateway.logs import forwarding
 from gateway.specs.load import load
 from tests.support.caller import Reply, exchange
 from tests.support.pairs import listening
-from tests.support.processes import ROOT, command
+from tests.support.processes import command
 from tests.support.terminal import Ended, run
 from tests.support.upstream import Upstream, hangs
 
@@ -180,21 +178,15 @@ async def test_relay_without_a_file_gets_an_empty_answer_or_a_rejection() -> Non
     assert rejected.status == 429
 
 
-def test_closed_output_ends_the_sink(monkeypatch: pytest.MonkeyPatch) -> None:
-    ours, theirs = os.pipe()
-    arguments = [sys.executable, "-m", "gateway", *SINK, "--listen", "127.0.0.1:0"]
-    with subprocess.Popen(arguments, cwd=ROOT, stdout=theirs, stderr=subprocess.PIPE, text=True) as sink:
-        os.close(theirs)
-        os.close(ours)
-        assert sink.stderr is not None
-        address = sink.stderr.readline().partition('"address": "')[2].partition('"')[0]
+async def test_closed_output_ends_the_sink() -> None:
+    async with command(*SINK) as sink:
+        address = (await sink.event("listening"))["address"]
+        sink.close_output()
+        reported = await report(address)
+        code, _ = await sink.end()
 
-        reported = run(*REPORT, "--url", f"http://{address}")
-        _, log = sink.communicate(timeout=20)
-
-    assert (sink.returncode, reported.code) == (0, 0)
-    assert "Traceback" not in log
-    assert "Exception" not in log
+    assert (code, reported.code) == (0, 0)
+    assert [line for line in sink.log if "Traceback" in line or "Exception" in line] == []
 
 
 async def test_a_taken_port_is_one_line() -> None:

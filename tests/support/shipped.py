@@ -10,9 +10,10 @@ from gateway.specs.schema.cases import stand_in_route
 
 NOW_S = 1_700_000_000
 ROUTES = Path(__file__).parents[2] / "routes.d"
-STAND_INS = {
-    name: stand_in_route(provider) for name, provider in load(ROUTES, {}, strict_environment=False).providers.items()
-}
+SPECS = load(ROUTES, {}, strict_environment=False)
+STAND_INS = {name: stand_in_route(provider) for name, provider in SPECS.providers.items()}
+# The routes that deliver data points.
+REPORTING = [name for name, route in SPECS.routes.items() if not route.is_relay]
 
 
 def differences(provider: str, **parts: Any) -> list[str]:
