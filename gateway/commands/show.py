@@ -19,9 +19,9 @@ from gateway.core.text import did_you_mean
 from gateway.core.vendor.provider import Provider
 from gateway.proof.capabilities import probe_capabilities
 from gateway.proof.probe import ProbeFailed, own_targets
+from gateway.specs.documentation import understood
 from gateway.specs.environment import UNSET
 from gateway.specs.load import Specs
-from gateway.specs.understood import understood
 from gateway.specs.yaml.diagnostic import Diagnostics
 
 SHORT_CHARS = 100

@@ -16,13 +16,12 @@ from gateway.core.vendor.routing import Snapshot, ambiguous_calls, make_snapshot
 from gateway.files import Fingerprints, fingerprint
 from gateway.proof.cases.run import Case
 from gateway.proof.vectors import Vector
-from gateway.specs.check.loss import check_loss
 from gateway.specs.environment import substitute
 from gateway.specs.files import KINDS, read_file, spec_files
 from gateway.specs.schema.cases import read_cases, stand_in_route
 from gateway.specs.schema.provider import build_provider
 from gateway.specs.schema.recipe import build_recipe
-from gateway.specs.schema.route import build_route
+from gateway.specs.schema.route import build_route, check_loss
 from gateway.specs.yaml.diagnostic import Diagnostics, Mark, Severity
 from gateway.specs.yaml.document import Document
 from gateway.specs.yaml.nodes import ListNode, mark_of

@@ -22,7 +22,6 @@ GOLDEN = sorted((HERE / "bad_specs").glob("*.yaml"))
 SOURCES = [
     *sorted(path for path in (GATEWAY / "specs/binding").glob("*.py") if path.stem != "__init__"),
     *sorted(path for path in (GATEWAY / "specs/schema").glob("*.py") if path.stem != "__init__"),
-    *sorted(path for path in (GATEWAY / "specs/check").glob("*.py") if path.stem != "__init__"),
     *(GATEWAY / "specs" / f"{name}.py" for name in ("yaml/document", "files", "load", "environment")),
     *(GATEWAY / "core/http" / name for name in ("text.py", "url.py")),
     *(GATEWAY / "core/recipe" / name for name in ("carriers.py", "syntax.py")),

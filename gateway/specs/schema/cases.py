@@ -1,11 +1,13 @@
-"""The keys of `cases`, and the route that a provider's own cases run through."""
+"""The keys of `cases` and `vectors`, and the route that a provider's own cases run through."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from gateway.core.http.request import Secret
+from gateway.core.http.received import ReceivedRequest, guess_body_kind
+from gateway.core.http.request import PublicUrl, Secret
+from gateway.core.http.text import parse_request
 from gateway.core.moments import NS
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.model import Recipe, Slot
@@ -14,6 +16,7 @@ from gateway.core.vendor.route import Route, Source
 from gateway.core.vendor.verifiers import local_verifiers, make_verifiers
 from gateway.proof.cases.run import Case
 from gateway.proof.probe import own_targets
+from gateway.proof.vectors import Vector
 from gateway.specs.binding import types as t
 from gateway.specs.binding.place import Place, Scope
 from gateway.specs.binding.table import Key, Table, optional
@@ -58,6 +61,33 @@ CASE = Table(
     optional("reply", t.MAP, "the reply; of a relay, the `answer` as it is passed on"),
 )
 CASES = t.list_of(CASE)
+
+
+def _vector(
+    at: Place, request: str, url: PublicUrl | None, key: str | None, secret: str, now: float, **keys: Any
+) -> Vector:
+    try:
+        parsed, _ = parse_request(request.encode())
+    except ValueError as error:
+        raise at.invalid(str(error), "", "request") from None
+    parsed = parsed if url is None else replace(parsed, scheme=url.scheme)
+    message = ReceivedRequest(parsed, guess_body_kind(parsed))
+    return Vector(message=message, credential=Credential(Secret(secret), key), now_ns=int(now * NS), **keys)
+
+
+VECTOR = Table(
+    "vector",
+    _vector,
+    Key("vector", t.TEXT, "the name", to="name"),
+    Key("source", t.TEXT, "where the vector comes from"),
+    Key("now", t.number(at_least=0), "the clock, in epoch seconds"),
+    optional("key", t.TEXT, "the key id of a credential that gives access to nothing"),
+    Key("secret", t.TEXT, "its secret. A public key is only verified"),
+    optional("given", t.map_of(t.TEXT), "values of slots of kind given", {}),
+    optional("url", t.BASE_URL, "`http[s]://HOST`, if the scheme signs the whole URL"),
+    Key("request", t.TEXT, "the signed request as text"),
+    optional("string_to_sign", t.TEXT, "the signed text, if the source prints it", ""),
+)
 
 
 def read_cases(document: Document) -> Iterator[tuple[Case, Mapping[str, str], Mark]]:

@@ -1,1 +1,0 @@
-"""Checks across a whole spec."""
