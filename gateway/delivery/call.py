@@ -5,11 +5,11 @@ Grouping, batching and retries happen before and after this module: see `dispatc
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from typing import Any
 
-from gateway.core.http.request import Response, Secret
+from gateway.core.http.request import Secret
 from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.classify import Classified, classify
 from gateway.core.outcome.errors import GatewayError, UpstreamError
@@ -33,8 +33,6 @@ from gateway.telemetry import Telemetry
 MAYBE_UNDECLARED = frozenset({Code.INVALID_ARGUMENT, Code.NOT_FOUND})
 # A poll changes nothing, so it is repeated if it may not have arrived.
 POLLED_AGAIN = frozenset({Reason.UPSTREAM_DOWN, Reason.UPSTREAM_TIMEOUT})
-
-Classify = Callable[[Response], Classified]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +70,16 @@ class CallSender:
         started = time.monotonic()
         delivery = _Delivery(target, request_id, deadline)
         try:
-            declared = await self._declare(delivery, call)
-            outcome = await self._send(delivery, call)
-            if declared and outcome.code in MAYBE_UNDECLARED:
+            for is_last in (False, True):
+                declared = {} if target.send.declare is None else await self._declare(delivery, call)
+                rules = target.send.outcome
+                classified = await self._complete(delivery, "call", call.call_id, call.request, rules)
+                outcome = map_rejections(call, classified)
+                if is_last or not declared or outcome.code not in MAYBE_UNDECLARED:
+                    break
                 self._declarations.forget(target, declared)
-                if not outcome.rejected:  # else the accepted points would arrive twice
-                    await self._declare(delivery, call)
-                    outcome = await self._send(delivery, call)
+                if outcome.rejected:  # the accepted points would arrive twice
+                    break
         except GatewayError as error:
             outcome = error.outcome
         self._telemetry.series("gateway_upstream_seconds", route, outcome.code).observe(time.monotonic() - started)
@@ -87,20 +88,15 @@ class CallSender:
     async def _declare(self, delivery: _Delivery, call: Call) -> Mapping[bytes, int]:
         """Declare what the call needs; return the earlier declarations that it relies on."""
         target, declare = delivery.target, delivery.target.send.declare
-        if declare is None:
-            return {}
+        assert declare is not None
+        rules = declare.outcome
 
         async def send(declaring: DeclaringCall) -> Outcome:
-            result = await self._complete(delivery, "declare", declaring.call_id, declaring.request, declare.outcome)
+            result = await self._complete(delivery, "declare", declaring.call_id, declaring.request, rules)
             return delivery.masked(result.outcome)  # it is also the outcome of other calls, which have other secrets
 
         needed = declaration_keys(target, call.items)
         return await self._declarations.declare(target, needed, send, delivery.deadline)
-
-    async def _send(self, delivery: _Delivery, call: Call) -> Outcome:
-        rules = delivery.target.send.outcome
-        classified = await self._complete(delivery, "call", call.call_id, call.request, rules)
-        return map_rejections(call, classified) if classified.entries else classified.outcome
 
     async def _complete(
         self,
@@ -112,17 +108,15 @@ class CallSender:
     ) -> Classified:
         """Send a request and poll until its answer is final or the deadline is too close for another poll."""
         target, poll = delivery.target, delivery.target.send.poll
-        classify_answer = partial(classify, rules, names={"call_id": call_id, "given": target.given})
-        result = await self._exchange(delivery, purpose, request, target.recipe, classify_answer)
+        names = {"call_id": call_id, "given": target.given}
+        result = await self._exchange(delivery, purpose, request, target.recipe, rules, names)
         while (path := result.poll) is not None:
             if poll is None or delivery.deadline.comes_within(poll.every_s):
                 return replace(result, poll=None)
             await asyncio.sleep(poll.every_s)
-            classify_poll = partial(classify_answer, polled=path)
+            polling, recipe = poll_request(target, path), poll_recipe(target)
             try:
-                result = await self._exchange(
-                    delivery, "poll", poll_request(target, path), poll_recipe(target), classify_poll
-                )
+                result = await self._exchange(delivery, "poll", polling, recipe, rules, names, path)
             except UpstreamError as error:
                 if error.outcome.reason not in POLLED_AGAIN:
                     raise
@@ -134,7 +128,9 @@ class CallSender:
         purpose: Purpose,
         request: UnsignedRequest,
         recipe: Recipe | None,
-        classify_answer: Classify,
+        rules: Sequence[OutcomeRule],
+        names: Mapping[str, Any],
+        polled: str | None = None,
     ) -> Classified:
         """Log in if necessary, sign, send and classify. If the session has ended, log in and send once more."""
         target, deadline = delivery.target, delivery.deadline
@@ -147,7 +143,8 @@ class CallSender:
             delivery.signed.append(signed)
             if token is not None:
                 delivery.tokens.append(token)
-            result = classify_answer(await self._transport.send(purpose, target, signed, deadline))
+            answer = await self._transport.send(purpose, target, signed, deadline)
+            result = classify(rules, answer, names, polled)
             if login is None or token is None or renewed or result.outcome.code is not Code.UNAUTHENTICATED:
                 return result
             self.sessions.drop(target, login, token)

@@ -61,9 +61,9 @@ class Connection(asyncio.Protocol):
 
     @property
     def is_reusable(self) -> bool:
-        """Whether the connection can carry another request."""
+        """Whether the answer was read to its end, and the connection can carry another request."""
         transport = self._transport
-        if self._state != END or not self._keep_alive or transport is None or transport.is_closing():
+        if self._state != END or self._chunks or not self._keep_alive or transport is None or transport.is_closing():
             return False
         return not transport.get_write_buffer_size()
 

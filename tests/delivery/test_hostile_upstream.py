@@ -233,6 +233,15 @@ async def test_streamed_answer_that_is_not_read_stops_the_upstream(client: Clien
     assert sent < 20_000_000  # in the buffers of the sockets
 
 
+async def test_streamed_answer_that_is_not_read_is_not_part_of_the_next(client: Client) -> None:
+    async with Upstream(in_turn(answers(200, b"left"), answers(200, b"right"))) as upstream:
+        async with client.stream(post(upstream), timeouts=LONG):
+            pass
+        answer = await client.send(post(upstream), timeouts=LONG)
+
+    assert answer.body == b"right"
+
+
 async def test_streamed_answer_of_any_size_is_passed_on(client: Client) -> None:
     async with Upstream(writes(OK + b"Content-Length: 20000000\r\n\r\n" + bytes(20_000_000))) as upstream:
         assert sum(map(len, await read_all(client, upstream))) == 20_000_000

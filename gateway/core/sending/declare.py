@@ -3,17 +3,18 @@
 `delivery/declarations.py` remembers which combinations are declared.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
+from gateway.core.expression import EvaluationError
 from gateway.core.http.json import write_json
 from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
 from gateway.core.points.decode import Item
-from gateway.core.sending.encode import EncodeContext, build_request, shared_values, spec_errors_of, split_to_fit
+from gateway.core.sending.encode import EncodeContext, build_request, spec_error, split_to_fit
 from gateway.core.vendor.route import Target
 
 KEY_BYTES = 16
@@ -33,10 +34,12 @@ def declaration_keys(target: Target, items: Iterable[Item]) -> dict[bytes, Item]
     declare = target.send.declare
     found: dict[bytes, Item] = {}
     if declare is not None:
-        with spec_errors_of(target.provider):
+        try:
             for item in items:
                 values = declare.unique_by({**item.point.as_mapping(), "given": target.given})
                 found.setdefault(blake2b(write_json(values), digest_size=KEY_BYTES).digest(), item)
+        except (EvaluationError, ValueError) as error:
+            raise spec_error(target.provider, error) from error
     return found
 
 
@@ -49,25 +52,27 @@ def declaring_calls(target: Target, new: Mapping[bytes, Item], context: EncodeCo
     if declare is None or not new:
         return []
     names: dict[str, Any] = {"given": target.given, "now_ns": context.now_ns}
-    forms: list[tuple[bytes, Any]] = []
+    keys = tuple(new)
+    forms: list[Any] = []
     shared: dict[str, Any] = {}
 
-    def build(call_id: str, forms: Sequence[tuple[bytes, Any]]) -> UnsignedRequest:
-        items = [form for _, form in forms]
-        return build_request(declare.request, target.url, {**names, **shared, "call_id": call_id, "items": items})
+    def build(call_id: str, part: slice) -> UnsignedRequest:
+        return build_request(declare.request, target.url, {**names, **shared, "call_id": call_id, "items": forms[part]})
 
     calls = []
-    with spec_errors_of(target.provider):
-        for key, item in new.items():
+    try:
+        for item in new.values():
             own = {**names, **item.point.as_mapping()}
-            shared = shared_values(target, own)
-            forms.append((key, declare.item({**own, **shared})))
-        for fit in split_to_fit(forms, build, context, max_bytes=max_bytes):
+            shared = {name: expression(own) for name, expression in target.send.group_by.items()}
+            forms.append(declare.item({**own, **shared}))
+        for fit in split_to_fit(slice(0, len(forms)), build, context, max_bytes=max_bytes):
             if fit is None:
                 continue
-            call_id, request, declared = fit
+            call_id, request, part = fit
             if request is None:
                 message = f"one declaration takes more than the {max_bytes} bytes of a call"
                 raise CallerError.of(Reason.TOO_LARGE, message)
-            calls.append(DeclaringCall(call_id, request, tuple(key for key, _ in declared)))
+            calls.append(DeclaringCall(call_id, request, keys[part]))
+    except (EvaluationError, ValueError) as error:
+        raise spec_error(target.provider, error) from error
     return calls

@@ -1,13 +1,13 @@
 """Encode data points as calls: group items, build a call for each chunk of a group, split it if it is too large."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
 
 from gateway.core.expression import EvaluationError
 from gateway.core.http.json import write_json, write_scalar
+from gateway.core.http.received import BodyKind
 from gateway.core.http.request import PublicUrl
 from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import SpecError
@@ -16,9 +16,6 @@ from gateway.core.points.decode import Item
 from gateway.core.steps import Steps
 from gateway.core.vendor.provider import CallForm, Provider
 from gateway.core.vendor.route import Target
-
-T = TypeVar("T")
-Formed = tuple[Item, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +62,23 @@ class Encoded:
 def group_items(target: Target, items: Sequence[Item], *, now_ns: int) -> Steps[list[Group]]:
     """Group items by their `group_by` values in order of first appearance. One step per item. Raises SpecError."""
     groups: dict[bytes, tuple[dict[str, Any], list[Item], list[Any]]] = {}
-    with spec_errors_of(target.provider):
+    given, form_of, group_by = target.given, target.send.item, target.send.group_by
+    try:
         for item in items:
             yield False
-            names = {**item.point.as_mapping(), "given": target.given, "now_ns": now_ns}
-            shared = shared_values(target, names)
+            names = item.point.as_mapping()
+            names["given"] = given
+            names["now_ns"] = now_ns
+            shared = {name: expression(names) for name, expression in group_by.items()}
             key = write_json(list(shared.values()))
-            _, members, forms = groups.setdefault(key, (shared, [], []))
-            members.append(item)
-            forms.append(target.send.item({**names, **shared}))
+            group = groups.get(key)
+            if group is None:
+                group = groups[key] = (shared, [], [])
+            group[1].append(item)
+            names.update(shared)
+            group[2].append(form_of(names))
+    except (EvaluationError, ValueError) as error:
+        raise spec_error(target.provider, error) from error
     return [Group(key, shared, tuple(members), tuple(forms)) for key, (shared, members, forms) in groups.items()]
 
 
@@ -82,73 +87,63 @@ def encode_group(target: Target, group: Group, context: EncodeContext) -> Steps[
 
     Raises SpecError.
     """
-    limits = target.limits
+    limits, items, forms = target.limits, group.items, group.forms
     shared = {"given": target.given, "now_ns": context.now_ns, **group.shared}
     calls: list[Call] = []
     rejected: list[RejectedItem] = []
 
-    def build(call_id: str, chunk: Sequence[Formed]) -> UnsignedRequest:
-        forms, points = [form for _, form in chunk], [item.point.as_mapping() for item, _ in chunk]
-        return build_request(target.form, target.url, {**shared, "call_id": call_id, "items": forms, "points": points})
+    def build(call_id: str, part: slice) -> UnsignedRequest:
+        points = [item.point.as_mapping() for item in items[part]]
+        names = {**shared, "call_id": call_id, "items": list(forms[part]), "points": points}
+        return build_request(target.form, target.url, names)
 
-    formed = list(zip(group.items, group.forms, strict=True))
-    size = limits.points or len(formed) or 1
-    with spec_errors_of(target.provider):
-        for start in range(0, len(formed), size):
-            chunk = formed[start : start + size]
+    size = limits.points or len(items) or 1
+    try:
+        for start in range(0, len(items), size):
+            chunk = slice(start, min(start + size, len(items)))
             try:
                 for fit in split_to_fit(chunk, build, context, max_bytes=limits.bytes):
                     yield False
                     if fit is None:
                         continue
                     call_id, request, part = fit
-                    items, forms = zip(*part, strict=True)
                     if request is not None:
-                        calls.append(Call(call_id, request, items, forms))
+                        calls.append(Call(call_id, request, items[part], forms[part]))
                         continue
                     message = f"one data point takes more than the {limits.bytes} bytes of a call"
-                    rejected.append(RejectedItem(items[0].index, Reason.TOO_LARGE, message, items[0].item))
+                    rejected += [RejectedItem(item.index, Reason.TOO_LARGE, message, item.item) for item in items[part]]
             except BadSegment as error:  # all items of a group have the same path
-                rejected += [RejectedItem(item.index, Reason.BAD_FIELD, error.cause, item.item) for item, _ in chunk]
+                rejected += [
+                    RejectedItem(item.index, Reason.BAD_FIELD, error.cause, item.item) for item in items[chunk]
+                ]
+    except (EvaluationError, ValueError) as error:
+        raise spec_error(target.provider, error) from error
     return Encoded(tuple(calls), tuple(rejected))
 
 
-def shared_values(target: Target, names: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the `group_by` values of a data point."""
-    return {name: expression(names) for name, expression in target.send.group_by.items()}
-
-
-@contextmanager
-def spec_errors_of(provider: Provider) -> Iterator[None]:
-    """Raise SpecError if an expression of the provider fails."""
-    try:
-        yield
-    except (EvaluationError, ValueError) as error:
-        raise SpecError.of(Reason.INTERNAL, f"{provider.name}: {error}") from error
+def spec_error(provider: Provider, error: Exception) -> SpecError:
+    """Return the error that is raised if an expression of the provider fails."""
+    return SpecError.of(Reason.INTERNAL, f"{provider.name}: {error}")
 
 
 def split_to_fit(
-    parts: Sequence[T],
-    build: Callable[[str, Sequence[T]], UnsignedRequest],
-    context: EncodeContext,
-    *,
-    max_bytes: int | None,
-) -> Iterator[tuple[str, UnsignedRequest | None, Sequence[T]] | None]:
-    """Build a request of these parts; halve the parts while it is too large.
+    part: slice, build: Callable[[str, slice], UnsignedRequest], context: EncodeContext, *, max_bytes: int | None
+) -> Iterator[tuple[str, UnsignedRequest | None, slice] | None]:
+    """Build a request of a part of a list; halve the part while the request is too large.
 
-    Yields the call id, the request and its parts; the request is None if a single part is too large. Yields None for
+    Yields the call id, the request and its part; the request is None if a single element is too large. Yields None for
     each request that was built and halved.
     """
     call_id = context.new_call_id()
-    request = build(call_id, parts)
+    request = build(call_id, part)
     if max_bytes is None or context.size_of(request) <= max_bytes:
-        yield call_id, request, parts
-    elif len(parts) == 1:
-        yield call_id, None, parts
+        yield call_id, request, part
+    elif part.stop - part.start == 1:
+        yield call_id, None, part
     else:
         yield None
-        middle = len(parts) // 2
-        for half in (parts[:middle], parts[middle:]):
+        middle = (part.start + part.stop) // 2
+        for half in (slice(part.start, middle), slice(middle, part.stop)):
             yield from split_to_fit(half, build, context, max_bytes=max_bytes)
 
 
@@ -157,14 +152,15 @@ def build_request(form: CallForm, url: PublicUrl, names: Mapping[str, Any]) -> U
     headers = tuple([(name, value) for name, text in form.headers if (value := text(names)) is not None])
     query = _parameters(form.query(names)) if form.query is not None else ()
     path = url.prefix + (form.path(names) or "/")
-    request = UnsignedRequest(form.method, url.scheme, url.host, path, query, headers)
+    kind: BodyKind = "none"
+    body: Any = None
     if form.json is not None:
-        return replace(request, body_kind="json", body=form.json(names))
-    if form.form is not None:
-        return replace(request, body_kind="form", body=_parameters(form.form(names)))
-    if form.text is not None:
-        return replace(request, body_kind="text", body=form.text(names) or "")
-    return request
+        kind, body = "json", form.json(names)
+    elif form.form is not None:
+        kind, body = "form", _parameters(form.form(names))
+    elif form.text is not None:
+        kind, body = "text", form.text(names) or ""
+    return UnsignedRequest(form.method, url.scheme, url.host, path, query, headers, kind, body)
 
 
 def _parameters(values: Any) -> tuple[tuple[str, str], ...]:
