@@ -32,12 +32,12 @@ class PointFilter:
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class StoredPoint:
     """A stored data point. `point` is the stored text if it is not a data point. `index` is its place in the report.
 
-    Times are in seconds since 1970. `next_attempt` is None unless a queued point is in backoff. `reason` and `message`
-    are the error of the last attempt.
+    `state` is a State. Times are in seconds since 1970. `next_attempt` is None unless a queued point is in backoff.
+    `reason` and `message` are the error of the last attempt.
     """
 
     id: int
@@ -45,7 +45,7 @@ class StoredPoint:
     target: str
     report_id: str
     index: int
-    state: State
+    state: str
     attempts: int
     received: float
     next_attempt: float | None

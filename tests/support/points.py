@@ -7,6 +7,8 @@ from typing import Any
 
 from gateway.core.points.point import DataPoint
 from gateway.delivery.queue import Depth, Destination, NewPoint, PointFilter, State, Store
+from gateway.delivery.queue.ledger import Ledger
+from gateway.delivery.queue.records import write_point
 
 HERE, THERE = Destination("a-to-b", "send"), Destination("a-to-b", "mirror")
 NOW_NS = 1_700_000_000_000_000_000
@@ -17,6 +19,10 @@ def new_point(name: str = "m", *, destination: Destination = HERE, index: int = 
     received_ns = NOW_NS - int(age_s * S)
     point = DataPoint(name, received_ns, namespace="n", value=1.5, unit="s", attributes={"a": "b"})
     return NewPoint(destination=destination, report_id="r", index=index, received_ns=received_ns, point=point)
+
+
+def append_to(ledger: Ledger, *points: NewPoint) -> None:
+    ledger.append(points, [write_point(new.point) for new in points])
 
 
 @asynccontextmanager

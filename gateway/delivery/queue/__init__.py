@@ -1,9 +1,8 @@
 """The durable queue: accepted data points until an upstream has them.
 
 `queued` stores the points of a report and `worker` delivers them. Both use `store`, the interface in the event loop.
-Below it, all of SQLite runs in the thread of `writer`: `ledger` has the tables and the leases, `listing` the filters,
-`records` the JSON of points, `database` opens the file, `damage` sets a damaged one aside, `free_space` reserves space,
-and `folder` locks the data folder. `settings` are the limits and the timing.
+Below it, all of SQLite runs in the thread of `writer`: `ledger` has the counters and the leases, `listing` the filters,
+`database` opens the file, `free_space` reserves space, and `folder` locks the data folder.
 """
 
 from gateway.core.queue_view import Depth, Destination, PointFilter, QueueState, State, StoredPoint

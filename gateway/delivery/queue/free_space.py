@@ -23,20 +23,19 @@ class FreeSpace:
     """The free space for one database."""
 
     def __init__(self, database: Path) -> None:
-        self._database = database
         self._wal = write_ahead_log(database)
         self._ballast = database.with_name("ballast")
         self._has_ballast = self._ballast.exists()
 
     def left(self) -> int:
         """Return how many bytes of data points may be added; negative if the reserve is in use. Raises OSError."""
-        free, total = self._measure()
-        wal = self._wal.stat().st_size if self._wal.exists() else 0
-        reserve = min(RESERVE_BYTES, total // RESERVE_SHARE)
-        if not self._has_ballast and free - wal > 2 * reserve:
-            self._create_ballast(reserve // 2)
-            free, _ = self._measure()
-        return (free - wal - reserve) // DISK_BYTES_PER_BYTE
+        status = os.statvfs(self._wal.parent)
+        free = status.f_bavail * status.f_frsize - (self._wal.stat().st_size if self._wal.exists() else 0)
+        reserve = min(RESERVE_BYTES, status.f_blocks * status.f_frsize // RESERVE_SHARE)
+        if not self._has_ballast and free > 2 * reserve:
+            self._create_ballast(min(reserve // 2, BALLAST_BYTES))
+            return self.left()
+        return (free - reserve) // DISK_BYTES_PER_BYTE
 
     def delete_ballast(self) -> None:
         """Let the database use the space of the ballast."""
@@ -50,13 +49,9 @@ class FreeSpace:
             descriptor = os.open(self._ballast, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
             try:
                 if hasattr(os, "posix_fallocate"):  # not on macOS, where the ballast stays empty
-                    os.posix_fallocate(descriptor, 0, min(size, BALLAST_BYTES))
+                    os.posix_fallocate(descriptor, 0, size)
             finally:
                 os.close(descriptor)
         except OSError:
             with suppress(OSError):
                 self._ballast.unlink(missing_ok=True)
-
-    def _measure(self) -> tuple[int, int]:
-        status = os.statvfs(self._database.parent)
-        return status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize

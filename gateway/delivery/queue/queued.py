@@ -2,20 +2,29 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from gateway.core.context import AcceptedReport
+from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.combine import combine_outcomes
-from gateway.core.outcome.outcome import Outcome
-from gateway.core.pipeline import plan_calls_steps
+from gateway.core.outcome.outcome import Outcome, RejectedItem
+from gateway.core.points.decode import Item
+from gateway.core.sending.encode import EncodeContext, encode_group, group_items
+from gateway.core.steps import Steps
 from gateway.core.vendor.route import Target
 from gateway.core.vendor.routing import Snapshot
 from gateway.delivery.dispatch import Dispatcher
 from gateway.delivery.queue import Destination, NewPoint, Store, Timing
+from gateway.delivery.queue.records import Form
 from gateway.delivery.queue.worker import Worker
 from gateway.delivery.transport import encode_context
 from gateway.telemetry import Telemetry
+
+# Of calls that are built as a check. Random ids are expensive.
+CHECKED_CALL_ID = "0" * 32
+# What a signature adds to a body at most.
+MAX_SIGNATURE_BYTES = 4096
 
 
 class Queued:
@@ -44,27 +53,13 @@ class Queued:
 
     async def deliver(self, route: str, target: Target, accepted: AcceptedReport, request_id: str) -> Outcome:
         """Return the outcome for the reporter. Raises GatewayError if the points cannot be encoded or stored."""
-        now_ns = time.time_ns()
         destination = Destination(route, target.name)
-        # A check: a point that can never be sent is rejected while its reporter waits.
-        steps = plan_calls_steps(target, accepted.items, encode_context(target))
-        encoded = await self._dispatcher.offloader.run(steps)
-        rejected = {item.index for item in encoded.rejected}
-        await self._store.append(
-            [
-                NewPoint(
-                    destination=destination,
-                    report_id=request_id,
-                    index=item.index,
-                    received_ns=now_ns,
-                    point=item.point,
-                )
-                for item in accepted.items
-                if item.index not in rejected
-            ]
+        points, rejected = await self._dispatcher.offloader.run(
+            _new_points(destination, target, accepted.items, request_id)
         )
+        await self._store.append(points)
         self.wake(destination)
-        return combine_outcomes(accepted, [], encoded.rejected)
+        return combine_outcomes(accepted, [], rejected)
 
     def wake(self, destination: Destination) -> None:
         """Announce that points of a destination are due."""
@@ -92,3 +87,38 @@ class Queued:
     def _target(self, destination: Destination) -> Target | None:
         route = self._snapshot().route_named(destination.route)
         return route.target_named(destination.target) if route else None
+
+
+def _new_points(
+    destination: Destination, target: Target, items: Sequence[Item], request_id: str
+) -> Steps[tuple[list[NewPoint], list[RejectedItem]]]:
+    """Group items, and check that calls can carry them: the others are rejected while their reporter waits."""
+    now_ns = time.time_ns()
+    context = EncodeContext(now_ns, lambda: CHECKED_CALL_ID, partial(_size_of, target))
+    points: list[NewPoint] = []
+    rejected: list[RejectedItem] = []
+    for group in (yield from group_items(target, items, now_ns=now_ns)):
+        encoded = yield from encode_group(target, group, context)
+        rejected += encoded.rejected
+        points += [
+            NewPoint(
+                destination=destination,
+                report_id=request_id,
+                index=item.index,
+                received_ns=now_ns,
+                point=item.point,
+                form=Form(target, group.key, group.shared, form),
+            )
+            for call in encoded.calls
+            for item, form in zip(call.items, call.forms, strict=True)
+        ]
+    points.sort(key=lambda new: new.index)
+    return points, rejected
+
+
+def _size_of(target: Target, request: UnsignedRequest) -> int:
+    """Return the size of a body after signing. Signs only if the signature could make it too large."""
+    size = len(request.body_bytes())
+    if target.limits.bytes is not None and size + MAX_SIGNATURE_BYTES > target.limits.bytes:
+        return encode_context(target).size_of(request)
+    return size

@@ -1,13 +1,26 @@
 """Data points on their way to and from the disk. A stored point is JSON with the field names of `DataPoint`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from gateway.core.http.json import read_json, write_json
 from gateway.core.points.point import DataPoint
 from gateway.core.queue_view import Destination
+from gateway.core.vendor.route import Target
 
 # Approximate size of a row and its index entries without its texts.
 ROW_BYTES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """The value of a target's `item` expression for a point, and the key and the values of its `group_by`."""
+
+    target: Target
+    key: bytes
+    shared: Mapping[str, Any]
+    value: Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,23 +32,12 @@ class NewPoint:
     index: int
     received_ns: int
     point: DataPoint
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A new point as it is written. `text` is its JSON; `size` counts towards the limits."""
-
-    destination: Destination
-    report_id: str
-    index: int
-    received_ns: int
-    text: str
-    size: int
+    form: Form | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LeasedPoint:
-    """A leased point. `attempts` counts the failed ones."""
+    """A leased point. `attempts` counts the failed ones. `form` is that of a point which was never read from disk."""
 
     id: int
     report_id: str
@@ -43,13 +45,12 @@ class LeasedPoint:
     received_ns: int
     attempts: int
     point: DataPoint
+    form: Form | None = None
 
 
-def row_of(new: NewPoint) -> Row:
-    """Return a new point as it is written. Raises ValueError for text that is not Unicode."""
-    text = write_point(new.point)
-    size = len(text.encode()) + len(new.report_id) + ROW_BYTES
-    return Row(new.destination, new.report_id, new.index, new.received_ns, text, size)
+def size_of(new: NewPoint, text: str) -> int:
+    """Return how much a point with this JSON counts towards the limits."""
+    return len(text if text.isascii() else text.encode()) + len(new.report_id) + ROW_BYTES
 
 
 def write_point(point: DataPoint) -> str:

@@ -6,6 +6,7 @@ was not on disk when the process exited.
 
 import asyncio
 import sqlite3
+import sys
 import time
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
@@ -15,12 +16,11 @@ from typing import Any, Self, TypeVar
 from gateway.core.outcome.errors import CallerError, UpstreamError
 from gateway.core.outcome.outcome import Reason
 from gateway.core.queue_view import Destination, PointFilter, QueueState, StoredPoint
-from gateway.delivery.queue.damage import damaged_files
-from gateway.delivery.queue.database import open_database
+from gateway.delivery.queue.database import damaged_files, open_database
 from gateway.delivery.queue.folder import CannotOpen, Folder
 from gateway.delivery.queue.free_space import FreeSpace
 from gateway.delivery.queue.ledger import Ledger
-from gateway.delivery.queue.records import LeasedPoint, NewPoint, row_of
+from gateway.delivery.queue.records import LeasedPoint, NewPoint, write_point
 from gateway.delivery.queue.settings import Limits, Timing
 from gateway.delivery.queue.writer import Kind, Writer
 
@@ -30,7 +30,7 @@ Change = Callable[[Ledger, list[int]], int]
 # How many points one transaction changes by filter.
 CHUNK = 1000
 # How many points are converted to JSON before other tasks run.
-ROWS_PER_TURN = 500
+POINTS_PER_TURN = 500
 
 
 class Store:
@@ -76,16 +76,17 @@ class Store:
         """
         if self._writer.waiting >= self._limits.max_waiting:
             raise CallerError.of(Reason.OVERLOADED, "too many reports wait for the disk", retry_after_s=1)
-        rows = []
+        texts = []
         try:
-            for number, point in enumerate(points, 1):
-                rows.append(row_of(point))
-                if number % ROWS_PER_TURN == 0:
+            for number, new in enumerate(points, 1):
+                texts.append(write_point(new.point))
+                if number % POINTS_PER_TURN == 0:
                     await asyncio.sleep(0)
         except ValueError as error:
             raise CallerError.of(Reason.BAD_FIELD, f"a data point cannot be kept: {error}") from error
-        if rows:
-            await self._within(self._writer.submit(Kind.WRITE, lambda ledger: ledger.append(rows)), Reason.QUEUE_FULL)
+        if texts:
+            append = self._writer.submit(Kind.WRITE, lambda ledger: ledger.append(points, texts))
+            await self._within(append, Reason.QUEUE_FULL)
 
     # For workers. Each leased point is settled by one of ack, retry_later, dead_letter or release. These return at
     # once; the points stay leased until the change is on disk, and a failing disk is tried again.
@@ -126,7 +127,7 @@ class Store:
     # For people and metrics.
 
     async def state(self) -> QueueState:
-        """Return what is stored. Costs two index look-ups per destination."""
+        """Return what is stored. Costs two index look-ups for each destination."""
         folder, writer, now_ns = self._folder.path, self._writer, time.time_ns()
         return await self._read(
             lambda ledger: QueueState(ledger.depths(now_ns), writer.failure, ledger.commits, damaged_files(folder))
@@ -138,10 +139,6 @@ class Store:
         A page of large points is shorter than `limit`; only an empty page is the last.
         """
         return await self._read(lambda ledger: ledger.matching(which).points(after, limit))
-
-    async def point(self, point_id: int) -> StoredPoint | None:
-        found = await self.points(PointFilter(ids=[point_id]))
-        return found[0] if found else None
 
     async def count(self, which: PointFilter) -> int:
         return await self._read(lambda ledger: ledger.matching(which).count())
@@ -156,15 +153,19 @@ class Store:
 
     async def _change(self, change: Change, which: PointFilter, limit: int | None) -> int:
         """Change points in transactions of up to CHUNK points. Appends can run in between."""
-        changed, after, left = 0, 0, limit
-        while left is None or left > 0:
-            size = CHUNK if left is None else min(left, CHUNK)
-            job = partial(_change_some, change=change, which=which, after=after, limit=size)
-            ids, number = await self._within(self._writer.submit(Kind.WRITE, job), Reason.INTERNAL)
+        changed, after, left = 0, 0, sys.maxsize if limit is None else limit
+        while left > 0:
+            size = min(left, CHUNK)
+
+            def change_some(ledger: Ledger, after: int = after, size: int = size) -> tuple[list[int], int]:
+                ids = ledger.matching(which).ids(after, size)
+                return ids, change(ledger, ids) if ids else 0
+
+            ids, number = await self._within(self._writer.submit(Kind.WRITE, change_some), Reason.INTERNAL)
             changed += number
             if len(ids) < size:
                 break
-            after, left = ids[-1], None if left is None else left - size
+            after, left = ids[-1], left - size
         return changed
 
     async def _read(self, read: Callable[[Ledger], T]) -> T:
@@ -183,13 +184,6 @@ class Store:
     def _release_abandoned(self, leased: asyncio.Future[list[LeasedPoint]]) -> None:
         if leased.exception() is None:
             self.release([point.id for point in leased.result()])
-
-
-def _change_some(
-    ledger: Ledger, change: Change, which: PointFilter, after: int, limit: int
-) -> tuple[Sequence[int], int]:
-    ids = ledger.matching(which).ids(after, limit)
-    return ids, change(ledger, ids) if ids else 0
 
 
 def _retrieve(done: asyncio.Future[Any]) -> None:

@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 import structlog
 
@@ -40,12 +41,15 @@ from gateway.core.vendor.route import Target
 from gateway.delivery.dispatch import MAX_CALLS_OF_A_GROUP, Dispatcher, Parcel
 from gateway.delivery.limits import LONGEST_QUIET_S
 from gateway.delivery.queue import Destination, LeasedPoint, Store, Timing
+from gateway.delivery.queue.records import Form
 from gateway.telemetry import Telemetry
 
 # Per call, without a limit of the vendor.
 DEFAULT_POINTS = 100
 MAX_LEASED = 1000
 MAX_SUSPECT_ATTEMPTS = 4
+# An older point is encoded again: an expression may depend on the time.
+FORM_AGE_S = 10
 
 log = structlog.get_logger()
 
@@ -140,24 +144,43 @@ class Worker:
                 await self._stopping.wait()
 
     def _parcels(self, target: Target, batch: "LeasedBatch") -> Steps[list[Parcel]]:
-        """Return a parcel for each group of a report. Points that can no longer be sent become dead letters."""
-        reports: dict[str, list[Item]] = {}
+        """Return a parcel for each group of a report. Points that can no longer be sent become dead letters.
+
+        Rules and expressions are not evaluated again for points that were stored a moment ago with this snapshot.
+        """
         now_ns = time.time_ns()
+        time_rules = [rule for rule in target.rules if rule.field == "time_ns"]
+        groups: dict[tuple[str, bytes], tuple[Form, list[Item], list[Any]]] = {}
+        others: dict[str, list[Item]] = {}
         for index, stored in enumerate(batch.points):
-            yield False
+            form = stored.form
+            if form is None or form.target is not target or now_ns - stored.received_ns > FORM_AGE_S * NS:
+                form = None
+                yield False
             try:
-                point = apply_rules(target.rules, stored.point, now_ns=now_ns)
+                point = apply_rules(time_rules if form else target.rules, stored.point, now_ns=now_ns)
             except Violation as error:
                 message = f"the target cannot hold it any more: {error.message}"
                 self._dead_letter(batch, [stored], failure(error.reason, message))
+                continue
             except Dropped:
                 self._dead_letter(batch, [stored], failure(Reason.CANNOT_HOLD, "a rule of the target drops it now"))
+                continue
+            item = Item(index, None, point)
+            if form is None or point is not stored.point:
+                others.setdefault(stored.report_id, []).append(item)
             else:
-                reports.setdefault(stored.report_id, []).append(Item(index, None, point))
-        parcels = []
-        for report_id, items in reports.items():
-            groups = yield from self._groups(target, batch, items, now_ns)
-            parcels += [Parcel(group, report_id, None, partial(self._settle, batch)) for group in groups]
+                _, items, forms = groups.setdefault((stored.report_id, form.key), (form, [], []))
+                items.append(item)
+                forms.append(form.value)
+        settle = partial(self._settle, batch)
+        parcels = [
+            Parcel(Group(key, form.shared, tuple(items), tuple(forms)), report_id, None, settle)
+            for (report_id, key), (form, items, forms) in groups.items()
+        ]
+        for report_id, items in others.items():
+            grouped = yield from self._groups(target, batch, items, now_ns)
+            parcels += [Parcel(group, report_id, None, settle) for group in grouped]
         return parcels
 
     def _groups(self, target: Target, batch: "LeasedBatch", items: list[Item], now_ns: int) -> Steps[list[Group]]:

@@ -17,7 +17,7 @@ disk blocks only this thread: callers time out, and the thread skips the jobs of
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from queue import Empty, SimpleQueue
@@ -32,13 +32,15 @@ from gateway.delivery.queue.ledger import Ledger
 
 log = structlog.get_logger()
 
-Result = tuple["Job", Any]  # the return value of the job, or the exception to raise
-
 
 class Kind(Enum):
     READ = auto()  # outside a transaction
     WRITE = auto()  # has a caller, which gets the error if the disk fails
     SETTLE = auto()  # has no caller, and is repeated until the disk accepts it
+
+
+FAILED = {Kind.READ: "queue_read_failed", Kind.WRITE: "queue_write_failed"}
+RECOVERED = {Kind.READ: "queue_read_recovered", Kind.WRITE: "queue_write_recovered"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,6 +54,9 @@ class Job:
         return self.done is not None and self.done.cancelled()
 
 
+Result = tuple[Job, Any]  # the return value of the job, or the exception to raise
+
+
 class Writer:
     """Runs jobs on the ledger. The public methods belong to the event loop."""
 
@@ -60,19 +65,19 @@ class Writer:
         self._open_ledger = open_ledger
         self._settle_s = settle_s
         self._loop = asyncio.get_running_loop()
-        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._submitted: list[Job] = []  # in this turn of the loop; the thread is woken once for all of them
+        self._jobs: SimpleQueue[list[Job] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="queue", daemon=True)
         self._opened: asyncio.Future[None] = self._loop.create_future()
         self._closed: asyncio.Future[None] = self._loop.create_future()
         self._is_closing = False
-        self._writes = _Health("queue_write_failed", "queue_write_recovered")
-        self._reads = _Health("queue_read_failed", "queue_read_recovered")
+        self._errors: dict[Kind, str] = {}  # of the last read and of the last write, if they failed
         self._unsettled: list[Job] = []
         self._may_shrink = True
 
     @property
     def failure(self) -> str | None:
-        return self._writes.error or self._reads.error
+        return self._errors.get(Kind.WRITE) or self._errors.get(Kind.READ)
 
     async def open(self) -> None:
         """Start the thread. Raises what `open_ledger` raises."""
@@ -86,21 +91,31 @@ class Writer:
             done.set_exception(UpstreamError.of(Reason.SHUTTING_DOWN, "the queue is closed"))
         else:
             self.waiting += kind is Kind.WRITE
-            self._jobs.put(Job(kind, run, done))
+            self._put(Job(kind, run, done))
         return done
 
     def post(self, kind: Kind, run: Callable[[Ledger], Any]) -> None:
         """Run a job that has no caller."""
         if not self._is_closing:
-            self._jobs.put(Job(kind, run))
+            self._put(Job(kind, run))
 
     async def close(self) -> None:
         """Run the waiting jobs, and end the thread."""
         if not self._is_closing:
             self._is_closing = True
+            self._hand_over()
             self._jobs.put(None)
         await self._closed
         self._thread.join()
+
+    def _put(self, job: Job) -> None:
+        if not self._submitted:
+            self._loop.call_soon(self._hand_over)
+        self._submitted.append(job)
+
+    def _hand_over(self) -> None:
+        jobs, self._submitted = self._submitted, []
+        self._jobs.put(jobs)
 
     def _answer(self, results: Sequence[Result]) -> None:
         for job, result in results:
@@ -136,10 +151,10 @@ class Writer:
         wait_s = 0 if self._may_shrink else self._settle_s if self._unsettled else None
         jobs: list[Job] = []
         try:
-            job = self._jobs.get(timeout=wait_s)
-            while job is not None:
-                jobs.append(job)
-                job = self._jobs.get_nowait()
+            submitted = self._jobs.get(timeout=wait_s)
+            while submitted is not None:
+                jobs += submitted
+                submitted = self._jobs.get_nowait()
         except Empty:
             return jobs, False
         return jobs, True
@@ -155,18 +170,18 @@ class Writer:
             self._may_shrink = ledger.shrink()
         except sqlite3.Error as error:
             self._may_shrink = False
-            self._writes.failed(error)
+            self._failed(Kind.WRITE, error)
 
     def _write(self, ledger: Ledger, jobs: Sequence[Job]) -> list[Result]:
         try:
             ledger.measure_space()
             results = _commit(ledger, jobs)
         except Exception as error:
-            self._writes.failed(error)
+            self._failed(Kind.WRITE, error)
             self._settle(ledger, [job for job in jobs if job.kind is Kind.SETTLE])
             rejected = UpstreamError.of(Reason.QUEUE_FULL, "the queue cannot be written")
             return [(job, rejected) for job in jobs if job.kind is Kind.WRITE]
-        self._writes.succeeded()
+        self._succeeded(Kind.WRITE)
         return results
 
     def _settle(self, ledger: Ledger, jobs: Sequence[Job]) -> None:
@@ -176,7 +191,7 @@ class Writer:
         try:
             _commit(ledger, jobs)
         except sqlite3.Error as error:
-            self._writes.failed(error)
+            self._failed(Kind.WRITE, error)
             for number, job in enumerate(jobs):
                 ledger.free_space()
                 try:
@@ -193,12 +208,23 @@ class Writer:
         try:
             result = job.run(ledger)
         except sqlite3.Error as error:
-            self._reads.failed(error)
+            self._failed(Kind.READ, error)
             return UpstreamError.of(Reason.INTERNAL, "the queue cannot be read")
         except Exception as error:
             return error
-        self._reads.succeeded()
+        self._succeeded(Kind.READ)
         return result
+
+    def _failed(self, kind: Kind, error: Exception) -> None:
+        if kind not in self._errors:
+            hint = "a restart sets the damaged file aside and starts an empty queue" if is_damage(error) else None
+            is_ours = not isinstance(error, sqlite3.Error)
+            log.error(FAILED[kind], error=str(error), exc_info=is_ours, **({"hint": hint} if hint else {}))
+        self._errors[kind] = str(error)
+
+    def _succeeded(self, kind: Kind) -> None:
+        if self._errors.pop(kind, None) is not None:
+            log.info(RECOVERED[kind])
 
     def _call(self, function: Callable[..., Any], *arguments: Any) -> None:
         """Call a function in the event loop, unless that has ended."""
@@ -206,28 +232,7 @@ class Writer:
             self._loop.call_soon_threadsafe(function, *arguments)
 
 
-class _Health:
-    """The error of the last read or write. Each change is logged."""
-
-    def __init__(self, failed_event: str, recovered_event: str) -> None:
-        self.error: str | None = None
-        self._failed_event = failed_event
-        self._recovered_event = recovered_event
-
-    def failed(self, error: Exception) -> None:
-        if self.error is None:
-            hint = "a restart sets the damaged file aside and starts an empty queue" if is_damage(error) else None
-            is_ours = not isinstance(error, sqlite3.Error)
-            log.error(self._failed_event, error=str(error), exc_info=is_ours, **({"hint": hint} if hint else {}))
-        self.error = str(error)
-
-    def succeeded(self) -> None:
-        if self.error is not None:
-            log.info(self._recovered_event)
-        self.error = None
-
-
-def _commit(ledger: Ledger, jobs: Iterable[Job]) -> list[Result]:
+def _commit(ledger: Ledger, jobs: Sequence[Job]) -> list[Result]:
     """Run jobs in one transaction. A rejected job does not affect the others."""
     results: list[Result] = []
     with ledger.transaction():

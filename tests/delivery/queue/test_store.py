@@ -21,13 +21,13 @@ from gateway.delivery.queue.database import connect
 from gateway.delivery.queue.free_space import FreeSpace
 from gateway.delivery.queue.ledger import Ledger
 from gateway.delivery.queue.listing import MAX_PAGE_CHARS
-from gateway.delivery.queue.records import row_of
 from gateway.delivery.queue.writer import Kind
 from tests.support.points import (
     HERE,
     NOW_NS,
     THERE,
     S,
+    append_to,
     depth_of,
     filled,
     ids_of,
@@ -418,12 +418,11 @@ async def test_a_page_of_large_points_is_shorter_and_never_empty(store: Store) -
 async def test_a_point_is_read_by_id(store: Store) -> None:
     await store.append([new_point("a"), new_point("b", index=1)])
 
-    found = await store.point(2)
-    assert found is not None
+    [found] = await store.points(by_ids(2))
     assert (found.route, found.target, found.report_id, found.index, found.state) == (*HERE, "r", 1, State.QUEUED)
     assert isinstance(found.point, dict)
     assert found.point["metric"] == "b"
-    assert [await store.point(3), await store.point(10**30)] == [None, None]
+    assert await store.points(by_ids(3, 10**30)) == []
 
 
 async def test_ids_are_not_reused(tmp_path: Path) -> None:
@@ -501,7 +500,7 @@ async def test_a_file_grown_by_an_earlier_process_shrinks(tmp_path: Path) -> Non
         ledger = Ledger(connection, Limits(), FreeSpace(database))
         ledger.measure_space()
         with ledger.transaction():
-            ledger.append([row_of(new_point("m" * 4000)) for _ in range(1500)])
+            append_to(ledger, *(new_point("m" * 4000) for _ in range(1500)))
         with ledger.transaction():
             ledger.delete(range(1, 1501))
     before = database.stat().st_size
