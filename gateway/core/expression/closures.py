@@ -72,36 +72,28 @@ def _compile(node: Node) -> Closure:
     return _COMPILERS[node["type"]](node)
 
 
-def _field(node: Node) -> Closure:
-    name = node["value"]
+def path(first: str, *names: str) -> Closure:
+    """Return a function that reads a member of a member of a value. It returns None for anything that is not a map."""
 
-    def field(value: Any) -> Any:
+    def member(value: Any) -> Any:
         try:
-            return value.get(name)
+            value = value.get(first)
+            for name in names:
+                if value is None:
+                    return None
+                value = value.get(name)
+            return value
         except AttributeError:
             return None
 
-    return field
+    return member
 
 
 def _chain(node: Node) -> Closure:
     """Compile a.b, a[0] and a | b: each child reads the result of the one before it."""
     children = node["children"]
     if all(child["type"] == "field" for child in children):
-        first, *names = [child["value"] for child in children]
-
-        def path(value: Any) -> Any:
-            try:
-                value = value.get(first)
-                for name in names:
-                    if value is None:
-                        return None
-                    value = value.get(name)
-                return value
-            except AttributeError:
-                return None
-
-        return path
+        return path(*[child["value"] for child in children])
     steps = [_compile(child) for child in children]
 
     def chain(value: Any) -> Any:
@@ -288,7 +280,7 @@ _COMPILERS: dict[str, Callable[[Node], Closure]] = {
     "comparator": _comparator,
     "current": _current,
     "expref": _reference,
-    "field": _field,
+    "field": lambda node: path(node["value"]),
     "filter_projection": _filter_projection,
     "flatten": _flatten,
     "function_expression": _function,

@@ -11,8 +11,8 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from gateway.core.expression import lint
-from gateway.core.expression.closures import EvaluationError, Expression, compile_tree
-from gateway.core.http.json import write_number
+from gateway.core.expression.closures import EvaluationError, Expression, compile_tree, path
+from gateway.core.http.json import write_scalar
 from gateway.core.text import did_you_mean
 
 KeyPath = tuple[str | int, ...]
@@ -39,9 +39,10 @@ class Problem(NamedTuple):
 
 
 class _Name(NamedTuple):
-    """A dotted name in a text, and the function that escapes its value."""
+    """A dotted name in a text, and the functions that read and escape its value."""
 
     chain: tuple[str, ...]
+    read: Expression
     escape: Callable[[str], str] | None
 
 
@@ -97,12 +98,12 @@ class Compiler:
                 if isinstance(part, str):
                     filled.append(part)
                     continue
-                value: Any = scope
-                for name in part.chain:
-                    value = value.get(name) if isinstance(value, Mapping) else None
+                value = part.read(scope)
                 if value is None:
                     return None
-                text = _as_text(value, part.chain)
+                text = write_scalar(value)
+                if text is None:
+                    raise EvaluationError(".".join(part.chain), f"not text but a {type(value).__name__}")
                 filled.append(escape(part.escape(text) if part.escape else text))
             return "".join(filled)
 
@@ -123,7 +124,8 @@ class Compiler:
             elif name[2] is not None and name[2] not in FILTERS:
                 self._problem(at, f"unknown filter {name[2]!r} for text", did_you_mean(name[2], FILTERS))
             else:
-                parts.append(_Name(tuple(name[1].split(".")), FILTERS.get(name[2] or "")))
+                chain = tuple(name[1].split("."))
+                parts.append(_Name(chain, path(*chain), FILTERS.get(name[2] or "")))
         parts.append(source[end:])
         return [part for part in parts if part]
 
@@ -141,7 +143,7 @@ class Compiler:
             return _null
         before = len(self.problems)
         for chain in chains:
-            if names is not None:
+            if names is not None and chain:
                 self._is_known(chain, names, at)
         for name in functions:
             self.functions.add(name)
@@ -173,13 +175,3 @@ def unescaped_names(source: str) -> list[str]:
 
 def _null(scope: Mapping[str, Any]) -> None:
     return None
-
-
-def _as_text(value: Any, chain: tuple[str, ...]) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return write_number(value)
-    raise EvaluationError(".".join(chain), f"not text but a {type(value).__name__}")

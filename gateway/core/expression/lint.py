@@ -1,7 +1,7 @@
 """Static checks of an expression: the names and functions it uses, and mistakes in its syntax tree."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from jmespath.exceptions import EmptyExpressionError, IncompleteExpressionError, JMESPathError, LexerError
@@ -48,13 +48,19 @@ def parse(source: str) -> Any:
 
 
 def root_names(node: Any, at_root: bool = True) -> Iterator[tuple[str, ...]]:
-    """Yield each name that an expression reads from its scope, as a chain of members: `given`, `region`."""
+    """Yield each name that an expression reads from its scope, as a chain of members: `given`, `region`.
+
+    The chain of an expression that reads the whole scope is empty.
+    """
     kind, children = node["type"], _below(node)
     chain = _chain(node) if at_root else ()
     if chain:
         yield chain
     elif kind == "subexpression" and children[0]["type"] == "current":
         yield from root_names({**node, "children": children[1:]}, at_root)
+    elif kind in ("current", "identity"):
+        if at_root:
+            yield ()
     elif kind in _ALL_INHERIT:
         for child in children:
             yield from root_names(child, at_root)
@@ -62,6 +68,16 @@ def root_names(node: Any, at_root: bool = True) -> Iterator[tuple[str, ...]]:
         # In paths, projections and pipes only the leftmost part starts at the root; the rest reads its result.
         for position, child in enumerate(children):
             yield from root_names(child, at_root and position == 0 and kind != "expref")
+
+
+def reads_only(source: Any, names: Collection[str]) -> bool:
+    """Whether an expression, or a tree of them, reads nothing but these names. False for invalid ones."""
+    if isinstance(source, dict | list):
+        return all(reads_only(member, names) for member in (source.values() if isinstance(source, dict) else source))
+    try:
+        return not isinstance(source, str) or all(chain and chain[0] in names for chain in root_names(parse(source)))
+    except BadExpression:
+        return False
 
 
 def mistakes(tree: Any) -> Iterator[tuple[str, str]]:

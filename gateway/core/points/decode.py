@@ -13,7 +13,7 @@ from gateway.core.points.point import DataPoint, Number
 from gateway.core.points.rules import Violation
 from gateway.core.steps import STEP_ITEMS, Steps
 from gateway.core.text import shown
-from gateway.core.vendor.provider import Level, Receive, RejectRule
+from gateway.core.vendor.provider import Level, PointField, Receive, RejectRule
 
 Names = Mapping[str, Any]
 LOWEST, HIGHEST = -(2**63), 2**64 - 1
@@ -50,6 +50,8 @@ def decode_items(receive: Receive, names: Names, *, now_ns: int) -> Steps[tuple[
     attributes = 0
     index = -1
     item_names = dict(names)
+    shared, forms = _shared_fields(receive.point, names)
+    shared.setdefault("time_ns", now_ns)
     for count, is_item in enumerate(_each(receive.each, item_names, _Room(MAX_ITEMS)), 1):
         if count % STEP_ITEMS == 0:
             yield False
@@ -58,7 +60,7 @@ def decode_items(receive: Receive, names: Names, *, now_ns: int) -> Steps[tuple[
         index += 1
         item = item_names["item"]
         try:
-            point = _point(receive, item_names, now_ns)
+            point = _point(receive, item_names, forms, shared)
         except Violation as error:
             rejected.append(RejectedItem(index, error.reason, error.message, item))
             if receive.on_bad_item == "reject_report" and len(rejected) == MAX_BAD_ITEMS:
@@ -128,12 +130,22 @@ def _each(levels: Sequence[Level], names: dict[str, Any], room: _Room, *, outerm
             yield from _each(deeper, names, room, outermost=False)
 
 
-def _point(receive: Receive, names: Names, now_ns: int) -> DataPoint:
+def _shared_fields(forms: Sequence[PointField], names: Names) -> tuple[dict[str, Any], Sequence[PointField]]:
+    """Return the fields that are the same for all items, and the others. If one is invalid, each item reads all."""
+    try:
+        values = {form.name: (form.value(names), FIELD_READERS[form.name]) for form in forms if form.is_shared}
+        shared = {name: read(value) for name, (value, read) in values.items() if value is not None}
+    except (EvaluationError, ValueError):
+        return {}, forms
+    return shared, [form for form in forms if not form.is_shared]
+
+
+def _point(receive: Receive, names: Names, forms: Sequence[PointField], shared: Mapping[str, Any]) -> DataPoint:
     matching = _first_match(receive.reject_item, names) if receive.reject_item else None
     if matching:
         raise matching
-    fields: dict[str, Any] = {"time_ns": now_ns}
-    for form in receive.point:
+    fields = dict(shared)
+    for form in forms:
         try:
             value = form.value(names)
             if value is not None:

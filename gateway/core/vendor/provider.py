@@ -51,11 +51,15 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class PointField:
-    """The expression for one field of a data point. `path` names its source in messages."""
+    """The expression for one field of a data point. `path` names its source in messages.
+
+    `is_shared` marks a field that reads no level: its value is the same for all items of a report.
+    """
 
     name: str
     value: Expression
     path: str
+    is_shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)

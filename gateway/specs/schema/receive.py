@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from gateway.core.expression.lint import reads_only
 from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.model import Recipe
 from gateway.core.vendor.matching import ANY_REQUEST, RequestMatcher
@@ -131,7 +132,10 @@ def _read_levels(place: Place) -> tuple[Level, ...]:
 def _read_point(place: Place) -> tuple[PointField, ...]:
     sources = t.map_of(t.ANYTHING, FIELDS).read(place)
     compiled = place.scope.compiler.members(sources, place.names, place.path)
-    return tuple(PointField(name, compiled[name], _reporter_path(sources[name]) or name) for name in sources)
+    return tuple(
+        PointField(name, compiled[name], _reporter_path(source) or name, reads_only(source, SEEN))
+        for name, source in sources.items()
+    )
 
 
 def _reporter_path(source: Any) -> str:

@@ -5,6 +5,7 @@ import pytest
 
 from gateway.core.expression import Compiler, EvaluationError, Expression
 from gateway.core.expression.functions import FUNCTIONS
+from gateway.core.expression.lint import reads_only
 
 SCOPE: Mapping[str, Any] = {
     "body": {"a": 1, "b": None, "items": [{"v": 1}, {"v": 2}], "text": "x", "ok": False},
@@ -84,6 +85,27 @@ def test_mistake_is_found_at_load(source: str, what: str | None, hint: str):
     assert [problem.path for problem in compiler.problems] == [("item", "x")] * (what is not None)
     assert all((what or "") in problem.what and hint in problem.hint for problem in compiler.problems)
     assert what is None or expression(SCOPE) == {}
+
+
+@pytest.mark.parametrize(
+    ("source", "only"),
+    [
+        ("body.a", True),
+        ("'text'", True),
+        (5, True),
+        ({"a": "body.a", "b": ["given.x", None]}, True),
+        ("body.items[?a == b].c | [0]", True),
+        ("item.a || body.a", False),
+        ({"a": "body.a", "b": "item"}, False),
+        ("@", False),
+        ("merge(@, body)", False),
+        ("*.a", False),
+        ("[", False),
+    ],
+    ids=repr,
+)
+def test_expression_reads_only_some_names(source: Any, only: bool):
+    assert reads_only(source, {"body", "given"}) is only
 
 
 def test_all_mistakes_in_a_tree_are_found_with_their_paths():

@@ -115,6 +115,27 @@ def test_point_has_all_fields_of_its_item():
     assert items[0].point == DataPoint("cpu", 1_699_999_999_123_000_000, "n", 0.5, {"sum": 3}, "Percent", {"host": "a"})
 
 
+def test_field_without_item_is_the_same_for_all_items():
+    form = receive(point="metric: item.m, value: item.v, attributes: {host: body.host}")
+
+    body = {"host": "a", "data": [{"m": "cpu", "v": 1}, {"m": "mem", "v": 2}]}
+    items, _ = decode(form, NAMES | {"body": body}, now_ns=NOW)
+
+    assert [field.is_shared for field in form.point] == [False, False, True]
+    assert [each.point.attributes for each in items] == [{"host": "a"}] * 2
+
+
+def test_invalid_field_without_item_rejects_every_item_by_its_first_invalid_field():
+    form = receive(point="metric: item.m, value: item.v, unit: body.unit")
+
+    items, rejected = decode(
+        form, NAMES | {"body": {"unit": 5, "data": [{"m": "cpu", "v": 1}, {"m": 6, "v": 2}]}}, now_ns=NOW
+    )
+
+    assert items == []
+    assert [each.message for each in rejected] == ["unit: 5 is not text", "m: 6 is not text"]
+
+
 def test_missing_time_is_the_time_of_receipt_and_empty_stats_are_absent():
     point = "metric: item.m, value: item.v, stats: {sum: item.s}, time_ns: item.t"
 
