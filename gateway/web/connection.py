@@ -16,19 +16,19 @@ import asyncio
 import socket
 import struct
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import structlog
 
-from gateway.core.http.request import Headers, Response
+from gateway.core.http.request import Response
 from gateway.core.outcome.outcome import Outcome, Reason, failure
 from gateway.core.outcome.reply import plain_reply
 from gateway.web.body import Body
 from gateway.web.parser import MAX_HEAD_BYTES, Incoming, NotHttp, RequestParser, is_host
-from gateway.web.wire import has_length, to_wire, to_wire_head
+from gateway.web.wire import to_wire
 
 if TYPE_CHECKING:
     from gateway.web.server import Server
@@ -55,17 +55,13 @@ REJECTIONS = {
 }
 INTERNAL_ERROR = plain_reply(failure(Reason.INTERNAL, "internal error"))
 
-Write = Callable[[bytes], Awaitable[None]]
 log = structlog.get_logger()
-
-
-class CallerGone(Exception):
-    """The caller disconnected, or stopped reading, before its reply was complete."""
 
 
 class Connection(asyncio.Protocol):
     """`finishing` closes the connection after the replies to the requests that have arrived. `over_limit` closes it
-    after the first reply, `far_over_limit` immediately. `peer` is the caller's IP address, or ''."""
+    after the first reply, `far_over_limit` immediately. `peer` is the caller's IP address, or ''. `task` answers the
+    requests; while `is_streaming`, it is cancelled if the caller disconnects."""
 
     def __init__(self, server: "Server") -> None:
         self._server = server
@@ -74,7 +70,7 @@ class Connection(asyncio.Protocol):
         self._parser = RequestParser(self._enqueue, self._body_is_read, server.scheme)
         self._unparsed = b""
         self._queue: deque[Incoming | str] = deque()
-        self._task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._deadline: float | None = None
         self._head_is_timed = False  # the deadline is that of a head
@@ -84,7 +80,7 @@ class Connection(asyncio.Protocol):
         self._is_lingering = False
         self._drained: asyncio.Future[None] | None = None
         self._lost = self._loop.create_future()
-        self._is_streaming = False
+        self.is_streaming = False
         self.transport: asyncio.Transport | None = None
         self.finishing = False
         self.over_limit = False
@@ -117,8 +113,8 @@ class Connection(asyncio.Protocol):
         self.resume_writing()
         if not self._lost.done():
             self._lost.set_result(None)
-        if self._is_streaming and self._task is not None:
-            self._task.cancel()
+        if self.is_streaming and self.task is not None:
+            self.task.cancel()
         self._server.lost(self)
 
     def data_received(self, data: bytes) -> None:
@@ -132,7 +128,7 @@ class Connection(asyncio.Protocol):
         if not self._unparsed:
             self._parser.body.fail()
         can_half_close = self.transport is not None and self.transport.get_extra_info("sslcontext") is None
-        return self._task is not None and can_half_close and not self._is_lingering
+        return self.task is not None and can_half_close and not self._is_lingering
 
     def pause_writing(self) -> None:
         self._drained = self._loop.create_future()
@@ -158,7 +154,7 @@ class Connection(asyncio.Protocol):
             self._is_broken = True
         if self._eof and not self._unparsed:
             self._parser.body.fail()
-        if self._parser.in_head and self._task is None and not self._head_is_timed:
+        if self._parser.in_head and self.task is None and not self._head_is_timed:
             self._set_deadline(self._limits.head_timeout_s, of_head=True)
         self._pause_reading(bool(self._unparsed))
 
@@ -175,9 +171,9 @@ class Connection(asyncio.Protocol):
     def _enqueue(self, item: Incoming | str) -> None:
         self._queue.append(item)
         self._deadline, self._head_is_timed = None, False
-        if self._task is None:
-            self._task = self._loop.create_task(self._answer_queue())
-            self._server.running.add(self._task)
+        if self.task is None:
+            self.task = self._loop.create_task(self._answer_queue())
+            self._server.running.add(self.task)
 
     def _set_deadline(self, seconds: float, *, of_head: bool = False) -> None:
         self._deadline, self._head_is_timed = self._loop.time() + seconds, of_head
@@ -201,7 +197,7 @@ class Connection(asyncio.Protocol):
     # From requests to replies.
 
     async def _answer_queue(self) -> None:
-        task = self._task
+        task = self.task
         assert task is not None
         try:
             while self._queue:
@@ -215,7 +211,7 @@ class Connection(asyncio.Protocol):
             self.abort()
             raise
         finally:
-            self._task = None
+            self.task = None
             self._server.running.discard(task)
         if self._eof:
             self.close()
@@ -227,7 +223,7 @@ class Connection(asyncio.Protocol):
     async def _reject(self, cause: str) -> bool:
         """Reply to what is no request. Returns False: the connection closes."""
         self._server.reject(cause, self.peer)
-        if await self._write(to_wire(REJECTIONS[cause])):
+        if await self.write(to_wire(REJECTIONS[cause])):
             await self._lingering_close()
         return False
 
@@ -243,7 +239,7 @@ class Connection(asyncio.Protocol):
             except Exception:
                 log.exception("internal_error", method=incoming.request.method)
                 data = self._to_wire(INTERNAL_ERROR, incoming)
-            if not await self._write(data):
+            if not await self.write(data):
                 return False
             if incoming.body.complete:
                 return incoming.keep_alive
@@ -265,11 +261,11 @@ class Connection(asyncio.Protocol):
         return None
 
     def _to_wire(self, response: Response, incoming: Incoming) -> bytes:
-        incoming.keep_alive = self._keeps_alive(incoming)
+        incoming.keep_alive = self.keeps_alive(incoming)
         method, minor = incoming.request.method, incoming.minor
         return to_wire(response, minor=minor, keep_alive=incoming.keep_alive, method=method)
 
-    def _keeps_alive(self, incoming: Incoming) -> bool:
+    def keeps_alive(self, incoming: Incoming) -> bool:
         """True if the connection can stay open after the reply to this request."""
         if self.over_limit or not incoming.keep_alive:
             return False
@@ -281,7 +277,7 @@ class Connection(asyncio.Protocol):
         rest = SMALL_REST_BYTES + 1 if body.length is None else body.length - body.size
         return rest <= SMALL_REST_BYTES and not (body.failed or body.awaits_continue)
 
-    async def _write(self, data: bytes) -> bool:
+    async def write(self, data: bytes) -> bool:
         """Write and wait until the kernel has taken all data. Returns False if the caller is gone or does not read."""
         if self.transport is None or self.transport.is_closing():
             return False
@@ -291,52 +287,6 @@ class Connection(asyncio.Protocol):
             self.abort()
             return False
         return self.transport is not None
-
-    @asynccontextmanager
-    async def stream(
-        self, incoming: Incoming, status: int, headers: Headers, length: int | None
-    ) -> AsyncIterator[Write]:
-        """Write the head of a reply, and yield the function that writes the body. It waits while the caller reads more
-        slowly.
-
-        If the block raises, the connection is reset: the caller must not take the reply for complete. If the caller
-        disconnects, the block is cancelled. Raises CallerGone, and ValueError for a control character in a header,
-        before anything is written.
-        """
-        has_body = has_length(status) and incoming.request.method != "HEAD"
-        chunked = has_body and length is None and incoming.minor == 1
-        framing = "Transfer-Encoding: chunked" if chunked else None
-        if length is not None and has_length(status):
-            framing = f"Content-Length: {length}"
-        # HTTP/1.0 has no chunks: there, the end of the connection ends the body.
-        incoming.keep_alive = self._keeps_alive(incoming) and (framing is not None or not has_body)
-        head = to_wire_head(status, headers, framing, minor=incoming.minor, keep_alive=incoming.keep_alive)
-
-        async def send(data: bytes) -> None:
-            if not await self._write(data):
-                raise CallerGone
-
-        async def write(data: bytes) -> None:
-            if has_body and data:
-                await send(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
-
-        task = self._task
-        if self.transport is None or task is None:
-            raise CallerGone
-        self._is_streaming = True
-        try:
-            await send(head)
-            yield write
-            if chunked:
-                await send(b"0\r\n\r\n")
-        except BaseException as error:
-            self._reset()
-            # As in asyncio.timeout: a cancellation for another reason, at shutdown, is passed on.
-            if isinstance(error, asyncio.CancelledError) and self.transport is None and task.uncancel() == 0:
-                raise CallerGone from None
-            raise
-        finally:
-            self._is_streaming = False
 
     # Endings.
 
@@ -361,12 +311,12 @@ class Connection(asyncio.Protocol):
     @property
     def is_idle(self) -> bool:
         """True if no request is being handled and no head has begun to arrive."""
-        return self._task is None and not self._parser.in_head
+        return self.task is None and not self._parser.in_head
 
     @property
     def is_expendable(self) -> bool:
         """True if no reply is owed: no head is complete, or only the caller's end of the connection is missing."""
-        return self._is_lingering or self._task is None
+        return self._is_lingering or self.task is None
 
     def close(self) -> None:
         # After a second close, the TLS transport of Python 3.11.2 can no longer be aborted.
@@ -378,7 +328,7 @@ class Connection(asyncio.Protocol):
         if self.transport is not None:
             self.transport.abort()
 
-    def _reset(self) -> None:
+    def reset(self) -> None:
         """Send a reset, which shows the caller that its reply is incomplete even without a length."""
         if self.transport is not None:
             with suppress(OSError):

@@ -8,9 +8,9 @@ its head takes no step of its own: the request is verified and decoded at once.
 import os
 import random
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -32,9 +32,9 @@ from gateway.core.vendor.routing import RouteMatch, Snapshot, choose_by_key_id
 from gateway.offload import Offloader
 from gateway.proof.diagnose import likely_cause
 from gateway.telemetry import Telemetry
-from gateway.web.body import Reserve, Room
-from gateway.web.connection import CallerGone
+from gateway.web.body import Room
 from gateway.web.parser import Incoming
+from gateway.web.streaming import CallerGone, stream_reply
 
 MAX_IN_FLIGHT = 512
 CAUSE_EVERY_S = 1.0
@@ -86,6 +86,12 @@ class _Exchange:
     local_reply: Response | None = None
     is_streamed: bool = False
 
+    def choose_route(self) -> None:
+        """Choose among the matching routes by key id. Raises BodyNeeded if the head does not have it."""
+        if self.match.others:
+            self.match = choose_by_key_id(self.match, self.received)
+            self.received = self.match.read(self.received.request, head_only=self.received.head_only)
+
 
 class Ingress:
     """Replies to every request to the listener."""
@@ -106,7 +112,7 @@ class Ingress:
         self._telemetry = telemetry
         self._offloader = offloader or Offloader()
         self._max_in_flight = max_in_flight
-        self._in_flight: Counter[str] = Counter()
+        self._in_flight: dict[str, int] = {}
         self._unverified_room = Room()
         self._verified_room = Room()
         self._diagnose_again_at = 0.0
@@ -173,32 +179,29 @@ class Ingress:
         incoming, match = exchange.incoming, exchange.match
         if incoming.problem is not None:
             raise CallerError(incoming.problem)
-        source = match.route.source
-        if not (
-            source.admits(incoming.peer) or any(other.route.source.admits(incoming.peer) for other in match.others)
-        ):
+        if not any([each.route.source.admits(incoming.peer) for each in (match, *match.others)]):
             raise CallerError.of(Reason.NOT_ALLOWED, "reports may not come from this address")
         match.expect_call(incoming.request.method)
-        if exchange.received.head_only:
-            self._verify_head(exchange)
-            with self._room(exchange) as reserve:
-                await _read_body(exchange, reserve)
-                work = await self._receive(exchange)
-        else:
-            work = await self._receive(exchange)
+        work = await (self._read(exchange) if exchange.received.head_only else self._receive(exchange))
         if work is None:
             return Outcome(Code.OK)
         route = exchange.match.route
-        self._count(route, 1)
+        reports = self._in_flight.get(route.name, 0)
+        if reports >= self._max_in_flight:
+            raise CallerError.of(Reason.OVERLOADED, "too many reports at once", retry_after_s=1)
+        self._in_flight[route.name] = reports + 1
+        gauge = self._telemetry.series("gateway_reports_in_flight", route.name)
+        gauge.inc()
         try:
-            if self._in_flight[route.name] > self._max_in_flight:
-                raise CallerError.of(Reason.OVERLOADED, "too many reports at once", retry_after_s=1)
             if isinstance(work, RelayedRequest):
                 return await self._pass_on(exchange, work)
             self._telemetry.series("gateway_ignored_members", route.name).inc(work.ignored)
             return await self._delivery.deliver(route, work, exchange.request_id)
         finally:
-            self._count(route, -1)
+            gauge.dec()
+            self._in_flight[route.name] -= 1
+            if not self._in_flight[route.name]:
+                del self._in_flight[route.name]  # reloads may bring new names without end
 
     async def _receive(self, exchange: _Exchange) -> AcceptedReport | RelayedRequest | None:
         """Verify and decode the request. Returns None for a local call, whose reply is then known."""
@@ -219,20 +222,35 @@ class Ingress:
         exchange.names = work.names
         return work
 
-    def _verify_head(self, exchange: _Exchange) -> None:
-        """Choose the route by key id, and verify the request, if the head suffices. If it is rejected, its body stays
-        unread."""
+    async def _read(self, exchange: _Exchange) -> AcceptedReport | RelayedRequest | None:
+        """Verify the request by its head if that suffices, read its body within the memory limits, and receive it.
+
+        If the head is rejected, the body stays unread.
+        """
+        incoming, telemetry = exchange.incoming, self._telemetry
         try:
-            if exchange.match.others:
-                exchange.match = choose_by_key_id(exchange.match, exchange.received)
-                exchange.received = exchange.match.read(exchange.incoming.request, head_only=True)
-            context = RequestContext(time.time_ns(), self._replays, exchange.incoming.peer)
+            exchange.choose_route()
+            context = RequestContext(time.time_ns(), self._replays, incoming.peer)
             exchange.caller = verify_head(exchange.match, exchange.received, context)
         except BodyNeeded:
             pass
         except CallerError:
-            exchange.incoming.body.fail()
+            incoming.body.fail()
             raise
+        source = exchange.match.route.source
+        if exchange.caller is None:
+            gauge, room = telemetry.series("gateway_unverified_bodies"), self._unverified_room.hold(incoming.peer)
+        else:
+            owner = (exchange.match.route.name, exchange.caller.key)
+            gauge, room = telemetry.series("gateway_verified_bodies"), self._verified_room.hold(owner)
+        with gauge.track_inprogress(), room as reserve:
+            body = await incoming.body.read(
+                max_bytes=source.max_body_bytes, timeout_s=source.read_timeout_s, reserve=reserve
+            )
+            exchange.received = exchange.match.read(incoming.request.with_body(body))
+            if exchange.caller is None:
+                exchange.choose_route()
+            return await self._receive(exchange)
 
     async def _pass_on(self, exchange: _Exchange, relayed: RelayedRequest) -> Outcome:
         """Stream the upstream's answer to the caller, and return its outcome. Raises GatewayError without an answer."""
@@ -241,8 +259,7 @@ class Ingress:
             async with self._delivery.pass_on(route, relayed, exchange.request_id) as answer:
                 outcome = outcome_of_relayed(route.target, answer.status, answer.headers)
                 headers = passed_headers(answer.headers, exchange.request_id)
-                connection = exchange.incoming.connection
-                async with connection.stream(exchange.incoming, answer.status, headers, answer.length) as write:
+                async with stream_reply(exchange.incoming, answer.status, headers, answer.length) as write:
                     while data := await answer.read():
                         await write(data)
         except UpstreamError as error:
@@ -250,9 +267,8 @@ class Ingress:
                 raise
             outcome = error.outcome
         except CallerGone:
-            outcome = replace(
-                outcome or Outcome(Code.OK), message="the caller disconnected before the end of the answer"
-            )
+            outcome = outcome or Outcome(Code.OK)
+            outcome = replace(outcome, message="the caller disconnected before the end of the answer")
         exchange.is_streamed = True
         return outcome
 
@@ -265,36 +281,6 @@ class Ingress:
             return None
         self._diagnose_again_at = time.monotonic() + CAUSE_EVERY_S
         return likely_cause(exchange.match, exchange.received, error, now_ns=time.time_ns())
-
-    @contextmanager
-    def _room(self, exchange: _Exchange) -> Iterator[Reserve]:
-        """Reserve room for a body until it is verified and decoded. Raises CallerError if the limit is reached."""
-        if exchange.caller is None:
-            gauge, held = "gateway_unverified_bodies", self._unverified_room.hold(exchange.incoming.peer)
-        else:
-            owner = (exchange.match.route.name, exchange.caller.key)
-            gauge, held = "gateway_verified_bodies", self._verified_room.hold(owner)
-        with self._telemetry.series(gauge).track_inprogress(), held as reserve:
-            yield reserve
-
-    def _count(self, route: Route, change: int) -> None:
-        self._in_flight[route.name] += change
-        self._telemetry.series("gateway_reports_in_flight", route.name).set(self._in_flight[route.name])
-        if not self._in_flight[route.name]:
-            del self._in_flight[route.name]  # reloads may bring new names without end
-
-
-async def _read_body(exchange: _Exchange, reserve: Reserve) -> None:
-    """Read the body. If the head did not suffice to choose the route by key id, choose it now."""
-    source = exchange.match.route.source
-    body = await exchange.incoming.body.read(
-        max_bytes=source.max_body_bytes, timeout_s=source.read_timeout_s, reserve=reserve
-    )
-    request = exchange.incoming.request.with_body(body)
-    exchange.received = exchange.match.read(request)
-    if exchange.caller is None and exchange.match.others:
-        exchange.match = choose_by_key_id(exchange.match, exchange.received)
-        exchange.received = exchange.match.read(request)
 
 
 def _new_id() -> str:

@@ -119,12 +119,14 @@ class RequestParser:
     def on_url(self, url: bytes) -> None:
         if self.in_head:
             self._target += url
-            self._count(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.in_head:  # else it is a trailer
-            self._headers.append((_text(name), _text(value.strip(b" \t"))))
-            self._count(len(name) + len(value))
+            text = value.strip(b" \t").decode("utf-8", "surrogateescape")
+            self._headers.append((name.decode("utf-8", "surrogateescape"), text))
+            self._head_bytes += len(name) + len(value)
+            if len(self._headers) > MAX_HEADERS:
+                raise NotHttp("head_too_long")
 
     def on_headers_complete(self) -> None:
         self._unused_bytes = 0
@@ -144,14 +146,14 @@ class RequestParser:
             self._ended = self._is_last
             self.body.end()
 
-    def _count(self, size: int) -> None:
-        self._head_bytes += size
-        if self._head_bytes > MAX_HEAD_BYTES or len(self._headers) > MAX_HEADERS:
-            raise NotHttp("head_too_long")
-
     def _incoming(self) -> Incoming:
         method, version = self._llhttp.get_method().decode(), self._llhttp.get_http_version()
-        request = Request(method, _origin_form(_text(self._target)), tuple(self._headers), scheme=self._scheme)
+        # Separators: " HTTP/1.1" and a space in the first line, ": " in others, CR LF after each and at the end.
+        head_bytes = len(method) + len(self._target) + self._head_bytes + 14 + 4 * len(self._headers)
+        if head_bytes > MAX_HEAD_BYTES:
+            raise NotHttp("head_too_long")
+        target = _origin_form(self._target.decode("utf-8", "surrogateescape"))
+        request = Request(method, target, tuple(self._headers), scheme=self._scheme)
         found = request.header_index
         coding, length = request.header("transfer-encoding"), request.header("content-length") or "0"
         allowed = (None, "chunked") if version == "1.1" else (None,)
@@ -168,8 +170,7 @@ class RequestParser:
             request,
             minor=int(version == "1.1"),
             keep_alive=self._llhttp.should_keep_alive(),
-            # Separators: " HTTP/1.1" and a space in the first line, ": " in others, CR LF after each and at the end.
-            head_bytes=len(method) + self._head_bytes + 14 + 4 * len(self._headers),
+            head_bytes=head_bytes,
             body=Body(None if coding else int(length), expects, self._on_read),
         )
 
@@ -191,7 +192,3 @@ def _origin_form(target: str) -> str:
         return target
     rest = target[absolute.end() :]
     return rest if rest.startswith("/") else "/" + rest
-
-
-def _text(raw: bytes) -> str:
-    return raw.decode("utf-8", "surrogateescape")

@@ -36,7 +36,7 @@ class HttpLimits:
     max_connections: int = 2048
 
 
-# Returns None if it has written the reply by `Connection.stream`.
+# Returns None if it has written the reply by `stream_reply`.
 Handler = Callable[[Incoming], Awaitable[Response | None]]
 
 

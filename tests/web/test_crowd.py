@@ -16,6 +16,7 @@ from gateway.web.crowd import Crowd
 from gateway.web.listener import Listener, listen, parse_address
 from gateway.web.parser import Incoming
 from gateway.web.server import HttpLimits
+from gateway.web.streaming import stream_reply
 from tests.support.caller import Caller, call
 from tests.support.certificates import Authority
 
@@ -30,7 +31,7 @@ Open = Callable[..., Awaitable[Listener]]
 
 async def answer(incoming: Incoming) -> Response | None:
     if incoming.request.target == "/stream":
-        async with incoming.connection.stream(incoming, 200, (), 0):
+        async with stream_reply(incoming, 200, (), 0):
             return None
     return Response(200 if incoming.request.target == "/report" else 404, (), b"")
 
