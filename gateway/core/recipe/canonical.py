@@ -99,13 +99,13 @@ class PairsStep:
         The values of a repeated header are encoded one by one and joined by commas (SigV4, CanonicalHeaders).
         """
         pairs = []
+        encode_key, encode_value = self.key.filtered, self.value.filtered
         for name, parts in self._collect(values):
             if name in self.except_names or (self.skip_empty and not any(parts)):
                 continue
             if self.value.filters:
-                parts = [to_text(self.value.filtered(part)) for part in parts]
-            key = to_text(self.key.filtered(name)) if self.key.filters else name
-            pairs.append((key, parts[0] if len(parts) == 1 else ",".join(parts)))
+                parts = [encode_value(part) for part in parts]
+            pairs.append((encode_key(name), parts[0] if len(parts) == 1 else ",".join(parts)))
         if self.sort == "key":
             pairs.sort(key=itemgetter(0))
         elif self.sort == "pair":

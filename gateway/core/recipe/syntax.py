@@ -69,16 +69,28 @@ class RecipeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A name in a template, and the filters that are applied to its value."""
+    """A name in a template, and the filters that are applied to its value; `filtered` applies them."""
 
     name: str
     filters: tuple[tuple[Filter, str], ...]
     kind: Kind
+    filtered: Callable[[Any], Any] = field(init=False, repr=False, compare=False)
 
-    def filtered(self, value: Value) -> Value:
+    def __post_init__(self) -> None:
+        filtered: Callable[[Any], Any] = _identity
         for step, argument in self.filters:
-            value = step.apply(value, argument)
-        return value
+            filtered = _applied(step.apply, argument, filtered)
+        object.__setattr__(self, "filtered", filtered)
+
+
+def _identity(value: Any) -> Any:
+    return value
+
+
+def _applied(apply: Callable[..., Any], argument: str, before: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    if before is _identity:
+        return lambda value: apply(value, argument)
+    return lambda value: apply(before(value), argument)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +130,6 @@ def _part(part: str | Reference) -> Callable[[Any], Any]:
     if not part.filters:
         return itemgetter(part.name)
     name, filtered = part.name, part.filtered
-    if len(part.filters) == 1:
-        [(step, argument)] = part.filters
-        apply = step.apply
-        return lambda values: apply(values[name], argument)
     return lambda values: filtered(values[name])
 
 
@@ -202,6 +210,9 @@ class ParamsSyntax:
     slots: frozenset[str] = field(init=False)
     write: Callable[[Values], str] = field(init=False, repr=False, compare=False)
     _part: re.Pattern[str] = field(init=False, repr=False, compare=False)
+    _as_written: re.Pattern[str] | None = field(init=False, repr=False, compare=False)
+    _marks: str = field(init=False, repr=False, compare=False)
+    _counts: list[int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         mark = '"' if self.quote else ""
@@ -213,8 +224,20 @@ class ParamsSyntax:
         object.__setattr__(self, "write", joined(parts, Kind.TEXT))
         sep = re.escape(self.sep.strip() or ",")
         object.__setattr__(self, "_part", re.compile(rf'(?:"[^"]*"|[^"{sep}])+|"'))
+        pattern = None
+        if not self.quote and len(slots) == sum(len(syntax.slots) for syntax in self.params.values()):
+            params = [f"{re.escape(name)}={syntax.pattern.pattern}" for name, syntax in self.params.items()]
+            pattern = re.compile(f"{re.escape(self.scheme)} {re.escape(self.sep).join(params)}")
+        object.__setattr__(self, "_as_written", pattern)
+        object.__setattr__(self, "_marks", (self.sep.strip() or ",") + ' \t"')
+        frame = f"{self.scheme} {self.sep.join(['x'] * len(self.params))}"
+        object.__setattr__(self, "_counts", [frame.count(mark) for mark in self._marks])
 
     def read(self, text: str) -> dict[str, str] | None:
+        match = self._as_written and self._as_written.fullmatch(text)
+        # With these counts, no value has a separator, a blank or a quote, which the general way treats differently.
+        if match and [text.count(mark) for mark in self._marks] == self._counts:
+            return match.groupdict()
         scheme, blank, rest = text.partition(" ")
         if scheme != self.scheme or not blank:
             return None
