@@ -1,6 +1,6 @@
 """The keys of a provider, and the checks across it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gateway.core.expression import Compiler
@@ -16,7 +16,7 @@ from gateway.specs.schema.receive import RECEIVE, captures
 from gateway.specs.schema.rules import LIMITS, RULES, make_limits, make_rules
 from gateway.specs.schema.send import SEND, URL
 from gateway.specs.yaml.document import Document
-from gateway.specs.yaml.nodes import ListNode, MapNode, Path, find
+from gateway.specs.yaml.nodes import ListNode, MapNode, Node
 
 GIVEN = t.map_of(t.ANYTHING, t.MEMBER_NAME)
 
@@ -112,28 +112,27 @@ def given_slots(recipe: Recipe) -> list[str]:
     return [slot.name for slot in recipe.given]
 
 
-_OF_REPORTS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
-    ((), ("limits", "rules")),
-    (("receive",), ("each", "point", "reject_item", "on_bad_item", "allow_empty")),
-    (("receive", "replies"), ("ok", "partial")),
-    (("send",), ("group_by", "item", "declare", "outcome")),
-)
-_REQUIRED = (("receive", "each"), ("receive", "point"), ("receive", "replies", "ok"), ("send", "item"))
-_OF_REPORT_ROUTES = (((), ("points", "mirrors")), (("receive",), ("rules",)), (("send",), ("rules",)))
+_OF_REPORTS = {
+    (): ("limits", "rules"),
+    ("receive",): ("each", "point", "reject_item", "on_bad_item", "allow_empty"),
+    ("receive", "replies"): ("ok", "partial"),
+    ("send",): ("group_by", "item", "declare", "outcome"),
+}
+_OF_REPORT_ROUTES = {(): ("points", "mirrors"), ("receive",): ("rules",), ("send",): ("rules",)}
+_REQUIRED = {("receive",): ("each", "point"), ("receive", "replies"): ("ok",), ("send",): ("item",)}
 
 
 def check_roles(document: Document, relay: bool) -> None:
     """Report the keys of a provider that its kind of call does not use, and those that it lacks."""
     if relay:
-        for path in _stated(document, _OF_REPORTS):
-            what = f"`relay: true` has no `{path[-1]}`: its calls contain no data points, and answers are passed on"
-            document.error(path, what, "leave it out", at_key=True)
-        _check_cases(document)
+        what = "`relay: true` has no `…`: its calls contain no data points, and answers are passed on"
+        _reject(document, _OF_REPORTS, what)
         return
-    for *above, name in _REQUIRED:
-        part = _map_at(document, above)
-        if part is not None and name not in part.entries:
-            document.error(above, f"{name!r} is missing")
+    for path, names in _REQUIRED.items():
+        part = _map_at(document, path)
+        for name in names:
+            if part is not None and name not in part.entries:
+                document.error(path, f"{name!r} is missing")
     point = _map_at(document, ("receive", "point"))
     for needed, alternative in (("metric", "metric"), ("value", "stats")):
         if point is not None and not {needed, alternative} & point.entries.keys():
@@ -147,27 +146,25 @@ def check_sides(document: Document, source: Provider, target: Provider) -> None:
         what = f"{relay.name} is a relay and {other.name} is not: calls cannot become data points, or data points calls"
         document.error(("send", "provider"), what)
     elif source.relay:
-        for path in _stated(document, _OF_REPORT_ROUTES):
-            what = f"a route between relays has no `{path[-1]}`: there are no data points"
-            document.error(path, what, "leave it out", at_key=True)
-        _check_cases(document)
+        what = "a route between relays has no `…`: there are no data points"
+        _reject(document, _OF_REPORT_ROUTES, what)
 
 
-def _check_cases(document: Document) -> None:
+def _reject(document: Document, keys: Mapping[tuple[str, ...], tuple[str, ...]], what: str) -> None:
+    """Report each of these keys that the document states, by name in place of `…`, and the data points of cases."""
+    for path, names in keys.items():
+        part = _map_at(document, path)
+        for name in names:
+            if part is not None and name in part.entries:
+                document.error((*path, name), what.replace("…", name), "leave it out", at_key=True)
     cases = document.node.entries.get("cases")
     for index, case in enumerate(cases.items if isinstance(cases, ListNode) else ()):
         if isinstance(case, MapNode) and "points" in case.entries:
             document.error(("cases", index, "points"), "a relay has no `points`", at_key=True)
 
 
-def _stated(document: Document, keys: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]) -> Iterator[Path]:
-    """Yield the path of each of the keys that the document states."""
-    for path, names in keys:
-        part = _map_at(document, path)
-        yield from ((*path, name) for name in names if part is not None and name in part.entries)
-
-
-def _map_at(document: Document, path: Path) -> MapNode | None:
-    above = find(document.node, path[:-1])
-    part = above.entries.get(str(path[-1])) if path and isinstance(above, MapNode) else document.node
-    return part if isinstance(part, MapNode) else None
+def _map_at(document: Document, path: Sequence[str]) -> MapNode | None:
+    node: Node | None = document.node
+    for step in path:
+        node = node.entries.get(step) if isinstance(node, MapNode) else None
+    return node if isinstance(node, MapNode) else None

@@ -1,6 +1,6 @@
 """The keys of a route: its two sides, and what happens to data points between them and is lost."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +9,7 @@ from gateway.core.expression.compiler import KeyPath
 from gateway.core.points.point import STATISTICS
 from gateway.core.vendor.provider import Provider
 from gateway.core.vendor.route import PointChanges, Route, Source, Target
-from gateway.proof.loss import IDENTITY, FieldLoss, route_loss
+from gateway.proof.loss import IDENTITY, route_loss
 from gateway.proof.probe import ProbeFailed
 from gateway.specs.binding import types as t
 from gateway.specs.binding.place import Place, Scope
@@ -88,8 +88,6 @@ ROUTE = Table(
 )
 
 
-SEND: KeyPath = ("send", "provider")
-ALLOW_LOSS: KeyPath = ("points", "allow_loss")
 SPREAD = ("stats",)  # statistics become separate data points: nothing is lost
 
 
@@ -100,56 +98,41 @@ def check_loss(document: Document, route: Route, attribute_names: Collection[str
     """
     if route.target.provider.relay:
         return
-    targets: list[tuple[Target, KeyPath]] = [(route.target, SEND)]
+    targets: list[tuple[Target, KeyPath]] = [(route.target, ("send", "provider"))]
     targets += [(mirror, ("mirrors", index, "provider")) for index, mirror in enumerate(route.mirrors)]
     found = [_check_target(document, replace(route, target=each), attribute_names, at) for each, at in targets]
-    if any(lost is None for lost in found):
-        return
     for index, field in enumerate(route.points.allow_loss):
-        if not any(field in lost for lost in found if lost is not None):
-            document.note((*ALLOW_LOSS, index), f"{field} is not lost on this route", "leave it out")
+        if all(lost is not None and field not in lost for lost in found):
+            document.note(("points", "allow_loss", index), f"{field} is not lost on this route", "leave it out")
 
 
 def _check_target(
     document: Document, route: Route, attribute_names: Collection[str], place: KeyPath
 ) -> frozenset[str] | None:
     """Report what is lost towards one target, and return those fields; None if the loss is unknown."""
-    provider = route.target.provider
-    if provider.receive is None:
-        what = f"the losses towards {provider.name} are unknown: it has no `receive` to read its calls with"
-        document.note(place, what)
+    name, allowed = route.target.provider.name, route.points.allow_loss
+    if route.target.provider.receive is None:
+        document.note(place, f"the losses towards {name} are unknown: it has no `receive` to read its calls with")
         return None
     try:
         loss = route_loss(route, attribute_names)
     except ProbeFailed as error:
-        what = (
-            f"the losses towards {provider.name} are unknown: its `receive` rejects the calls of its `send` ({error})"
-        )
+        what = f"the losses towards {name} are unknown: its `receive` rejects the calls of its `send` ({error})"
         document.warning(place, what)
         return None
-    _check_lost(document, route, loss.lost, place)
-    for field in loss.missing:
-        what = f"every data point would be rejected: {provider.name} requires {field}, and no report has it"
-        document.warning(place, what, f"set it: `points: {{set: {{{field}: …}}}}`")
-    if route.target.queued and any(each.field == "time_ns" and each.whole for each in loss.lost):
-        what = f"{provider.name} stores data points with the time of delivery, which differs in queued mode"
-        document.warning(place, what, "use `mode: direct`, or a rule for time_ns with `max_age_s`")
-    return frozenset(each.field for each in loss.lost)
-
-
-def _check_lost(document: Document, route: Route, lost: Iterable[FieldLoss], place: KeyPath) -> None:
-    allowed = route.points.allow_loss
-    unnamed = [each for each in lost if each.field not in (*allowed, *SPREAD)]
-    merging = [each for each in unnamed if each.field in IDENTITY]
-    others = [each for each in unnamed if each.field not in IDENTITY]
+    unnamed = [each for each in loss.lost if each.field not in (*allowed, *SPREAD)]
     accepting = f"`points: {{allow_loss: [{', '.join([*allowed, *(each.field for each in unnamed)])}]}}`"
-    name = route.target.provider.name
+    merging = ", ".join(f"{each.field} ({each.what})" for each in unnamed if each.field in IDENTITY)
+    others = ", ".join(f"{each.field} ({each.what})" for each in unnamed if each.field not in IDENTITY)
     if merging:
-        what = f"{name} would merge series, because it loses {_in_words(merging)}"
+        what = f"{name} would merge series, because it loses {merging}"
         document.error(place, what, f"if this is acceptable, write {accepting}")
     if others:
-        document.warning(place, f"{name} loses {_in_words(others)}", f"if this is acceptable, write {accepting}")
-
-
-def _in_words(lost: Iterable[FieldLoss]) -> str:
-    return ", ".join(f"{each.field} ({each.what})" for each in lost)
+        document.warning(place, f"{name} loses {others}", f"if this is acceptable, write {accepting}")
+    for field in loss.missing:
+        what = f"every data point would be rejected: {name} requires {field}, and no report has it"
+        document.warning(place, what, f"set it: `points: {{set: {{{field}: …}}}}`")
+    if route.target.queued and any(each.field == "time_ns" and each.whole for each in loss.lost):
+        what = f"{name} stores data points with the time of delivery, which differs in queued mode"
+        document.warning(place, what, "use `mode: direct`, or a rule for time_ns with `max_age_s`")
+    return frozenset(each.field for each in loss.lost)
