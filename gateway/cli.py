@@ -116,7 +116,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = app(arguments, prog_name="gateway", standalone_mode=False)
         sys.stdout.flush()
     except (WrongUsage, TyperException) as error:
-        complain(f"{_usage_text(error)} (see: {_help_of(arguments)})")
+        text = (error.format_message() if isinstance(error, TyperException) else str(error)).removesuffix(".")
+        complain(f"{text[:1].lower()}{text[1:]} (see: {_help_of(arguments)})")
         code = WRONG_USAGE
     except UserError as error:
         complain(str(error))
@@ -137,11 +138,6 @@ def _prepare_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-
-
-def _usage_text(error: WrongUsage | TyperException) -> str:
-    text = (error.format_message() if isinstance(error, TyperException) else str(error)).removesuffix(".")
-    return text[:1].lower() + text[1:]
 
 
 def _help_of(arguments: Sequence[str]) -> str:

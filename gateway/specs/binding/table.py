@@ -51,11 +51,6 @@ class Key:
     def parameter(self) -> str:
         return self.to or (f"{self.name}_" if keyword.iskeyword(self.name) else self.name)
 
-    def read(self, place: Place) -> Any:
-        names = place.names if self.sees is None else frozenset(self.sees(place))
-        below = place.at(self.name)
-        return self.type.read(Place(below.scope, below.node, below.path, names, place.secret or self.secret))
-
 
 def optional(name: str, type: Type, doc: str, default: Any = None, *, to: str = "", sees: Sees | None = None) -> Key:
     return Key(name, type, doc, sees, to=to, default=default)
@@ -112,7 +107,7 @@ class Table:
         return found
 
     def is_required(self, key: Key) -> bool:
-        return not self._stated_only and self.default(key) is REQUIRED
+        return self.default(key) is REQUIRED
 
     def read(self, place: Place) -> Any:
         """Return what the map is built to. Raises Invalid."""
@@ -133,9 +128,13 @@ class Table:
                 elif key.default is not REQUIRED:
                     values[key.parameter] = key.default
                 continue
+            if isinstance(node, Scalar) and node.value is None and self.default(key) is None:
+                values[key.parameter] = None
+                continue
+            names = place.names if key.sees is None else frozenset(key.sees(place))
+            below = Place(place.scope, node, (*place.path, key.name), names, place.secret or key.secret)
             try:
-                is_null = isinstance(node, Scalar) and node.value is None and self.default(key) is None
-                values[key.parameter] = None if is_null else key.read(place)
+                values[key.parameter] = key.type.read(below)
             except Invalid:
                 errors = True
         if errors:
