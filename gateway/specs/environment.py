@@ -24,9 +24,9 @@ def substitute(document: Document, environ: Mapping[str, str]) -> Node:
 
     def apply(node: Node) -> Node:
         if isinstance(node, MapNode):
-            return replace(node, entries={key: apply(value) for key, value in node.entries.items()})
+            return MapNode(node.mark, {key: apply(value) for key, value in node.entries.items()}, node.key_marks)
         if isinstance(node, ListNode):
-            return replace(node, items=tuple(map(apply, node.items)))
+            return ListNode(node.mark, tuple(map(apply, node.items)))
         if not isinstance(node.value, str) or "${" not in node.value:
             return node
         value = _VARIABLE.sub(lambda match: _value(match, node.mark, document, environ), node.value)

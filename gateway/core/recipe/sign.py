@@ -10,6 +10,7 @@ recipe signs it before.
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Self
 from uuid import UUID
 
@@ -174,6 +175,12 @@ _COMPUTED: Mapping[type[Slot], Callable[[Any, Evaluation], str]] = {
 }
 
 
+@lru_cache
+def _longest_time(time_format: str, offset_s: int) -> str:
+    days = (write_time(_LATE_NS - day * _DAY_NS, time_format, offset_s) for day in range(366))
+    return max(days, key=len)
+
+
 def max_added_bytes(recipe: Recipe, credential: Credential, given: Mapping[str, Any], kind: BodyKind) -> int:
     """Return an upper bound of the bytes that signing adds to a body of this kind. Nothing is signed for it."""
     if kind not in ("json", "form") or not recipe.writes_body:
@@ -182,8 +189,7 @@ def max_added_bytes(recipe: Recipe, credential: Credential, given: Mapping[str, 
     for name, slot in recipe.slots.items():
         match slot:
             case TimeSlot() | TimePartSlot():
-                days = [write_time(_LATE_NS - day * _DAY_NS, slot.format, slot.offset_s) for day in range(366)]
-                text = max(days, key=len)
+                text = _longest_time(slot.format, slot.offset_s)
             case NonceSlot():
                 text = str(slot.high or UUID(int=0))
             case SignatureSlot():

@@ -99,7 +99,7 @@ class Place:
     def at(self, step: str | int) -> "Place":
         """Return the place below; the step must exist."""
         node = self.node.items[int(step)] if isinstance(self.node, ListNode) else self.entries[str(step)]
-        return replace(self, node=node, path=(*self.path, step))
+        return Place(self.scope, node, (*self.path, step), self.names, self.secret)
 
     @property
     def entries(self) -> Mapping[str, Node]:

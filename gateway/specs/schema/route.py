@@ -61,7 +61,7 @@ def _route(
     mirrors: Sequence[Target],
     cases: Any,
 ) -> Route:
-    target = replace(send, **delivery)
+    target = send if delivery == DIRECT else replace(send, **delivery)
     names = [target.name, *(mirror.name for mirror in mirrors)]
     for index, name in enumerate(names[1:]):
         if name in names[: index + 1]:
@@ -100,7 +100,9 @@ def check_loss(document: Document, route: Route, attribute_names: Collection[str
         return
     targets: list[tuple[Target, KeyPath]] = [(route.target, ("send", "provider"))]
     targets += [(mirror, ("mirrors", index, "provider")) for index, mirror in enumerate(route.mirrors)]
-    found = [_check_target(document, replace(route, target=each), attribute_names, at) for each, at in targets]
+    # Probes are not signed: without a credential, their targets are built faster.
+    probed = [(replace(route, target=replace(each, credential=None)), place) for each, place in targets]
+    found = [_check_target(document, each, attribute_names, place) for each, place in probed]
     for index, field in enumerate(route.points.allow_loss):
         if all(lost is not None and field not in lost for lost in found):
             document.note(("points", "allow_loss", index), f"{field} is not lost on this route", "leave it out")
