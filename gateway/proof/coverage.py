@@ -33,7 +33,7 @@ def coverage(recipe: Recipe, secret: Secret | None = None) -> dict[str, bool | N
 
     `secret` is the key for recipes that need a special one, such as RSA. Raises SpecError if signing fails.
     """
-    credential = Credential(secret or Secret("a-secret"), "a-key" if recipe.needs_key else None)
+    credential = Credential(secret or Secret("a-secret"), "a-key" if recipe.key else None)
     verifier = Verifier(recipe, make_keyring([credential]), {})
     found: dict[str, bool | None] = dict.fromkeys(PARTS)
     for kind in BODIES:

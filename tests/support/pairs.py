@@ -65,7 +65,7 @@ def credential_of(provider: Provider) -> Credential:
     recipe = first_recipe(provider)
     chars = {type(slot): slot.chars for slot in recipe.slots.values() if isinstance(slot, KeySlot | SecretSlot)}
     secret = _text(chars.get(SecretSlot, ".+"))
-    return Credential(Secret(secret), _text(chars[KeySlot]) if recipe.needs_key else None)
+    return Credential(Secret(secret), _text(chars[KeySlot]) if recipe.key else None)
 
 
 def _text(chars: str) -> str:

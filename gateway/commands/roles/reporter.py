@@ -81,7 +81,7 @@ def _form(send: Send, credential: Credential | None, login: Login | None, name: 
         for form in send.requests:
             if not form.sign:
                 return form, None
-        misuse(f"calls to {name} are signed: give " + ("--key and --secret" if recipes[0].needs_key else "--secret"))
+        misuse(f"calls to {name} are signed: give " + ("--key and --secret" if recipes[0].key else "--secret"))
     fitting = [login.for_recipe] if login else recipes_for(credential, recipes, name)
     for form in send.requests:
         for recipe in form.sign:

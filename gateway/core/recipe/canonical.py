@@ -1,5 +1,6 @@
 """Canonicalisation: collects pairs of names and values, then encodes, sorts and joins them."""
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -29,6 +30,11 @@ class HeaderRule:
     every: bool = False
     except_names: tuple[str, ...] = ()
     as_listed: bool = False
+    _excepted: re.Pattern[str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        patterns = [re.escape(name).replace(r"\*", ".*") for name in self.except_names]
+        object.__setattr__(self, "_excepted", re.compile("|".join(patterns)))
 
     def choose(self, present: Collection[str], pseudo: Collection[str] = ()) -> list[str]:
         """Return the chosen names in lower case, sorted, or in the order of `names`.
@@ -41,7 +47,7 @@ class HeaderRule:
         if self.every or self.prefixes:
             prefixes = ("",) if self.every else self.prefixes
             matching = [name for name in present if name.startswith(prefixes)]
-            listed += [name for name in matching if not _matches_any(name, self.except_names)]
+            listed += [name for name in matching if not self._excepted.fullmatch(name)]
         return sorted({*listed})
 
 
@@ -93,7 +99,7 @@ class PairsStep:
         templates = [*self.slots.values(), *self.pseudo.values()]
         return frozenset({self.header_list} if self.header_list else ()).union(*(each.names for each in templates))
 
-    def canonical_text(self, values: RequestValues) -> str:
+    def text(self, values: RequestValues) -> str:
         """Return the canonical text of the pairs. The prefix is written only if there are pairs.
 
         The values of a repeated header are encoded one by one and joined by commas (SigV4, CanonicalHeaders).
@@ -179,14 +185,3 @@ def _flattened(value: Any, path: str, first_index: int) -> Iterator[tuple[str, s
         yield path, write_number(value)
     elif value is not None:
         yield path, str(value)
-
-
-def _matches_any(name: str, patterns: Iterable[str]) -> bool:
-    for pattern in patterns:
-        if pattern.startswith("*") and pattern.endswith("*"):
-            matches = pattern.strip("*") in name
-        else:
-            matches = name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern
-        if matches:
-            return True
-    return False

@@ -1,13 +1,12 @@
 """Evaluates the steps and the signature of a recipe for one request. Signing, verifying and tools share this code."""
 
-import base64
 import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
 
 from gateway.core.http.received import ReceivedRequest
 from gateway.core.recipe.canonical import PairsStep
-from gateway.core.recipe.filters import to_bytes, to_text
+from gateway.core.recipe.filters import FILTERS, to_bytes, to_text
 from gateway.core.recipe.model import ChosenSlot, Encoding, Recipe
 from gateway.core.recipe.syntax import ComputedValues, Template, Value
 
@@ -75,10 +74,7 @@ class Evaluation(ComputedValues):
 
 
 def encode(digest: bytes, encoding: Encoding) -> str:
-    if encoding == "hex":
-        return digest.hex()
-    if encoding == "HEX":
-        return digest.hex().upper()
     if encoding == "base64hex":
-        return base64.b64encode(digest.hex().encode()).decode()
-    return (base64.b64encode if encoding == "base64" else base64.urlsafe_b64encode)(digest).decode()
+        return encode(digest.hex().encode(), "base64")
+    text: str = FILTERS[encoding].apply(digest, "")
+    return text

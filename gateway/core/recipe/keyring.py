@@ -41,7 +41,7 @@ class Credential:
 
     def serves(self, recipe: Recipe) -> bool:
         """True if it has a value for exactly the key and secret slots of the recipe."""
-        return self.recipe in (None, recipe.name) and recipe.needs_key == (self.key is not None)
+        return self.recipe in (None, recipe.name) and (recipe.key is None) == (self.key is None)
 
     def misfits(self, recipe: Recipe) -> Iterator[KeySlot | SecretSlot]:
         """Yield each slot of the recipe whose `chars` do not match the credential."""

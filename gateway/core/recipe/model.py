@@ -10,11 +10,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, S
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from operator import attrgetter
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from gateway.core.recipe.canonical import HeaderRule, PairsStep
-from gateway.core.recipe.filters import Kind, to_bytes
-from gateway.core.recipe.syntax import REQUEST_NAMES, ComputedValues, Syntax, Template, Value, Values, joined
+from gateway.core.recipe.filters import to_bytes
+from gateway.core.recipe.syntax import REQUEST_NAMES, ComputedValues, Syntax, Template, Value, Values
 
 Place = Literal["header", "query", "form", "json", "param"]
 Encoding = Literal["hex", "HEX", "base64", "base64url", "base64hex"]
@@ -162,22 +162,6 @@ class Carrier:
 
 
 @dataclass(frozen=True, slots=True)
-class LinesStep:
-    """Templates joined by line feeds, without one at the end."""
-
-    of: tuple[Template, ...]
-    value: Callable[[Values], str] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        parts = [part for line in self.of for part in ("\n", *line.parts)][1:]
-        object.__setattr__(self, "value", joined([*parts, ""], Kind.TEXT))
-
-    @property
-    def names(self) -> frozenset[str]:
-        return names_in(*self.of)
-
-
-@dataclass(frozen=True, slots=True)
 class ChainStep:
     """A chain of HMACs, or a single one. The first has `key`, each further one the digest of the one before."""
 
@@ -196,7 +180,7 @@ class ChainStep:
         return key
 
 
-Step = Template | LinesStep | PairsStep | ChainStep
+Step = Template | PairsStep | ChainStep
 
 
 def names_in(*templates: Template) -> frozenset[str]:
@@ -216,17 +200,6 @@ def names_read_by(read: Iterable[str], slots: Mapping[str, Slot], steps: Mapping
         elif isinstance(slot, DerivedSlot):
             waiting |= slot.of.names - names
     return frozenset(names)
-
-
-class SigningPhase(NamedTuple):
-    """The slots that get values in a phase, and the carriers that are then written.
-
-    `completes_body` is true if no later phase writes into the body.
-    """
-
-    slots: tuple[Slot, ...]
-    carriers: tuple[Carrier, ...]
-    completes_body: bool
 
 
 @dataclass(frozen=True)
@@ -281,7 +254,7 @@ class Recipe:
             **{name: _header(name.removeprefix("header.")) for name in headers},
             **dict.fromkeys(self.slots, lambda _: ""),  # an optional slot that is absent, such as a token
             **{slot.name: slot.of.value for slot in self.derived},
-            **{name: _function_of(step) for name, step in self.steps.items()},
+            **{name: each.text if isinstance(each, PairsStep) else each.value for name, each in self.steps.items()},
         }
 
     @cached_property
@@ -299,8 +272,9 @@ class Recipe:
         return functions
 
     @cached_property
-    def signing_phases(self) -> tuple[SigningPhase, ...]:
-        """The phases of signing, see `sign.py`.
+    def signing_phases(self) -> tuple[tuple[Sequence[Slot], Sequence[Carrier], bool], ...]:
+        """The phases of signing, see `sign.py`: the slots that get values; the carriers that are then written; and
+        whether the body is complete, because no later phase writes into it.
 
         A carrier is written in the first phase that has all its slots. The places on the wire are in the order of
         `carriers`, those in the body first. A phase that would break this order writes all carriers again.
@@ -321,10 +295,7 @@ class Recipe:
                 phases.append((waiting, ready[len(written) :] if in_order else ready))
                 waiting, written = [], ready
         later = [any(carrier.may_be_in_body for carrier in carriers) for _, carriers in phases]
-        return tuple(
-            SigningPhase(tuple(slots), tuple(carriers), not any(later[index + 1 :]))
-            for index, (slots, carriers) in enumerate(phases)
-        )
+        return tuple((*phase, not any(later[index + 1 :])) for index, phase in enumerate(phases))
 
     def _is_written(self, carrier: Carrier) -> bool:
         """True unless the carrier is optional and has a computed value, such as a digest that is not required."""
@@ -350,10 +321,6 @@ class Recipe:
         return any(carrier.may_be_in_body for carrier in self.carriers)
 
     @property
-    def needs_key(self) -> bool:
-        return self.key is not None
-
-    @property
     def needs_rsa(self) -> bool:
         return self.signature is not None and self.signature.method == "rsa"
 
@@ -374,10 +341,6 @@ _KINDS: Mapping[str, type[Slot]] = {
     "chosen": ChosenSlot,
     "derived": DerivedSlot,
 }
-
-
-def _function_of(step: Step) -> Function:
-    return step.canonical_text if isinstance(step, PairsStep) else step.value
 
 
 def _header(name: str) -> Function:

@@ -204,7 +204,7 @@ def max_added_bytes(recipe: Recipe, credential: Credential, given: Mapping[str, 
                 text = _BOUND[type(slot)](slot, credential, given, SigningContext(0, b"")) or ""
         texts[name] = text
     empty = UnsignedRequest("POST", "http", "host", "/", body_kind=kind, body={} if kind == "json" else ())
-    signed = write_slots([carrier for phase in recipe.signing_phases for carrier in phase.carriers], empty, texts)
+    signed = write_slots([carrier for _, carriers, _ in recipe.signing_phases for carrier in carriers], empty, texts)
     return len(signed.body_bytes()) - len(empty.body_bytes()) + 1  # the comma or ampersand before the first one
 
 

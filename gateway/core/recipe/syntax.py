@@ -69,28 +69,16 @@ class RecipeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A name in a template, and the filters that are applied to its value; `filtered` applies them."""
+    """A name in a template, and the filters that are applied to its value."""
 
     name: str
     filters: tuple[tuple[Filter, str], ...]
     kind: Kind
-    filtered: Callable[[Any], Any] = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        filtered: Callable[[Any], Any] = _identity
+    def filtered(self, value: Any) -> Any:
         for step, argument in self.filters:
-            filtered = _applied(step.apply, argument, filtered)
-        object.__setattr__(self, "filtered", filtered)
-
-
-def _identity(value: Any) -> Any:
-    return value
-
-
-def _applied(apply: Callable[..., Any], argument: str, before: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    if before is _identity:
-        return lambda value: apply(value, argument)
-    return lambda value: apply(before(value), argument)
+            value = step.apply(value, argument)
+        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +142,12 @@ def compile_template(source: str, kinds: Mapping[str, Kind]) -> Template:
     return Template(source, tuple(parts), Kind.BYTES if Kind.BYTES in found else Kind.TEXT)
 
 
+def join_lines(lines: Sequence[Template]) -> Template:
+    """Return the template of these lines, without a line feed at the end. Bytes become text."""
+    parts = [part for line in lines for part in ("\n", *line.parts)][1:]
+    return Template("\n".join(line.source for line in lines), (*parts, ""), Kind.TEXT)
+
+
 def _reference(text: str, kinds: Mapping[str, Kind]) -> Reference:
     name, *filters = text.split("|")
     kind = Kind.TEXT if name.startswith("header.") else kinds.get(name)
@@ -210,9 +204,6 @@ class ParamsSyntax:
     slots: frozenset[str] = field(init=False)
     write: Callable[[Values], str] = field(init=False, repr=False, compare=False)
     _part: re.Pattern[str] = field(init=False, repr=False, compare=False)
-    _as_written: re.Pattern[str] | None = field(init=False, repr=False, compare=False)
-    _marks: str = field(init=False, repr=False, compare=False)
-    _counts: list[int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         mark = '"' if self.quote else ""
@@ -223,21 +214,9 @@ class ParamsSyntax:
         object.__setattr__(self, "slots", slots)
         object.__setattr__(self, "write", joined(parts, Kind.TEXT))
         sep = re.escape(self.sep.strip() or ",")
-        object.__setattr__(self, "_part", re.compile(rf'(?:"[^"]*"|[^"{sep}])+|"'))
-        pattern = None
-        if not self.quote and len(slots) == sum(len(syntax.slots) for syntax in self.params.values()):
-            params = [f"{re.escape(name)}={syntax.pattern.pattern}" for name, syntax in self.params.items()]
-            pattern = re.compile(f"{re.escape(self.scheme)} {re.escape(self.sep).join(params)}")
-        object.__setattr__(self, "_as_written", pattern)
-        object.__setattr__(self, "_marks", (self.sep.strip() or ",") + ' \t"')
-        frame = f"{self.scheme} {self.sep.join(['x'] * len(self.params))}"
-        object.__setattr__(self, "_counts", [frame.count(mark) for mark in self._marks])
+        object.__setattr__(self, "_part", re.compile(rf'(?:"[^"]*+"|[^"{sep}]++)++|"'))
 
     def read(self, text: str) -> dict[str, str] | None:
-        match = self._as_written and self._as_written.fullmatch(text)
-        # With these counts, no value has a separator, a blank or a quote, which the general way treats differently.
-        if match and [text.count(mark) for mark in self._marks] == self._counts:
-            return match.groupdict()
         scheme, blank, rest = text.partition(" ")
         if scheme != self.scheme or not blank:
             return None
@@ -250,12 +229,9 @@ class ParamsSyntax:
                 if syntax.slots:
                     return None
                 continue
-            match = syntax.pattern.fullmatch(written[name])
-            if match is None:
+            read = syntax.read(written[name])
+            if read is None or any(slots.setdefault(slot, value) != value for slot, value in read.items()):
                 return None
-            for slot, value in match.groupdict().items():
-                if slots.setdefault(slot, value) != value:
-                    return None
         return slots
 
     def _split(self, text: str) -> dict[str, str] | None:

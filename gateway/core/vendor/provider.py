@@ -231,7 +231,7 @@ class Send:
     def login_for(self, credential: Credential | None) -> Login | None:
         """Return the login if the credential is for logging in, not for signing calls."""
         login = self.login
-        if login is None or credential is None or login.sign.needs_key != (credential.key is not None):
+        if login is None or credential is None or (login.sign.key is None) != (credential.key is None):
             return None
         names_it = credential.recipe in (login.for_recipe.name, login.sign.name)
         serves_no_call = credential.recipe is None and not any(

@@ -13,7 +13,6 @@ from gateway.core.recipe.model import (
     DerivedSlot,
     GivenSlot,
     KeySlot,
-    LinesStep,
     NonceSlot,
     Recipe,
     SecretSlot,
@@ -193,11 +192,7 @@ def _check_encoded(at: Place, steps: Steps) -> None:
     """Report digests in places for text."""
     hint = "encode it: {…|hex} or {…|base64}"
     for name, step in steps.items():
-        if isinstance(step, LinesStep):
-            for index, line in enumerate(step.of):
-                if line.kind is Kind.DIGEST:
-                    at.error("a digest cannot be a line of text", hint, "steps", name, "lines", index)
-        elif isinstance(step, PairsStep):
+        if isinstance(step, PairsStep):
             for slot, template in step.slots.items():
                 if template.kind is Kind.DIGEST:
                     at.error("a digest cannot be a value", hint, "steps", name, "pairs", "slots", slot)

@@ -127,7 +127,7 @@ def _check_login(at: Place, login: Login) -> None:
             split_url(written)
         except ValueError as error:
             at.error(str(error), "", "url")
-    if login.for_recipe.needs_key:
+    if login.for_recipe.key:
         at.error(f"{login.for_recipe.name} needs a key, which a session cannot provide", "", "for")
 
 

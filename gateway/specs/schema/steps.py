@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 from gateway.core.recipe.canonical import HeaderRule, PairsStep, Sort, Source
 from gateway.core.recipe.filters import Kind
-from gateway.core.recipe.model import Carrier, ChainStep, LinesStep, Step
+from gateway.core.recipe.model import Carrier, ChainStep, Step
 from gateway.core.recipe.model import Place as WirePlace
 from gateway.core.recipe.syntax import (
     Base64Syntax,
@@ -19,6 +19,7 @@ from gateway.core.recipe.syntax import (
     TextSyntax,
     compile_syntax,
     compile_template,
+    join_lines,
 )
 from gateway.specs.binding import types as t
 from gateway.specs.binding.place import Invalid, Place
@@ -95,6 +96,16 @@ CHAIN = Table(
 )
 
 
+def _read_line(place: Place) -> Template:
+    line: Template = TEMPLATE.read(place)
+    if line.kind is Kind.DIGEST:
+        place.error("a digest cannot be a line of text", "encode it: {…|hex} or {…|base64}")
+    return line
+
+
+LINE = t.Plain("template", _read_line, {"type": "string"})
+
+
 def _step(at: Place, **steps: Step | None) -> Step:
     stated = [step for step in steps.values() if step is not None]
     if len(stated) != 1:
@@ -106,7 +117,7 @@ STEP = Table(
     "step",
     _step,
     optional("text", TEMPLATE, "a template"),
-    optional("lines", t.list_of(TEMPLATE).then(LinesStep), "templates, joined by a line feed"),
+    optional("lines", t.list_of(LINE).then(join_lines), "templates, joined by a line feed"),
     optional("pairs", PAIRS, "names and values"),
     optional("hmac", HMAC, "an HMAC, a digest"),
     optional("chain", CHAIN, "one HMAC for each message, each under the digest before it, a digest"),

@@ -137,7 +137,7 @@ def plain_call(
 
 
 def plain_credential(recipe: Recipe, text: str = "the-secret") -> Credential:
-    return secret(rsa_pem() if uses_rsa(recipe) else text, "the-key" if recipe.needs_key else None)
+    return secret(rsa_pem() if uses_rsa(recipe) else text, "the-key" if recipe.key else None)
 
 
 def uses_rsa(recipe: Recipe) -> bool:

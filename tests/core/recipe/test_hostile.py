@@ -41,7 +41,7 @@ LISTING = [*LISTS, "jdcloud3", "tencent-tc3"]
 SCHEMES = [name for name, recipe in RECIPES.items() if any(isinstance(c.syntax, ParamsSyntax) for c in recipe.carriers)]
 TIMED = [name for name, recipe in RECIPES.items() if any(isinstance(s, TimeSlot) for s in recipe.slots.values())]
 DATED = [name for name, recipe in RECIPES.items() if any(isinstance(s, TimePartSlot) for s in recipe.slots.values())]
-KEYED = [name for name, recipe in RECIPES.items() if recipe.needs_key]
+KEYED = [name for name, recipe in RECIPES.items() if recipe.key]
 SCOPES = [(name, slot) for name, recipe in RECIPES.items() for slot in ("region", "service") if slot in recipe.slots]
 DIGESTS = {
     name: carrier.name
@@ -154,7 +154,7 @@ def test_another_secret_is_rejected(name: str, rejected: Rejected) -> None:
     call = plain_call(name)
     other = secret(rsa_pem(1) if uses_rsa(call.recipe) else "another-secret", call.credential.key)
 
-    assert rejected(call, other) is (Reason.BAD_SIGNATURE if call.recipe.needs_key else Reason.UNKNOWN_KEY)
+    assert rejected(call, other) is (Reason.BAD_SIGNATURE if call.recipe.key else Reason.UNKNOWN_KEY)
 
 
 @every(KEYED)
