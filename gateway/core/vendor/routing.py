@@ -7,6 +7,7 @@ differ only in their key ids, `choose_by_key_id` selects after the key id has be
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from urllib.parse import unquote
 
 from gateway.core.http.received import Caps, ReceivedRequest
@@ -122,14 +123,14 @@ class Snapshot:
         fixed = [each for host in dict.fromkeys((*request.hosts, "")) for each in by_host.get(host, ())]
         if fixed:
             return fixed
-        segments = [unquote(segment) for segment in request.path.split("/")]
-        captures = [
-            each
-            for (length, positions), by_segments in self._captures.items()
-            if length == len(segments)
-            for each in by_segments.get(tuple([segments[position] for position in positions]), ())
-        ]
-        return sorted(captures, key=lambda listening: listening.number)
+        path = request.path
+        segments = [unquote(segment) for segment in path.split("/")] if "%" in path else path.split("/")
+        captures: list[_Listening] = []
+        for (length, positions), by_segments in self._captures.items():
+            if length == len(segments):
+                captures += by_segments.get(tuple([segments[position] for position in positions]), ())
+        captures.sort(key=attrgetter("number"))
+        return captures
 
 
 def _captured(pattern: re.Pattern[str], path: str, pins: Mapping[str, str]) -> dict[str, str] | None:

@@ -1,4 +1,6 @@
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -64,6 +66,26 @@ def test_request_finds_its_route(call: str, route: str, form: str | None, captur
 @pytest.mark.parametrize("path", ["/", "/a", "/a/", "/a/b/", "//a/b", "/a/x/y", "/A/b", "/pxq/x", "/v1//x/y", ""])
 def test_unknown_path_matches_no_route(path: str):
     assert make_snapshot(ROUTES).match(Request("POST", path)) is None
+
+
+@pytest.mark.parametrize(
+    ("more", "target", "host"),
+    [
+        pytest.param(lambda number: {"path": f"/p{number}"}, "/p7/a", "h", id="path"),
+        pytest.param(lambda number: {"match": RequestMatcher({"host": (f"h{number}",)})}, "/a", "h7:80", id="host"),
+        pytest.param(lambda number: {"pins": {"one": f"{number}%"}}, "/v1/7%25/x", "h", id="pinned value"),
+    ],
+)
+def test_cost_does_not_grow_with_the_number_of_routes(more: Callable[[int], dict[str, Any]], target: str, host: str):
+    route = listening("r", "GET /a", "GET /v1/{one}/x")
+    routes = [replace(route, name=f"r{n}", source=replace(route.source, **more(n))) for n in range(200)]
+    snapshot, request = make_snapshot(routes), Request("GET", target, (("Host", host),))
+
+    match = snapshot.match(request)
+
+    assert match is not None
+    assert match.route.name == "r7"
+    assert len(snapshot._candidates(request)) == 1
 
 
 def test_empty_snapshot_matches_no_request():
