@@ -4,15 +4,7 @@ from math import isfinite
 from typing import Any
 
 from gateway.core.http.json import read_number
-
-SHOWN_CHARS = 40
-
-
-def shown(value: Any) -> str:
-    """Return a value for an error message: the start of a text, a number, or only the type of anything larger."""
-    if isinstance(value, dict | list):
-        return "a map" if isinstance(value, dict) else "a list"
-    return "null" if value is None else repr(value[:SHOWN_CHARS] if isinstance(value, str) else value)
+from gateway.core.text import shown
 
 
 def text(value: Any) -> str:

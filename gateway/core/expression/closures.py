@@ -114,15 +114,8 @@ def _literal(node: Node) -> Closure:
 
 
 def _index(node: Node) -> Closure:
-    position = node["value"]
-
-    def index(value: Any) -> Any:
-        try:
-            return value[position] if isinstance(value, list) else None
-        except IndexError:
-            return None
-
-    return index
+    at = node["value"]
+    return lambda value: value[at] if isinstance(value, list) and -len(value) <= at < len(value) else None
 
 
 def _slice(node: Node) -> Closure:
@@ -190,42 +183,23 @@ def _flatten(node: Node) -> Closure:
 
 
 def _projection(node: Node) -> Closure:
-    base, then = map(_compile, node["children"])
+    """Compile a[*].b, a.*.b and a[?c].b, which has a third child."""
+    base, then, *conditions = map(_compile, node["children"])
+    condition, is_of_map = conditions[0] if conditions else None, node["type"] == "value_projection"
 
     def project(value: Any) -> Any:
         found = base(value)
-        if not isinstance(found, list):
+        if is_of_map and isinstance(found, dict):
+            found = list(found.values())
+        elif is_of_map or not isinstance(found, list):
             return None
-        return [result for element in found if (result := then(element)) is not None]
-
-    return project
-
-
-def _value_projection(node: Node) -> Closure:
-    base, then = map(_compile, node["children"])
-
-    def project(value: Any) -> Any:
-        try:
-            found = base(value).values()
-        except AttributeError:
-            return None
-        return [result for element in found if (result := then(element)) is not None]
-
-    return project
-
-
-def _filter_projection(node: Node) -> Closure:
-    base, then, condition = map(_compile, node["children"])
-
-    def select(value: Any) -> Any:
-        found = base(value)
-        if not isinstance(found, list):
-            return None
+        if condition is None:
+            return [result for element in found if (result := then(element)) is not None]
         return [
             result for element in found if not is_false(condition(element)) and (result := then(element)) is not None
         ]
 
-    return select
+    return project
 
 
 def _reference(node: Node) -> Closure:
@@ -281,7 +255,7 @@ _COMPILERS: dict[str, Callable[[Node], Closure]] = {
     "current": _current,
     "expref": _reference,
     "field": lambda node: path(node["value"]),
-    "filter_projection": _filter_projection,
+    "filter_projection": _projection,
     "flatten": _flatten,
     "function_expression": _function,
     "identity": _current,
@@ -296,5 +270,5 @@ _COMPILERS: dict[str, Callable[[Node], Closure]] = {
     "projection": _projection,
     "slice": _slice,
     "subexpression": _chain,
-    "value_projection": _value_projection,
+    "value_projection": _projection,
 }

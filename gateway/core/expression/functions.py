@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from gateway.core.expression import arguments, reshape
 from gateway.core.http.json import read_json, read_number, write_json
 from gateway.core.moments import format_moment
+from gateway.core.text import shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ def path_of(url: Any) -> str:
 def format_time(time_ns: Any, pattern: str) -> str:
     """Write a time in UTC by a strftime pattern, in English."""
     if not is_integer(time_ns):
-        raise ValueError(f"{arguments.shown(time_ns)} is not a time in nanoseconds")
+        raise ValueError(f"{shown(time_ns)} is not a time in nanoseconds")
     return format_moment(time_ns, arguments.text(pattern))
 
 

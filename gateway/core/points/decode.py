@@ -6,6 +6,8 @@ from math import isfinite
 from typing import Any
 
 from gateway.core.expression import EvaluationError
+from gateway.core.expression.arguments import mapping
+from gateway.core.expression.arguments import text as read_text
 from gateway.core.http.json import read_number, write_scalar
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Outcome, Reason, RejectedItem, failure
@@ -163,12 +165,6 @@ def _point(receive: Receive, names: Names, forms: Sequence[PointField], shared: 
     return DataPoint(**fields)
 
 
-def read_text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{shown(value)} is not text")
-    return value
-
-
 def read_value(value: Any) -> Number:
     """Return a finite number, which may be given as JSON text. Raises ValueError."""
     number = read_number(value) if isinstance(value, str) else value
@@ -200,10 +196,8 @@ def read_attributes(value: Any) -> dict[str, str]:
         if not all(isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) for pair in value):
             raise ValueError("not a map, nor a list of names and values")
         value = dict(value)
-    if not isinstance(value, dict):
-        raise ValueError(f"{shown(value)} is not a map")
     attributes = {}
-    for name, member in value.items():
+    for name, member in mapping(value).items():
         text = member if isinstance(member, str) else write_scalar(member)
         if text is not None:
             attributes[name] = text
