@@ -43,7 +43,6 @@ from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import RouteMatch, make_snapshot
 from gateway.delivery.call import CallSender
 from gateway.delivery.client import Client, Timeouts
-from gateway.delivery.direct import Direct
 from gateway.delivery.dispatch import Dispatcher
 from gateway.delivery.limits import Limiter
 from gateway.delivery.transport import Purpose
@@ -145,7 +144,7 @@ class Trial:
             client = Client()
             try:
                 dispatcher = Dispatcher(CallSender(client, Telemetry(), self), Limiter(pausing=False))
-                return await Direct(dispatcher).deliver(self.route.name, target, accepted, request_id)
+                return await dispatcher.deliver(self.route.name, target, accepted, request_id)
             finally:
                 await client.close()
         encoder = EncodeContext(self.now_ns, lambda: uuid4().hex, lambda draft: len(self._signed(draft).request.body))

@@ -16,7 +16,6 @@ from gateway.core.vendor.route import Route, Target
 from gateway.core.vendor.routing import Snapshot
 from gateway.delivery.call import CallSender
 from gateway.delivery.client import Client
-from gateway.delivery.direct import Direct
 from gateway.delivery.dispatch import Dispatcher
 from gateway.delivery.limits import Limiter
 from gateway.delivery.queue import Destination, Limits, Store, Timing
@@ -32,7 +31,7 @@ log = structlog.get_logger()
 
 
 class Mode(Protocol):
-    """A delivery mode; see `Direct` and `Queued`."""
+    """A delivery mode; see `Dispatcher` and `Queued`."""
 
     async def deliver(self, route: str, target: Target, accepted: AcceptedReport, request_id: str) -> Outcome: ...
 
@@ -55,7 +54,6 @@ class DeliveryService:
     ) -> None:
         calls = CallSender(client, telemetry)
         self._dispatcher = Dispatcher(calls, limiter, offloader)
-        self._direct: Mode = Direct(self._dispatcher)
         self._queued = None
         if store is not None:
             self._queued = Queued(store, self._dispatcher, snapshot, telemetry, timing or Timing())
@@ -148,7 +146,7 @@ class DeliveryService:
 
     def _mode_of(self, target: Target) -> Mode:
         if not target.queued:
-            return self._direct
+            return self._dispatcher
         if self._queued is None:
             raise SpecError.of(Reason.INTERNAL, "the route is queued, but the gateway runs without a data folder")
         return self._queued

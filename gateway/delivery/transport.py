@@ -4,7 +4,6 @@ import os
 import time
 from dataclasses import dataclass
 from typing import Literal, Protocol, Self
-from uuid import uuid4
 
 from gateway.core.http.request import Response, Secret
 from gateway.core.outcome.errors import UpstreamError
@@ -70,10 +69,13 @@ class Transport:
 def encode_context(target: Target) -> EncodeContext:
     """Return the time, ids and size function for encoding calls to a target now."""
     return EncodeContext(
-        time.time_ns(),
-        lambda: uuid4().hex,
-        lambda request: len(request.body_bytes()) + target.signature_bytes,
+        time.time_ns(), new_call_id, lambda request: len(request.body_bytes()) + target.signature_bytes
     )
+
+
+def new_call_id() -> str:
+    """Return 32 random hexadecimal digits."""
+    return os.urandom(16).hex()
 
 
 def fresh() -> SigningContext:

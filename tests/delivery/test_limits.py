@@ -8,7 +8,7 @@ import pytest
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Code, Outcome, Reason, failure
 from gateway.core.sending.breaker import FAILURES
-from gateway.delivery.direct import MAX_GROUPS
+from gateway.delivery.dispatch import MAX_GROUPS
 from gateway.delivery.limits import DEFAULT_CONCURRENCY, LONGEST_QUIET_S, Limiter
 from gateway.delivery.transport import Deadline
 from tests.support.dispatching import ACME, acme, once, until_calls

@@ -14,7 +14,6 @@ from gateway.core.points.point import DataPoint
 from gateway.core.vendor.route import Route
 from gateway.delivery.call import CallSender
 from gateway.delivery.client import Client
-from gateway.delivery.direct import Direct
 from gateway.delivery.dispatch import Dispatcher
 from gateway.delivery.limits import Limiter
 from gateway.telemetry import Telemetry
@@ -49,7 +48,7 @@ class Acme:
     async def _report(self, points: Sequence[DataPoint], peer: str | None = None) -> Outcome:
         items = tuple(Item(index, None, point) for index, point in enumerate(points))
         accepted = AcceptedReport(ANONYMOUS, items, peer=peer)
-        return await Direct(self._dispatcher).deliver("acme", self.route.target, accepted, "request-1")
+        return await self._dispatcher.deliver("acme", self.route.target, accepted, "request-1")
 
     async def report_groups(self, *namespaces: str) -> Outcome:
         """Report a data point in each namespace: as many calls as there are."""

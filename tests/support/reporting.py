@@ -13,7 +13,6 @@ from gateway.core.points.point import DataPoint
 from gateway.core.vendor.route import Route
 from gateway.delivery.call import CallSender
 from gateway.delivery.client import Client
-from gateway.delivery.direct import Direct
 from gateway.delivery.dispatch import Dispatcher
 from gateway.telemetry import Telemetry
 from tests.support.specs import stand_in
@@ -26,13 +25,15 @@ class Reporting:
     def __init__(self, route: Route, upstream: Upstream, client: Client) -> None:
         self.upstream = upstream
         self._route = replace(route, target=replace(route.target, host=upstream.host))
-        self._direct = Direct(Dispatcher(CallSender(client, Telemetry())))
+        self._dispatcher = Dispatcher(CallSender(client, Telemetry()))
 
     async def report(self, *metrics: str, timeout_s: float = 2, **target: Any) -> Outcome:
         """Report a data point of each metric; `target` changes fields of the target."""
         items = [Item(index, None, DataPoint(metric, 1, value=1)) for index, metric in enumerate(metrics or ("cpu",))]
         route = replace(self._route, target=replace(self._route.target, timeout_s=timeout_s, **target))
-        return await self._direct.deliver("acme", route.target, AcceptedReport(ANONYMOUS, tuple(items)), "request-1")
+        return await self._dispatcher.deliver(
+            "acme", route.target, AcceptedReport(ANONYMOUS, tuple(items)), "request-1"
+        )
 
     @property
     def asked(self) -> list[str]:

@@ -20,7 +20,6 @@ from gateway.core.vendor.provider import CallForm, Login, Provider, Send
 from gateway.core.vendor.route import Route, Target
 from gateway.delivery.call import CallSender
 from gateway.delivery.client import Client
-from gateway.delivery.direct import Direct
 from gateway.delivery.dispatch import Dispatcher
 from gateway.delivery.limits import Limiter
 from gateway.delivery.transport import CallObserver
@@ -31,10 +30,10 @@ from gateway.telemetry import Telemetry
 async def send_report(route: Route, items: Sequence[Item], observer: CallObserver | None = None) -> Outcome:
     """Send one report, and return its outcome."""
     client = Client()
-    direct = Direct(Dispatcher(CallSender(client, Telemetry(), observer), Limiter(pausing=False)))
+    dispatcher = Dispatcher(CallSender(client, Telemetry(), observer), Limiter(pausing=False))
     try:
         accepted = AcceptedReport(ANONYMOUS, tuple(items))
-        outcome = await direct.deliver(route.name, route.target, accepted, uuid4().hex)
+        outcome = await dispatcher.deliver(route.name, route.target, accepted, uuid4().hex)
     except GatewayError as error:
         outcome = error.outcome
     finally:

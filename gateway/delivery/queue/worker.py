@@ -38,7 +38,8 @@ from gateway.core.sending.coalesce import NOT_ISOLATED
 from gateway.core.sending.encode import Group, group_items
 from gateway.core.steps import Steps
 from gateway.core.vendor.route import Target
-from gateway.delivery.dispatch import MAX_CALLS_OF_A_GROUP, Dispatcher, Parcel
+from gateway.delivery.dispatch import MAX_CALLS_OF_A_GROUP, Dispatcher
+from gateway.delivery.lanes import Parcel
 from gateway.delivery.limits import LONGEST_QUIET_S
 from gateway.delivery.queue import Destination, LeasedPoint, Store, Timing
 from gateway.delivery.queue.records import Form
