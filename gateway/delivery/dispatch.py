@@ -9,9 +9,9 @@ share it, the call is bisected at report boundaries, in at most 4 log2(n) furthe
 deadline is sent separately; queued reports return to the queue as NOT_ISOLATED. Senders of rejected reports are not
 coalesced for a minute, so that their neighbours are not delayed again.
 
-Each item of a parcel gets exactly one outcome, through `Parcel.settle`. A batch runs in a task of the dispatcher, except
-for a small report of one group whose lane has room: the task of its caller sends it, and must therefore not be
-cancelled when the reporter disconnects.
+Each item of a parcel gets exactly one outcome, through `Parcel.settle`. A batch runs in a task of the dispatcher. Only
+a small report of one group whose lane has room is sent in the task of its caller, which must not be cancelled when the
+reporter disconnects.
 """
 
 import asyncio
