@@ -1,26 +1,14 @@
 """The keys of a recipe's `slots`, by kind."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
+from gateway.core.recipe import model
 from gateway.core.recipe.canonical import HeaderRule
 from gateway.core.recipe.filters import Kind
-from gateway.core.recipe.model import (
-    ChosenSlot,
-    DerivedSlot,
-    Encoding,
-    GivenSlot,
-    KeySlot,
-    LifetimeSlot,
-    NonceSlot,
-    SecretSlot,
-    SignatureSlot,
-    Slot,
-    TimePartSlot,
-    TimeSlot,
-)
+from gateway.core.recipe.model import ChosenSlot, LifetimeSlot, NonceSlot, SignatureSlot, Slot, TimePartSlot, TimeSlot
 from gateway.core.recipe.syntax import RecipeError, Template, compile_template
 from gateway.core.recipe.times import EPOCHS, HTTP_CHARS, PATTERN_CHARS
 from gateway.core.text import did_you_mean
@@ -31,7 +19,7 @@ from gateway.specs.yaml.nodes import find
 
 DEFAULT_CHARS = r"[^\s,/:;]+"
 _CHOSEN_CHARS = "[A-Za-z0-9!#$%&'*+.^_`|~@();-]+"
-_SIGNATURE_CHARS: dict[Encoding, str] = {
+_SIGNATURE_CHARS: dict[str, str] = {
     "hex": "[0-9a-f]+",
     "HEX": "[0-9A-F]+",
     "base64": "[A-Za-z0-9+/=]+",
@@ -111,7 +99,6 @@ CHARS = t.PATTERN.then(lambda pattern: pattern.pattern)
 RULE = t.word(("rule",)).then(bool)
 HEADERS = _TEXTS.then(lambda names: tuple(name.lower() for name in names))
 ANY = t.list_of(HEADERS, at_least=1)
-ALTERNATIVE = HEADERS.then(lambda names: (frozenset(names),))
 
 CHOOSE = Table(
     "choose",
@@ -127,9 +114,10 @@ MUST = Table(
     lambda any: tuple(map(frozenset, any)),
     Key("any", ANY, "lists of headers, one of which must be complete"),
 )
+ALTERNATIVES = t.list_or("list, or must", HEADERS.then(lambda names: (frozenset(names),)), MUST)
 
 
-def _signature(at: Place, name: str, of: Template, key: Template | None, as_: Encoding, **hashes: Any) -> SignatureSlot:
+def _signature(at: Place, name: str, of: Template, key: Template | None, as_: str, **hashes: Any) -> SignatureSlot:
     stated = [method for method in ("hmac", "hash", "rsa") if hashes[method] is not None]
     if len(stated) != 1:
         raise at.invalid("a signature is made by one of hmac, hash and rsa")
@@ -159,86 +147,69 @@ def with_chars(slot: Slot) -> Slot:
 
 _CHARS = optional("chars", CHARS, "pattern; the default excludes blank, comma, slash, colon and semicolon", "")
 _TIME_ZONE = optional("tz", OFFSET, "the time zone: `utc` (the default) or an offset", 0, to="offset_s")
+
+
+_EMPTY = "`rule`: an empty list means the headers that `choose` selects"
+
+
+def _slot(kind: str, build: Callable[..., Slot], *keys: Key) -> Table:
+    return Table(f"{kind} slot", build, _CHARS, *keys, kind=kind)
+
+
 SLOTS = (
-    Table("key slot", KeySlot, _CHARS, kind="key"),
-    Table("secret slot", SecretSlot, _CHARS, kind="secret"),
-    Table(
-        "given slot",
-        GivenSlot,
-        _CHARS,
+    _slot("key", model.KeySlot),
+    _slot("secret", model.SecretSlot),
+    _slot(
+        "given",
+        model.GivenSlot,
         optional("default", t.TEXT, "the value if `given` has no value"),
         optional("optional", t.BOOLEAN, "`true`: may be absent", False),
-        kind="given",
     ),
-    Table(
-        "time slot",
+    _slot(
+        "time",
         TimeSlot,
-        _CHARS,
         Key("format", FORMAT, "`epoch`, `epoch_ms`, `http` (RFC 9110), or a strftime pattern, always in English"),
         _TIME_ZONE,
         optional("window_s", t.number(0, at_most=3600), "the greatest distance from now, at most 3600", 300.0),
         optional("read", t.list_of(READING, at_most=4), "how to interpret a time whose zone cannot be trusted", ()),
         optional("zones", t.map_of(OFFSET), "offsets of zone names", {}),
-        kind="time",
     ),
-    Table(
-        "time_part slot",
+    _slot(
+        "time_part",
         TimePartSlot,
-        _CHARS,
         Key("of", slot_name("time"), "the slot of kind time"),
         Key("format", FORMAT, "as in a slot of kind time"),
         _TIME_ZONE,
-        kind="time_part",
     ),
-    Table(
-        "lifetime slot",
-        LifetimeSlot,
-        _CHARS,
-        optional("default", t.COUNT, "seconds", 1800, to="default_s"),
-        kind="lifetime",
-    ),
-    Table(
-        "nonce slot",
+    _slot("lifetime", LifetimeSlot, optional("default", t.COUNT, "seconds", 1800, to="default_s")),
+    _slot(
+        "nonce",
         lambda name, chars, make: NonceSlot(name, chars, *make),
-        _CHARS,
         optional("make", NONCE, "how it is generated: `uuid4` (the default) or `int:LOW..HIGH`", (None, None)),
-        kind="nonce",
     ),
-    Table(
-        "chosen slot",
+    _slot(
+        "chosen",
         ChosenSlot,
-        _CHARS,
         Key("choose", CHOOSE, "the headers to sign", to="rule"),
-        Key(
-            "must",
-            t.list_or("list, or must", ALTERNATIVE, MUST),
-            "headers that must be signed; `any` gives alternatives",
-        ),
+        Key("must", ALTERNATIVES, "headers that must be signed; `any` gives alternatives"),
         optional("sep", t.TEXT, "the separator of the names", ";"),
         optional("wrap", t.TEXT, "surrounds each name", ""),
-        optional(
-            "empty", RULE, "`rule`: an empty list means the headers that `choose` selects", False, to="empty_is_rule"
-        ),
-        kind="chosen",
+        optional("empty", RULE, _EMPTY, False, to="empty_is_rule"),
     ),
-    Table(
-        "derived slot",
-        DerivedSlot,
-        _CHARS,
+    _slot(
+        "derived",
+        model.DerivedSlot,
         Key("text", TEMPLATE, "the value", to="of"),
         optional("allow", _TEXTS, "literals that are accepted instead, such as `UNSIGNED-PAYLOAD`", ()),
-        kind="derived",
     ),
-    Table(
-        "signature slot",
+    _slot(
+        "signature",
         _signature,
-        _CHARS,
         Key("of", TEMPLATE, "what is signed"),
         optional("hmac", HASH, "the hash of an HMAC, with `key`"),
         optional("hash", HASH, "a plain hash"),
         optional("rsa", t.word(("pkcs1-sha256", "pkcs1-sha512")), "an RSA signature; the secret is a key in PEM form"),
         optional("key", TEMPLATE, "the key of the HMAC"),
         Key("as", t.word(_SIGNATURE_CHARS), "the encoding; `base64hex` is base64 of the hex digits"),
-        kind="signature",
     ),
 )

@@ -26,7 +26,25 @@ from gateway.specs.binding.place import Invalid, Place
 from gateway.specs.binding.table import Key, Table, optional
 from gateway.specs.schema.slots import CHOOSE, HASH, TEMPLATE, compile_at, slot_name
 
-_TEMPLATE_MAP = t.map_of(TEMPLATE)
+ENCODE = "encode it: {…|hex} or {…|base64}"
+
+
+def _text(what: str) -> t.Plain:
+    """Return the type of templates whose values are text; `what` reports a digest."""
+
+    def read(place: Place) -> Template:
+        template: Template = TEMPLATE.read(place)
+        if template.kind is Kind.DIGEST:
+            place.error(what, ENCODE)
+        return template
+
+    return t.Plain("template", read, TEMPLATE.json)
+
+
+_LINES = t.list_of(_text("a digest cannot be a line of text")).then(join_lines)
+_TEMPLATES = t.map_of(TEMPLATE)
+
+
 _SIDES = {"k": Kind.TEXT, "v": Kind.TEXT}
 PAIR = t.Plain("template", lambda place: compile_at(place, _SIDES), {"type": "string"})
 
@@ -38,7 +56,10 @@ def _read_filters(place: Place) -> Reference:
         part = compile_template(f"{{{side}|{filters}}}" if filters else f"{{{side}}}", _SIDES).parts[0]
     except RecipeError as error:
         raise place.invalid(error.what, error.hint) from None
-    return part if isinstance(part, Reference) else Reference(side, (), Kind.TEXT)
+    part = part if isinstance(part, Reference) else Reference(side, (), Kind.TEXT)
+    if part.kind is not Kind.TEXT:
+        place.error(f"this gives a {part.kind}", ENCODE)
+    return part
 
 
 FILTERS = t.Plain("filters", _read_filters, {"type": "string"})
@@ -52,20 +73,16 @@ def _check_pairs(at: Place, pairs: PairsStep) -> None:
         at.error("`from: headers` goes with one of `list` and `choose`")
 
 
+_CHOSEN = slot_name("chosen")
 _SOURCES = t.one_or_more(t.word(get_args(Source)))
 PAIRS = Table(
     "pairs",
     PairsStep,
     Key("from", _SOURCES, "the sources of pairs. Members of a JSON object are flattened to `a.b.0`", to="sources"),
-    optional("slots", _TEMPLATE_MAP, "for `from: slots`: values by name", {}),
-    optional(
-        "list",
-        slot_name("chosen"),
-        "for `from: headers`: the slot of kind chosen that contains the list",
-        to="header_list",
-    ),
+    optional("slots", t.map_of(_text("a digest cannot be a value")), "for `from: slots`: values by name", {}),
+    optional("list", _CHOSEN, "for `from: headers`: the slot of kind chosen that contains the list", to="header_list"),
     optional("choose", CHOOSE, "for `from: headers`: the rule that chooses the headers", HeaderRule()),
-    optional("pseudo", _TEMPLATE_MAP, "values of listed names that are not headers, such as `(request-target)`", {}),
+    optional("pseudo", _TEMPLATES, "values of listed names that are not headers, such as `(request-target)`", {}),
     optional("except", t.TEXT_SET, "names to leave out", frozenset(), to="except_names"),
     optional("key", FILTERS, "filters for names", Reference("k", (), Kind.TEXT)),
     optional("value", FILTERS, "filters for values", Reference("v", (), Kind.TEXT)),
@@ -117,7 +134,7 @@ STEP = Table(
     "step",
     _step,
     optional("text", TEMPLATE, "a template"),
-    optional("lines", t.list_of(LINE).then(join_lines), "templates, joined by a line feed"),
+    optional("lines", _LINES, "templates, joined by a line feed"),
     optional("pairs", PAIRS, "names and values"),
     optional("hmac", HMAC, "an HMAC, a digest"),
     optional("chain", CHAIN, "one HMAC for each message, each under the digest before it, a digest"),
