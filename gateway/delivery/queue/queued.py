@@ -3,14 +3,14 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from gateway.core.context import AcceptedReport
-from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.combine import combine_outcomes
 from gateway.core.outcome.outcome import Outcome, RejectedItem
 from gateway.core.points.decode import Item
-from gateway.core.sending.encode import EncodeContext, encode_group, group_items
+from gateway.core.sending.encode import encode_group, group_items
 from gateway.core.steps import Steps
 from gateway.core.vendor.route import Target
 from gateway.core.vendor.routing import Snapshot
@@ -23,8 +23,6 @@ from gateway.telemetry import Telemetry
 
 # Of calls that are built as a check. Random ids are expensive.
 CHECKED_CALL_ID = "0" * 32
-# What a signature adds to a body at most.
-MAX_SIGNATURE_BYTES = 4096
 
 
 class Queued:
@@ -94,7 +92,7 @@ def _new_points(
 ) -> Steps[tuple[list[NewPoint], list[RejectedItem]]]:
     """Group items, and check that calls can carry them: the others are rejected while their reporter waits."""
     now_ns = time.time_ns()
-    context = EncodeContext(now_ns, lambda: CHECKED_CALL_ID, partial(_size_of, target))
+    context = replace(encode_context(target), now_ns=now_ns, new_call_id=lambda: CHECKED_CALL_ID)
     points: list[NewPoint] = []
     rejected: list[RejectedItem] = []
     for group in (yield from group_items(target, items, now_ns=now_ns)):
@@ -114,11 +112,3 @@ def _new_points(
         ]
     points.sort(key=lambda new: new.index)
     return points, rejected
-
-
-def _size_of(target: Target, request: UnsignedRequest) -> int:
-    """Return the size of a body after signing. Signs only if the signature could make it too large."""
-    size = len(request.body_bytes())
-    if target.limits.bytes is not None and size + MAX_SIGNATURE_BYTES > target.limits.bytes:
-        return encode_context(target).size_of(request)
-    return size
