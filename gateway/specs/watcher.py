@@ -13,7 +13,6 @@ from pathlib import Path
 
 import structlog
 from watchfiles import awatch
-from watchfiles.main import FileChange
 
 from gateway.files import Fingerprints, fingerprint
 from gateway.specs.files import spec_files
@@ -69,12 +68,16 @@ def next_look_s(started_s: float, ended_s: float, wait_per_look: float) -> float
 
 async def _ticks(folder: Path) -> AsyncIterator[bool]:
     """Yield True for an event in the folder, and False once a second, even if the folder does not exist."""
-    reported = ""
+    reported, every_ms = "", int(LOOK_EVERY_S * 1000)
     while True:
         watched = _identity(folder)
+        events = awatch(
+            folder, watch_filter=None, step=50, debounce=every_ms, rust_timeout=every_ms, yield_on_timeout=True
+        )
         try:
-            async with aclosing(_events(folder)) as events:
+            async with aclosing(events):
                 async for happened in events:
+                    # Events are those of the folder that was opened, not of one that replaces it.
                     is_another = _identity(folder) != watched
                     yield bool(happened) or is_another
                     if is_another:
@@ -87,12 +90,6 @@ async def _ticks(folder: Path) -> AsyncIterator[bool]:
                 log.warning("folder_events_unavailable", folder=str(folder), error=reported)
         yield False
         await asyncio.sleep(LOOK_EVERY_S)
-
-
-def _events(folder: Path) -> AsyncGenerator[set[FileChange], None]:
-    """Yield the events of the current folder, not of one that replaces it."""
-    every_ms = int(LOOK_EVERY_S * 1000)
-    return awatch(folder, watch_filter=None, step=50, debounce=every_ms, rust_timeout=every_ms, yield_on_timeout=True)
 
 
 def _identity(folder: Path) -> tuple[int, ...]:

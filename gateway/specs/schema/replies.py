@@ -1,7 +1,6 @@
 """The keys of `replies`, and of the `reply` of a local call: how a vendor answers."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable
 
 from gateway.core.expression.compiler import unescaped_names
 from gateway.core.outcome.outcome import Code, Reason
@@ -19,16 +18,15 @@ _FIXED_TEXT = {"error", "code", "reason", "accepted", "request_id", "retry_after
 def _check_reply(at: Place, reply: Shape) -> None:
     if reply.json is not None and reply.text is not None:
         at.error("a reply has `json` or `text`, not both")
-    _warn_of_unescaped(at, [at.plain.get("headers", {})])
+    _warn_of_unescaped(at, [at])
 
 
-def _warn_of_unescaped(at: Place, headers: Sequence[Mapping[str, Any]]) -> None:
+def _warn_of_unescaped(at: Place, shapes: Iterable[Place]) -> None:
     """Warn if an XML reply repeats a value of a report without escaping: the value could add elements."""
-    types = [str(value) for each in headers for name, value in each.items() if name.lower() == "content-type"]
+    headers = [header for shape in shapes for header in (shape.plain.get("headers") or {}).items()]
+    is_xml = any(name.lower() == "content-type" and "xml" in str(value).lower() for name, value in headers)
     text = at.plain.get("text")
-    if not isinstance(text, str) or not any("xml" in each.lower() for each in types):
-        return
-    for name in unescaped_names(text):
+    for name in unescaped_names(text) if is_xml and isinstance(text, str) else ():
         if name.split(".")[0] not in _FIXED_TEXT:
             what = f"the reply is XML, and {{{name}}} is not escaped in it"
             at.warning(what, f"write {{{name}|xml}}", "text")
@@ -58,9 +56,9 @@ _ROW_KEYS: dict[str, t.Plain] = {
 def _read_row(place: Place) -> ErrorRow:
     """Read a row of `errors`: the keys of a reply are bound, all others are the vendor's words."""
     words = t.map_of(t.ANYTHING).read(place)
-    stated = {name: words.pop(name) for name in _ROW_KEYS if name in words}
-    bound = {name: _ROW_KEYS[name].read(place.at(name)) for name, value in stated.items() if value is not None}
-    return ErrorRow(words, *(bound.get(name) for name in _ROW_KEYS))
+    stated = {name: words.pop(name, None) for name in _ROW_KEYS}
+    bound = [None if stated[name] is None else read.read(place.at(name)) for name, read in _ROW_KEYS.items()]
+    return ErrorRow(words, *bound)
 
 
 ROW = t.Plain(
@@ -71,15 +69,13 @@ ROW = t.Plain(
 
 
 def _check_replies(at: Place, replies: Replies) -> None:
-    shapes = [place.plain.get("headers", {}) for place in _each(at.at("error"))]
     for word in replies.errors:
         for row in _each(at.at("errors").at(word)):
-            own = row.plain.get("headers")
-            _warn_of_unescaped(row, shapes if own is None else [own])
+            _warn_of_unescaped(row, [row] if row.plain.get("headers") else _each(at.at("error")))
 
 
-def _each(place: Place) -> Iterator[Place]:
-    return iter(place) if isinstance(place.node, ListNode) else iter([place])
+def _each(place: Place) -> Iterable[Place]:
+    return place if isinstance(place.node, ListNode) else [place]
 
 
 def _names(at: Place) -> frozenset[str]:

@@ -113,16 +113,6 @@ CHAIN = Table(
 )
 
 
-def _read_line(place: Place) -> Template:
-    line: Template = TEMPLATE.read(place)
-    if line.kind is Kind.DIGEST:
-        place.error("a digest cannot be a line of text", "encode it: {…|hex} or {…|base64}")
-    return line
-
-
-LINE = t.Plain("template", _read_line, {"type": "string"})
-
-
 def _step(at: Place, **steps: Step | None) -> Step:
     stated = [step for step in steps.values() if step is not None]
     if len(stated) != 1:
