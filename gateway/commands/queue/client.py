@@ -12,17 +12,21 @@ from urllib.parse import urlencode
 import aiohttp
 from yarl import URL
 
-from gateway.commands.output.errors import fail
+from gateway.commands.arguments.credentials import read_admin_token
+from gateway.commands.arguments.options import base_url
+from gateway.commands.output.errors import fail, misuse
 from gateway.core.http.json import read_json, write_json
-from gateway.core.http.request import PublicUrl, Request, Response, Secret
+from gateway.core.http.request import Headers, PublicUrl, Request, Response
 from gateway.core.http.url import address_of
 from gateway.core.outcome.errors import GatewayError, UpstreamError
 from gateway.core.outcome.outcome import Reason
 from gateway.delivery.queue import CannotOpen, Held, Store
-from gateway.web.admin.app import answer
+from gateway.logs import configure
+from gateway.web.admin.app import answer as run_endpoint
 from gateway.web.admin.guard import CSRF_HEADER
 from gateway.web.admin.queue import PATH, QueueApi
 
+LOCAL_ADMIN = "http://127.0.0.1:9091"
 TIMEOUT = aiohttp.ClientTimeout(total=120, sock_connect=5)
 HERE = PublicUrl("http", "localhost")
 
@@ -34,7 +38,7 @@ class Queue:
     option: str
     url: PublicUrl
     send: Callable[[Request], Awaitable[Response]]
-    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)  # may hold the token
+    headers: Headers = field(default=(), repr=False)  # may hold the token
 
     async def get(self, path: str, has: str = "points", **query: Any) -> dict[str, Any]:
         """Return the reply, which has this member. Raises UserError."""
@@ -61,11 +65,30 @@ class Queue:
 
 
 @asynccontextmanager
-async def remote_queue(url: PublicUrl, token: Secret | None) -> AsyncIterator[Queue]:
-    """Yield the queue of the gateway whose admin port has this URL."""
-    headers = () if token is None else (("Authorization", f"Bearer {token.reveal()}"),)
-    async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
-        yield Queue("--admin", url, partial(_send, session), headers)
+async def open_queue(admin: str | None, admin_token: str | None, data: Path | None) -> AsyncIterator[Queue]:
+    """Yield the queue of the gateway at this admin URL, or that in the data folder of a stopped one."""
+    if data is None:
+        url = base_url(admin or LOCAL_ADMIN, "--admin")
+        token = None if admin_token is None else read_admin_token(admin_token)
+        headers = () if token is None else (("Authorization", f"Bearer {token.reveal()}"),)
+        async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
+            yield Queue("--admin", url, partial(_send, session), headers)
+        return
+    if admin is not None:
+        misuse("--data and --admin: give --admin for a running gateway, --data for a stopped one")
+    if not any(data.glob("queue*.db*")):
+        fail(f"--data: {data} contains no queue")
+    configure("warning", "text")  # opening the folder logs damaged files
+    try:
+        store = await Store.open(data)
+    except Held as error:
+        fail(f"--data: {error.what}; to query that gateway, give --admin URL")
+    except CannotOpen as error:
+        fail(f"--data: {error}")
+    try:
+        yield Queue("--data", HERE, partial(run_endpoint, QueueApi(store).table()))
+    finally:
+        await store.close()
 
 
 async def _send(session: aiohttp.ClientSession, request: Request) -> Response:
@@ -77,20 +100,3 @@ async def _send(session: aiohttp.ClientSession, request: Request) -> Response:
         errno = error.errno if isinstance(error, OSError) else None
         what = os.strerror(errno).lower() if errno else str(error) or "no answer in time"
         raise UpstreamError.of(Reason.UPSTREAM_DOWN, f"{address_of(request.scheme, request.host)}: {what}") from None
-
-
-@asynccontextmanager
-async def stopped_queue(folder: Path) -> AsyncIterator[Queue]:
-    """Yield the queue in the data folder of a stopped gateway. Raises UserError if it cannot be opened."""
-    if not any(folder.glob("queue*.db*")):
-        fail(f"--data: {folder} contains no queue")
-    try:
-        store = await Store.open(folder)
-    except Held as error:
-        fail(f"--data: {error.what}; to query that gateway, give --admin URL")
-    except CannotOpen as error:
-        fail(f"--data: {error}")
-    try:
-        yield Queue("--data", HERE, partial(answer, QueueApi(store).table()))
-    finally:
-        await store.close()

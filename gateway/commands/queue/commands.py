@@ -3,22 +3,21 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
 
-from gateway.commands.arguments.credentials import ADMIN_TOKEN, read_admin_token
-from gateway.commands.arguments.options import Json, base_url
+from gateway.commands.arguments.credentials import ADMIN_TOKEN
+from gateway.commands.arguments.options import Json
 from gateway.commands.output.errors import fail, misuse, warn
 from gateway.commands.output.printing import count, heading, line, print_json, print_pairs, table_lines
-from gateway.commands.queue.client import Queue, remote_queue, stopped_queue
+from gateway.commands.queue.client import LOCAL_ADMIN, Queue, open_queue
 from gateway.commands.queue.tables import Row, point_facts, point_rows, state_rows
 from gateway.core.queue_view import State
-from gateway.logs import configure
 from gateway.web.admin.queue import LARGEST_PAGE
 
-LOCAL_ADMIN = "http://127.0.0.1:9091"
 Result = TypeVar("Result")
 
 AdminUrl = Annotated[
@@ -80,7 +79,7 @@ def list_(
             found += page["points"]
         return found, (await queue.get("/count", **filters))["points"]
 
-    found, total = _run(admin, admin_token, data, work)
+    found, total = _run(open_queue(admin, admin_token, data), work)
     if json:
         for point in found:
             print_json(point)
@@ -105,15 +104,16 @@ def show(
     Example:
       gateway queue show 12
     """
+    queue = open_queue(admin, admin_token, data)
     if number is not None:
-        point = _run(admin, admin_token, data, lambda queue: queue.get("/point", "id", id=number))
+        point = _run(queue, lambda opened: opened.get("/point", "id", id=number))
         if json:
             print_json(point)
         else:
             heading(f"data point {number}")
             print_pairs(point_facts(point, time.time()))
         return
-    state = _run(admin, admin_token, data, lambda queue: queue.get("", "targets"))
+    state = _run(queue, lambda opened: opened.get("", "targets"))
     if json:
         print_json(state)
     elif state["targets"]:
@@ -147,7 +147,7 @@ def retry(
       gateway queue retry --point-state dead_letter --route acme-to-zeta
     """
     which = _selected(ids, _filters(route, target, reason, state), limit)
-    changed = _run(admin, admin_token, data, lambda queue: queue.change("/retry", which))
+    changed = _run(open_queue(admin, admin_token, data), lambda queue: queue.change("/retry", which))
     _print_changed(changed, "made due", ids, json)
 
 
@@ -172,35 +172,23 @@ def drop(
     Example:
       gateway queue drop 12 13
     """
-    filters = _filters(route, target, reason, state)
-    which = _selected(ids, filters, limit)
+    which = _selected(ids, _filters(route, target, reason, state), limit)
 
     async def work(queue: Queue) -> int:
         if not ids and not yes:
-            total = (await queue.get("/count", **{"state": State.DEAD_LETTER, **filters}))["points"]
+            filters = {name: value for name, value in which.items() if name != "limit"}
+            total = (await queue.get("/count", **filters))["points"]
             total = total if limit is None else min(total, limit)
             fail(f"this would delete {count(total, 'data point')}; to do it, give --yes")
         return await queue.change("/drop", which)
 
-    _print_changed(_run(admin, admin_token, data, work), "dropped", ids, json)
+    _print_changed(_run(open_queue(admin, admin_token, data), work), "dropped", ids, json)
 
 
-def _run(
-    admin: str | None, admin_token: str | None, data: Path | None, work: Callable[[Queue], Awaitable[Result]]
-) -> Result:
-    """Do some work with the queue of a running gateway, or of a stopped one."""
-    if data is None:
-        token = None if admin_token is None else read_admin_token(admin_token)
-        opening = remote_queue(base_url(admin or LOCAL_ADMIN, "--admin"), token)
-    elif admin is not None:
-        misuse("--data and --admin: give --admin for a running gateway, --data for a stopped one")
-    else:
-        configure("warning", "text")  # opening the folder logs damaged files
-        opening = stopped_queue(data)
-
+def _run(queue: AbstractAsyncContextManager[Queue], work: Callable[[Queue], Awaitable[Result]]) -> Result:
     async def main() -> Result:
-        async with opening as queue:
-            return await work(queue)
+        async with queue as opened:
+            return await work(opened)
 
     return asyncio.run(main())
 
