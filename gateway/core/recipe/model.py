@@ -242,6 +242,11 @@ class Recipe:
             object.__setattr__(self, name, next(iter(slots), None) if is_single else slots)
 
     @cached_property
+    def proof(self) -> str:
+        """The name of the slot that proves who sent a request: the secret or the signature."""
+        return next(name for name, slot in self.slots.items() if isinstance(slot, SecretSlot | SignatureSlot))
+
+    @cached_property
     def functions(self) -> Mapping[str, Function]:
         """The function of each name that a template may read; it computes the value from an `Evaluation`."""
         readers = [*self.steps.values(), *(slot.of for slot in self.derived)]

@@ -103,7 +103,7 @@ def sign(
     except ValueError as error:
         what = f"{recipe.name}: the call cannot be signed: a value does not fit its carrier"
         raise SpecError.of(Reason.INTERNAL, what) from error
-    signature = slots[recipe.signature.name] if recipe.signature else ""
+    signature = slots[recipe.proof] if recipe.signature else ""
     return Signed(request, signature, evaluation or _evaluation(recipe, request, kind, slots, credential))
 
 
@@ -217,7 +217,7 @@ def secrets_written(signed: Signed) -> list[Secret]:
     if evaluation is None:
         return []
     recipe = evaluation.recipe
-    secret = {slot.name for slot in (recipe.secret, recipe.signature) if slot is not None} | recipe.masked
+    secret = {recipe.proof} | recipe.masked
     texts: list[str] = []
     for carrier in recipe.carriers:
         if carrier.slots & secret and carrier.slots <= evaluation.keys():

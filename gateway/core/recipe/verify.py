@@ -101,8 +101,8 @@ def verify(message: ReceivedRequest, verifiers: Sequence[Verifier], *, now_ns: i
     except CallerError as error:
         assert error.outcome.reason is not None
         raise VerificationFailed(error.outcome.reason, error.outcome.message, recipe.name, key) from error
-    private = {slot.name for slot in (recipe.secret, recipe.signature) if slot is not None}
-    return Verified(recipe.name, key, {name: text for name, text in slots.items() if name not in private}, secret)
+    slots.pop(recipe.proof, None)
+    return Verified(recipe.name, key, slots, secret)
 
 
 def _select(message: ReceivedRequest, verifiers: Sequence[Verifier]) -> tuple[Verifier, dict[str, str]]:
@@ -130,8 +130,7 @@ def _check_time(recipe: Recipe, slots: Mapping[str, str], now_ns: int) -> int | 
         _reject(Reason.BAD_CREDENTIALS, f"{slots[slot.name]!r} is not a valid time")
     time_ns = min(readings, key=lambda reading: abs(reading - now_ns))
     age_s = (now_ns - time_ns) / NS
-    lifetimes_s = [int(slots[lifetime.name]) for lifetime in recipe.lifetimes if lifetime.name in slots]
-    allowed_s = min([slot.window_s, *lifetimes_s])
+    allowed_s = min([slot.window_s, *(int(slots[each.name]) for each in recipe.lifetimes if each.name in slots)])
     if age_s > allowed_s or -age_s > slot.window_s:
         side = "old" if age_s > 0 else "in the future"
         _reject(Reason.STALE, f"the request's time is {abs(age_s):.0f} s {side}; {allowed_s:g} s are allowed")
@@ -169,13 +168,26 @@ def _check_secret(
     now_ns: int,
     replays: ReplayMemory,
 ) -> tuple[str | None, Secret | None]:
-    """Return the key id whose secret matches, and the secret if it has a key."""
-    recipe = verifier.recipe
-    if recipe.key is None:
-        assert recipe.secret is not None
-        return _check_lone_secret(verifier, slots[recipe.secret.name], now_ns, replays)
-    secret = _matching_secret(verifier, message, slots, key or "")
-    if key not in verifier.keyring.by_key:
+    """Return the key id whose secret matches, and the secret if it has a key.
+
+    Without a match, every key costs the same, known or not.
+    """
+    recipe, keyring = verifier.recipe, verifier.keyring
+    text = slots[recipe.secret.name] if recipe.secret else ""
+    if recipe.key is None:  # a secret of the configuration, or a session token issued here
+        if keyring.has_secret(text):
+            return None, None
+        account = account_of_token(text, verifier.accounts, now_ns=now_ns)
+        if account is None or replays.seen(revocation_key(text)):
+            _reject(Reason.UNKNOWN_KEY, "the secret or session is unknown or has expired")
+        return account.key, account.secret
+    secrets = keyring.secrets_to_try(key or "", RSA_DECOY if recipe.needs_rsa else DECOY)
+    if recipe.signature:
+        secret = matching_secret(recipe, message, slots, secrets)
+    else:
+        claimed = to_bytes(text)
+        secret = next((each for each in secrets if hmac.compare_digest(each.encode(), claimed)), None)
+    if key not in keyring.by_key:
         _reject(Reason.UNKNOWN_KEY, "the key id is unknown")
     if secret is None:
         _reject(Reason.BAD_SIGNATURE, f"the {'signature' if recipe.signature else 'secret'} does not match")
@@ -183,28 +195,6 @@ def _check_secret(
     if mismatch is not None:
         _reject(Reason.BAD_SIGNATURE, mismatch)
     return key, Secret(secret)
-
-
-def _matching_secret(verifier: Verifier, message: ReceivedRequest, slots: Mapping[str, str], key: str) -> str | None:
-    """Return the secret of the key that matches. Without a match, every key costs the same, known or not."""
-    recipe = verifier.recipe
-    secrets = verifier.keyring.secrets_to_try(key, RSA_DECOY if recipe.needs_rsa else DECOY)
-    if recipe.secret is not None:
-        claimed = to_bytes(slots[recipe.secret.name])
-        return next((secret for secret in secrets if hmac.compare_digest(secret.encode(), claimed)), None)
-    return matching_secret(recipe, message, slots, secrets)
-
-
-def _check_lone_secret(
-    verifier: Verifier, text: str, now_ns: int, replays: ReplayMemory
-) -> tuple[str | None, Secret | None]:
-    """Check a secret without a key id: one of the configuration, or a session token issued here."""
-    if verifier.keyring.has_secret(text):
-        return None, None
-    account = account_of_token(text, verifier.accounts, now_ns=now_ns)
-    if account is None or replays.seen(revocation_key(text)):
-        _reject(Reason.UNKNOWN_KEY, "the secret or session is unknown or has expired")
-    return account.key, account.secret
 
 
 def matching_secret(

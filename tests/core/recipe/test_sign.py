@@ -99,6 +99,27 @@ carry:
     assert result.request.headers[1:3] == (("x-signature", signature), ("x-key", "K"))
 
 
+def test_cached_keys_belong_to_one_secret_and_one_day():
+    shared, body = SHIPPED["tencent-tc3"], UnsignedRequest("POST", "https", "h", "/", body_kind="json", body={})
+    given, day = {"service": "monitor"}, 86_400 * 1_000_000_000
+
+    for secret in ("s1", "s2", "s1"):
+        for now in (NOW, NOW + day, NOW):
+            again = replace(FRESH, now_ns=now)
+            signed = sign(body, shared, Credential(Secret(secret), "K"), given, again)
+            alone = replace(shared)  # has its own cache
+            assert signed.signature == sign(body, alone, Credential(Secret(secret), "K"), given, again).signature
+
+
+def test_evaluation_does_not_show_its_values():
+    evaluation = sign(
+        UnsignedRequest("GET", "http", "h", "/"), recipe(ACME), Credential(Secret("hidden"), "K"), {}, FRESH
+    ).evaluation
+
+    assert evaluation["secret"] == "hidden"
+    assert "hidden" not in repr(evaluation)
+
+
 def test_given_without_a_value_is_a_spec_error():
     with pytest.raises(SpecError, match=r"the signature needs a value for `given\.region`"):
         signed(ACME.replace(", default: sh", ""))
