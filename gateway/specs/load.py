@@ -168,8 +168,9 @@ def _build_provider(document: Document, specs: Specs, package: Specs, *, trials:
     provider = provider or build_provider(document, specs.recipes)
     if provider is not None:
         specs.providers[document.name] = provider
-        for case, environ, mark in read_cases(document) if trials else ():
-            specs.trials.append(Trial(document.name, case, stand_in_route(provider), environ, mark))
+    if provider is not None and trials:
+        route = stand_in_route(provider)
+        specs.trials += [Trial(document.name, case, route, {}, mark) for case, _, mark in read_cases(document)]
     elif trials:
         _add_not_run(document, "case", specs)
 
