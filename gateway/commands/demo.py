@@ -6,9 +6,9 @@ import shlex
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, replace
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
@@ -16,11 +16,11 @@ from typing import Annotated, Any
 import typer
 
 from gateway.app import Gateway, Settings
-from gateway.commands.arguments.loading import load_or_fail, retarget
+from gateway.commands.arguments.loading import load_or_fail, named, retarget
 from gateway.commands.arguments.options import DEFAULT_ROUTES, Routes
 from gateway.commands.output.errors import fail, system_text
-from gateway.commands.output.printing import heading, json_line, line, print_response
-from gateway.commands.roles.vendor import play_vendor, vendor_route
+from gateway.commands.output.printing import heading, json_line, line, print_response, response_json
+from gateway.commands.roles.vendor import Vendor, vendor_route
 from gateway.core.context import RequestContext
 from gateway.core.http.request import Request, Response
 from gateway.core.outcome.errors import GatewayError
@@ -28,7 +28,6 @@ from gateway.core.outcome.outcome import Code
 from gateway.core.pipeline import receive_report
 from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.verify import NoReplayCheck
-from gateway.core.text import did_you_mean
 from gateway.core.vendor.routing import make_snapshot
 from gateway.delivery.transport import fresh
 from gateway.logs import forwarding
@@ -72,18 +71,10 @@ def demo(
 def trial_of(routes: Path, wanted: str | None) -> Trial:
     """Return the case to show: one of the wanted route, else the one that is simplest to call."""
     specs = load_or_fail(routes, trials=True, strict_environment=False)
-    if wanted is not None and wanted not in specs.routes:
-        fail(f"no route is named {wanted!r}; {did_you_mean(wanted, specs.routes)}")
-    if wanted is not None and specs.routes[wanted].is_relay:
+    if wanted is not None and named("route", wanted, specs.routes).is_relay:
         fail(f"{wanted} is a relay; only routes with data points have a demonstration")
-    trials = [
-        trial
-        for trial in specs.trials
-        if trial.owner in specs.routes
-        and trial.case.request is not None
-        and not trial.route.is_relay
-        and wanted in (None, trial.owner)
-    ]
+    names = [name for name, route in specs.routes.items() if not route.is_relay and wanted in (None, name)]
+    trials = [trial for trial in specs.trials if trial.owner in names and trial.case.request is not None]
     if not trials:
         fail(f"{wanted or routes} has no case with a request to show")
 
@@ -149,31 +140,29 @@ async def running(trial: Trial, routes: Path, port: int) -> AsyncIterator[Demo]:
             words = [str(event[name]) for name in ("code", "reason", "message") if event.get(name)]
             put(STAND_IN if of_stand_in else "gateway", f"{' '.join(words)}  {event.get('ms')} ms")
 
-    route = trial.route
-    credential = route.target.credential
+    route, credential = trial.route, trial.route.target.credential
     # Without `recipe`: for a target that logs in, it names the recipe of the session.
     played = vendor_route(route.target.provider, credential and replace(credential, recipe=None), {})
     played = replace(played, name=STAND_IN, source=replace(played.source, rules=route.target.rules))
-    settings = Settings(listen="127.0.0.1:0", admin=None, grace_s=GRACE_S)
     with forwarding(log), TemporaryDirectory(prefix="gateway-demo-") as data:
-        async with _started(play_vendor(played, settings, take)) as stand_in:
-            settings = replace(settings, listen=f"127.0.0.1:{port}", data=Path(data))
-            async with _started(_gateway(trial, routes, settings, stand_in.address), port) as gateway:
+        settings = Settings(listen="127.0.0.1:0", admin=None, grace_s=GRACE_S, data=Path(data))
+        vendor = Gateway(make_snapshot([played]), replace(settings, data=None), delivery=Vendor(take))
+        async with _started(vendor):
+            gateway = _gateway(trial, routes, replace(settings, listen=f"127.0.0.1:{port}"), vendor.address)
+            async with _started(gateway, port):
                 line(f"{route.name}: {route.source.provider.title} in, {route.target.provider.title} out", "bold")
-                line(
-                    f"The gateway listens on http://{gateway.address}, a stand-in vendor on http://{stand_in.address}."
-                )
+                line(f"The gateway listens on http://{gateway.address}, a stand-in vendor on http://{vendor.address}.")
                 yield Demo(gateway.address, _sample(trial, gateway.address), points, lines)
 
 
 @asynccontextmanager
-async def _started(gateway: Gateway, port: int = 0) -> AsyncIterator[Gateway]:
+async def _started(gateway: Gateway, port: int = 0) -> AsyncIterator[None]:
     try:
         await gateway.start()
     except OSError as error:
         fail(f"cannot listen on 127.0.0.1:{port}: {system_text(error)}; choose another with --port (make run PORT=…)")
     try:
-        yield gateway
+        yield
     finally:
         await gateway.stop()
 
@@ -198,10 +187,8 @@ def _sample(trial: Trial, address: str) -> RefreshedSample:
     try:
         request = case_request(trial.case, trial.route)
         return refresh_sample(request, trial.route, then_ns=trial.case.now_ns, context=fresh(), address=address)
-    except Mismatch as error:
-        fail(str(error))
-    except GatewayError as error:
-        fail(error.outcome.message)
+    except (Mismatch, GatewayError) as error:
+        fail(error.outcome.message if isinstance(error, GatewayError) else str(error))
 
 
 async def _once(trial: Trial, demo: Demo) -> int:
@@ -209,17 +196,14 @@ async def _once(trial: Trial, demo: Demo) -> int:
     line(curl(demo.sample.request, demo.address))
     response = await asyncio.to_thread(post, demo.sample.request, demo.address, trial.route.target.timeout_s + 1)
     heading("reply")
-    print_response(response)
+    print_response(response_json(response))
     heading("the stand-in received")
-    expected = _expected(trial)
-    rejected = response.status >= 300
+    expected, rejected = _expected(trial), response.status >= 300
     received: list[Any] = []
-    try:
+    with suppress(TimeoutError):
         async with asyncio.timeout(REJECTED_S if rejected else ARRIVE_S):
             while len(received) < len(expected):
                 received.append(await demo.points.get())
-    except TimeoutError:
-        pass
     for point in received:
         line(json_line(point))
     if len(received) < len(expected):
@@ -241,14 +225,10 @@ def _expected(trial: Trial) -> list[dict[str, Any]]:
     request = case_request(trial.case, trial.route)
     match = make_snapshot([trial.route]).match(request)
     try:
-        items = (
-            receive_report(match, match.read(request), RequestContext(trial.case.now_ns, NoReplayCheck())).items
-            if match
-            else ()
-        )
+        context = RequestContext(trial.case.now_ns, NoReplayCheck())
+        return [{} for _ in receive_report(match, match.read(request), context).items] if match else []
     except GatewayError:
         return []
-    return [{} for _ in items]
 
 
 def _validity(recipe: Recipe | None) -> str:
@@ -271,9 +251,8 @@ def curl(request: Request, address: str) -> str:
 
 
 def post(request: Request, address: str, timeout_s: float) -> Response:
-    """Send the request to an address, which may differ from its Host. Raises UserError if there is no answer."""
-    connection = HTTPConnection(address, timeout=timeout_s)
-    try:
+    """Send the request to an address, which may differ from its Host."""
+    with closing(HTTPConnection(address, timeout=timeout_s)) as connection:
         connection.putrequest(request.method, request.target, skip_host=True, skip_accept_encoding=True)
         for name, value in request.headers:
             if name.lower() != "content-length":
@@ -282,9 +261,3 @@ def post(request: Request, address: str, timeout_s: float) -> Response:
         connection.endheaders(request.body)
         answer = connection.getresponse()
         return Response(answer.status, tuple(answer.getheaders()), answer.read())
-    except OSError as error:
-        fail(f"{address}: {system_text(error)}")
-    except HTTPException as error:
-        fail(f"{address}: the answer is not HTTP: {error}")
-    finally:
-        connection.close()

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.commands.arguments.loading import load_or_fail, provider_named
+from gateway.commands.arguments.loading import load_or_fail, named
 from gateway.commands.arguments.options import SpecFolder
 from gateway.commands.output.errors import fail, misuse
 from gateway.commands.output.losses import lost_words
@@ -85,7 +85,7 @@ def _pairs(sources: Sequence[Provider], targets: Sequence[Provider]) -> Iterator
 
 
 def _pair_named(specs: Specs, source: str, target: str) -> Pair:
-    found = list(_pairs([provider_named(specs, source)], [provider_named(specs, target)]))
+    found = list(_pairs(*([named("provider", name, specs.providers)] for name in (source, target))))
     if not found:
         fail(f"no report goes from {source} to {target}: one of them has no such role")
     return found[0]

@@ -9,9 +9,8 @@ import structlog
 import typer
 
 from gateway.app import Gateway, Settings
-from gateway.commands.arguments.credentials import ADMIN_TOKEN, read_admin_token
 from gateway.commands.arguments.loading import load_or_fail, retarget
-from gateway.commands.arguments.options import DEFAULT_ROUTES, Routes
+from gateway.commands.arguments.options import ADMIN_TOKEN, DEFAULT_ROUTES, Routes, read_admin_token
 from gateway.commands.output.errors import UserError, fail, misuse
 from gateway.commands.output.printing import print_diagnostics
 from gateway.commands.roles.listening import check_address, run_or_fail, tls_pair

@@ -11,16 +11,18 @@ from typing import Annotated, Any
 import structlog
 import typer
 
-from gateway.app import Settings
-from gateway.commands.arguments.credentials import read_credential
-from gateway.commands.arguments.loading import load_or_fail, provider_named
-from gateway.commands.arguments.options import Given, Key, SecretOption, SpecFolder, read_file, read_given
+from gateway.app import Gateway, Settings
+from gateway.commands.arguments import options
+from gateway.commands.arguments.loading import load_or_fail, named
+from gateway.commands.arguments.options import Given, Key, SecretOption, SpecFolder
 from gateway.commands.output.errors import misuse
 from gateway.commands.output.printing import print_json
 from gateway.commands.roles.listening import check_address, run_or_fail, tls_pair
-from gateway.commands.roles.vendor import play_vendor, vendor_route
+from gateway.commands.roles.vendor import Vendor, vendor_route
+from gateway.core.http.request import Headers
 from gateway.core.outcome.outcome import CODE_OF, Code, Outcome, Reason
 from gateway.core.text import did_you_mean
+from gateway.core.vendor.routing import make_snapshot
 from gateway.logs import configure
 
 log = structlog.get_logger()
@@ -60,17 +62,21 @@ def sink(
     """
     check_address(listen, "--listen")
     pair = tls_pair(tls_cert, tls_key)
-    rejection, pins = rejection_of(answer), read_given(given)
-    credential = None if secret is None and key is None else read_credential(key, secret)
-    content = b"" if file is None else read_file(file, "--file")
-    media_type = None if file is None else guess_type(file)[0] or "application/octet-stream"
+    rejection, pins = rejection_of(answer), options.read_given(given)
+    credential = options.optional_credential(key, secret)
+    content = b""
+    headers: Headers = ()
+    if file is not None:
+        content = options.read_file(file, "--file")
+        headers = (("Content-Type", guess_type(file)[0] or "application/octet-stream"),)
     configure("info", "auto")
-    played = provider_named(load_or_fail(routes, only=()), provider)
+    played = named("provider", provider, load_or_fail(routes, only=()).providers)
     if file is not None and not played.relay:
         misuse(f"--file: {played.name} is no relay: its reply to a report is in its spec")
     route = vendor_route(played, credential, pins)
     settings = Settings(listen=listen, tls=pair, admin=None, grace_s=2)
-    gateway = play_vendor(route, settings, _print, rejection=rejection, content=content, media_type=media_type)
+    vendor = Vendor(_print, rejection, content, headers)
+    gateway = Gateway(make_snapshot([route]), settings, delivery=vendor)
 
     def ready() -> None:
         log.info("listening", address=gateway.address, tls=pair is not None)

@@ -2,8 +2,8 @@
 
 import asyncio
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Annotated, Any
 from uuid import uuid4
 
@@ -22,8 +22,8 @@ from gateway.commands.output.printing import (
     print_response,
     request_text,
     response_json,
+    string_to_sign,
 )
-from gateway.commands.recipes.explanation import string_to_sign
 from gateway.core.context import AcceptedReport, RequestContext
 from gateway.core.http.received import ReceivedRequest
 from gateway.core.http.request import Request, Response, Secret
@@ -72,21 +72,21 @@ def try_(
     """
     clock, report = read_clock(at), read_request(request)
     hint = "" if case else "--case takes variables from the route's first case"
-    environ = _environ(routes, route) if case else None
+    environ = None
+    if case:
+        trials = load_or_fail(routes, trials=True, strict_environment=False).trials
+        environ = {**next((each.environ for each in trials if each.owner == route), {}), **os.environ}
     specs = load_or_fail(routes, only=[route], environ=environ, hint=hint)
     trial = Trial(specs.routes[route], clock, send)
     trial.run(report)
     if json:
         print_json(trial.as_json())
     else:
-        trial.show()
+        _show(trial.as_json())
+        if trial.calls and not send:
+            reply_of = "what the upstream answers" if trial.route.is_relay else "that for an upstream that accepts all"
+            warn(f"nothing was sent; the reply is {reply_of} (--send sends)")
     raise typer.Exit(0 if trial.outcome.ok else 1)
-
-
-def _environ(routes: Path, route: str) -> dict[str, str]:
-    specs = load_or_fail(routes, trials=True, strict_environment=False)
-    environ = next((trial.environ for trial in specs.trials if trial.owner == route), {})
-    return {**environ, **os.environ}
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,40 +187,6 @@ class Trial:
     def on_secret(self, secret: Secret) -> None:
         self.secrets.append(secret)
 
-    def show(self) -> None:
-        if self.who is not None:
-            key = f", key {self.who.key}" if self.who.key else ""
-            anyone = "not verified: this route accepts every sender"
-            heading(anyone if self.who is ANONYMOUS else f"verified by {self.who.recipe}{key}")
-        if self.accepted is not None:
-            rejected, dropped = len(self.accepted.rejected), self.accepted.dropped
-            heading(f"{count(len(self.accepted.items), 'data point')}, {rejected} rejected, {dropped} dropped")
-            for item in self.accepted.items:
-                print_json(point_json(item.point))
-        for number, sent in enumerate(self.calls, 1):
-            self._show_call(sent, f"{sent.purpose} {number} of {len(self.calls)}")
-        if self.calls and not self.send:
-            reply_of = "what the upstream answers" if self.route.is_relay else "that for an upstream that accepts all"
-            warn(f"nothing was sent; the reply is {reply_of} (--send sends)")
-        heading(f"outcome: {self.outcome.code} {self.outcome.reason or ''}".rstrip())
-        if self.outcome.message:
-            line(self.outcome.message)
-        if self.reply is not None:
-            heading("reply")
-            print_response(self.reply, self.secrets)
-
-    def _show_call(self, sent: Sent, title: str) -> None:
-        heading(f"{title} to {mask_secrets(sent.signed.request.url.partition('?')[0], self.secrets)}")
-        text = self._string_to_sign(sent.signed)
-        if text:
-            line("string to sign: " + text)
-        line(request_text(sent.signed.request, self.secrets))
-        if self.send:
-            body = "" if sent.body_bytes is None else f", passed on with {sent.body_bytes:,} bytes of body"
-            heading(f"answer{body}" if sent.answer else "no answer")
-            if sent.answer:
-                print_response(sent.answer, self.secrets)
-
     def as_json(self) -> dict[str, Any]:
         accepted = self.accepted
         return {
@@ -228,6 +194,7 @@ class Trial:
             "recipe": self.who.recipe if self.who else None,
             "key": self.who.key if self.who else None,
             "points": [point_json(item.point) for item in accepted.items] if accepted else [],
+            "rejected": len(accepted.rejected) if accepted else None,
             "dropped": accepted.dropped if accepted else 0,
             "calls": [self._call_json(sent) for sent in self.calls],
             "outcome": outcome_json(self.outcome),
@@ -235,10 +202,12 @@ class Trial:
         }
 
     def _call_json(self, sent: Sent) -> dict[str, Any]:
+        request = sent.signed.request
         call: dict[str, Any] = {
             "what": sent.purpose,
-            "request": request_text(sent.signed.request, self.secrets),
-            "string_to_sign": self._string_to_sign(sent.signed) or None,
+            "url": mask_secrets(request.url.partition("?")[0], self.secrets),
+            "request": request_text(request, self.secrets),
+            "string_to_sign": mask_secrets(string_to_sign(sent.signed.evaluation), self.secrets) or None,
         }
         if self.send:
             call["answer"] = response_json(sent.answer, self.secrets) if sent.answer else None
@@ -246,5 +215,32 @@ class Trial:
             call["answer"] |= {"body": None, "bytes": sent.body_bytes}
         return call
 
-    def _string_to_sign(self, signed: Signed) -> str:
-        return mask_secrets(string_to_sign(signed.evaluation), self.secrets)
+
+def _show(tried: Mapping[str, Any]) -> None:
+    """Print what `Trial.as_json` returns."""
+    if tried["recipe"] is not None:
+        key = f", key {tried['key']}" if tried["key"] else ""
+        anyone = "not verified: this route accepts every sender"
+        heading(anyone if tried["recipe"] == ANONYMOUS.recipe else f"verified by {tried['recipe']}{key}")
+    if tried["rejected"] is not None:
+        points = count(len(tried["points"]), "data point")
+        heading(f"{points}, {tried['rejected']} rejected, {tried['dropped']} dropped")
+    for point in tried["points"]:
+        print_json(point)
+    for number, call in enumerate(tried["calls"], 1):
+        heading(f"{call['what']} {number} of {len(tried['calls'])} to {call['url']}")
+        if call["string_to_sign"]:
+            line("string to sign: " + call["string_to_sign"])
+        line(call["request"])
+        if answer := call.get("answer"):
+            body = f", passed on with {answer['bytes']:,} bytes of body" if "bytes" in answer else ""
+            heading(f"answer{body}")
+            print_response(answer)
+        elif "answer" in call:
+            heading("no answer")
+    heading(f"outcome: {tried['outcome']['code']} {tried['outcome'].get('reason', '')}".rstrip())
+    if "message" in tried["outcome"]:
+        line(tried["outcome"]["message"])
+    if tried["reply"] is not None:
+        heading("reply")
+        print_response(tried["reply"])

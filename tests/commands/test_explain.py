@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.commands.recipes.explanation import first_difference
+from gateway.commands.recipes.explain import first_difference
 from gateway.core.http.text import format_request
 from tests.commands.conftest import written
 from tests.core.recipe.samples import NOW_NS, plain_call

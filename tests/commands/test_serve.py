@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.commands.arguments.credentials import read_admin_token
+from gateway.commands.arguments.options import read_admin_token
 from gateway.delivery.queue import Store
 from tests.support.caller import exchange
 from tests.support.processes import Command, command

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from gateway.app import Settings
-from gateway.commands.roles.reporter import send_report
-from gateway.commands.roles.vendor import play_vendor, vendor_route
+from gateway.app import Gateway, Settings
+from gateway.commands.report import send_report
+from gateway.commands.roles.vendor import Vendor, vendor_route
 from gateway.commands.sink import rejection_of
 from gateway.core.http.request import Secret
 from gateway.core.http.text import format_request, parse_request
@@ -22,6 +22,7 @@ from gateway.core.outcome.outcome import Code
 from gateway.core.points.decode import Item
 from gateway.core.points.point import DataPoint
 from gateway.core.recipe.keyring import Credential
+from gateway.core.vendor.routing import make_snapshot
 from gateway.logs import forwarding
 from gateway.specs.load import load
 from tests.support.caller import Reply, exchange
@@ -71,7 +72,8 @@ async def playing(
     settings = Settings(listen="127.0.0.1:0", admin=None, grace_s=0)
     route = vendor_route(load(None, {}, only=()).providers[provider], credential, {})
     with forwarding(lambda event: None):
-        async with listening(play_vendor(route, settings, taken.extend, rejection=rejection_of(answer))) as address:
+        vendor = Vendor(taken.extend, rejection_of(answer))
+        async with listening(Gateway(make_snapshot([route]), settings, delivery=vendor)) as address:
             yield address, taken
 
 

@@ -17,8 +17,8 @@ from typing import Any
 import yaml
 
 from gateway.app import Gateway, Settings
-from gateway.commands.roles.reporter import reporter_route, send_report
-from gateway.commands.roles.vendor import play_vendor, vendor_route
+from gateway.commands.report import reporter_route, send_report
+from gateway.commands.roles.vendor import Vendor, vendor_route
 from gateway.core.http.request import PublicUrl, Response, Secret
 from gateway.core.moments import NS
 from gateway.core.outcome.outcome import Outcome
@@ -242,7 +242,8 @@ async def running(route: Route, *, rules: Sequence[Rule] = (), refusal: Outcome 
     provider = route.target.provider
     played = vendor_route(provider, credential_of(provider), {})
     source = replace(played.source, rules=(*played.source.rules, *rules))
-    vendor = play_vendor(replace(played, source=source), QUIET, calls.append, rejection=refusal)
+    snapshot = make_snapshot([replace(played, source=source)])
+    vendor = Gateway(snapshot, QUIET, delivery=Vendor(calls.append, refusal))
     async with listening(vendor) as host, before(route, host) as address:
         yield Pair(route, address, calls)
 

@@ -3,10 +3,12 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
-from gateway.commands.arguments.options import base_url
+from gateway.commands.arguments.options import base_url, read_credential, read_given
 from gateway.commands.output.errors import fail, misuse, system_text
 from gateway.commands.output.printing import count, print_diagnostics
+from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.model import Recipe
 from gateway.core.text import did_you_mean
 from gateway.core.vendor.provider import Provider
@@ -14,6 +16,8 @@ from gateway.core.vendor.route import Route
 from gateway.specs.files import SUFFIXES
 from gateway.specs.load import Specs, load
 from gateway.specs.yaml.diagnostic import Severity
+
+Spec = TypeVar("Spec")
 
 
 def load_specs(
@@ -61,16 +65,31 @@ def load_or_fail(
     fail(f"{count(len(errors), 'error')} in the specs" + (f"; {hint}" if hint else ""))
 
 
-def recipe_named(specs: Specs, name: str) -> Recipe:
-    if name not in specs.recipes:
-        fail(f"no recipe is named {name!r}; {did_you_mean(name, specs.recipes)}")
-    return specs.recipes[name]
+def named(kind: str, name: str, known: Mapping[str, Spec]) -> Spec:
+    """Return the spec of that name. Raises UserError if there is none."""
+    if name not in known:
+        fail(f"no {kind} is named {name!r}; {did_you_mean(name, known)}")
+    return known[name]
 
 
-def provider_named(specs: Specs, name: str) -> Provider:
-    if name not in specs.providers:
-        fail(f"no provider is named {name!r}; {did_you_mean(name, specs.providers)}")
-    return specs.providers[name]
+def load_recipe(
+    folder: Path | None, name: str, key: str | None, secret: str | None, given: Sequence[str] | None
+) -> tuple[Recipe, Credential, dict[str, str]]:
+    """Return a recipe, and the credential and the given values from the command line, which must fit it."""
+    stated, credential = read_given(given), read_credential(key, secret)
+    recipe = named("recipe", name, load_or_fail(folder, only=()).recipes)
+    recipes_for(credential, [recipe], name)
+    check_given(stated, [recipe])
+    return recipe, credential, stated
+
+
+def recipes_for(credential: Credential, recipes: Iterable[Recipe], owner: str) -> list[Recipe]:
+    """Return the recipes whose slots the credential fills exactly; `owner` is the spec that lists the recipes."""
+    recipes = list(recipes)
+    fitting = [recipe for recipe in recipes if credential.serves(recipe)]
+    if recipes and not fitting:
+        misuse(f"{owner} has {'no key id: leave out --key' if credential.key is not None else 'a key id: give --key'}")
+    return fitting
 
 
 def check_given(given: Mapping[str, str], recipes: Iterable[Recipe], provider: Provider | None = None) -> None:

@@ -1,5 +1,6 @@
 """Options that several commands share, and the readers of their values."""
 
+import os
 import sys
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
@@ -10,9 +11,10 @@ from typing import Annotated
 import typer
 
 from gateway.commands.output.errors import fail, misuse, system_text, warn
-from gateway.core.http.request import PublicUrl, Request
+from gateway.core.http.request import PublicUrl, Request, Secret
 from gateway.core.http.text import length_warnings, parse_request
 from gateway.core.http.url import split_url
+from gateway.core.recipe.keyring import Credential
 
 Routes = Annotated[
     Path, typer.Option("--routes", metavar="DIR", envvar="GATEWAY_ROUTES", help="Folder of routes and other specs.")
@@ -36,6 +38,7 @@ At = Annotated[
     str | None, typer.Option("--at", metavar="EPOCH", help="The clock, in seconds since 1970; default: now.")
 ]
 
+ADMIN_TOKEN = "GATEWAY_ADMIN_TOKEN"
 DEFAULT_ROUTES = Path("routes.d")
 STANDARD_INPUT = "-"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # some editors on Windows write it before a text
@@ -100,3 +103,39 @@ def read_request(path: str) -> Request:
     for oddity in (*oddities, *length_warnings(request)):
         warn(f"--request: {place}: {oddity}")
     return request
+
+
+def read_credential(key: str | None, secret: str | None) -> Credential:
+    """Read --key and --secret."""
+    if secret is None:
+        misuse("--secret is missing; write env:NAME or file:PATH")
+    if key == "":
+        misuse("--key is empty")
+    return Credential(read_secret(secret, "--secret"), key)
+
+
+def optional_credential(key: str | None, secret: str | None) -> Credential | None:
+    return None if secret is None and key is None else read_credential(key, secret)
+
+
+def read_secret(text: str, option: str, *, shown: bool = True) -> Secret:
+    """Read `env:NAME`, `file:PATH` or a bare secret. If other users can see the latter (`shown`), warn."""
+    kind, colon, name = text.partition(":")
+    if not colon or kind not in ("env", "file"):
+        if not text:
+            misuse(f"{option} is empty")
+        if shown:
+            warn(f"a bare {option} shows in the list of processes; write env:NAME or file:PATH")
+        return Secret(text)
+    try:
+        value = os.environ.get(name) if kind == "env" else Path(name).read_text(encoding="utf-8").removesuffix("\n")
+    except (OSError, ValueError) as error:
+        fail(f"{option}: {name} cannot be read: {system_text(error)}")
+    if not value:
+        fail(f"{option}: {name} is empty" if value == "" else f"{option}: the environment variable {name!r} is not set")
+    return Secret(value)
+
+
+def read_admin_token(text: str) -> Secret:
+    """Read --admin-token. The list of processes does not show a bare one from the environment."""
+    return read_secret(text, "--admin-token", shown=os.environ.get(ADMIN_TOKEN) != text)

@@ -15,8 +15,11 @@ from gateway.core.http.text import format_request
 from gateway.core.outcome.masking import mask_secrets
 from gateway.core.outcome.outcome import Outcome
 from gateway.core.points.point import DataPoint
+from gateway.core.recipe.evaluate import Evaluation
+from gateway.core.recipe.filters import to_text
 from gateway.specs.yaml.diagnostic import Diagnostics, Severity
 
+MASK = "***"
 MAX_TABLE_CHARS = 120
 
 out = Console(highlight=False, soft_wrap=True)
@@ -72,10 +75,10 @@ def table_lines(rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(row)} |" for row in cells]
 
 
-def print_response(response: Response, secrets: Iterable[Secret] = ()) -> None:
-    head = [f"HTTP/1.1 {response.status}", *(f"{name}: {value}" for name, value in response.headers)]
-    body = response.body.decode("utf-8", "backslashreplace")
-    line(mask_secrets("\n".join([*head, "", body] if body else head), list(secrets)))
+def print_response(response: Mapping[str, Any]) -> None:
+    """Print a response as `response_json` returns it."""
+    head = [f"HTTP/1.1 {response['status']}", *(f"{name}: {value}" for name, value in response["headers"])]
+    line("\n".join([*head, "", response["body"]] if response["body"] else head))
 
 
 def count(number: int, noun: str) -> str:
@@ -95,6 +98,14 @@ def response_json(response: Response, secrets: Iterable[Secret] = ()) -> dict[st
         "headers": [[name, mask_secrets(value, secrets)] for name, value in response.headers],
         "body": mask_secrets(response.body.decode("utf-8", "backslashreplace"), secrets),
     }
+
+
+def string_to_sign(evaluation: Evaluation | None) -> str:
+    """Return the string to sign, masked if it depends on the secret; empty for an unsigned call."""
+    if evaluation is None or evaluation.recipe.signature is None:
+        return ""
+    hides = evaluation.recipe.signature.of.names & {"secret", *evaluation.recipe.masked}
+    return MASK if hides else to_text(evaluation.string_to_sign)
 
 
 def point_json(point: DataPoint) -> dict[str, Any]:

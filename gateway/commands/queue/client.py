@@ -12,8 +12,7 @@ from urllib.parse import urlencode
 import aiohttp
 from yarl import URL
 
-from gateway.commands.arguments.credentials import read_admin_token
-from gateway.commands.arguments.options import base_url
+from gateway.commands.arguments.options import base_url, read_admin_token
 from gateway.commands.output.errors import fail, misuse
 from gateway.core.http.json import read_json, write_json
 from gateway.core.http.request import Headers, PublicUrl, Request, Response

@@ -9,8 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from gateway.commands.arguments.credentials import ADMIN_TOKEN
-from gateway.commands.arguments.options import Json
+from gateway.commands.arguments.options import ADMIN_TOKEN, Json
 from gateway.commands.output.errors import fail, misuse, warn
 from gateway.commands.output.printing import count, heading, line, print_json, print_pairs, table_lines
 from gateway.commands.queue.client import LOCAL_ADMIN, Queue, open_queue

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.commands.arguments.loading import load_or_fail, recipe_named
+from gateway.commands.arguments.loading import load_or_fail, named
 from gateway.commands.arguments.options import Json, SpecFolder
 from gateway.commands.output.errors import fail
 from gateway.commands.output.printing import line, print_json
@@ -28,11 +28,9 @@ def coverage(
     Example:
       gateway coverage acme-hmac
     """
-    specs = load_or_fail(routes, only=())
-    chosen = sorted(specs.recipes.values(), key=lambda each: each.name)
-    if recipe is not None:
-        chosen = [recipe_named(specs, recipe)]
-    found = {each.name: _found(each) for each in chosen}
+    recipes = load_or_fail(routes, only=()).recipes
+    chosen = sorted(recipes) if recipe is None else [recipe]
+    found = {name: _found(named("recipe", name, recipes)) for name in chosen}
     if json:
         print_json(found)
         return

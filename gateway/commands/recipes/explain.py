@@ -1,12 +1,12 @@
 """gateway explain: each step of a recipe for one request, and the verdict."""
 
-from dataclasses import replace
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
-from gateway.commands.arguments.credentials import read_credential, recipes_for
-from gateway.commands.arguments.loading import check_given, load_or_fail, recipe_named
+from gateway.commands.arguments import options
+from gateway.commands.arguments.loading import load_recipe
 from gateway.commands.arguments.options import (
     STANDARD_INPUT,
     At,
@@ -16,19 +16,25 @@ from gateway.commands.arguments.options import (
     RequestFile,
     SecretOption,
     SpecFolder,
-    base_url,
-    read_clock,
-    read_file,
-    read_given,
-    read_request,
 )
 from gateway.commands.output.errors import misuse
-from gateway.commands.output.printing import heading, line, print_json
-from gateway.commands.recipes.explanation import MASK, Explanation, explain_request, first_difference
+from gateway.commands.output.printing import MASK, heading, line, print_json, string_to_sign
 from gateway.core.http.received import ReceivedRequest, guess_body_kind
-from gateway.core.http.request import Secret
+from gateway.core.moments import NS
+from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.masking import mask_secrets
 from gateway.core.outcome.outcome import Reason
+from gateway.core.recipe.carriers import read_slots
+from gateway.core.recipe.evaluate import Evaluation
+from gateway.core.recipe.filters import to_text
+from gateway.core.recipe.keyring import Credential, make_keyring
+from gateway.core.recipe.model import Recipe
+from gateway.core.recipe.syntax import Template
+from gateway.core.recipe.times import read_times
+from gateway.core.recipe.verify import NoReplayCheck, Verifier, verify
+from gateway.proof.diagnose import cause_of_rejection
+
+CONTEXT_CHARS = 24
 
 
 def explain(
@@ -57,74 +63,147 @@ def explain(
     """
     if request == expect == STANDARD_INPUT:
         misuse("--request and --expect cannot both be standard input")
-    clock, pins, base = read_clock(at), read_given(given), None if url is None else base_url(url, "--url")
-    credential = read_credential(key, secret)
-    chosen = recipe_named(load_or_fail(routes, only=()), recipe)
-    recipes_for(credential, [chosen], recipe)
-    check_given(pins, [chosen])
+    clock, base = options.read_clock(at), None if url is None else options.base_url(url, "--url")
+    chosen, credential, pins = load_recipe(routes, recipe, key, secret, given)
     if expect is not None and chosen.signature is None:
         misuse(f"--expect: {recipe} signs nothing")
-    explained = read_request(request)
-    explained = explained if base is None else explained.at(base)
-    explanation = explain_request(
-        chosen, ReceivedRequest(explained, guess_body_kind(explained)), credential, pins, clock
-    )
-    explanation = _without(explanation, credential.secret)
-    compared = None if expect is None else _compared(explanation, read_file(expect, "--expect"), credential.secret)
+    read = options.read_request(request)
+    message = ReceivedRequest(read if base is None else read.at(base), guess_body_kind(read))
+    explained = _explain(chosen, message, credential, pins, clock)
+    if expect is not None:
+        theirs = options.read_file(expect, "--expect").decode("utf-8", "surrogateescape")
+        difference = _difference(explained, mask_secrets(theirs, [credential.secret]))
+        explained |= {"same": difference is None, "difference": difference}
     if json:
-        print_json(_as_json(recipe, explanation, compared))
+        print_json(explained)
     else:
-        _show(explanation, compared)
-    raise typer.Exit(1 if explanation.rejected else 0)
+        _show(explained)
+    raise typer.Exit(0 if explained["accepted"] else 1)
 
 
-def _without(explanation: Explanation, secret: Secret) -> Explanation:
-    """Mask the secret also where the client wrote it into a value."""
-    values = tuple(replace(value, text=mask_secrets(value.text, [secret])) for value in explanation.values)
-    rejected = explanation.rejected and mask_secrets(explanation.rejected, [secret])
-    signed = mask_secrets(explanation.string_to_sign, [secret])
-    return replace(explanation, values=values, rejected=rejected, string_to_sign=signed)
+def _explain(
+    recipe: Recipe, message: ReceivedRequest, credential: Credential, given: Mapping[str, str], now_ns: int
+) -> dict[str, Any]:
+    """Evaluate and verify a request by a recipe. The secret is masked, also where the client wrote it into a value.
 
-
-def _compared(explanation: Explanation, expected: bytes, secret: Secret) -> tuple[bool, str]:
-    """Return whether the client's string to sign equals ours, and a sentence about it."""
-    if not explanation.values:
-        return False, "there is nothing to compare with"
-    if explanation.string_to_sign == MASK:
-        return False, "the string to sign holds the secret: it is not compared"
-    theirs = mask_secrets(expected.decode("utf-8", "surrogateescape"), [secret])
-    difference = first_difference(explanation.string_to_sign, theirs)
-    if difference is not None:
-        return False, f"they differ from {difference}"
-    bad_signature = (explanation.rejected or "").startswith(Reason.BAD_SIGNATURE)
-    return True, "they are the same" + (": the secrets differ" if bad_signature else "")
-
-
-def _show(explanation: Explanation, compared: tuple[bool, str] | None) -> None:
-    width = max((len(value.name) for value in explanation.values), default=0)
-    for value in explanation.values:
-        if "\n" not in value.text:
-            line(f"{value.kind:6}  {value.name:{width}}  {value.text}")
-            continue
-        line(f"{value.kind:6}  {value.name}")
-        for each in value.text.split("\n"):
-            line(f"{'':6}  | {each}")
-    if explanation.bound:
-        line("fits with " + ", ".join(f"{name} = {text}" for name, text in explanation.bound.items()))
-    if compared is not None:
-        heading("compared with the client's string to sign")
-        line(compared[1])
-    heading("accepted" if explanation.rejected is None else f"rejected: {explanation.rejected}")
-
-
-def _as_json(recipe: str, explanation: Explanation, compared: tuple[bool, str] | None) -> dict[str, object]:
-    values = [{"kind": each.kind, "name": each.name, "value": each.text} for each in explanation.values]
-    comparison = {} if compared is None else {"same": compared[0], "difference": None if compared[0] else compared[1]}
+    `values` lead to the signature: each `slot` that the request carries, each `step`, and each `result`. `bound` are
+    the request names to which the recipe's `accept` gave other values before the signature matched.
+    """
+    values: list[dict[str, str]] = []
+    bound: Mapping[str, Template] = {}
+    rejected: str | None = None
+    try:
+        slots = read_slots(recipe, message)
+        bound, evaluation = _matching(recipe, message, slots, credential)
+        rejected = _rejection(Verifier(recipe, make_keyring([credential]), given), message, credential, slots, now_ns)
+        values = _values(recipe, slots, evaluation)
+        if rejected == f"{Reason.BAD_SIGNATURE}: the signature does not match" and recipe.signature:
+            rejected += f": the request has {slots[recipe.signature.name]}, the recipe makes {evaluation.signature}; "
+            rejected += cause_of_rejection(recipe, message, slots, [credential.secret.reveal()], now_ns=now_ns)
+    except CallerError as error:
+        rejected = _words(error)
+    secrets = [credential.secret]
     return {
-        "recipe": recipe,
-        "values": values,
-        "bound": explanation.bound,
-        **comparison,
-        "accepted": explanation.rejected is None,
-        "rejected": explanation.rejected,
+        "recipe": recipe.name,
+        "values": [each | {"value": mask_secrets(each["value"], secrets)} for each in values],
+        "bound": {name: template.source for name, template in bound.items()} or None,
+        "accepted": rejected is None,
+        "rejected": rejected and mask_secrets(rejected, secrets),
     }
+
+
+def _matching(
+    recipe: Recipe, message: ReceivedRequest, slots: Mapping[str, str], credential: Credential
+) -> tuple[Mapping[str, Template], Evaluation]:
+    """Return the entry of `accept` under which the signature matches, otherwise an empty one."""
+    secret = credential.secret.reveal()
+    plain = Evaluation(recipe, message, slots, secret)
+    carried = slots.get(recipe.signature.name) if recipe.signature else None
+    if carried != plain.signature:
+        for bound in recipe.accept:
+            evaluation = Evaluation(recipe, message, slots, secret, bound)
+            if carried == evaluation.signature:
+                return bound, evaluation
+    return {}, plain
+
+
+def _rejection(
+    verifier: Verifier, message: ReceivedRequest, credential: Credential, slots: Mapping[str, str], now_ns: int
+) -> str | None:
+    """Return why a request is rejected, and for one that is stale, whether it is accepted at its own time."""
+    recipe = verifier.recipe
+    key = slots.get(recipe.key.name) if recipe.key else None
+    if key != credential.key:
+        return f"{Reason.UNKNOWN_KEY}: the request has the key id {key!r}, and --key is {credential.key!r}"
+    try:
+        verify(message, [verifier], now_ns=now_ns, replays=NoReplayCheck())
+        return None
+    except CallerError as error:
+        rejected = _words(error)
+        if error.outcome.reason is not Reason.STALE:
+            return rejected
+    assert recipe.time is not None
+    time_ns = read_times(slots[recipe.time.name], recipe.time)[0]
+    try:
+        verify(message, [verifier], now_ns=time_ns, replays=NoReplayCheck())
+        then = "is accepted"
+    except CallerError as error:
+        then = f"is rejected too: {_words(error)}"
+    return f"{rejected}; at its own time (--at {time_ns // NS}) it {then}"
+
+
+def _words(error: CallerError) -> str:
+    return f"{error.outcome.reason}: {error.outcome.message}"
+
+
+def _values(recipe: Recipe, slots: Mapping[str, str], evaluation: Evaluation) -> list[dict[str, str]]:
+    hidden = recipe.masked | ({recipe.secret.name} if recipe.secret else set())
+    signature = recipe.signature
+    values = [("slot", name, text) for name, text in slots.items()]
+    for name, value in evaluation.steps.items():
+        if signature is None or signature.of.source != f"{{{name}}}":  # otherwise it is the string to sign, see below
+            values.append(("step", name, to_text(value)))
+    values = [(kind, name, MASK if name in hidden else text) for kind, name, text in values]
+    if signature is not None:
+        values.append(("result", "string to sign", string_to_sign(evaluation)))
+        values.append(("result", "signature", evaluation.signature))
+    return [{"kind": kind, "name": name, "value": text} for kind, name, text in values]
+
+
+def _difference(explained: Mapping[str, Any], theirs: str) -> str | None:
+    """Return why the client's string to sign cannot be compared or how it differs; None if it is ours."""
+    ours = next((each["value"] for each in explained["values"] if each["name"] == "string to sign"), None)
+    if ours is None:
+        return "there is nothing to compare with"
+    if ours == MASK:
+        return "the string to sign holds the secret: it is not compared"
+    difference = first_difference(ours, theirs)
+    return difference and f"they differ from {difference}"
+
+
+def first_difference(ours: str, theirs: str) -> str | None:
+    """Describe the first difference of the two strings to sign. A line end at the end of `theirs` does not count."""
+    if ours in (theirs, theirs.removesuffix("\n"), theirs.removesuffix("\r\n")):
+        return None
+    differing = (at for at, (one, other) in enumerate(zip(ours, theirs, strict=False)) if one != other)
+    at = next(differing, min(len(ours), len(theirs)))
+    before = ours[:at]
+    number, column = before.count("\n") + 1, at - (before.rfind("\n") + 1) + 1
+    one, other = (repr(text[at : at + CONTEXT_CHARS]) if at < len(text) else "its end" for text in (ours, theirs))
+    return f"line {number}, character {column}: ours has {one}, the client's has {other}"
+
+
+def _show(explained: Mapping[str, Any]) -> None:
+    values, rejected = explained["values"], explained["rejected"]
+    width = max((len(each["name"]) for each in values), default=0)
+    for each in values:
+        start, text = f"{each['kind']:6}  {each['name']:{width}}", each["value"]
+        line(f"{start}  {text}" if "\n" not in text else start.rstrip() + f"\n{'':6}  | ".join(["", *text.split("\n")]))
+    if explained["bound"]:
+        line("fits with " + ", ".join(f"{name} = {text}" for name, text in explained["bound"].items()))
+    if "same" in explained:
+        heading("compared with the client's string to sign")
+        bad_signature = (rejected or "").startswith(Reason.BAD_SIGNATURE)
+        same = "they are the same" + (": the secrets differ" if bad_signature else "")
+        line(same if explained["same"] else explained["difference"])
+    heading("accepted" if rejected is None else f"rejected: {rejected}")

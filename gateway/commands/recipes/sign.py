@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.commands.arguments.credentials import read_credential, recipes_for
-from gateway.commands.arguments.loading import check_given, load_or_fail, recipe_named
+from gateway.commands.arguments.loading import load_recipe
 from gateway.commands.arguments.options import (
     At,
     Given,
@@ -17,12 +16,10 @@ from gateway.commands.arguments.options import (
     SecretOption,
     SpecFolder,
     read_clock,
-    read_given,
     read_request,
 )
 from gateway.commands.output.errors import fail, misuse
-from gateway.commands.output.printing import print_json
-from gateway.commands.recipes.explanation import string_to_sign
+from gateway.commands.output.printing import print_json, string_to_sign
 from gateway.core.http.received import ReceivedRequest, guess_body_kind
 from gateway.core.http.text import format_request
 from gateway.core.outcome.errors import GatewayError
@@ -51,11 +48,10 @@ def sign_(
     Example:
       gateway sign acme-hmac --request report.http --key ID --secret env:KEY --given region=north
     """
-    stated, credential = read_given(given), read_credential(key, secret)
-    chosen = recipe_named(load_or_fail(routes, only=()), recipe)
-    recipes_for(credential, [chosen], recipe)
-    check_given(stated, [chosen])
-    _check_needs(chosen, stated)
+    chosen, credential, stated = load_recipe(routes, recipe, key, secret, given)
+    for slot in chosen.given:
+        if slot.name not in stated and slot.default is None and not slot.optional:
+            misuse(f"{recipe} needs --given {slot.name}=…")
     fresh = SigningContext(read_clock(at), os.urandom(16), _pinned(chosen, nonce))
     unsigned = read_request(request)
     try:
@@ -72,12 +68,6 @@ def sign_(
     else:
         sys.stdout.buffer.write(raw)
         sys.stdout.flush()
-
-
-def _check_needs(recipe: Recipe, given: dict[str, str]) -> None:
-    for slot in recipe.given:
-        if slot.name not in given and slot.default is None and not slot.optional:
-            misuse(f"{recipe.name} needs --given {slot.name}=…")
 
 
 def _pinned(recipe: Recipe, nonce: str | None) -> dict[str, str]:

@@ -6,9 +6,7 @@ from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Any
 
-from gateway.app import Gateway, Settings
-from gateway.commands.arguments.credentials import recipes_for
-from gateway.commands.arguments.loading import check_given
+from gateway.commands.arguments.loading import check_given, recipes_for
 from gateway.commands.output.errors import fail
 from gateway.commands.output.printing import point_json
 from gateway.core.context import AcceptedReport
@@ -19,10 +17,9 @@ from gateway.core.outcome.outcome import Outcome
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.verify import Verifier
-from gateway.core.vendor.provider import Provider, Receive
+from gateway.core.vendor.provider import Provider
 from gateway.core.vendor.relay import RelayedRequest
 from gateway.core.vendor.route import Route
-from gateway.core.vendor.routing import make_snapshot
 from gateway.core.vendor.verifiers import make_verifiers
 from gateway.specs.schema.cases import stand_in_route
 
@@ -45,32 +42,14 @@ class Content:
         return self.content.read(PART_BYTES)
 
 
-def play_vendor(
-    route: Route,
-    settings: Settings,
-    take: Callable[[Sequence[Any]], None],
-    *,
-    rejection: Outcome | None = None,
-    content: bytes = b"",
-    media_type: str | None = None,
-) -> Gateway:
-    """Return a gateway that passes the data points of each report to `take`, or rejects every report.
-
-    For a relay's call, it passes on the body, and answers with `content`.
-    """
-
-    answer = () if media_type is None else (("Content-Type", media_type),)
-    return Gateway(make_snapshot([route]), settings, delivery=_Taking(take, rejection, content, answer))
-
-
 @dataclass(frozen=True, slots=True)
-class _Taking:
-    """Delivers to `take` instead of an upstream."""
+class Vendor:
+    """Delivers to `take` instead of an upstream, or rejects every report. A relay's call is answered with `content`."""
 
     take: Callable[[Sequence[Any]], None]
-    rejection: Outcome | None
-    content: bytes
-    headers: Headers
+    rejection: Outcome | None = None
+    content: bytes = b""
+    headers: Headers = ()
 
     async def deliver(self, route: Route, accepted: AcceptedReport, request_id: str) -> Outcome:
         if self.rejection is not None:
@@ -96,20 +75,15 @@ def vendor_route(provider: Provider, credential: Credential | None, given: dict[
     if credential is not None:
         logins = [recipe for call in local_calls.values() if call.issues for recipe in call.verify]
         recipes_for(credential, [*receive.verify, *logins], provider.name)
+
+    def verifiers(recipes: Sequence[Recipe]) -> tuple[Verifier, ...] | None:
+        return make_verifiers(receive, recipes, [credential], given) if credential and recipes else None
+
     stand_in = stand_in_route(provider)
     source = replace(
         stand_in.source,
-        verifiers=_checks(receive, receive.verify, credential, given),
+        verifiers=verifiers(receive.verify),
         given={**provider.given, **given},
-        local_verifiers={name: _checks(receive, call.verify, credential, given) for name, call in local_calls.items()},
+        local_verifiers={name: verifiers(call.verify) for name, call in local_calls.items()},
     )
     return replace(stand_in, source=source, target=replace(stand_in.target, rules=()))
-
-
-def _checks(
-    receive: Receive, recipes: Sequence[Recipe], credential: Credential | None, given: dict[str, str]
-) -> tuple[Verifier, ...] | None:
-    """Return what verifies a call, or None, which accepts every sender."""
-    if credential is None or not recipes:
-        return None
-    return make_verifiers(receive, recipes, [credential], given)
