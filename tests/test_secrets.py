@@ -12,6 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.app import Gateway, Settings
+from gateway.core.http.request import PublicUrl
 from gateway.core.http.text import format_request
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import make_snapshot
@@ -84,7 +85,7 @@ async def test_secrets_quoted_by_an_upstream_are_masked(tmp_path: Path, name: st
 
 
 def towards(route: Route, upstream: Upstream, mode: str) -> Route:
-    target = replace(route.target, scheme="http", host=upstream.host, base_path="", queued=mode == "queued", tls=None)
+    target = replace(route.target, url=PublicUrl("http", upstream.host), queued=mode == "queued", tls=None)
     return replace(route, target=target)
 
 

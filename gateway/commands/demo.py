@@ -170,7 +170,7 @@ async def _started(gateway: Gateway, port: int = 0) -> AsyncIterator[None]:
 def _gateway(trial: Trial, routes: Path, settings: Settings, stand_in: str) -> Gateway:
     """Return a gateway that sends the route's calls to the stand-in, and reloads the route when its file changes."""
     environ = {**os.environ, **trial.environ}
-    target = f"{trial.owner}=http://{stand_in}{trial.route.target.base_path}"
+    target = f"{trial.owner}=http://{stand_in}{trial.route.target.url.prefix}"
 
     def load_again() -> Specs:
         specs = load(routes, environ, only=[trial.owner], strict_environment=False)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from gateway.core.http.received import ReceivedRequest
-from gateway.core.http.request import Request
+from gateway.core.http.request import PublicUrl, Request
 from gateway.core.outcome.errors import GatewayError
 from gateway.core.pipeline import plan_calls, request_names
 from gateway.core.points.decode import Item, apply_reject_rules, decode_items
@@ -52,9 +52,7 @@ def own_targets(provider: Provider, rules: tuple[Rule, ...] | None = None) -> tu
             provider=provider,
             send=provider.send,
             form=form,
-            scheme="http",
-            host="probe.example",
-            base_path="",
+            url=PublicUrl("http", "probe.example"),
             recipe=next(iter(form.sign), None),
             credential=None,
             given=provider.given,
@@ -73,7 +71,7 @@ def round_trip(target: Target, point: DataPoint) -> DataPoint:
     if receive is None:
         raise ProbeFailed("it has no `receive`")
     needed = {name: name for name in target.provider.needs if not target.given.get(name)}
-    target = replace(target, base_path="", given={**target.given, **needed})
+    target = replace(target, url=replace(target.url, prefix=""), given={**target.given, **needed})
     try:
         sent = apply_rules(target.rules, point, now_ns=NOW_NS)
         context = EncodeContext(NOW_NS, lambda: "0" * 32, lambda draft: 0)

@@ -26,7 +26,7 @@ def test_needed_given_without_a_value_is_filled_in():
 def test_path_prefix_of_the_url_is_not_part_of_the_probe():
     (target,) = own_targets(provider(WHOLE))
 
-    assert round_trip(replace(target, base_path="/prefix"), PROBE) == PROBE
+    assert round_trip(replace(target, url=replace(target.url, prefix="/prefix")), PROBE) == PROBE
 
 
 def test_each_request_is_read_by_the_one_that_matches():

@@ -73,7 +73,9 @@ async def acme(
     dispatcher = Dispatcher(CallSender(client, Telemetry()))
     async with Upstream(behaviour) as upstream:
         route = stand_in(ACME.replace("LIMITS", limits))
-        target = replace(route.target, host=upstream.host, coalesce=coalesce, timeout_s=timeout_s)
+        target = replace(
+            route.target, url=replace(route.target.url, host=upstream.host), coalesce=coalesce, timeout_s=timeout_s
+        )
         try:
             yield Acme(replace(route, target=target), upstream, dispatcher)
         finally:

@@ -135,9 +135,9 @@ def _loaded(folder: Path, *environ: tuple[str, str]) -> tuple[Route, ...]:
 
 
 def _towards(upstream: Upstream, route: Route) -> Route:
-    if route.target.host != NOWHERE.removeprefix("http://"):
+    if route.target.url.host != NOWHERE.removeprefix("http://"):
         return route
-    return replace(route, target=replace(route.target, host=upstream.host))
+    return replace(route, target=replace(route.target, url=replace(route.target.url, host=upstream.host)))
 
 
 @asynccontextmanager

@@ -251,7 +251,7 @@ async def running(route: Route, *, rules: Sequence[Rule] = (), refusal: Outcome 
 @asynccontextmanager
 async def before(route: Route, host: str) -> AsyncIterator[str]:
     """Run a gateway whose route sends to this host, and give its address."""
-    towards = replace(route, target=replace(route.target, host=host))
+    towards = replace(route, target=replace(route.target, url=replace(route.target.url, host=host)))
     async with listening(Gateway(make_snapshot([towards]), QUIET)) as address:
         yield address
 

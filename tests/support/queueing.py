@@ -62,7 +62,9 @@ class Queueing:
 
 def queued_route(upstream: Upstream, text: str = ACME, limits: str = "") -> Route:
     route = stand_in(text.replace("LIMITS", limits))
-    return replace(route, target=replace(route.target, host=upstream.host, queued=True, timeout_s=2))
+    return replace(
+        route, target=replace(route.target, url=replace(route.target.url, host=upstream.host), queued=True, timeout_s=2)
+    )
 
 
 @asynccontextmanager

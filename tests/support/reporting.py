@@ -24,7 +24,7 @@ class Reporting:
 
     def __init__(self, route: Route, upstream: Upstream, client: Client) -> None:
         self.upstream = upstream
-        self._route = replace(route, target=replace(route.target, host=upstream.host))
+        self._route = replace(route, target=replace(route.target, url=replace(route.target.url, host=upstream.host)))
         self._dispatcher = Dispatcher(CallSender(client, Telemetry()))
 
     async def report(self, *metrics: str, timeout_s: float = 2, **target: Any) -> Outcome:

@@ -112,6 +112,6 @@ def retarget(routes: Mapping[str, Route], pairs: Sequence[str]) -> dict[str, Rou
         if name not in routes:
             fail(f"--target: no route is named {name!r}; {did_you_mean(name, routes)}")
         base = base_url(url, "--target")
-        target = replace(routes[name].target, scheme=base.scheme, host=base.host, base_path=base.prefix)
+        target = replace(routes[name].target, url=base)
         routes[name] = replace(routes[name], target=target)
     return routes

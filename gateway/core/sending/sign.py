@@ -65,7 +65,7 @@ def login_token(login: Login, answer: Response) -> str | None:
 
 def poll_request(target: Target, path: str) -> UnsignedRequest:
     """Build the request that polls an asynchronous call for its result. `path` may end in a query."""
-    return UnsignedRequest("GET", target.scheme, target.host, path)
+    return UnsignedRequest("GET", target.url.scheme, target.url.host, path)
 
 
 def poll_recipe(target: Target) -> Recipe | None:

@@ -85,7 +85,7 @@ class TlsSettings:
 class Target:
     """The sending side of a route: `send`, or a mirror with its `name`.
 
-    `base_path` precedes the path of each call. With a `login`, `credential` logs in and `recipe` carries the session.
+    `url` precedes the path of each call. With a `login`, `credential` logs in and `recipe` carries the session.
     `holds_stats` are the statistics that its calls can carry. `tls` is None for the default settings. `stated`
     names the `given` values that the route sets itself. `secrets` are all secrets of the route, masked in answers. A
     `queued` target reads its data points from the queue. `account` is the URL and the credential: an upstream keeps
@@ -96,9 +96,7 @@ class Target:
     provider: Provider
     send: Send
     form: CallForm
-    scheme: str
-    host: str
-    base_path: str
+    url: PublicUrl
     recipe: Recipe | None
     credential: Credential | None
     given: Mapping[str, Any]
@@ -114,15 +112,13 @@ class Target:
     timeout_s: float = 5
     coalesce: bool = True
     tls: TlsSettings | None = None
-    url: PublicUrl = field(init=False)
     account: tuple[str, ...] = field(init=False, repr=False)
     signature_bytes: int = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "url", PublicUrl(self.scheme, self.host, self.base_path))
         credential = self.credential
         owner = (credential.key or "", digest_of(credential.secret.reveal()).hex()) if credential else ()
-        object.__setattr__(self, "account", (f"{self.scheme}://{self.host}{self.base_path}", *owner))
+        object.__setattr__(self, "account", (f"{self.url.scheme}://{self.url.host}{self.url.prefix}", *owner))
         kind: BodyKind = "json" if self.form.json else "form" if self.form.form else "text"
         added = max_added_bytes(self.recipe, credential, self.given, kind) if self.recipe and credential else 0
         object.__setattr__(self, "signature_bytes", added)

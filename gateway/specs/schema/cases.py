@@ -120,7 +120,7 @@ def stand_in_route(provider: Provider) -> Route:
     target = replace(
         target,
         provider=provider,
-        host="target.example",
+        url=PublicUrl("http", "target.example"),
         credential=None if target.recipe is None else replace(_credential(target.recipe), recipe=None),
         given={**provider.given, **{name: name for name in provider.needs}},
         login=send.login,

@@ -92,4 +92,4 @@ def _route(route: Route) -> dict[str, Any]:
 
 
 def _target(target: Target) -> dict[str, str]:
-    return {"target": target.provider.name, "host": target.host, "mode": target.mode}
+    return {"target": target.provider.name, "host": target.url.host, "mode": target.mode}

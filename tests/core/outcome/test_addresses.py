@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.core.http.request import PublicUrl
 from gateway.core.outcome.addresses import without_addresses
 from gateway.core.outcome.outcome import Code, Outcome, Reason, RejectedItem
 from gateway.core.vendor.route import Route
@@ -28,7 +29,7 @@ send:
 
 
 def sending_to(host: str) -> Route:
-    target = replace(TO_SELF.target, host=host)
+    target = replace(TO_SELF.target, url=PublicUrl("http", host))
     return replace(TO_SELF, target=replace(target, login=target.send.login))
 
 

@@ -25,7 +25,7 @@ def point(metric: str, **fields: Any) -> DataPoint:
 def encoded(send: str, *points: DataPoint, limits: str = "{}", given: Any = None, base_path: str = "") -> Encoded:
     text = f"provider: acme\ngiven: {{zone: a}}\nlimits: {limits}\nsend:\n  {send}"
     target = stand_in(text if "given.zone" in send else text.replace("given: {zone: a}\n", "")).target
-    target = replace(target, base_path=base_path, given=given or target.given)
+    target = replace(target, url=replace(target.url, prefix=base_path), given=given or target.given)
     items = [Item(index, None, each) for index, each in enumerate(points)]
     ids = count(1)
     return plan_calls(

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.http.request import Request
+from gateway.core.http.request import PublicUrl, Request
 from gateway.core.recipe.sign import SigningContext
 from gateway.core.sending.sign import poll_recipe, poll_request, sign_call
 from gateway.core.vendor.route import Target
@@ -22,7 +22,7 @@ send:
 
 
 def test_poll_request_is_a_get_of_the_path_on_the_targets_host():
-    there = replace(target("sign: none"), scheme="https", base_path="/base")
+    there = replace(target("sign: none"), url=PublicUrl("https", "target.example", "/base"))
 
     question = poll_request(there, "/jobs?id=a%20b").render()
 

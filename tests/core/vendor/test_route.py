@@ -9,23 +9,17 @@ from tests.support.specs import stand_in
 
 TARGET = replace(
     stand_in("provider: acme\nsend: {item: metric, request: {method: POST, path: /, json: items}}").target,
-    scheme="https",
-    host="h:1",
-    base_path="/base",
+    url=PublicUrl("https", "h:1", "/base"),
     credential=Credential(Secret("a secret"), "a key"),
 )
-
-
-def test_target_has_the_base_url_of_its_calls():
-    assert TARGET.url == PublicUrl("https", "h:1", "/base")
 
 
 @pytest.mark.parametrize(
     "other",
     [
-        {"scheme": "http"},
-        {"host": "h:2"},
-        {"base_path": ""},
+        {"url": PublicUrl("http", "h:1", "/base")},
+        {"url": PublicUrl("https", "h:2", "/base")},
+        {"url": PublicUrl("https", "h:1", "")},
         {"credential": Credential(Secret("a secret"), "another key")},
         {"credential": Credential(Secret("another secret"), "a key")},
         {"credential": None},

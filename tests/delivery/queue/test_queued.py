@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from gateway.core.http.request import PublicUrl
 from gateway.core.outcome.errors import GatewayError
 from gateway.core.outcome.outcome import Code, Outcome, Reason
 from gateway.core.vendor.routing import make_snapshot
@@ -312,8 +313,8 @@ async def test_mirrors_get_the_points_and_do_not_delay_or_fail_the_report(tmp_pa
     async with Upstream(TAKES) as upstream, Upstream(once(go, answers(400))) as direct, Upstream(TAKES) as stored:
         route = queued_route(upstream)
         mirrors = (
-            replace(route.target, name="direct", host=direct.host, queued=False),
-            replace(route.target, name="stored", host=stored.host),
+            replace(route.target, name="direct", url=PublicUrl("http", direct.host), queued=False),
+            replace(route.target, name="stored", url=PublicUrl("http", stored.host)),
         )
         async with queueing(tmp_path, replace(route, mirrors=mirrors)) as queue:
             async with asyncio.timeout(1):
@@ -329,7 +330,7 @@ async def test_a_full_mirror_does_not_fail_the_report(tmp_path: Path) -> None:
     go = asyncio.Event()
     async with Upstream(TAKES) as upstream, Upstream(once(go)) as mirror:
         route = queued_route(upstream)
-        mirrors = (replace(route.target, name="copy", host=mirror.host),)
+        mirrors = (replace(route.target, name="copy", url=PublicUrl("http", mirror.host)),)
         limits = Limits(max_points=4, share=0.5)
         async with queueing(tmp_path, replace(route, mirrors=mirrors), limits=limits) as queue:
             outcomes = []
