@@ -24,7 +24,7 @@ RECEIVED_NS = 1_700_000_000_000_000_000
 
 def new(destination: Destination, metric: str, index: int = 0) -> NewPoint:
     point = DataPoint(metric, RECEIVED_NS, namespace="n", value=2**63, attributes={"host": "a"})
-    return NewPoint(destination=destination, report_id="r1", index=index, received_ns=RECEIVED_NS, point=point)
+    return NewPoint(destination=destination, report_id="r1", item=index, received_ns=RECEIVED_NS, point=point)
 
 
 async def fill(folder: Path) -> None:

@@ -18,7 +18,7 @@ S = 1_000_000_000
 def new_point(name: str = "m", *, destination: Destination = HERE, index: int = 0, age_s: float = 0) -> NewPoint:
     received_ns = NOW_NS - int(age_s * S)
     point = DataPoint(name, received_ns, namespace="n", value=1.5, unit="s", attributes={"a": "b"})
-    return NewPoint(destination=destination, report_id="r", index=index, received_ns=received_ns, point=point)
+    return NewPoint(destination=destination, report_id="r", item=index, received_ns=received_ns, point=point)
 
 
 def append_to(ledger: Ledger, *points: NewPoint) -> None:

@@ -152,7 +152,7 @@ class Ledger:
         self._connection.executemany(
             "INSERT INTO points (destination, report_id, item, received_ns, point) VALUES (?, ?, ?, ?, ?)",
             [
-                (numbers[new.destination], new.report_id, new.index, new.received_ns, text)
+                (numbers[new.destination], new.report_id, new.item, new.received_ns, text)
                 for new, text in zip(points, texts, strict=True)
             ],
         )
@@ -224,8 +224,8 @@ class Ledger:
         for *fields, text in self._connection.execute(LEASE, names):
             new = self._forget(fields[0])
             try:
-                point, form = (new.point, new.form) if new else (read_point(text), None)
-                leased.append(LeasedPoint(*(*fields, point, form)))
+                known = (read_point(text),) if new is None else (new.point, new.group, new.form)
+                leased.append(LeasedPoint(*fields, *known))
             except ValueError:
                 unreadable.append(fields[0])
         if unreadable:

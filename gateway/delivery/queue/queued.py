@@ -1,9 +1,7 @@
 """Queued mode: a report succeeds once its data points are on disk. One worker per destination delivers them."""
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 
 from gateway.core.context import AcceptedReport
@@ -16,13 +14,10 @@ from gateway.core.vendor.route import Target
 from gateway.core.vendor.routing import Snapshot
 from gateway.delivery.dispatch import Dispatcher
 from gateway.delivery.queue import Destination, NewPoint, Store, Timing
-from gateway.delivery.queue.records import Form
+from gateway.delivery.queue.records import GroupOf
 from gateway.delivery.queue.worker import Worker
 from gateway.delivery.transport import encode_context
 from gateway.telemetry import Telemetry
-
-# Of calls that are built as a check. Random ids are expensive.
-CHECKED_CALL_ID = "0" * 32
 
 
 class Queued:
@@ -91,24 +86,17 @@ def _new_points(
     destination: Destination, target: Target, items: Sequence[Item], request_id: str
 ) -> Steps[tuple[list[NewPoint], list[RejectedItem]]]:
     """Group items, and check that calls can carry them: the others are rejected while their reporter waits."""
-    now_ns = time.time_ns()
-    context = replace(encode_context(target), now_ns=now_ns, new_call_id=lambda: CHECKED_CALL_ID)
+    context = encode_context(target)
     points: list[NewPoint] = []
     rejected: list[RejectedItem] = []
-    for group in (yield from group_items(target, items, now_ns=now_ns)):
+    for group in (yield from group_items(target, items, now_ns=context.now_ns)):
         encoded = yield from encode_group(target, group, context)
         rejected += encoded.rejected
+        group_of = GroupOf(target, group.key, group.shared)
         points += [
-            NewPoint(
-                destination=destination,
-                report_id=request_id,
-                index=item.index,
-                received_ns=now_ns,
-                point=item.point,
-                form=Form(target, group.key, group.shared, form),
-            )
+            NewPoint(destination, request_id, item.index, context.now_ns, item.point, group_of, form)
             for call in encoded.calls
             for item, form in zip(call.items, call.forms, strict=True)
         ]
-    points.sort(key=lambda new: new.index)
+    points.sort(key=lambda new: new.item)
     return points, rejected

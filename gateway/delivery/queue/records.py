@@ -1,8 +1,7 @@
 """Data points on their way to and from the disk. A stored point is JSON with the field names of `DataPoint`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from gateway.core.http.json import read_json, write_json
 from gateway.core.points.point import DataPoint
@@ -13,39 +12,37 @@ from gateway.core.vendor.route import Target
 ROW_BYTES = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
-    """The value of a target's `item` expression for a point, and the key and the values of its `group_by`."""
+class GroupOf(NamedTuple):
+    """The group of a point for the calls of a target, see `Group`."""
 
     target: Target
     key: bytes
     shared: Mapping[str, Any]
-    value: Any
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewPoint:
-    """A data point to store. `index` is its place in the report, from 0."""
+class NewPoint(NamedTuple):
+    """A data point to store. `item` is its index in the report, and `form` its item in a call of its group."""
 
     destination: Destination
     report_id: str
-    index: int
+    item: int
     received_ns: int
     point: DataPoint
-    form: Form | None = None
+    group: GroupOf | None = None
+    form: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class LeasedPoint:
-    """A leased point. `attempts` counts the failed ones. `form` is that of a point which was never read from disk."""
+class LeasedPoint(NamedTuple):
+    """A leased point. `attempts` counts the failed ones. `group` and `form` are None after a read from disk."""
 
     id: int
     report_id: str
-    index: int
+    item: int
     received_ns: int
     attempts: int
     point: DataPoint
-    form: Form | None = None
+    group: GroupOf | None = None
+    form: Any = None
 
 
 def size_of(new: NewPoint, text: str) -> int:

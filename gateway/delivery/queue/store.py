@@ -96,12 +96,7 @@ class Store:
     ) -> list[LeasedPoint]:
         """Lease the oldest due points, in the order of their ids; with `fresh_first`, fewest attempts first."""
         lease = partial(Ledger.lease, destination=destination, limit=limit, now_ns=now_ns, fresh_first=fresh_first)
-        leased = self._writer.submit(Kind.READ, lease)
-        try:
-            found: list[LeasedPoint] = await asyncio.shield(leased)
-        except asyncio.CancelledError:
-            leased.add_done_callback(self._release_abandoned)
-            raise
+        found: list[LeasedPoint] = await self._writer.submit(Kind.READ, lease)
         return found
 
     def ack(self, ids: Collection[int]) -> None:
@@ -173,23 +168,18 @@ class Store:
         return found
 
     async def _within(self, done: asyncio.Future[Any], reason: Reason) -> Any:
-        """Wait up to `disk_s` for a job; then cancel it, unless it has begun."""
-        done.add_done_callback(_retrieve)  # this task may be cancelled while the job runs
-        await asyncio.wait([done], timeout=self._timing.disk_s)
-        if not done.done():
-            done.cancel()
-            raise UpstreamError.of(reason, f"the disk of the queue did not answer within {self._timing.disk_s:g} s")
-        return done.result()
-
-    def _release_abandoned(self, leased: asyncio.Future[list[LeasedPoint]]) -> None:
-        if leased.exception() is None:
-            self.release([point.id for point in leased.result()])
+        """Wait up to `disk_s` for a job; then give it up, unless it has begun."""
+        late = UpstreamError.of(reason, f"the disk of the queue did not answer within {self._timing.disk_s:g} s")
+        timer = asyncio.get_running_loop().call_later(self._timing.disk_s, _give_up, done, late)
+        try:
+            return await asyncio.shield(done)  # this task may be cancelled while the job runs
+        finally:
+            timer.cancel()
 
 
-def _retrieve(done: asyncio.Future[Any]) -> None:
-    """Retrieve the exception, or asyncio logs it."""
-    if not done.cancelled():
-        done.exception()
+def _give_up(done: asyncio.Future[Any], error: Exception) -> None:
+    if not done.done():
+        done.set_exception(error)
 
 
 def _open_ledger(folder: Folder, limits: Limits) -> Ledger:

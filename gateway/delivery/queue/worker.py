@@ -43,7 +43,7 @@ from gateway.delivery.dispatch import MAX_CALLS_OF_A_GROUP, Dispatcher
 from gateway.delivery.lanes import Parcel
 from gateway.delivery.limits import LONGEST_QUIET_S
 from gateway.delivery.queue import Destination, LeasedPoint, Store, Timing
-from gateway.delivery.queue.records import Form
+from gateway.delivery.queue.records import GroupOf
 from gateway.telemetry import Telemetry
 
 # Per call, without a limit of the vendor.
@@ -76,6 +76,7 @@ class Worker:
         self._timing = timing
         self._due = asyncio.Event()
         self._stopping = asyncio.Event()
+        self._accepted: list[int] = []  # in this turn of the loop
         self._failures = 0  # in a row
         self._last_delivery = -timing.suspect_s
         self._logged: tuple[object, ...] | None = None  # the error of a target that is failing
@@ -139,15 +140,15 @@ class Worker:
         """
         now_ns = time.time_ns()
         time_rules = [rule for rule in target.rules if rule.field == "time_ns"]
-        formed: dict[tuple[str, bytes], tuple[Form, list[Item], list[Any]]] = {}
+        formed: dict[tuple[str, bytes], tuple[GroupOf, list[Item], list[Any]]] = {}
         others: dict[str, list[Item]] = {}
         for index, stored in enumerate(batch.points):
-            form = stored.form
-            if form is None or form.target is not target or now_ns - stored.received_ns > FORM_AGE_S * NS:
-                form = None
+            group = stored.group
+            if group is None or group.target is not target or now_ns - stored.received_ns > FORM_AGE_S * NS:
+                group = None
                 yield False
             try:
-                point = apply_rules(time_rules if form else target.rules, stored.point, now_ns=now_ns)
+                point = apply_rules(time_rules if group else target.rules, stored.point, now_ns=now_ns)
             except (Violation, Dropped) as error:
                 outcome = failure(Reason.CANNOT_HOLD, "a rule of the target drops it now")
                 if isinstance(error, Violation):
@@ -155,19 +156,19 @@ class Worker:
                 self._dead_letter(batch, [stored], outcome)
                 continue
             item = Item(index, None, point)
-            if form is None or point is not stored.point:
+            if group is None or point is not stored.point:
                 others.setdefault(stored.report_id, []).append(item)
             else:
-                _, items, forms = formed.setdefault((stored.report_id, form.key), (form, [], []))
+                _, items, forms = formed.setdefault((stored.report_id, group.key), (group, [], []))
                 items.append(item)
-                forms.append(form.value)
+                forms.append(stored.form)
         groups = [
-            (report_id, Group(key, form.shared, tuple(items), tuple(forms)))
-            for (report_id, key), (form, items, forms) in formed.items()
+            (report_id, Group(key, group.shared, tuple(items), tuple(forms)))
+            for (report_id, key), (group, items, forms) in formed.items()
         ]
         for report_id, items in others.items():
             grouped = yield from self._groups(target, batch, items, now_ns)
-            groups += [(report_id, group) for group in grouped]
+            groups += [(report_id, each) for each in grouped]
         return [Parcel(group, report_id, None, partial(self._settle, batch)) for report_id, group in groups]
 
     def _groups(self, target: Target, batch: "Batch", items: list[Item], now_ns: int) -> Steps[list[Group]]:
@@ -202,7 +203,13 @@ class Worker:
         else:
             batch.failure = outcome
             batch.failed += [batch.points[index] for index in failed]
-        self._store.ack(batch.settle(accepted))
+        if accepted and not self._accepted:  # one statement for all reports of a call
+            asyncio.get_running_loop().call_soon(self._ack)
+        self._accepted += batch.settle(accepted)
+
+    def _ack(self) -> None:
+        ids, self._accepted = self._accepted, []
+        self._store.ack(ids)
 
     def _are_suspects(self, points: Sequence[LeasedPoint], outcome: Outcome) -> bool:
         """Return whether the error may concern only these points, and has come often enough."""

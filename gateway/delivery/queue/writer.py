@@ -50,8 +50,8 @@ class Job:
     done: asyncio.Future[Any] | None = None
 
     @property
-    def is_cancelled(self) -> bool:
-        return self.done is not None and self.done.cancelled()
+    def is_given_up(self) -> bool:
+        return self.done is not None and self.done.done()
 
 
 Result = tuple[Job, Any]  # the return value of the job, or the exception to raise
@@ -203,7 +203,7 @@ class Writer:
             log.exception("settlement_failed", hint="the data points stay leased until a restart")
 
     def _read(self, ledger: Ledger, job: Job) -> Any:
-        if job.is_cancelled:
+        if job.is_given_up:
             return None
         try:
             result = job.run(ledger)
@@ -238,7 +238,7 @@ def _commit(ledger: Ledger, jobs: Sequence[Job]) -> list[Result]:
     with ledger.transaction():
         for job in jobs:
             try:
-                results.append((job, None if job.is_cancelled else job.run(ledger)))
+                results.append((job, None if job.is_given_up else job.run(ledger)))
             except GatewayError as error:
                 results.append((job, error))
     return results
