@@ -101,23 +101,24 @@ class Template:
 
 
 def joined(parts: Sequence[str | Reference], kind: Kind) -> Callable[[Any], Any]:
-    """Return the function that joins the parts to text or bytes. Bytes are joined to text as UTF-8."""
-    functions = [_part(part) for part in parts]
-    if len(parts) == 1:
+    """Return the function that joins the parts to text or bytes; one becomes the other by UTF-8."""
+    references = [part for part in parts if isinstance(part, Reference)]
+    functions = [_function(reference) for reference in references]
+    if len(parts) == len(functions) == 1:
         return functions[0]
-    if kind is Kind.TEXT:
-        if any(isinstance(part, Reference) and part.kind is not Kind.TEXT for part in parts):
-            return lambda values: "".join([to_text(part(values)) for part in functions])
-        return lambda values: "".join([part(values) for part in functions])
-    return lambda values: b"".join([to_bytes(part(values)) for part in functions])
+    pattern = "".join("%s" if isinstance(part, Reference) else part.replace("%", "%%") for part in parts)
+    if kind is not Kind.TEXT:
+        raw = to_bytes(pattern)
+        return lambda values: raw % tuple([to_bytes(function(values)) for function in functions])
+    if all(reference.kind is Kind.TEXT for reference in references):
+        return lambda values: pattern % tuple([function(values) for function in functions])
+    return lambda values: pattern % tuple([to_text(function(values)) for function in functions])
 
 
-def _part(part: str | Reference) -> Callable[[Any], Any]:
-    if isinstance(part, str):
-        return lambda _: part
-    if not part.filters:
-        return itemgetter(part.name)
-    name, filtered = part.name, part.filtered
+def _function(reference: Reference) -> Callable[[Any], Any]:
+    if not reference.filters:
+        return itemgetter(reference.name)
+    name, filtered = reference.name, reference.filtered
     return lambda values: filtered(values[name])
 
 
