@@ -85,8 +85,8 @@ class Client:
     @asynccontextmanager
     async def stream(
         self, request: Request, *, timeouts: Timeouts, tls: ssl.SSLContext | None = None
-    ) -> AsyncIterator["Answer"]:
-        """Send the request to its own URL and yield the answer after its head; the caller reads the body.
+    ) -> AsyncIterator[Connection]:
+        """Send the request to its own URL and yield the connection after the head of the answer; the caller reads it.
 
         An unread rest closes the connection. Raises as `send`.
         """
@@ -96,7 +96,8 @@ class Client:
         try:
             await connection.send(wire, request.method)
             timer.cancel()
-            yield Answer(connection, timeouts)
+            connection.read_timeout_s = timeouts.more_s
+            yield connection
         finally:
             timer.cancel()
             pool.put_back(connection, self._loop.time())
@@ -210,27 +211,6 @@ class Client:
             what = f"{address}: the answer is over {self._max_reply_bytes} bytes"
             raise UpstreamError.of(Reason.UPSTREAM_GARBLED, what)
         return Response(connection.status, headers, body)
-
-
-class Answer:
-    """The head of a streamed answer. `read` returns its body, still compressed; `length` is None if not declared."""
-
-    def __init__(self, connection: Connection, timeouts: Timeouts) -> None:
-        self._connection = connection
-        self._more_s = timeouts.more_s
-        self.status = connection.status
-        self.headers = connection.headers
-        self.length = connection.length
-
-    async def read(self) -> bytes:
-        """Return the next part of the body, empty at the end. Raises UpstreamError."""
-        what = f"no more of the answer within {round(self._more_s, 3):g} s"
-        loop = asyncio.get_running_loop()
-        timer = loop.call_later(self._more_s, self._connection.fail, Reason.UPSTREAM_TIMEOUT, what)
-        try:
-            return await self._connection.read()
-        finally:
-            timer.cancel()
 
 
 def to_wire(request: Request, host: str) -> bytes:

@@ -34,7 +34,10 @@ NEW, HEAD, BODY, END, FAILED = range(5)
 
 
 class Connection(asyncio.Protocol):
-    """`address` begins the messages of errors. `status` and `headers` are those of the current answer."""
+    """`address` begins the messages of errors. `status` and `headers` are those of the current answer.
+
+    `read_timeout_s` limits each wait for more of the current answer's body; None if the whole answer has a deadline.
+    """
 
     def __init__(self, address: str) -> None:
         self._address = address
@@ -58,6 +61,7 @@ class Connection(asyncio.Protocol):
         self._chunks: list[bytes] = []
         self.status = 0
         self.headers: Headers = ()
+        self.read_timeout_s: float | None = None
 
     @property
     def is_reusable(self) -> bool:
@@ -69,7 +73,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def length(self) -> int | None:
-        """The declared length of the answer's body."""
+        """The declared length of the answer's body, or None."""
         found = {name.lower(): value for name, value in self.headers}
         length = found.get("content-length", "")
         return None if "transfer-encoding" in found or not length.isdigit() else int(length)
@@ -83,19 +87,29 @@ class Connection(asyncio.Protocol):
             self._has_begun = False
             self._interim_answers = self._unused_bytes = self.status = 0
             self._raw_headers = []
+            self.read_timeout_s = None
             self._transport.write(request)
             await self._wait()
         if self._failure is not None and not self.status:  # else `read` raises it, after the body that arrived
             raise self._failure
 
     async def read(self) -> bytes:
-        """Return the next part of the body, empty at the end. Raises UpstreamError."""
-        while not self._chunks:
+        """Return the next part of the body, still compressed; b"" at the end. Raises UpstreamError."""
+        if not self._chunks and self._state == BODY:
+            timer = None
+            if self.read_timeout_s is not None:
+                what = f"no more of the answer within {round(self.read_timeout_s, 3):g} s"
+                timer = self._loop.call_later(self.read_timeout_s, self.fail, Reason.UPSTREAM_TIMEOUT, what)
+            try:
+                while not self._chunks and self._state == BODY:
+                    await self._wait()
+            finally:
+                if timer is not None:
+                    timer.cancel()
+        if not self._chunks:
             if self._failure is not None:
                 raise self._failure
-            if self._state == END:
-                return b""
-            await self._wait()
+            return b""
         data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks = []
         if self._is_paused:

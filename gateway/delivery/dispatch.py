@@ -206,7 +206,7 @@ class Dispatcher:
             outcome = await self._calls.deliver_call(lane.route, target, call, request_id, deadline)
             return outcome
         finally:
-            permit.end(outcome)
+            self.limiter.end(permit, outcome)
 
 
 def _bisect(members: Sequence[Member], calls_left: int) -> list[Sequence[Member]]:

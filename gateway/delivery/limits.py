@@ -46,10 +46,6 @@ class _State:
     def paused_for_s(self, now: float) -> float:
         return max(0.0, self.breaker.until - now) if self.breaker.state == "open" else 0.0
 
-    def leave(self) -> None:
-        self.under_way -= 1
-        self.wake_next()
-
     def wake_next(self) -> None:
         """Wake the first call that waits for room."""
         while self.waiting:
@@ -78,8 +74,8 @@ class Limiter:
         self._first_pause_s = first_pause_s
         self._states: dict[tuple[str, ...], _State] = {}
 
-    async def admit(self, target: Target, points: int, deadline: Deadline) -> "Permit":
-        """Wait until a call may start, and count it as under way until `Permit.end`. Raises UpstreamError."""
+    async def admit(self, target: Target, points: int, deadline: Deadline) -> _State:
+        """Wait until a call may start, and count it as under way until `end`. Raises UpstreamError."""
         state = self._state(target)
         if state.breaker.state != "closed":
             state.check_breaker()
@@ -94,9 +90,33 @@ class Limiter:
                 state.check_breaker()
                 state.breaker = state.breaker.entered()
         except BaseException:
-            state.leave()
+            state.under_way -= 1
+            state.wake_next()
             raise
-        return Permit(state, self._pausing)
+        return state
+
+    def end(self, state: _State, outcome: Outcome | None) -> None:
+        """End a call that was admitted. Update the breaker and the pace by its outcome; None if it was not sent.
+
+        Errors of the gateway do not count.
+        """
+        now, before = time.monotonic(), state.breaker
+        state.under_way -= 1
+        state.wake_next()
+        if outcome is None or outcome.reason is Reason.INTERNAL:
+            state.breaker = before.given_up(now)
+            return
+        state.next_attempt = None
+        failed = not outcome.ok and settlement_of(outcome) == "retry"
+        state.attempts, state.error = (state.attempts + 1, outcome) if failed else (0, None)
+        if self._pausing:
+            state.breaker = before.after(outcome, now)
+        if outcome.code is Code.RESOURCE_EXHAUSTED and outcome.retry_after_s is not None:
+            state.pacer = state.pacer.hold(now + min(outcome.retry_after_s, LONGEST_QUIET_S))
+        if state.breaker.state == "open" and before.state != "open":
+            log.error("upstream_paused", target=state.name, pause_s=state.breaker.pause_s, message=outcome.message)
+        elif state.breaker.state == "closed" and before.state != "closed":
+            log.info("upstream_resumed", target=state.name)
 
     def keep(self, targets: Iterable[Target]) -> None:
         """Forget all other targets, except those with calls under way."""
@@ -121,8 +141,27 @@ class Limiter:
         self._state(target).next_attempt = time.monotonic() + in_s
 
     def states(self) -> list[TargetState]:
-        now = time.monotonic()
-        return [_status(state, now) for state in self._states.values()]
+        """Return the states of all targets for display."""
+        now, states = time.monotonic(), []
+        for state in self._states.values():
+            paused_for_s, cause, error = state.paused_for_s(now), state.breaker.cause, state.error
+            planned = [] if state.next_attempt is None else [state.next_attempt]
+            planned += [state.breaker.until] if paused_for_s else []
+            states.append(
+                TargetState(
+                    target=state.name,
+                    key=state.key,
+                    breaker=state.breaker.state,
+                    paused_for_s=round(paused_for_s, 1),
+                    cause=cause.message if cause else "",
+                    under_way=state.under_way,
+                    attempts=state.attempts,
+                    reason=error.reason if error else None,
+                    message=error.message if error else None,
+                    next_attempt_in_s=round(max(0.0, max(planned) - now), 1) if planned else None,
+                )
+            )
+        return states
 
     def _state(self, target: Target) -> _State:
         state = self._states.get(target.account)
@@ -131,38 +170,6 @@ class Limiter:
             breaker = Breaker(first_pause_s=self._first_pause_s)
             state = self._states[target.account] = _State(target.account[0], key, breaker)
         return state
-
-
-class Permit:
-    """A call that is under way."""
-
-    __slots__ = ("_pausing", "_state")
-
-    def __init__(self, state: _State, pausing: bool) -> None:
-        self._state = state
-        self._pausing = pausing
-
-    def end(self, outcome: Outcome | None) -> None:
-        """Update the breaker and the pace by the outcome of the call; None if it was not sent.
-
-        Errors of the gateway do not count.
-        """
-        state, now, before = self._state, time.monotonic(), self._state.breaker
-        state.leave()
-        if outcome is None or outcome.reason is Reason.INTERNAL:
-            state.breaker = before.given_up(now)
-            return
-        state.next_attempt = None
-        failed = settlement_of(outcome) == "retry"
-        state.attempts, state.error = (state.attempts + 1, outcome) if failed else (0, None)
-        if self._pausing:
-            state.breaker = before.after(outcome, now)
-        if outcome.code is Code.RESOURCE_EXHAUSTED and outcome.retry_after_s is not None:
-            state.pacer = state.pacer.hold(now + min(outcome.retry_after_s, LONGEST_QUIET_S))
-        if state.breaker.state == "open" and before.state != "open":
-            log.error("upstream_paused", target=state.name, pause_s=state.breaker.pause_s, message=outcome.message)
-        elif state.breaker.state == "closed" and before.state != "closed":
-            log.info("upstream_resumed", target=state.name)
 
 
 async def _wait_for_room(state: _State, limit: int, deadline: Deadline) -> None:
@@ -198,20 +205,3 @@ def _max_wait_s(deadline: Deadline) -> float:
 
 def _throttled(why: str, retry_after_s: float | None) -> Outcome:
     return failure(Reason.THROTTLED, f"{why}; this call would exceed its deadline", retry_after_s=retry_after_s)
-
-
-def _status(state: _State, now: float) -> TargetState:
-    paused_for_s = state.paused_for_s(now)
-    planned = [each for each in (state.next_attempt, state.breaker.until if paused_for_s else None) if each is not None]
-    return TargetState(
-        target=state.name,
-        key=state.key,
-        breaker=state.breaker.state,
-        paused_for_s=round(paused_for_s, 1),
-        cause=state.breaker.cause.message if state.breaker.cause else "",
-        under_way=state.under_way,
-        attempts=state.attempts,
-        reason=state.error.reason if state.error else None,
-        message=state.error.message if state.error else None,
-        next_attempt_in_s=round(max(0.0, max(planned) - now), 1) if planned else None,
-    )

@@ -9,7 +9,8 @@ from gateway.core.outcome.outcome import Code, Outcome
 from gateway.core.sending.sign import sign_call
 from gateway.core.vendor.relay import RelayedRequest, outcome_of_relayed
 from gateway.core.vendor.route import Route, Target
-from gateway.delivery.client import Answer, Client, Timeouts
+from gateway.delivery.client import Client, Timeouts
+from gateway.delivery.connection import Connection
 from gateway.delivery.sessions import Sessions
 from gateway.delivery.transport import Deadline, fresh
 from gateway.telemetry import Telemetry
@@ -25,7 +26,7 @@ class Relays:
         self._telemetry = telemetry
 
     @asynccontextmanager
-    async def pass_on(self, route: Route, relayed: RelayedRequest, request_id: str) -> AsyncIterator[Answer]:
+    async def pass_on(self, route: Route, relayed: RelayedRequest, request_id: str) -> AsyncIterator[Connection]:
         """Send a request and yield its answer. Raises UpstreamError without an answer, SpecError on a bad request."""
         started = time.monotonic()
         outcome = Outcome(Code.INTERNAL)
@@ -41,7 +42,7 @@ class Relays:
             series.observe(time.monotonic() - started)
 
     @asynccontextmanager
-    async def _answer(self, target: Target, relayed: RelayedRequest, request_id: str) -> AsyncIterator[Answer]:
+    async def _answer(self, target: Target, relayed: RelayedRequest, request_id: str) -> AsyncIterator[Connection]:
         """Log in if necessary, sign and send. If the session has ended, log in and send once more."""
         deadline = Deadline.after(target.timeout_s)
         request = relayed.request.with_header("X-Request-Id", request_id)

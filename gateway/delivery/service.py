@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Self
 
 import structlog
 
@@ -30,12 +30,6 @@ QUEUE_STATS_TIMEOUT_S = 2.0
 log = structlog.get_logger()
 
 
-class Mode(Protocol):
-    """A delivery mode; see `Dispatcher` and `Queued`."""
-
-    async def deliver(self, route: str, target: Target, accepted: AcceptedReport, request_id: str) -> Outcome: ...
-
-
 class DeliveryService:
     """Delivers reports in direct mode and, if there is a store, in queued mode. Survives reloads; its owner closes it.
 
@@ -44,25 +38,24 @@ class DeliveryService:
 
     def __init__(
         self,
-        client: Client,
         telemetry: Telemetry,
         snapshot: Callable[[], Snapshot],
         store: Store | None,
-        offloader: Offloader | None = None,
-        timing: Timing | None = None,
-        limiter: Limiter | None = None,
+        timing: Timing,
+        limiter: Limiter | None,
+        offloader: Offloader | None,
     ) -> None:
-        calls = CallSender(client, telemetry)
+        self._client = Client()
+        calls = CallSender(self._client, telemetry)
         self._dispatcher = Dispatcher(calls, limiter, offloader)
         self._queued = None
         if store is not None:
-            self._queued = Queued(store, self._dispatcher, snapshot, telemetry, timing or Timing())
+            self._queued = Queued(store, self._dispatcher, snapshot, telemetry, timing)
         self.store = store
         self.limiter = self._dispatcher.limiter
-        self.pass_on = Relays(client, calls.sessions, telemetry).pass_on
+        self.pass_on = Relays(self._client, calls.sessions, telemetry).pass_on
         self._telemetry = telemetry
         self._snapshot = snapshot
-        self._client = client
         self._mirroring: set[asyncio.Task[None]] = set()
 
     @classmethod
@@ -79,7 +72,7 @@ class DeliveryService:
     ) -> Self:
         """Open the store if there is a folder for it, and resume its deliveries. Raises CannotOpen."""
         store = None if data is None else await Store.open(data, limits, timing)
-        service = cls(Client(), telemetry, snapshot, store, offloader, timing, limiter)
+        service = cls(telemetry, snapshot, store, timing or Timing(), limiter, offloader)
         if service._queued is not None:
             await service._queued.start()
         return service
@@ -144,7 +137,7 @@ class DeliveryService:
         self._telemetry.series("gateway_queue_failing").set(state.failure is not None)
         self._telemetry.series("gateway_queue_damaged_files").set(len(state.damaged_files))
 
-    def _mode_of(self, target: Target) -> Mode:
+    def _mode_of(self, target: Target) -> Dispatcher | Queued:
         if not target.queued:
             return self._dispatcher
         if self._queued is None:

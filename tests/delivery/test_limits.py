@@ -174,8 +174,7 @@ async def test_rejected_data_points_do_not_pause_the_target() -> None:
 async def test_internal_error_does_not_change_the_breaker() -> None:
     limiter, target = Limiter(), stand_in(ACME.replace("LIMITS", "")).target
     for outcome in (Outcome(Code.UNAUTHENTICATED, Reason.UPSTREAM_AUTH), failure(Reason.INTERNAL, "no such name")):
-        permit = await limiter.admit(target, 1, Deadline.after(1))
-        permit.end(outcome)
+        limiter.end(await limiter.admit(target, 1, Deadline.after(1)), outcome)
         await asyncio.sleep(limiter.paused_for_s(target) + 0.01)
 
     (state,) = limiter.states()
