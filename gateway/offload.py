@@ -17,7 +17,7 @@ SWITCH_S = 0.001
 
 
 class Offloader:
-    """Runs work in steps. Work that exceeds its time slice, or announces that it will, moves to one thread for all
+    """Runs work in steps. Work that exceeds two time slices, or announces that it will, moves to one thread for all
     such work. The thread shares the interpreter with the loop, which gets it back after a switch interval."""
 
     def __init__(self, slice_s: float = SLICE_S) -> None:
@@ -27,11 +27,16 @@ class Offloader:
     async def run(self, steps: Steps[T]) -> T:
         """Run all steps, and return their result. Raises what they raise."""
         # CPU time: by wall-clock time, a short report that waits for the interpreter lock would move to the thread,
-        # and wait there behind a long one. It costs a system call, and is at most the wall-clock time.
-        end, early = time.thread_time() + self._slice_s, time.perf_counter() + self._slice_s
+        # and wait there behind a long one. Reading it takes long, so it is not read in the first time slice.
+        early, end = time.perf_counter() + self._slice_s, 0.0
         try:
-            while not next(steps) and (time.perf_counter() < early or time.thread_time() < end):
-                pass
+            while not next(steps):
+                if time.perf_counter() < early:
+                    continue
+                now = time.thread_time()
+                end = end or now + self._slice_s
+                if now >= end:
+                    break
         except StopIteration as finished:
             result: T = finished.value
             return result
