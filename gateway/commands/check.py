@@ -1,5 +1,6 @@
 """gateway check: every mistake in the specs, and every case and vector that fails."""
 
+from collections import Counter
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,10 +12,11 @@ from gateway.commands.arguments.loading import load_specs
 from gateway.commands.arguments.options import DEFAULT_ROUTES, Json
 from gateway.commands.output.errors import printable
 from gateway.commands.output.printing import count, err, line, print_diagnostics, print_json
+from gateway.core.recipe.model import Recipe
 from gateway.proof.cases.run import run_case
 from gateway.proof.vectors import run_vector
 from gateway.specs.files import KINDS
-from gateway.specs.load import NotRun, PlacedVector, Specs
+from gateway.specs.load import NotRun, Specs
 from gateway.specs.yaml.diagnostic import Mark, Severity
 
 
@@ -34,103 +36,72 @@ def check(
       gateway check routes.d
     """
     specs = load_specs(path, trials=True, strict_environment=False, or_file=True)
-    failures = [*_failing_vectors(specs), *_failing_cases(specs)]
-    for each in _not_run(specs):
+    results, not_run = list(_results(specs)), [*specs.not_run, *_not_runnable(specs)]
+    for each in not_run:
         if not each.name:  # those with a name are failures
             specs.diagnostics.note(each.mark, "", f"{count(each.count, each.kind)} of {each.owner} not run: {each.why}")
+    failures = [(result, what) for result in results for what in result.differences]
+    passed = Counter(result.kind for result in results if not result.differences)
+    found = Counter(diagnostic.severity for diagnostic in specs.diagnostics)
     if json:
-        print_json(_as_json(specs, failures))
+        print_json(
+            {
+                "diagnostics": [diagnostic.as_json() for diagnostic in specs.diagnostics],
+                "failures": [result.as_json(what) for result, what in failures],
+                "passed": passed["case"],
+                "vectors_passed": passed["vector"],
+                "not_run": sum(each.count for each in not_run),
+            }
+        )
     else:
         print_diagnostics(specs.diagnostics)
-        for failure in failures:
-            err.print(printable(str(failure)), style="red", markup=False)
-        line(_summary(specs, failures))
-    bad = specs.diagnostics.has_errors or failures or (strict and _found(specs, Severity.WARNING))
-    raise typer.Exit(1 if bad else 0)
+        for result, what in failures:
+            text = f"{result.mark}: {result.owner}: {result.kind} {result.name!r}: {what}"
+            err.print(printable(text), style="red", markup=False)
+        total = Counter(result.kind for result in results)
+        for each in not_run:
+            total[each.kind] += 0 if each.name else each.count
+        counts = [count(len(specs.documents[kind]), kind) for kind in KINDS]
+        counts += [f"{passed[kind]} of {count(total[kind], kind)} passed" for kind in ("vector", "case")]
+        counts += [count(found[severity], severity) for severity in (Severity.ERROR, Severity.WARNING)]
+        line(", ".join(counts))
+    raise typer.Exit(1 if found[Severity.ERROR] or failures or (strict and found[Severity.WARNING]) else 0)
 
 
-class Failure(NamedTuple):
-    """One difference between a case or vector and its result."""
+class Result(NamedTuple):
+    """A case or vector, and the differences between what it states and what the stages return."""
 
-    mark: Mark
-    owner: str
     kind: Literal["case", "vector"]
+    owner: str
     name: str
-    what: str
+    mark: Mark
+    differences: list[str]
 
-    def __str__(self) -> str:
-        return f"{self.mark}: {self.owner}: {self.kind} {self.name!r}: {self.what}"
-
-    def as_json(self) -> dict[str, object]:
+    def as_json(self, what: str) -> dict[str, object]:
         place = {"file": self.mark.file, "line": self.mark.line, "column": self.mark.column}
-        return {**place, "in": self.owner, self.kind: self.name, "what": self.what}
+        return {**place, "in": self.owner, self.kind: self.name, "what": what}
 
 
-def _failing_cases(specs: Specs) -> Iterator[Failure]:
+def _results(specs: Specs) -> Iterator[Result]:
+    """Run each vector and case; a case that cannot be run is a failure."""
+    for recipe, vector, mark in specs.vectors:
+        if _can_run(recipe):
+            yield Result("vector", recipe.name, vector.name, mark, list(run_vector(recipe, vector)))
     for trial in specs.trials:
         unset = f" (its `env` does not set {', '.join(trial.unset)})" if trial.unset else ""
-        for what in run_case(trial.case, trial.route):
-            yield Failure(trial.mark, trial.owner, "case", trial.case.name, what + unset)
+        found = [what + unset for what in run_case(trial.case, trial.route)]
+        yield Result("case", trial.owner, trial.case.name, trial.mark, found)
     for each in specs.not_run:
         if each.name:
-            yield Failure(each.mark, each.owner, "case", each.name, f"cannot be run: {each.why}")
+            yield Result("case", each.owner, each.name, each.mark, [f"cannot be run: {each.why}"])
 
 
-def _failing_vectors(specs: Specs) -> list[Failure]:
-    return [
-        Failure(mark, recipe.name, "vector", vector.name, what)
-        for recipe, vector, mark in _vectors(specs)
-        for what in run_vector(recipe, vector)
-    ]
+def _can_run(recipe: Recipe) -> bool:
+    """RSA needs an optional package."""
+    return not recipe.needs_rsa or find_spec("cryptography") is not None
 
 
-def _has_rsa() -> bool:
-    return find_spec("cryptography") is not None
-
-
-def _vectors(specs: Specs) -> list[PlacedVector]:
-    """Return the vectors that can be run: RSA needs an optional package."""
-    return [placed for placed in specs.vectors if _has_rsa() or not placed.recipe.needs_rsa]
-
-
-def _not_run(specs: Specs) -> Iterator[NotRun]:
-    yield from specs.not_run
+def _not_runnable(specs: Specs) -> Iterator[NotRun]:
     for recipe, _, mark in specs.vectors:
-        if recipe.needs_rsa and not _has_rsa():
+        if not _can_run(recipe):
             yield NotRun(recipe.name, "vector", 1, mark, "RSA needs a package: pip install 'metric-gateway[rsa]'")
-
-
-def _as_json(specs: Specs, failures: list[Failure]) -> dict[str, object]:
-    return {
-        "diagnostics": [diagnostic.as_json() for diagnostic in specs.diagnostics],
-        "failures": [failure.as_json() for failure in failures],
-        "passed": _passed(specs, "case", failures)[0],
-        "vectors_passed": _passed(specs, "vector", failures)[0],
-        "not_run": sum(each.count for each in _not_run(specs)),
-    }
-
-
-def _passed(specs: Specs, kind: Literal["case", "vector"], failures: list[Failure]) -> tuple[int, int]:
-    """Return how many cases or vectors passed, and how many there are."""
-    run = len(specs.trials) if kind == "case" else len(_vectors(specs))
-    not_run = [each for each in _not_run(specs) if each.kind == kind]
-    failed = {(each.owner, each.name) for each in failures if each.kind == kind}
-    failed -= {(each.owner, each.name) for each in not_run}
-    return run - len(failed), run + sum(each.count for each in not_run)
-
-
-def _summary(specs: Specs, failures: list[Failure]) -> str:
-    vectors_passed, vectors = _passed(specs, "vector", failures)
-    cases_passed, cases = _passed(specs, "case", failures)
-    counts = [
-        *(count(len(specs.documents[kind]), kind) for kind in KINDS),
-        f"{vectors_passed} of {count(vectors, 'vector')} passed",
-        f"{cases_passed} of {count(cases, 'case')} passed",
-        count(_found(specs, Severity.ERROR), "error"),
-        count(_found(specs, Severity.WARNING), "warning"),
-    ]
-    return ", ".join(counts)
-
-
-def _found(specs: Specs, severity: Severity) -> int:
-    return sum(diagnostic.severity is severity for diagnostic in specs.diagnostics)

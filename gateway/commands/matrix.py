@@ -16,18 +16,9 @@ from gateway.core.vendor.provider import Provider
 from gateway.proof.capabilities import Capabilities, probe_capabilities
 from gateway.proof.loss import IDENTITY, Loss, expressible_by, find_loss
 from gateway.proof.probe import ProbeFailed, own_targets
-from gateway.specs.load import Specs
 
 UNKNOWN = "?"
-LETTERS = {
-    "namespace": "N",
-    "metric": "M",
-    "attributes": "A",
-    "value": "V",
-    "stats": "S",
-    "unit": "U",
-    "time_ns": "T",
-}
+LETTERS = dict(namespace="N", metric="M", attributes="A", value="V", stats="S", unit="U", time_ns="T")
 LEGEND = """\
 N namespace, M metric, A attributes: two series would become one; rejected until `points.allow_loss` names it.
 V value, U unit, T time: a warning, until it is named there. S stats: each becomes a separate data point.
@@ -50,14 +41,15 @@ def matrix(
     """
     if (source is None) != (target is None):
         misuse("name both providers, FROM and TO, or none")
-    specs = load_or_fail(routes, strict_environment=False)
+    providers = load_or_fail(routes, strict_environment=False).providers
     if source is not None and target is not None:
-        _show_pair(_pair_named(specs, source, target))
+        pairs = list(_pairs(*([named("provider", name, providers)] for name in (source, target))))
+        if not pairs:
+            fail(f"no report goes from {source} to {target}: one of them has no such role")
+        _show_pair(pairs[0])
         return
-    known = sorted(specs.providers.values(), key=lambda each: each.name)
-    providers = [each for each in known if not each.relay]
-    pairs = list(_pairs(providers, providers))
-    for text in (*_held_table(providers), "", *_lost_tables(pairs), "", *LEGEND.splitlines()):
+    known = [provider for _, provider in sorted(providers.items()) if not provider.relay]
+    for text in (*_held_table(known), "", *_lost_tables(list(_pairs(known, known))), "", *LEGEND.splitlines()):
         line(text)
 
 
@@ -84,13 +76,6 @@ def _pairs(sources: Sequence[Provider], targets: Sequence[Provider]) -> Iterator
                 yield Pair(source.name, target.name, stated, None, str(error))
 
 
-def _pair_named(specs: Specs, source: str, target: str) -> Pair:
-    found = list(_pairs(*([named("provider", name, specs.providers)] for name in (source, target))))
-    if not found:
-        fail(f"no report goes from {source} to {target}: one of them has no such role")
-    return found[0]
-
-
 def _show_pair(pair: Pair) -> None:
     heading(f"{pair.source} to {pair.target}")
     if pair.loss is None:
@@ -100,14 +85,10 @@ def _show_pair(pair: Pair) -> None:
     words |= {
         name: f"{pair.target} requires it, and no report has it: set it in the route" for name in pair.loss.missing
     }
-    stated = _stated_fields(pair.stated)
+    stated = {name for name, value in pair.stated.arrived.as_mapping().items() if value} - {"time_ns"}
+    others = {"unit": pair.stated.units, "stats": pair.stated.stats, "time_ns": pair.stated.has_time}
+    stated |= {name for name, value in others.items() if value}
     print_pairs({n: words.get(n, "arrives" if n in stated else "is not stated") for n in FIELD_READERS})
-
-
-def _stated_fields(stated: Capabilities) -> set[str]:
-    fields = {name for name, value in stated.arrived.as_mapping().items() if value}
-    others = {"unit": stated.units, "stats": stated.stats, "time_ns": stated.has_time}
-    return (fields - {"time_ns"}) | {name for name, value in others.items() if value}
 
 
 def _held_table(providers: list[Provider]) -> list[str]:
@@ -125,22 +106,19 @@ def _held_table(providers: list[Provider]) -> list[str]:
 def _lost_tables(pairs: list[Pair]) -> list[str]:
     """Return one table, or several with some of the targets each, none wider than MAX_TABLE_CHARS."""
     cells = {(pair.source, pair.target): _cell(pair) for pair in pairs}
-    sources = list(dict.fromkeys(pair.source for pair in pairs))
+    sources, left = (list(dict.fromkeys(names)) for names in ([p.source for p in pairs], [p.target for p in pairs]))
+
+    def table(targets: list[str]) -> list[str]:
+        rows = [[source, *(cells.get((source, target), "") for target in targets)] for source in sources]
+        return table_lines([["from ╲ to", *targets], *rows])
+
     lines: list[str] = []
-    todo = list(dict.fromkeys(pair.target for pair in pairs))
-    while todo:
-        size = len(todo)
-        while size > 1 and len(_lost_table(cells, sources, todo[:size])[0]) > MAX_TABLE_CHARS:
-            size -= 1
-        lines += [*([""] if lines else []), *_lost_table(cells, sources, todo[:size])]
-        todo = todo[size:]
+    while left:
+        sizes = (size for size in range(len(left), 1, -1) if len(table(left[:size])[0]) <= MAX_TABLE_CHARS)
+        size = next(sizes, 1)
+        lines += [*([""] if lines else []), *table(left[:size])]
+        left = left[size:]
     return lines
-
-
-def _lost_table(cells: dict[tuple[str, str], str], sources: list[str], targets: list[str]) -> list[str]:
-    rows: list[list[str]] = [["from ╲ to", *targets]]
-    rows += [[source, *(cells.get((source, target), "") for target in targets)] for source in sources]
-    return table_lines(rows)
 
 
 def _cell(pair: Pair) -> str:

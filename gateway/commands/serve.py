@@ -1,6 +1,6 @@
 """gateway serve: run the gateway until a signal stops it."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
@@ -136,7 +136,17 @@ def serve(
     configure(log_level, log_format, queued=True)  # type: ignore[arg-type]  # just checked
     specs = load_or_fail(routes, only=only)
     print_diagnostics(specs.diagnostics)
-    specs.routes = _runnable(retarget(specs.routes, target or ()), data)
+    specs.routes = _runnable(specs, target, data)
+
+    def load_again() -> Specs:
+        specs = load(routes, only=only)
+        if not specs.diagnostics.has_errors:
+            try:
+                specs.routes = _runnable(specs, target, data)
+            except UserError as error:
+                specs.diagnostics.error(Mark(str(routes), 1, 1), "", str(error))
+        return specs
+
     settings = Settings(
         listen=listen,
         tls=pair,
@@ -147,7 +157,7 @@ def serve(
         data=data,
         queue=QueueLimits(max_points=queue_max_points, max_bytes=queue_max_bytes, max_age_s=queue_max_age_s),
     )
-    origin = Origin(folder=routes, load=lambda: _load_again(routes, only, target or (), data), first=specs, watch=watch)
+    origin = Origin(folder=routes, load=load_again, first=specs, watch=watch)
     gateway = Gateway(specs.snapshot, settings, origin=origin)
 
     def ready() -> None:
@@ -173,20 +183,10 @@ def _allow_open_files() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
-def _runnable(routes: dict[str, Route], data: Path | None) -> dict[str, Route]:
-    """Return the routes. Raises UserError if some are queued and there is no folder for the queue."""
+def _runnable(specs: Specs, target: Sequence[str] | None, data: Path | None) -> dict[str, Route]:
+    """Return the routes with their targets. Raises UserError if some are queued and there is no folder for that."""
+    routes = retarget(specs.routes, target or ())
     queued = ", ".join(name for name, route in routes.items() if route.is_queued)
     if queued and data is None:
         fail(f"queued routes need a persistent folder: start serve with --data DIR (or GATEWAY_DATA): {queued}")
     return routes
-
-
-def _load_again(routes: Path, only: Collection[str] | None, target: Sequence[str], data: Path | None) -> Specs:
-    """Load as at the start. Raises OSError; other mistakes are in the diagnostics."""
-    specs = load(routes, only=only)
-    if not specs.diagnostics.has_errors:
-        try:
-            specs.routes = _runnable(retarget(specs.routes, target), data)
-        except UserError as error:
-            specs.diagnostics.error(Mark(str(routes), 1, 1), "", str(error))
-    return specs

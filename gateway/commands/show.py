@@ -16,7 +16,6 @@ from gateway.commands.output.printing import line, print_diagnostics, print_json
 from gateway.core.http.request import Secret
 from gateway.core.outcome.masking import mask_secrets
 from gateway.core.text import did_you_mean
-from gateway.core.vendor.provider import Provider
 from gateway.proof.capabilities import probe_capabilities
 from gateway.proof.probe import ProbeFailed, own_targets
 from gateway.specs.documentation import understood
@@ -62,22 +61,15 @@ def show(
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes short maps and lists on one line."""
+    """Writes short maps and lists of scalars on one line."""
 
-    def represent_mapping(self, *arguments: Any, **options: Any) -> yaml.MappingNode:
-        node = super().represent_mapping(*arguments, **options)
-        node.flow_style = _is_short([each for pair in node.value for each in pair])
+    def represent_data(self, data: Any) -> yaml.Node:
+        node: yaml.Node = super().represent_data(data)
+        if isinstance(node, yaml.CollectionNode):
+            inner = [each for item in node.value for each in (item if isinstance(item, tuple) else [item])]
+            texts = [each.value for each in inner if isinstance(each, yaml.ScalarNode)]
+            node.flow_style = len(texts) == len(inner) and sum(len(text) + 2 for text in texts) < SHORT_CHARS
         return node
-
-    def represent_sequence(self, *arguments: Any, **options: Any) -> yaml.SequenceNode:
-        node = super().represent_sequence(*arguments, **options)
-        node.flow_style = _is_short(node.value)
-        return node
-
-
-def _is_short(nodes: Sequence[yaml.Node]) -> bool:
-    scalars = [node.value for node in nodes if isinstance(node, yaml.ScalarNode)]
-    return len(scalars) == len(nodes) and sum(len(text) + 2 for text in scalars) < SHORT_CHARS
 
 
 def _found(specs: Specs, name: str) -> Iterator[dict[str, Any]]:
@@ -91,21 +83,15 @@ def _found(specs: Specs, name: str) -> Iterator[dict[str, Any]]:
         secrets = [each for each in route.secrets if each.reveal() != UNSET]
         yield _plain(understood(specs.documents["route"][name]) | about, secrets)
     if name in specs.providers:
-        represents = _represented(specs.providers[name])
+        represents: dict[str, dict[str, str]] = {}
+        for target in () if specs.providers[name].relay else own_targets(specs.providers[name]):
+            try:
+                represents[target.form.name] = probe_capabilities(target).words()
+            except ProbeFailed as error:
+                represents[target.form.name] = {"unknown": str(error)}
         yield _plain(understood(specs.documents["provider"][name]) | {"represents": represents})
     if name in specs.recipes:
         yield _plain(understood(specs.documents["recipe"][name]))
-
-
-def _represented(provider: Provider) -> dict[str, dict[str, str]]:
-    """Return what each request of the provider can represent of a data point."""
-    words = {}
-    for target in () if provider.relay else own_targets(provider):
-        try:
-            words[target.form.name] = probe_capabilities(target).words()
-        except ProbeFailed as error:
-            words[target.form.name] = {"unknown": str(error)}
-    return words
 
 
 def _plain(value: Any, secrets: Sequence[Secret] = ()) -> Any:

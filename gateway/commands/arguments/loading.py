@@ -1,9 +1,9 @@
 """Loads specs for a command, and stops with their diagnostics if they have errors."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from gateway.commands.arguments.options import base_url, read_credential, read_given
 from gateway.commands.output.errors import fail, misuse, system_text
@@ -20,42 +20,25 @@ from gateway.specs.yaml.diagnostic import Severity
 Spec = TypeVar("Spec")
 
 
-def load_specs(
-    folder: Path | None,
-    *,
-    only: Collection[str] | None = None,
-    environ: Mapping[str, str] | None = None,
-    trials: bool = False,
-    strict_environment: bool = True,
-    or_file: bool = False,
-) -> Specs:
-    """Load specs even if they have errors; with `or_file`, `folder` may be a single YAML file.
+def load_specs(folder: Path | None, *, or_file: bool = False, **options: Any) -> Specs:
+    """Load specs with the options of `load`, even if they have errors; with `or_file`, also from a single YAML file.
 
     Raises UserError if the folder cannot be read.
     """
     is_file = or_file and folder is not None and folder.is_file() and folder.suffix in SUFFIXES
     if folder is not None and not folder.is_dir() and not is_file:
-        wanted = (
-            f"neither a folder nor a file {' or '.join(f'*{each}' for each in SUFFIXES)}" if or_file else "not a folder"
-        )
+        file = f" nor a file {' or '.join(f'*{each}' for each in SUFFIXES)}"
+        wanted = f"neither a folder{file}" if or_file else "not a folder"
         fail(f"{folder} is {wanted}" if folder.exists() else f"there is no folder {folder}")
     try:
-        return load(folder, environ, only=only, trials=trials, strict_environment=strict_environment)
+        return load(folder, **options)
     except OSError as error:
         fail(f"{error.filename or folder} cannot be read: {system_text(error)}")
 
 
-def load_or_fail(
-    folder: Path | None,
-    *,
-    only: Collection[str] | None = None,
-    environ: Mapping[str, str] | None = None,
-    trials: bool = False,
-    strict_environment: bool = True,
-    hint: str = "",
-) -> Specs:
+def load_or_fail(folder: Path | None, *, hint: str = "", **options: Any) -> Specs:
     """Load specs. If they have errors, print the diagnostics and raise UserError, whose text ends with `hint`."""
-    specs = load_specs(folder, only=only, environ=environ, trials=trials, strict_environment=strict_environment)
+    specs = load_specs(folder, **options)
     errors = [diagnostic for diagnostic in specs.diagnostics if diagnostic.severity is Severity.ERROR]
     if not errors:
         return specs
