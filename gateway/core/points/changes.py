@@ -33,7 +33,8 @@ def change_items(
             continue
         except Dropped:
             points = []
-        kept += [item if point is item.point else replace(item, point=point) for point in points]
+        for point in points:
+            kept.append(item if point is item.point else replace(item, point=point))
         dropped += not points
     return kept, rejected, dropped
 
