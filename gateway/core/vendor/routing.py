@@ -11,7 +11,7 @@ from operator import attrgetter
 from urllib.parse import unquote
 
 from gateway.core.http.received import Caps, ReceivedRequest
-from gateway.core.http.request import Request
+from gateway.core.http.request import PublicUrl, Request
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason, failure
 from gateway.core.recipe.carriers import read_slots
@@ -147,26 +147,31 @@ def choose_by_key_id(match: RouteMatch, message: ReceivedRequest) -> RouteMatch:
 
     Raises BodyNeeded if only the head was read and the key may be in the body.
     """
+    claimed: dict[tuple[PublicUrl | str | None, ...], str | None] = {}  # many routes have the same recipes
     for each in (match, *match.others) if match.others else ():
-        patterns = each.route.source.match.tests.get(KEY)
+        source = each.route.source
+        patterns = source.match.tests.get(KEY)
         if patterns is None:
             return each
-        if any(fits(pattern, key) for key in _claimed_keys(each.route.source, message) for pattern in patterns):
+        reading = (source.public_url, *[verifier.recipe.name for verifier in source.verifiers or ()])
+        if reading not in claimed:
+            claimed[reading] = _claimed_key(source, message)
+        key = claimed[reading]
+        if key is not None and any(fits(pattern, key) for pattern in patterns):
             return each
     return match
 
 
-def _claimed_keys(source: Source, message: ReceivedRequest) -> Iterator[str]:
-    """Yield the unverified key id, as read by the recipe that would verify the request."""
+def _claimed_key(source: Source, message: ReceivedRequest) -> str | None:
+    """Return the unverified key id, as read by the recipe that would verify the request."""
     signed = message if source.public_url is None else message.as_sent_to(source.public_url)
     for verifier in source.verifiers or ():
         try:
             slots = read_slots(verifier.recipe, signed)
         except CallerError:
             continue
-        if verifier.recipe.key is not None:
-            yield slots[verifier.recipe.key.name]
-        return
+        return slots[verifier.recipe.key.name] if verifier.recipe.key is not None else None
+    return None
 
 
 def make_snapshot(routes: Sequence[Route]) -> Snapshot:
