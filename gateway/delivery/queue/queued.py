@@ -8,7 +8,7 @@ from gateway.core.context import AcceptedReport
 from gateway.core.outcome.combine import combine_outcomes
 from gateway.core.outcome.outcome import Outcome, RejectedItem
 from gateway.core.points.decode import Item
-from gateway.core.sending.encode import encode_group, group_items
+from gateway.core.sending.encode import EncodeContext, encode_group, group_items
 from gateway.core.steps import Steps
 from gateway.core.vendor.route import Target
 from gateway.core.vendor.routing import Snapshot
@@ -18,6 +18,9 @@ from gateway.delivery.queue.records import GroupOf
 from gateway.delivery.queue.worker import Worker
 from gateway.delivery.transport import encode_context
 from gateway.telemetry import Telemetry
+
+# Of calls that are built as a check: a random id would let the thread of the database interrupt the loop.
+CHECKED_CALL_ID = "0" * 32
 
 
 class Queued:
@@ -86,7 +89,8 @@ def _new_points(
     destination: Destination, target: Target, items: Sequence[Item], request_id: str
 ) -> Steps[tuple[list[NewPoint], list[RejectedItem]]]:
     """Group items, and check that calls can carry them: the others are rejected while their reporter waits."""
-    context = encode_context(target)
+    now = encode_context(target)
+    context = EncodeContext(now.now_ns, lambda: CHECKED_CALL_ID, now.size_of)
     points: list[NewPoint] = []
     rejected: list[RejectedItem] = []
     for group in (yield from group_items(target, items, now_ns=context.now_ns)):

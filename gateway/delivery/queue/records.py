@@ -52,10 +52,15 @@ def size_of(new: NewPoint, text: str) -> int:
 
 def write_point(point: DataPoint) -> str:
     """Return a point as JSON without empty members. Raises ValueError for text that is not Unicode."""
-    members = {name: value for name, value in point.as_mapping().items() if value is not None}
-    members["attributes"] = dict(point.attributes)
+    members: dict[str, Any] = {} if point.namespace is None else {"namespace": point.namespace}
+    members["metric"] = point.metric
+    if point.value is not None:
+        members["value"] = point.value
     if point.stats is not None:
         members["stats"] = dict(point.stats)
+    if point.unit is not None:
+        members["unit"] = point.unit
+    members |= {"time_ns": point.time_ns, "attributes": dict(point.attributes)}
     return write_json(members).decode()
 
 
