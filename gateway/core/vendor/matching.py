@@ -54,7 +54,7 @@ ANY_REQUEST = RequestMatcher()
 
 
 def fits(pattern: str, value: str) -> bool:
-    return _compiled(pattern).fullmatch(value) is not None
+    return _compiled(pattern).fullmatch(value) is not None if "*" in pattern else pattern == value
 
 
 def _values(subject: str, request: Request) -> list[str]:
