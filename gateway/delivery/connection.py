@@ -168,6 +168,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        del self._parser  # it refers to this object
         if isinstance(exc, ssl.SSLError):
             self.fail(Reason.UPSTREAM_DOWN, f"TLS failed ({reason_of(exc)})")
         elif self._state == BODY and exc is None and self._ends_with_connection():

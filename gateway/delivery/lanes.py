@@ -19,6 +19,7 @@ MIN_CALL_S = 0.01
 OnSettled = Callable[[Sequence[Item], Outcome], None]
 
 
+@dataclass(slots=True, eq=False)
 class Parcel:
     """Items of one report for one target and group.
 
@@ -26,36 +27,18 @@ class Parcel:
     identifies whose reports are coalesced; an `alone` parcel is not.
     """
 
-    __slots__ = (
-        "_on_settled",
-        "_unsettled",
-        "_waiter",
-        "alone",
-        "deadline",
-        "group",
-        "request_id",
-        "results",
-        "sender",
-    )
+    group: Group
+    request_id: str
+    deadline: Deadline | None
+    on_settled: OnSettled | None = None
+    sender: Hashable = None
+    alone: bool = False
+    results: list[Result] = field(default_factory=list)
+    _unsettled: int = field(init=False)
+    _waiter: asyncio.Future[None] | None = None
 
-    def __init__(
-        self,
-        group: Group,
-        request_id: str,
-        deadline: Deadline | None,
-        on_settled: OnSettled | None = None,
-        *,
-        sender: Hashable = None,
-    ) -> None:
-        self.group = group
-        self.sender = sender
-        self.alone = False
-        self.request_id = request_id
-        self.deadline = deadline
-        self.results: list[Result] = []
-        self._on_settled = on_settled
-        self._unsettled = len(group.items)
-        self._waiter: asyncio.Future[None] | None = None
+    def __post_init__(self) -> None:
+        self._unsettled = len(self.group.items)
 
     @property
     def left(self) -> list[Item]:
@@ -67,8 +50,8 @@ class Parcel:
     def settle(self, items: Sequence[Item], outcome: Outcome) -> None:
         self.results.append((items, outcome))
         self._unsettled -= len(items)
-        if self._on_settled is not None:
-            self._on_settled(items, outcome)
+        if self.on_settled is not None:
+            self.on_settled(items, outcome)
         if not self._unsettled and self._waiter is not None:
             _wake(self._waiter)
 

@@ -375,18 +375,6 @@ async def test_gzip_bomb_is_garbled_in_little_memory(client: Client) -> None:
             await client.send(request_to(upstream.host), timeouts=LONG)
 
 
-async def test_endless_answer_is_aborted(client: Client) -> None:
-    async def never_ends(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-        while True:
-            writer.write(b"10000\r\n" + bytes(65536) + b"\r\n")
-            await writer.drain()
-
-    async with Upstream(never_ends) as upstream:
-        with raises(Reason.UPSTREAM_GARBLED, "over 1048576 bytes"):
-            await client.send(request_to(upstream.host), timeouts=LONG)
-
-
 def without_end(raw: bytes, ended: asyncio.Event) -> Behaviour:
     """Write these bytes until the client hangs up, and note that it has."""
 
@@ -445,12 +433,6 @@ async def test_endless_answers_on_an_idle_connection_end_it(client: Client) -> N
                 await ended.wait()
 
 
-async def test_header_without_end_is_garbled(client: Client) -> None:
-    async with Upstream(writes(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 1_000_000)) as upstream:
-        with raises(Reason.UPSTREAM_GARBLED, "the answer is not HTTP"):
-            await client.send(request_to(upstream.host), timeouts=LONG)
-
-
 # What goes wrong
 
 
@@ -490,38 +472,9 @@ async def test_half_an_answer_is_garbled(client: Client) -> None:
             await client.send(request_to(upstream.host), timeouts=LONG)
 
 
-@pytest.mark.parametrize(
-    "start",
-    [
-        pytest.param(b"HTTP/1.1 2", id="in the status line"),
-        pytest.param(b"HTTP/1.1 200 OK\r\nContent-", id="in a header's name"),
-        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n", id="before the blank line"),
-        pytest.param(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel", id="in a chunk"),
-        pytest.param(
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", id="before the last chunk"
-        ),
-    ],
-)
-async def test_truncated_answer_is_garbled(client: Client, start: bytes) -> None:
-    async def breaks_off(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(start)
-        writer.close()
-
-    async with Upstream(breaks_off) as upstream:
-        with raises(Reason.UPSTREAM_GARBLED, "the answer broke off"):
-            await client.send(request_to(upstream.host), timeouts=LONG)
-
-
 async def test_garbage_is_garbled(client: Client) -> None:
     async with Upstream(garbage) as upstream:
         with raises(Reason.UPSTREAM_GARBLED, "the answer is not HTTP"):
-            await client.send(request_to(upstream.host), timeouts=LONG)
-
-
-async def test_damaged_chunk_is_garbled(client: Client) -> None:
-    raw = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\nhello"
-    async with Upstream(writes(raw)) as upstream:
-        with raises(Reason.UPSTREAM_GARBLED, ""):
             await client.send(request_to(upstream.host), timeouts=LONG)
 
 
