@@ -100,7 +100,7 @@ def answer_local_call(
 
 
 def plan_calls_steps(target: Target, items: Sequence[Item], context: EncodeContext) -> Steps[Encoded]:
-    """Build the unsigned calls that carry these items. One step per item and call. Raises SpecError."""
+    """Build the unsigned calls that carry these items. Raises SpecError."""
     calls: list[Call] = []
     rejected: list[RejectedItem] = []
     groups = yield from group_items(target, items, now_ns=context.now_ns)
