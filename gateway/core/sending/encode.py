@@ -60,7 +60,7 @@ class Encoded:
 
 
 def group_items(target: Target, items: Sequence[Item], *, now_ns: int) -> Steps[list[Group]]:
-    """Group items by their `group_by` values in order of first appearance. One step per STEP_ITEMS. Raises SpecError."""
+    """Group items by their `group_by` values in order of first appearance, STEP_ITEMS per step. Raises SpecError."""
     groups: dict[bytes, tuple[dict[str, Any], list[Item], list[Any]]] = {}
     given, form_of, group_by = target.given, target.send.item, target.send.group_by
     try:

@@ -23,14 +23,11 @@ def issue_session(source: Source, call: LocalCall, caller: Verified, context: Re
     else:
         verifiers = [verifier for verifier in source.verifiers if verifier.recipe.name == call.issues]
         accounts = [each for verifier in verifiers for same_mark in verifier.accounts.values() for each in same_mark]
-        mine = [
-            each
-            for each in accounts
-            if each.credential.key == caller.key and caller.secret in (None, each.credential.secret)
-        ]
-        if not mine:
+        known = [each for each in accounts if each.credential.key == caller.key]
+        mine = next((each for each in known if caller.secret in (None, each.credential.secret)), None)
+        if mine is None:
             raise CallerError.of(Reason.NOT_ALLOWED, "this account cannot log in here")
-        account = mine[0]
+        account = mine
     return issue_token(account, now_ns=context.now_ns, lifetime_s=call.lifetime_s, entropy=context.entropy)
 
 

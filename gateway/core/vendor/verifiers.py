@@ -6,7 +6,7 @@ from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.session_tokens import make_accounts
 from gateway.core.recipe.verify import Verifier
-from gateway.core.vendor.provider import LocalCall, Receive
+from gateway.core.vendor.provider import Receive
 
 
 def make_verifiers(
@@ -14,9 +14,10 @@ def make_verifiers(
 ) -> tuple[Verifier, ...]:
     """Return a verifier for each recipe that a credential serves, or that carries a session issued by the gateway."""
     verifiers = []
+    local_calls = [form.local_call for form in receive.requests if form.local_call is not None]
     for recipe in recipes:
         fitting = [each for each in credentials if each.serves(recipe)]
-        calls = logins(receive, recipe)
+        calls = [call for call in local_calls if call.issues == recipe.name]
         verifying = [login for call in calls for login in call.verify]
         accounts = [each for each in credentials if any(each.serves(login) for login in verifying)]
         if fitting or accounts:
@@ -32,16 +33,8 @@ def local_verifiers(
 
     None for `credentials` makes every call accept any caller.
     """
-    calls = {form.name: form.local_call for form in receive.requests if form.local_call is not None}
+    calls = {form.name: form.local_call.verify for form in receive.requests if form.local_call is not None}
     return {
-        name: make_verifiers(receive, call.verify, credentials, pins)
-        if call.verify and credentials is not None
-        else None
-        for name, call in calls.items()
+        name: make_verifiers(receive, verify, credentials, pins) if verify and credentials is not None else None
+        for name, verify in calls.items()
     }
-
-
-def logins(receive: Receive, recipe: Recipe) -> list[LocalCall]:
-    """Return the calls that issue a session for this recipe."""
-    calls = [form.local_call for form in receive.requests if form.local_call is not None]
-    return [call for call in calls if call.issues == recipe.name]
