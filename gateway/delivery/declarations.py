@@ -50,7 +50,10 @@ class Declarations:
         """
         if not needed:
             return {}
-        declared = self._targets.setdefault(_identity(target), _Declared(LRUCache(self._max_declared)))
+        identity = _identity(target)
+        declared = self._targets.get(identity)
+        if declared is None:
+            declared = self._targets[identity] = _Declared(LRUCache(self._max_declared))
         before = declared.failure
         known = {key: number for key in needed if (number := declared.numbers.get(key)) is not None}
         if len(known) < len(needed):

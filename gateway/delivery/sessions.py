@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import uuid4
 
 from cachetools import LRUCache
@@ -27,11 +27,15 @@ RETRY_AFTER_S = 1.0
 class _Session:
     """A token with its renewal time, or the failure of the last login. Times are monotonic seconds."""
 
-    lock: asyncio.Lock
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     token: Secret | None = None
     renew_at: float = 0
     failure: Outcome | None = None
     retry_at: float = 0
+
+    @property
+    def live_token(self) -> Secret | None:
+        return self.token if time.monotonic() < self.renew_at else None
 
 
 class Sessions:
@@ -43,12 +47,14 @@ class Sessions:
 
     async def token_for(self, target: Target, login: Login, deadline: Deadline) -> Secret:
         """Return a live token; log in first if necessary. Raises UpstreamError or SpecError."""
-        session = self._sessions.setdefault(_identity(target, login), _Session(asyncio.Lock()))
+        identity = _identity(target, login)
+        session = self._sessions.get(identity) or self._sessions.setdefault(identity, _Session())
+        if (token := session.live_token) is not None:
+            return token
         try:
             async with asyncio.timeout(deadline.left_s()), session.lock:
-                if session.token is not None and time.monotonic() < session.renew_at:
-                    return session.token
-                session.token = None
+                if (token := session.live_token) is not None:
+                    return token
                 if session.failure is not None and time.monotonic() < session.retry_at:
                     raise UpstreamError(session.failure)
                 try:
