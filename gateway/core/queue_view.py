@@ -54,7 +54,7 @@ class StoredPoint:
     point: dict[str, Any] | str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Depth:
     """The points stored for one destination, by state, and their bytes.
 

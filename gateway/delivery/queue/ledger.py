@@ -4,7 +4,7 @@ A point is queued (`not_before_ns` 0), in backoff (`not_before_ns` > 0), leased,
 memory only: it costs no write, works on a full disk, and ends with the process that would have settled it. New points
 are kept in memory too, up to a size, so that their first lease does not parse them again.
 
-Memory follows the transactions: a rollback restores the counters; leases end, and new points are kept, after the
+Memory follows the transactions: a rollback restores the counters and forgets new points, and leases end after the
 commit. Lists of ids are passed as one JSON parameter: each statement is prepared once.
 """
 
@@ -73,13 +73,9 @@ class Ledger:
         self._space_left = 0
         self._held: dict[int, set[int]] = {}  # leased ids by the number of their destination
         self._lowest: dict[int, int] = {}  # no queued point of that destination has a lower id
-        self._kept: dict[int, tuple[NewPoint, int]] = {}  # new points by id, with their sizes
+        self._kept: dict[int, tuple[NewPoint, int]] = {}  # new points by id, and the sizes of their texts
         self._kept_bytes = 0
-        # Of the current transaction.
-        self._released: list[int] = []
-        self._appended: list[tuple[int, NewPoint, int]] = []
-        self._counted: list[tuple[Sizes, int]] = []
-        self._new_numbers: list[Destination] = []
+        self._released: list[int] = []  # leases that end with the commit
         # In memory, because each append checks them: counting a million points takes 0.1 s, their bytes 1 s.
         self._points: defaultdict[int | tuple[int, int], int] = defaultdict(int)
         self._bytes: defaultdict[int, int] = defaultdict(int)
@@ -97,26 +93,20 @@ class Ledger:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Commit all changes made inside, or none; they are on disk when this returns."""
-        for changes in (self._released, self._appended, self._counted, self._new_numbers):
-            changes.clear()
+        before = self._points.copy(), self._bytes.copy(), self._numbers.copy()
+        self._released = []
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield
             self._connection.execute("COMMIT")
         except BaseException:
-            for sizes, sign in self._counted.copy():
-                self._count(sizes, -sign)
-            for destination in self._new_numbers:
-                del self._numbers[destination]
+            self._points, self._bytes, self._numbers = before
+            self._kept, self._kept_bytes = {}, 0  # the ids will be those of other points
             if self._connection.in_transaction:  # a failing disk may have ended the transaction
                 self._connection.execute("ROLLBACK")
             raise
         self.commits += 1
         self.release(self._released)
-        for point_id, new, size in self._appended:
-            if self._kept_bytes + size <= MAX_KEPT_BYTES:
-                self._kept[point_id] = new, size
-                self._kept_bytes += size
 
     def measure_space(self) -> None:
         """Measure how much may be added until the next call. With little space, checkpoint the WAL. Raises OSError."""
@@ -159,7 +149,10 @@ class Ledger:
         self._count([(numbers[place], QUEUED, len(added), sum(added)) for place, added in sizes.items()])
         (last_id,) = self._connection.execute("SELECT last_insert_rowid()").fetchone()
         ids = range(last_id - len(points) + 1, last_id + 1)  # one writer, so they are consecutive
-        self._appended += [(point_id, new, len(text)) for point_id, new, text in zip(ids, points, texts, strict=True)]
+        for point_id, new, text in zip(ids, points, texts, strict=True):
+            if self._kept_bytes + len(text) <= MAX_KEPT_BYTES:
+                self._kept[point_id] = new, len(text)
+                self._kept_bytes += len(text)
 
     def delete(self, ids: Collection[int]) -> int:
         """Delete points; return how many there were."""
@@ -265,22 +258,10 @@ class Ledger:
                 """,
                 (number,),
             ).fetchone()
-            attempts, reason, message, next_attempt = failing or (0, None, None, None)
-            depths.append(
-                Depth(
-                    route=destination.route,
-                    target=destination.target,
-                    queued=self._points[number, QUEUED] - leased,
-                    leased=leased,
-                    dead_letter=self._points[number, DEAD_LETTER],
-                    bytes=self._bytes[number],
-                    oldest_s=None if oldest_ns is None else round(max(0, now_ns - oldest_ns) / NS, 3),
-                    attempts=attempts,
-                    reason=reason,
-                    message=message,
-                    next_attempt=next_attempt,
-                )
-            )
+            queued, dead_letters = self._points[number, QUEUED] - leased, self._points[number, DEAD_LETTER]
+            oldest_s = None if oldest_ns is None else round(max(0, now_ns - oldest_ns) / NS, 3)
+            size = self._bytes[number]
+            depths.append(Depth(*destination, queued, leased, dead_letters, size, oldest_s, *(failing or ())))
         return depths
 
     def _number(self, destination: Destination) -> int:
@@ -288,7 +269,6 @@ class Ledger:
         if number is None:
             insert = "INSERT INTO destinations (route, target) VALUES (?, ?)"
             number = self._numbers[destination] = self._connection.execute(insert, destination).lastrowid or 0
-            self._new_numbers.append(destination)
         return number
 
     def _check_limits(self, sizes: dict[Destination, list[int]], now_ns: int) -> None:
@@ -322,7 +302,6 @@ class Ledger:
         self._count(self._sizes(ids))
 
     def _count(self, sizes: Sizes, sign: int = 1) -> None:
-        self._counted.append((sizes, sign))
         for number, state, points, size in sizes:
             for key in (ALL, number, (number, state)):
                 self._points[key] += sign * points

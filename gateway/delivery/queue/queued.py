@@ -37,8 +37,7 @@ class Queued:
         self._store = store
         self._dispatcher = dispatcher
         self._snapshot = snapshot
-        self._telemetry = telemetry
-        self._timing = timing
+        self._new_worker = partial(Worker, store=store, dispatcher=dispatcher, telemetry=telemetry, timing=timing)
         self._workers: dict[Destination, tuple[Worker, asyncio.Task[None]]] = {}
         self._is_closing = False
 
@@ -62,8 +61,7 @@ class Queued:
         if self._is_closing:
             return
         if destination not in self._workers:
-            target = partial(self._target, destination)
-            worker = Worker(destination, target, self._store, self._dispatcher, self._telemetry, self._timing)
+            worker = self._new_worker(destination, partial(self._target, destination))
             task = asyncio.create_task(worker.run())  # noqa: TID251 - close() awaits it
             self._workers[destination] = (worker, task)
         self._workers[destination][0].wake()

@@ -169,17 +169,16 @@ class Store:
 
     async def _within(self, done: asyncio.Future[Any], reason: Reason) -> Any:
         """Wait up to `disk_s` for a job; then give it up, unless it has begun."""
-        late = UpstreamError.of(reason, f"the disk of the queue did not answer within {self._timing.disk_s:g} s")
-        timer = asyncio.get_running_loop().call_later(self._timing.disk_s, _give_up, done, late)
+        timer = asyncio.get_running_loop().call_later(self._timing.disk_s, self._give_up, done, reason)
         try:
             return await asyncio.shield(done)  # this task may be cancelled while the job runs
         finally:
             timer.cancel()
 
-
-def _give_up(done: asyncio.Future[Any], error: Exception) -> None:
-    if not done.done():
-        done.set_exception(error)
+    def _give_up(self, done: asyncio.Future[Any], reason: Reason) -> None:
+        if not done.done():
+            message = f"the disk of the queue did not answer within {self._timing.disk_s:g} s"
+            done.set_exception(UpstreamError.of(reason, message))
 
 
 def _open_ledger(folder: Folder, limits: Limits) -> Ledger:

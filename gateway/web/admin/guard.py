@@ -42,7 +42,10 @@ class Guard:
     def admit(self, request: Request) -> None:
         """Check the Host header on loopback, and the token."""
         if is_local(self.host):
-            self._expect_own_host(request)
+            names = [re.sub(r":\d*$", "", host.strip()).lower().strip("[]") for host in request.header_values("host")]
+            if len(names) != 1 or names[0] not in _LOCAL | {self.host}:  # another name for this address: DNS rebinding
+                what = f"the header Host must be one of {', '.join(sorted(_LOCAL | {self.host}))}"
+                raise Denied(403, Code.PERMISSION_DENIED, what)
         elif self.token is None:
             what = "off loopback, the admin API requires a token: start serve with --admin-token env:NAME or file:PATH"
             raise Denied(403, Code.PERMISSION_DENIED, what)
@@ -59,25 +62,9 @@ class Guard:
         if kinds not in ([], ["application/json"]):
             raise Denied(415, Code.INVALID_ARGUMENT, "the Content-Type of the body must be application/json")
 
-    def _expect_own_host(self, request: Request) -> None:
-        """Reject other names that resolve to this address (DNS rebinding)."""
-        hosts = request.header_values("host")
-        if len(hosts) != 1 or _name(hosts[0]) not in _LOCAL | {self.host}:
-            what = f"the header Host must be one of {', '.join(sorted(_LOCAL | {self.host}))}"
-            raise Denied(403, Code.PERMISSION_DENIED, what)
-
-
-def _name(host: str) -> str:
-    """Return a Host header without port and brackets."""
-    return re.sub(r":\d*$", "", host.strip()).lower().strip("[]")
-
 
 def _bears(request: Request, token: Secret) -> bool:
     values = request.header_values("authorization")
     scheme, _, claimed = (values[0] if len(values) == 1 else "").partition(" ")
-    same = hmac.compare_digest(_bytes(claimed.strip()), _bytes(token.reveal()))
-    return same and scheme.lower() == "bearer"
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
+    texts = [text.encode("utf-8", "surrogateescape") for text in (claimed.strip(), token.reveal())]
+    return hmac.compare_digest(*texts) and scheme.lower() == "bearer"
