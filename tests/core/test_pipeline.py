@@ -10,7 +10,7 @@ from gateway.core.http.received import ReceivedRequest
 from gateway.core.http.request import Request
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
-from gateway.core.pipeline import ANONYMOUS, receive_report, reply_names
+from gateway.core.pipeline import ANONYMOUS, receive_report, receive_report_steps, reply_names
 from gateway.core.points.point import DataPoint
 from gateway.core.points.rules import Rule
 from gateway.core.recipe.verify import VerificationFailed
@@ -69,6 +69,14 @@ def test_report_becomes_data_points_with_a_verified_caller():
         DataPoint("cpu", NOW, "p1", 1),
         DataPoint("mem", NOW, "n", 2),
     ]
+
+
+@pytest.mark.parametrize(("items", "steps"), [(1, 0), (64, 0), (65, 2), (200, 6)])
+def test_only_a_report_of_many_items_takes_steps(items: int, steps: int):
+    body = write_json({"report": {"items": [{"m": "cpu", "v": 1}] * items}})
+    match, message = matched(stand_in(ACME), Request("POST", "/p1/metrics", (KNOWN,), body))
+
+    assert len(list(receive_report_steps(match, message, RequestContext(NOW, Unseen())))) == steps
 
 
 def test_input_expression_replaces_the_body():
