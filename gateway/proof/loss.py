@@ -7,6 +7,7 @@ the target's rules on a round trip (`probe.py`), and compared with what arrives.
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from gateway.core.outcome.outcome import Reason
@@ -52,8 +53,9 @@ class Loss:
     missing: tuple[str, ...]
 
 
+@lru_cache(maxsize=256)
 def expressible_by(
-    provider: Provider, rules: tuple[Rule, ...] | None = None, names: Collection[str] = ()
+    provider: Provider, rules: tuple[Rule, ...] | None = None, names: frozenset[str] = frozenset()
 ) -> Capabilities:
     """Return what the provider's reporters can express; `names` are further attributes to probe.
 
@@ -85,7 +87,7 @@ def _readable(fields: Collection[str], point: DataPoint) -> DataPoint:
 def route_loss(route: Route, names: Collection[str] = ()) -> Loss:
     """Return what is lost on a route; `names` are the attributes that its changes read. Raises ProbeFailed."""
     source, target = route.source, route.target
-    said = expressible_by(source.provider, source.rules, {*names, *target.provider.attribute_names})
+    said = expressible_by(source.provider, source.rules, frozenset(names) | target.provider.attribute_names)
     return find_loss(said, target, route.points)
 
 

@@ -257,7 +257,7 @@ class Limits:
 UNLIMITED = Limits()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Provider:
     """One vendor's metric API. `needs` lists the `given` names that a sending route must set.
 
