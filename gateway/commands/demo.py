@@ -17,7 +17,7 @@ import typer
 
 from gateway.app import Gateway, Settings
 from gateway.commands.arguments.loading import load_or_fail, named, retarget
-from gateway.commands.arguments.options import DEFAULT_ROUTES, Routes
+from gateway.commands.arguments.options import DEFAULT_ROUTES, Routes, option
 from gateway.commands.output.errors import fail, system_text
 from gateway.commands.output.printing import heading, json_line, line, print_response, response_json
 from gateway.commands.roles.vendor import Vendor, vendor_route
@@ -49,9 +49,7 @@ def demo(
         str | None, typer.Argument(metavar="ROUTE", help="The route; default: the one that is simplest to call.")
     ] = None,
     routes: Routes = DEFAULT_ROUTES,
-    port: Annotated[
-        int, typer.Option("--port", min=0, max=65535, metavar="PORT", help="Where the gateway listens.")
-    ] = 8080,
+    port: Annotated[int, option("PORT", "Where the gateway listens.", min=0, max=65535)] = 8080,
     once: Annotated[bool, typer.Option("--once", help="Post the request, show what happens, and exit.")] = False,
 ) -> None:
     """Run the gateway with a stand-in vendor, and a request to try.

@@ -9,7 +9,6 @@ import typer
 from gateway.commands.arguments.loading import load_or_fail, named
 from gateway.commands.arguments.options import SpecFolder
 from gateway.commands.output.errors import fail, misuse
-from gateway.commands.output.losses import lost_words
 from gateway.commands.output.printing import MAX_TABLE_CHARS, heading, line, print_pairs, table_lines
 from gateway.core.points.decode import FIELD_READERS
 from gateway.core.vendor.provider import Provider
@@ -81,7 +80,8 @@ def _show_pair(pair: Pair) -> None:
     if pair.loss is None:
         line(f"{UNKNOWN}  {pair.target} cannot read what it sends: {pair.why}")
         return
-    words = {each.field: lost_words(each) for each in pair.loss.lost}
+    merges = dict.fromkeys(IDENTITY, "; series would merge")
+    words = {each.field: each.what + merges.get(each.field, "") for each in pair.loss.lost}
     words |= {
         name: f"{pair.target} requires it, and no report has it: set it in the route" for name in pair.loss.missing
     }

@@ -12,7 +12,7 @@ import typer
 
 from gateway.commands.arguments import options
 from gateway.commands.arguments.loading import check_given, load_or_fail, named, recipes_for
-from gateway.commands.arguments.options import Given, Json, Key, SecretOption, SpecFolder
+from gateway.commands.arguments.options import Given, Json, Key, SecretOption, SpecFolder, option
 from gateway.commands.output.errors import fail, misuse
 from gateway.commands.output.printing import count, line, outcome_json, print_json
 from gateway.core.context import AcceptedReport
@@ -40,10 +40,8 @@ from gateway.tls import BadPem, target_context
 
 def report(
     provider: Annotated[str, typer.Argument(metavar="PROVIDER", help="The vendor whose reporter is played.")],
-    url: Annotated[str, typer.Option("--url", metavar="BASE", help="Where to report: http[s]://HOST:PORT.")],
-    ca: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Trust these CAs, in PEM form, and not the system's.")
-    ] = None,
+    url: Annotated[str, option("BASE", "Where to report: http[s]://HOST:PORT.")],
+    ca: Annotated[Path | None, option("FILE", "Trust these CAs, in PEM form, and not the system's.")] = None,
     tls_strict: Annotated[
         bool,
         typer.Option(
@@ -54,12 +52,8 @@ def report(
     key: Key = None,
     secret: SecretOption = None,
     given: Given = None,
-    points: Annotated[
-        str | None, typer.Option("--points", metavar="FILE", help="Data points as JSON lines; - is standard input.")
-    ] = None,
-    timeout_s: Annotated[
-        float, typer.Option("--timeout-s", min=0.01, metavar="SECONDS", help="Deadline of the report.")
-    ] = 5,
+    points: Annotated[str | None, option("FILE", "Data points as JSON lines; - is standard input.")] = None,
+    timeout_s: Annotated[float, option("SECONDS", "Deadline of the report.", min=0.01)] = 5,
     routes: SpecFolder = None,
     json: Json = False,
 ) -> None:

@@ -1,7 +1,6 @@
 """gateway schema: the JSON Schema of specs, for editors and for checks in CI."""
 
-from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -9,14 +8,11 @@ from gateway.commands.output.printing import print_json
 from gateway.specs.documentation import json_schema
 
 
-class Kind(StrEnum):
-    ROUTE = "route"
-    PROVIDER = "provider"
-    RECIPE = "recipe"
-
-
 def schema(
-    kind: Annotated[Kind | None, typer.Argument(help="The kind of document; default: any.", show_default=False)] = None,
+    kind: Annotated[
+        Literal["route", "provider", "recipe"] | None,
+        typer.Argument(help="The kind of document; default: any.", show_default=False),
+    ] = None,
 ) -> None:
     """Print the JSON Schema of specs.
 
@@ -26,4 +22,4 @@ def schema(
     Example:
       gateway schema route
     """
-    print_json(json_schema(None if kind is None else kind.value))
+    print_json(json_schema(kind))

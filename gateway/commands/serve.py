@@ -10,7 +10,7 @@ import typer
 
 from gateway.app import Gateway, Settings
 from gateway.commands.arguments.loading import load_or_fail, retarget
-from gateway.commands.arguments.options import ADMIN_TOKEN, DEFAULT_ROUTES, Routes, read_admin_token
+from gateway.commands.arguments.options import ADMIN_TOKEN, DEFAULT_ROUTES, Routes, option, read_admin_token, setting
 from gateway.commands.output.errors import UserError, fail, misuse
 from gateway.commands.output.printing import print_diagnostics
 from gateway.commands.roles.listening import check_address, run_or_fail, tls_pair
@@ -32,89 +32,55 @@ OPEN_FILES = 8192
 def serve(
     routes: Routes = DEFAULT_ROUTES,
     listen: Annotated[
-        str,
-        typer.Option(metavar="ADDR", envvar="GATEWAY_LISTEN", help="Where reporters connect; :0 takes a free port."),
+        str, setting("LISTEN", "ADDR", "Where reporters connect; :0 takes a free port.")
     ] = "127.0.0.1:8080",
     admin: Annotated[
-        str,
-        typer.Option(metavar="ADDR", envvar="GATEWAY_ADMIN", help="Where /healthz, /readyz, /metrics and /api are."),
+        str, setting("ADMIN", "ADDR", "Where /healthz, /readyz, /metrics and /api are.")
     ] = "127.0.0.1:9091",
     admin_token: Annotated[
         str | None,
-        typer.Option(
-            metavar="SECRET",
+        option(
+            "SECRET",
+            "Token that /api requires, as env:NAME or file:PATH; off loopback /api is closed without.",
             envvar=ADMIN_TOKEN,
-            help="Token that /api requires, as env:NAME or file:PATH; off loopback /api is closed without.",
         ),
     ] = None,
     tls_cert: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", envvar="GATEWAY_TLS_CERT", help="Listen by https: certificate and chain, in PEM form."
-        ),
+        Path | None, setting("TLS_CERT", "FILE", "Listen by https: certificate and chain, in PEM form.")
     ] = None,
     tls_key: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", envvar="GATEWAY_TLS_KEY", help="The certificate's key, unless its file has it."),
+        Path | None, setting("TLS_KEY", "FILE", "The certificate's key, unless its file has it.")
     ] = None,
-    only: Annotated[
-        list[str] | None, typer.Option("--only", metavar="ROUTE", help="Serve this route and no other; repeatable.")
-    ] = None,
-    target: Annotated[
-        list[str] | None,
-        typer.Option("--target", metavar="ROUTE=URL", help="Send a route's calls there instead; repeatable."),
-    ] = None,
+    only: Annotated[list[str] | None, option("ROUTE", "Serve this route and no other; repeatable.")] = None,
+    target: Annotated[list[str] | None, option("ROUTE=URL", "Send a route's calls there instead; repeatable.")] = None,
     watch: Annotated[
         bool, typer.Option("--watch/--no-watch", envvar="GATEWAY_WATCH", help="Reload when files of routes change.")
     ] = True,
-    grace_s: Annotated[
-        float,
-        typer.Option(min=0, metavar="SECONDS", envvar="GATEWAY_GRACE_S", help="How long stopping may take."),
-    ] = 25,
+    grace_s: Annotated[float, setting("GRACE_S", "SECONDS", "How long stopping may take.", min=0)] = 25,
     drain_delay_s: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            metavar="SECONDS",
-            envvar="GATEWAY_DRAIN_DELAY_S",
-            help="How long /readyz answers 503 before listening ends.",
-        ),
+        float, setting("DRAIN_DELAY_S", "SECONDS", "How long /readyz answers 503 before listening ends.", min=0)
     ] = 0,
     data: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", envvar="GATEWAY_DATA", help="Where queued routes keep data points until they are delivered."
-        ),
+        Path | None, setting("DATA", "DIR", "Where queued routes keep data points until they are delivered.")
     ] = None,
     queue_max_points: Annotated[
-        int,
-        typer.Option(
-            min=1, metavar="N", envvar="GATEWAY_QUEUE_MAX_POINTS", help="More data points reject new reports."
-        ),
+        int, setting("QUEUE_MAX_POINTS", "N", "More data points reject new reports.", min=1)
     ] = QueueLimits().max_points,
     queue_max_bytes: Annotated[
-        int,
-        typer.Option(min=1, metavar="N", envvar="GATEWAY_QUEUE_MAX_BYTES", help="More bytes reject new reports."),
+        int, setting("QUEUE_MAX_BYTES", "N", "More bytes reject new reports.", min=1)
     ] = QueueLimits().max_bytes,
     queue_max_age_s: Annotated[
         float | None,
-        typer.Option(
+        setting(
+            "QUEUE_MAX_AGE_S",
+            "SECONDS",
+            "Reject reports for a target whose oldest data point has waited longer.",
             min=1,
-            metavar="SECONDS",
-            envvar="GATEWAY_QUEUE_MAX_AGE_S",
-            help="Reject reports for a target whose oldest data point has waited longer.",
         ),
     ] = None,
-    log_level: Annotated[
-        str, typer.Option(metavar="LEVEL", envvar="GATEWAY_LOG_LEVEL", help="debug, info, warning or error.")
-    ] = "info",
+    log_level: Annotated[str, setting("LOG_LEVEL", "LEVEL", "debug, info, warning or error.")] = "info",
     log_format: Annotated[
-        str,
-        typer.Option(
-            metavar="FORMAT",
-            envvar="GATEWAY_LOG_FORMAT",
-            help="auto (text on a terminal, else json), json or text.",
-        ),
+        str, setting("LOG_FORMAT", "FORMAT", "auto (text on a terminal, else json), json or text.")
     ] = "auto",
 ) -> None:
     """Run the gateway.

@@ -11,12 +11,13 @@ import yaml
 from gateway.commands.arguments.loading import load_specs
 from gateway.commands.arguments.options import DEFAULT_ROUTES, Json, Routes
 from gateway.commands.output.errors import fail
-from gateway.commands.output.losses import route_loss_words
 from gateway.commands.output.printing import line, print_diagnostics, print_json
 from gateway.core.http.request import Secret
 from gateway.core.outcome.masking import mask_secrets
 from gateway.core.text import did_you_mean
+from gateway.core.vendor.route import Route
 from gateway.proof.capabilities import probe_capabilities
+from gateway.proof.loss import IDENTITY, route_loss
 from gateway.proof.probe import ProbeFailed, own_targets
 from gateway.specs.documentation import understood
 from gateway.specs.environment import UNSET
@@ -78,7 +79,7 @@ def _found(specs: Specs, name: str) -> Iterator[dict[str, Any]]:
         route = specs.routes[name]
         about = {
             "calls": [f"{form.method} {route.source.path}{form.path}" for form in route.source.receive.requests],
-            "loss": {each.name: route_loss_words(replace(route, target=each)) for each in route.targets},
+            "loss": {each.name: _loss_words(replace(route, target=each)) for each in route.targets},
         }
         secrets = [each for each in route.secrets if each.reveal() != UNSET]
         yield _plain(understood(specs.documents["route"][name]) | about, secrets)
@@ -104,3 +105,18 @@ def _plain(value: Any, secrets: Sequence[Secret] = ()) -> Any:
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return mask_secrets(str(value), secrets) if isinstance(value, str | Secret) else value
+
+
+def _loss_words(route: Route) -> dict[str, str]:
+    """Return what is lost on the way to the route's target, by field. A relay has no data points to lose."""
+    if route.target.provider.relay:
+        return {}
+    try:
+        loss = route_loss(route)
+    except ProbeFailed as error:
+        return {"unknown": str(error)}
+    accepted = {name: " (accepted)" for name in route.points.allow_loss}
+    merges = dict.fromkeys(IDENTITY, "; series would merge")
+    words = {each.field: each.what + merges.get(each.field, "") + accepted.get(each.field, "") for each in loss.lost}
+    words |= {name: "is required, and no report has it" for name in loss.missing}
+    return words or {"nothing": "every field arrives"}

@@ -14,7 +14,7 @@ import typer
 from gateway.app import Gateway, Settings
 from gateway.commands.arguments import options
 from gateway.commands.arguments.loading import load_or_fail, named
-from gateway.commands.arguments.options import Given, Key, SecretOption, SpecFolder
+from gateway.commands.arguments.options import Given, Key, SecretOption, SpecFolder, option
 from gateway.commands.output.errors import misuse
 from gateway.commands.output.printing import print_json
 from gateway.commands.roles.listening import check_address, run_or_fail, tls_pair
@@ -30,24 +30,15 @@ log = structlog.get_logger()
 
 def sink(
     provider: Annotated[str, typer.Argument(metavar="PROVIDER", help="The vendor that is played.")],
-    listen: Annotated[str, typer.Option(metavar="ADDR", help="Where to listen; :0 takes a free port.")] = "127.0.0.1:0",
-    tls_cert: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Listen by https: certificate and chain, in PEM form.")
-    ] = None,
-    tls_key: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The certificate's key, unless its file has it.")
-    ] = None,
+    listen: Annotated[str, option("ADDR", "Where to listen; :0 takes a free port.")] = "127.0.0.1:0",
+    tls_cert: Annotated[Path | None, option("FILE", "Listen by https: certificate and chain, in PEM form.")] = None,
+    tls_key: Annotated[Path | None, option("FILE", "The certificate's key, unless its file has it.")] = None,
     key: Key = None,
     secret: SecretOption = None,
     given: Given = None,
-    answer: Annotated[
-        str | None, typer.Option("--answer", metavar="CODE", help="Reject every report with this code or reason.")
-    ] = None,
+    answer: Annotated[str | None, option("CODE", "Reject every report with this code or reason.")] = None,
     file: Annotated[
-        str | None,
-        typer.Option(
-            "--file", metavar="FILE", help="The body of each answer to a relay's call, of the type of the file's name."
-        ),
+        str | None, option("FILE", "The body of each answer to a relay's call, of the type of the file's name.")
     ] = None,
     routes: SpecFolder = None,
 ) -> None:

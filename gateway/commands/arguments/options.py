@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from time import time_ns
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,27 +16,25 @@ from gateway.core.http.text import length_warnings, parse_request
 from gateway.core.http.url import split_url
 from gateway.core.recipe.keyring import Credential
 
-Routes = Annotated[
-    Path, typer.Option("--routes", metavar="DIR", envvar="GATEWAY_ROUTES", help="Folder of routes and other specs.")
-]
-SpecFolder = Annotated[
-    Path | None,
-    typer.Option("--routes", metavar="DIR", envvar="GATEWAY_ROUTES", help="Folder with further recipes and providers."),
-]
+
+def option(metavar: str, text: str, **more: Any) -> Any:
+    """Declare an option that has a value."""
+    return typer.Option(metavar=metavar, help=text, **more)
+
+
+def setting(variable: str, metavar: str, text: str, **more: Any) -> Any:
+    """Declare an option that can be set by an environment variable, GATEWAY_ and this name."""
+    return option(metavar, text, envvar=f"GATEWAY_{variable}", **more)
+
+
+Routes = Annotated[Path, setting("ROUTES", "DIR", "Folder of routes and other specs.")]
+SpecFolder = Annotated[Path | None, setting("ROUTES", "DIR", "Folder with further recipes and providers.")]
 Json = Annotated[bool, typer.Option("--json", help="Print data as JSON.")]
-RequestFile = Annotated[
-    str, typer.Option("--request", metavar="FILE", help="One raw HTTP request; - is standard input.")
-]
-Key = Annotated[str | None, typer.Option("--key", metavar="KEY", help="The credential's id, where the scheme has one.")]
-SecretOption = Annotated[
-    str | None, typer.Option("--secret", metavar="SECRET", help="env:NAME or file:PATH; a bare secret warns.")
-]
-Given = Annotated[
-    list[str] | None, typer.Option("--given", metavar="NAME=VALUE", help="A value that the spec needs; repeatable.")
-]
-At = Annotated[
-    str | None, typer.Option("--at", metavar="EPOCH", help="The clock, in seconds since 1970; default: now.")
-]
+RequestFile = Annotated[str, option("FILE", "One raw HTTP request; - is standard input.")]
+Key = Annotated[str | None, option("KEY", "The credential's id, where the scheme has one.")]
+SecretOption = Annotated[str | None, option("SECRET", "env:NAME or file:PATH; a bare secret warns.")]
+Given = Annotated[list[str] | None, option("NAME=VALUE", "A value that the spec needs; repeatable.")]
+At = Annotated[str | None, option("EPOCH", "The clock, in seconds since 1970; default: now.")]
 
 ADMIN_TOKEN = "GATEWAY_ADMIN_TOKEN"
 DEFAULT_ROUTES = Path("routes.d")

@@ -44,12 +44,8 @@ def explain(
     secret: SecretOption = None,
     given: Given = None,
     at: At = None,
-    url: Annotated[
-        str | None, typer.Option("--url", metavar="BASE", help="The URL that the client signed, if a proxy hides it.")
-    ] = None,
-    expect: Annotated[
-        str | None, typer.Option("--expect", metavar="FILE", help="The client's own string to sign, to compare with.")
-    ] = None,
+    url: Annotated[str | None, options.option("BASE", "The URL that the client signed, if a proxy hides it.")] = None,
+    expect: Annotated[str | None, options.option("FILE", "The client's own string to sign, to compare with.")] = None,
     routes: SpecFolder = None,
     json: Json = False,
 ) -> None:

@@ -6,18 +6,9 @@ from typing import Annotated
 
 import typer
 
+from gateway.commands.arguments import options
 from gateway.commands.arguments.loading import load_recipe
-from gateway.commands.arguments.options import (
-    At,
-    Given,
-    Json,
-    Key,
-    RequestFile,
-    SecretOption,
-    SpecFolder,
-    read_clock,
-    read_request,
-)
+from gateway.commands.arguments.options import At, Given, Json, Key, RequestFile, SecretOption, SpecFolder
 from gateway.commands.output.errors import fail, misuse
 from gateway.commands.output.printing import print_json, string_to_sign
 from gateway.core.http.received import ReceivedRequest, guess_body_kind
@@ -34,9 +25,7 @@ def sign_(
     secret: SecretOption = None,
     given: Given = None,
     at: At = None,
-    nonce: Annotated[
-        str | None, typer.Option("--nonce", metavar="NONCE", help="The nonce; default: a random one.")
-    ] = None,
+    nonce: Annotated[str | None, options.option("NONCE", "The nonce; default: a random one.")] = None,
     routes: SpecFolder = None,
     json: Json = False,
 ) -> None:
@@ -52,8 +41,8 @@ def sign_(
     for slot in chosen.given:
         if slot.name not in stated and slot.default is None and not slot.optional:
             misuse(f"{recipe} needs --given {slot.name}=…")
-    fresh = SigningContext(read_clock(at), os.urandom(16), _pinned(chosen, nonce))
-    unsigned = read_request(request)
+    fresh = SigningContext(options.read_clock(at), os.urandom(16), _pinned(chosen, nonce))
+    unsigned = options.read_request(request)
     try:
         draft = to_draft(ReceivedRequest(unsigned, guess_body_kind(unsigned)), chosen)
         signed = sign(draft, chosen, credential, stated, fresh)
