@@ -17,7 +17,7 @@ from gateway.commands.matrix import matrix
 from gateway.commands.recipes.coverage import coverage
 from gateway.core.expression import Compiler
 from gateway.core.expression.functions import FUNCTIONS
-from gateway.core.outcome.outcome import CODE_OF, HTTP_STATUS_OF, Code, Reason
+from gateway.core.outcome.outcome import Code, Reason
 from gateway.core.recipe.filters import FILTERS
 from gateway.core.vendor.routing import Snapshot
 from gateway.proof.cases.run import run_case
@@ -98,12 +98,12 @@ def test_every_function_and_filter_is_in_the_reference(word: str) -> None:
 
 @pytest.mark.parametrize("code", list(Code))
 def test_every_code_is_in_the_reference_with_its_http_status(code: Code) -> None:
-    assert f"| `{code}` | {HTTP_STATUS_OF[code]} | " in REFERENCE
+    assert f"| `{code}` | {code.status} | " in REFERENCE
 
 
 @pytest.mark.parametrize("reason", list(Reason))
 def test_every_reason_is_in_the_reference_with_its_code(reason: Reason) -> None:
-    assert re.search(rf"\| `{reason}` \| `{CODE_OF[reason]}`[^|]* \| \w", REFERENCE)
+    assert re.search(rf"\| `{reason}` \| `{reason.code}`[^|]* \| \w", REFERENCE)
 
 
 @pytest.mark.parametrize("name", sorted([*COMMANDS, "queue"]))

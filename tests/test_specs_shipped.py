@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.core.expression.functions import FUNCTIONS
-from gateway.core.outcome.outcome import CODE_OF, Code, Outcome, Reason, failure
+from gateway.core.outcome.outcome import Code, Outcome, Reason, failure
 from gateway.core.outcome.reply import build_reply, plain_reply
 from gateway.core.vendor.provider import Replies
 from gateway.core.vendor.route import Target
@@ -77,7 +77,7 @@ def test_every_failure_has_a_reply_in_the_vendors_dialect(replies: Replies, outc
 
 def test_every_reason_has_an_error_row():
     for replies in DIALECTS.values():
-        assert all({reason, CODE_OF[reason], "default"} & replies.errors.keys() for reason in Reason)
+        assert all({reason, reason.code, "default"} & replies.errors.keys() for reason in Reason)
 
 
 def test_every_provider_that_receives_has_a_dialect():

@@ -20,7 +20,7 @@ from gateway.commands.output.printing import print_json
 from gateway.commands.roles.listening import check_address, run_or_fail, tls_pair
 from gateway.commands.roles.vendor import Vendor, vendor_route
 from gateway.core.http.request import Headers
-from gateway.core.outcome.outcome import CODE_OF, Code, Outcome, Reason
+from gateway.core.outcome.outcome import Code, Outcome, Reason
 from gateway.core.text import did_you_mean
 from gateway.core.vendor.routing import make_snapshot
 from gateway.logs import configure
@@ -82,7 +82,7 @@ def rejection_of(answer: str | None) -> Outcome | None:
     if word == Code.OK:
         return None
     if word in list(Reason):
-        return Outcome(CODE_OF[Reason(word)], Reason(word), message)
+        return Outcome(Reason(word).code, Reason(word), message)
     if word in list(Code):
         return Outcome(Code(word), None, message)
     misuse(f"--answer: {answer!r} is no code and no reason; {did_you_mean(word, [*Code, *Reason])}")

@@ -19,9 +19,8 @@ import structlog
 from gateway.core.context import AcceptedReport, RequestContext
 from gateway.core.http.received import BodyNeeded, ReceivedRequest
 from gateway.core.http.request import Headers, Response
-from gateway.core.outcome.addresses import without_addresses
 from gateway.core.outcome.errors import CallerError, GatewayError, UpstreamError
-from gateway.core.outcome.masking import mask_outcome
+from gateway.core.outcome.masking import mask_outcome, without_addresses
 from gateway.core.outcome.outcome import Code, Outcome, Reason, failure
 from gateway.core.outcome.reply import build_reply
 from gateway.core.pipeline import answer_local_call, receive_relayed, receive_report_steps, reply_names, verify_head

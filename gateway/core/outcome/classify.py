@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from gateway.core.expression import EvaluationError, Expression
@@ -14,37 +15,21 @@ from gateway.core.vendor.provider import OutcomeRule, RejectedItemsRule
 MAX_MESSAGE_CHARS = 500
 _POLL_PATH = re.compile(r'/[!"$-~]{0,4000}')  # path and query: printable ASCII, no `#`
 
-_CODE_OF_STATUS = {
-    401: Code.UNAUTHENTICATED,
-    403: Code.PERMISSION_DENIED,
-    404: Code.NOT_FOUND,
-    405: Code.UNIMPLEMENTED,
-    408: Code.DEADLINE_EXCEEDED,
-    429: Code.RESOURCE_EXHAUSTED,
-    500: Code.INTERNAL,
-    501: Code.UNIMPLEMENTED,
-    504: Code.DEADLINE_EXCEEDED,
-}
+_CODE_OF_STATUS = {code.status: code for code in Code if code is not Code.OK}
+_CODE_OF_STATUS |= {405: Code.UNIMPLEMENTED, 408: Code.DEADLINE_EXCEEDED}
 
-# The reason of each upstream code.
-_REASON_OF = {
-    Code.INVALID_ARGUMENT: Reason.UPSTREAM_REJECTED,
-    Code.UNAUTHENTICATED: Reason.UPSTREAM_AUTH,
-    Code.PERMISSION_DENIED: Reason.UPSTREAM_AUTH,
-    Code.NOT_FOUND: Reason.UPSTREAM_REJECTED,
-    Code.UNIMPLEMENTED: Reason.UPSTREAM_REJECTED,
-    Code.RESOURCE_EXHAUSTED: Reason.THROTTLED,
-    Code.UNAVAILABLE: Reason.UPSTREAM_DOWN,
-    Code.DEADLINE_EXCEEDED: Reason.UPSTREAM_TIMEOUT,
-    Code.INTERNAL: Reason.UPSTREAM_GARBLED,
-}
-
-# The upstream rejects the gateway's request or credentials, not the reporter's: other codes go through unchanged.
-_CODE_FOR_REPORTER = {
-    Code.UNAUTHENTICATED: Code.UNAVAILABLE,
-    Code.PERMISSION_DENIED: Code.UNAVAILABLE,
-    Code.NOT_FOUND: Code.INTERNAL,
-    Code.UNIMPLEMENTED: Code.INTERNAL,
+# The reason of each upstream code, and the code that the reporter sees: the upstream rejects the gateway's request or
+# credentials, not the reporter's.
+_UPSTREAM = {
+    Code.INVALID_ARGUMENT: (Reason.UPSTREAM_REJECTED, Code.INVALID_ARGUMENT),
+    Code.UNAUTHENTICATED: (Reason.UPSTREAM_AUTH, Code.UNAVAILABLE),
+    Code.PERMISSION_DENIED: (Reason.UPSTREAM_AUTH, Code.UNAVAILABLE),
+    Code.NOT_FOUND: (Reason.UPSTREAM_REJECTED, Code.INTERNAL),
+    Code.UNIMPLEMENTED: (Reason.UPSTREAM_REJECTED, Code.INTERNAL),
+    Code.RESOURCE_EXHAUSTED: (Reason.THROTTLED, Code.RESOURCE_EXHAUSTED),
+    Code.UNAVAILABLE: (Reason.UPSTREAM_DOWN, Code.UNAVAILABLE),
+    Code.DEADLINE_EXCEEDED: (Reason.UPSTREAM_TIMEOUT, Code.DEADLINE_EXCEEDED),
+    Code.INTERNAL: (Reason.UPSTREAM_GARBLED, Code.INTERNAL),
 }
 
 
@@ -91,26 +76,20 @@ def classify(
 
 def as_seen_by_reporter(outcome: Outcome) -> Outcome:
     """Translate the upstream's code: the upstream rejecting the gateway is not an error of the reporter."""
-    code = _CODE_FOR_REPORTER.get(outcome.code)
-    return outcome if code is None else replace(outcome, code=code)
+    return outcome if outcome.ok else replace(outcome, code=_UPSTREAM[outcome.code][1])
 
 
 class AnswerNames(dict[str, Any]):
     """The variables that expressions about an answer see. `headers`, `body` and `text` are made on first use."""
 
-    def __init__(self, answer: Response, names: Mapping[str, Any]) -> None:
+    def __init__(self, answer: Response, names: Mapping[str, Any] = MappingProxyType({})) -> None:
         super().__init__(names, status=answer.status)
         self._answer = answer
 
-    def __missing__(self, name: str) -> Any:
-        self[name] = value = _PARTS[name](self._answer)
-        return value
-
     def get(self, name: str, default: Any = None) -> Any:
-        try:
-            return self[name]
-        except KeyError:
-            return default
+        if name in _PARTS and name not in self:
+            self[name] = _PARTS[name](self._answer)
+        return super().get(name, default)
 
 
 def _json_or_none(answer: Response) -> Any:
@@ -166,9 +145,8 @@ def _look_up(rule: OutcomeRule, value: Any) -> Code | None:
 def _by_status(answer: Response, message: str) -> Outcome:
     """Classify by the HTTP status alone. Without a rule that says so, no status is a success, not even 2xx."""
     status = answer.status
-    code = _CODE_OF_STATUS.get(status)
-    if code is None:
-        code = Code.INVALID_ARGUMENT if 400 <= status <= 499 else Code.UNAVAILABLE if status >= 500 else Code.INTERNAL
+    other = Code.INVALID_ARGUMENT if 400 <= status <= 499 else Code.UNAVAILABLE if status >= 500 else Code.INTERNAL
+    code = _CODE_OF_STATUS.get(status, other)
     if code is Code.INTERNAL and status < 500:
         message = message or f"the answer was not understood (status {status})"
     return _by_code(code, message, answer)
@@ -181,7 +159,7 @@ def _by_code(code: Code, message: str, answer: Response) -> Outcome:
     wait = next((value for name, value in answer.headers if name.lower() == "retry-after"), "")
     retry_after_s = float(wait) if wait.isascii() and wait.isdigit() and len(wait) < 7 else None
     message = message or f"the upstream answered with status {answer.status}"
-    return Outcome(code, _REASON_OF[code], message, retry_after_s=retry_after_s)
+    return Outcome(code, _UPSTREAM[code][0], message, retry_after_s=retry_after_s)
 
 
 def _message(expression: Expression | None, names: Any) -> str:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from gateway.core.context import AcceptedReport
 from gateway.core.outcome.classify import as_seen_by_reporter
-from gateway.core.outcome.outcome import CODE_OF, Code, Outcome, Reason, RejectedItem
+from gateway.core.outcome.outcome import Code, Outcome, Reason, RejectedItem
 from gateway.core.points.decode import Item
 
 RETRYABLE = frozenset({Code.RESOURCE_EXHAUSTED, Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.INTERNAL})
@@ -42,7 +42,7 @@ def combine_outcomes(
     if causes := retryable or of_first:
         winner = causes[0]
     else:
-        winner = Outcome(CODE_OF[first.reason], first.reason, f"item {first.index}: {first.message}")
+        winner = Outcome(first.reason.code, first.reason, f"item {first.index}: {first.message}")
     if taken:
         message = f"{len(every)} of {total} items were rejected; the first is item {first.index}: {first.message}"
         winner = replace(winner, reason=Reason.PARTIAL, message=message)

@@ -3,89 +3,70 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 
 class Code(StrEnum):
-    """The gRPC status codes that the gateway uses."""
+    """The gRPC status codes that the gateway uses, each with its HTTP status."""
 
-    OK = "OK"
-    INVALID_ARGUMENT = "INVALID_ARGUMENT"
-    UNAUTHENTICATED = "UNAUTHENTICATED"
-    PERMISSION_DENIED = "PERMISSION_DENIED"
-    NOT_FOUND = "NOT_FOUND"
-    RESOURCE_EXHAUSTED = "RESOURCE_EXHAUSTED"
-    UNAVAILABLE = "UNAVAILABLE"
-    DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
-    INTERNAL = "INTERNAL"
-    UNIMPLEMENTED = "UNIMPLEMENTED"
+    status: int
+
+    def __new__(cls, value: str, status: int = 0) -> Self:  # a default, because Code(value) looks a member up
+        member = str.__new__(cls, value)
+        member._value_, member.status = value, status
+        return member
+
+    OK = "OK", 200
+    INVALID_ARGUMENT = "INVALID_ARGUMENT", 400
+    UNAUTHENTICATED = "UNAUTHENTICATED", 401
+    PERMISSION_DENIED = "PERMISSION_DENIED", 403
+    NOT_FOUND = "NOT_FOUND", 404
+    RESOURCE_EXHAUSTED = "RESOURCE_EXHAUSTED", 429
+    UNAVAILABLE = "UNAVAILABLE", 503
+    DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED", 504
+    INTERNAL = "INTERNAL", 500
+    UNIMPLEMENTED = "UNIMPLEMENTED", 501
 
 
 class Reason(StrEnum):
-    """The cause of an outcome that is not OK. `CODE_OF` gives the code of each reason."""
+    """The cause of an outcome that is not OK, with its code."""
 
-    MISSING_CREDENTIALS = "MISSING_CREDENTIALS"
-    BAD_CREDENTIALS = "BAD_CREDENTIALS"
-    UNKNOWN_KEY = "UNKNOWN_KEY"
-    BAD_SIGNATURE = "BAD_SIGNATURE"
-    STALE = "STALE"
-    REPLAYED = "REPLAYED"
-    NOT_ALLOWED = "NOT_ALLOWED"
-    NOT_PARSED = "NOT_PARSED"
-    UNKNOWN_CALL = "UNKNOWN_CALL"
-    WRONG_METHOD = "WRONG_METHOD"
-    BAD_HEADER = "BAD_HEADER"
-    MISSING_FIELD = "MISSING_FIELD"
-    BAD_FIELD = "BAD_FIELD"
-    TOO_OLD = "TOO_OLD"
-    TOO_LARGE = "TOO_LARGE"
-    TOO_SLOW = "TOO_SLOW"
-    CANNOT_HOLD = "CANNOT_HOLD"
-    PARTIAL = "PARTIAL"
-    THROTTLED = "THROTTLED"
-    OVERLOADED = "OVERLOADED"
-    QUEUE_FULL = "QUEUE_FULL"
-    SHUTTING_DOWN = "SHUTTING_DOWN"
-    ROUTE_GONE = "ROUTE_GONE"
-    UPSTREAM_REJECTED = "UPSTREAM_REJECTED"
-    UPSTREAM_AUTH = "UPSTREAM_AUTH"
-    UPSTREAM_DOWN = "UPSTREAM_DOWN"
-    UPSTREAM_TIMEOUT = "UPSTREAM_TIMEOUT"
-    UPSTREAM_GARBLED = "UPSTREAM_GARBLED"
-    INTERNAL = "INTERNAL"
+    code: Code
 
+    def __new__(cls, value: str, code: Code = Code.INTERNAL) -> Self:
+        member = str.__new__(cls, value)
+        member._value_, member.code = value, code
+        return member
 
-_REASONS_OF = {
-    Code.INVALID_ARGUMENT: (
-        *(Reason.NOT_PARSED, Reason.BAD_HEADER, Reason.MISSING_FIELD, Reason.BAD_FIELD, Reason.TOO_OLD),
-        *(Reason.TOO_LARGE, Reason.CANNOT_HOLD, Reason.PARTIAL, Reason.UPSTREAM_REJECTED),
-    ),
-    Code.UNAUTHENTICATED: (
-        *(Reason.MISSING_CREDENTIALS, Reason.BAD_CREDENTIALS, Reason.UNKNOWN_KEY, Reason.BAD_SIGNATURE),
-        *(Reason.STALE, Reason.REPLAYED),
-    ),
-    Code.PERMISSION_DENIED: (Reason.NOT_ALLOWED,),
-    Code.NOT_FOUND: (Reason.UNKNOWN_CALL,),
-    Code.RESOURCE_EXHAUSTED: (Reason.THROTTLED, Reason.OVERLOADED, Reason.QUEUE_FULL),
-    Code.UNAVAILABLE: (Reason.SHUTTING_DOWN, Reason.ROUTE_GONE, Reason.UPSTREAM_AUTH, Reason.UPSTREAM_DOWN),
-    Code.DEADLINE_EXCEEDED: (Reason.TOO_SLOW, Reason.UPSTREAM_TIMEOUT),
-    Code.INTERNAL: (Reason.UPSTREAM_GARBLED, Reason.INTERNAL),
-    Code.UNIMPLEMENTED: (Reason.WRONG_METHOD,),
-}
-CODE_OF = {reason: code for code, reasons in _REASONS_OF.items() for reason in reasons}
-
-HTTP_STATUS_OF = {
-    Code.OK: 200,
-    Code.INVALID_ARGUMENT: 400,
-    Code.UNAUTHENTICATED: 401,
-    Code.PERMISSION_DENIED: 403,
-    Code.NOT_FOUND: 404,
-    Code.RESOURCE_EXHAUSTED: 429,
-    Code.UNAVAILABLE: 503,
-    Code.DEADLINE_EXCEEDED: 504,
-    Code.INTERNAL: 500,
-    Code.UNIMPLEMENTED: 501,
-}
+    MISSING_CREDENTIALS = "MISSING_CREDENTIALS", Code.UNAUTHENTICATED
+    BAD_CREDENTIALS = "BAD_CREDENTIALS", Code.UNAUTHENTICATED
+    UNKNOWN_KEY = "UNKNOWN_KEY", Code.UNAUTHENTICATED
+    BAD_SIGNATURE = "BAD_SIGNATURE", Code.UNAUTHENTICATED
+    STALE = "STALE", Code.UNAUTHENTICATED
+    REPLAYED = "REPLAYED", Code.UNAUTHENTICATED
+    NOT_ALLOWED = "NOT_ALLOWED", Code.PERMISSION_DENIED
+    NOT_PARSED = "NOT_PARSED", Code.INVALID_ARGUMENT
+    UNKNOWN_CALL = "UNKNOWN_CALL", Code.NOT_FOUND
+    WRONG_METHOD = "WRONG_METHOD", Code.UNIMPLEMENTED
+    BAD_HEADER = "BAD_HEADER", Code.INVALID_ARGUMENT
+    MISSING_FIELD = "MISSING_FIELD", Code.INVALID_ARGUMENT
+    BAD_FIELD = "BAD_FIELD", Code.INVALID_ARGUMENT
+    TOO_OLD = "TOO_OLD", Code.INVALID_ARGUMENT
+    TOO_LARGE = "TOO_LARGE", Code.INVALID_ARGUMENT
+    TOO_SLOW = "TOO_SLOW", Code.DEADLINE_EXCEEDED
+    CANNOT_HOLD = "CANNOT_HOLD", Code.INVALID_ARGUMENT
+    PARTIAL = "PARTIAL", Code.INVALID_ARGUMENT
+    THROTTLED = "THROTTLED", Code.RESOURCE_EXHAUSTED
+    OVERLOADED = "OVERLOADED", Code.RESOURCE_EXHAUSTED
+    QUEUE_FULL = "QUEUE_FULL", Code.RESOURCE_EXHAUSTED
+    SHUTTING_DOWN = "SHUTTING_DOWN", Code.UNAVAILABLE
+    ROUTE_GONE = "ROUTE_GONE", Code.UNAVAILABLE
+    UPSTREAM_REJECTED = "UPSTREAM_REJECTED", Code.INVALID_ARGUMENT
+    UPSTREAM_AUTH = "UPSTREAM_AUTH", Code.UNAVAILABLE
+    UPSTREAM_DOWN = "UPSTREAM_DOWN", Code.UNAVAILABLE
+    UPSTREAM_TIMEOUT = "UPSTREAM_TIMEOUT", Code.DEADLINE_EXCEEDED
+    UPSTREAM_GARBLED = "UPSTREAM_GARBLED", Code.INTERNAL
+    INTERNAL = "INTERNAL", Code.INTERNAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +127,7 @@ class Outcome:
 
 def failure(reason: Reason, message: str, *, retry_after_s: float | None = None) -> Outcome:
     """Return an outcome with this reason and its code."""
-    return Outcome(CODE_OF[reason], reason, message, retry_after_s=retry_after_s)
+    return Outcome(reason.code, reason, message, retry_after_s=retry_after_s)
 
 
 def settlement_of(outcome: Outcome) -> Settlement:

@@ -1,15 +1,15 @@
 """Build the reply to a reporter from an outcome, in the dialect of its vendor."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, NoReturn
 
 from gateway.core.expression import EvaluationError
 from gateway.core.http.json import write_json
 from gateway.core.http.request import Headers, Response
-from gateway.core.outcome.outcome import HTTP_STATUS_OF, Code, Outcome, Reason, failure
+from gateway.core.outcome.outcome import Code, Outcome, Reason, failure
 from gateway.core.vendor.provider import ErrorRow, Replies, Shape
 
 JSON = ("Content-Type", "application/json")
@@ -27,17 +27,14 @@ class _NameRead(Exception):
     """An expression has read a variable."""
 
 
+def _read(*_: Any) -> NoReturn:
+    raise _NameRead
+
+
 class _Unreadable(Mapping[str, Any]):
     """Variables that no expression can read."""
 
-    def __getitem__(self, name: str) -> Any:
-        raise _NameRead
-
-    def __iter__(self) -> Iterator[str]:
-        raise _NameRead
-
-    def __len__(self) -> int:
-        raise _NameRead
+    __getitem__ = __iter__ = __len__ = _read
 
 
 def build_reply(replies: Replies | None, outcome: Outcome, names: Mapping[str, Any]) -> Response:
@@ -72,7 +69,7 @@ def plain_reply(outcome: Outcome) -> Response:
     if outcome.request_id:
         body["request_id"] = outcome.request_id
     content = {name: value for name, value in body.items() if value}
-    return Response(HTTP_STATUS_OF[outcome.code], (JSON,), write_json(content))
+    return Response(outcome.code.status, (JSON,), write_json(content))
 
 
 def _cannot_build(request_id: str) -> Outcome:

@@ -55,9 +55,8 @@ def login_url(target: Target, login: Login) -> PublicUrl:
 
 def login_token(login: Login, answer: Response) -> str | None:
     """Return the session token of an answer, None if the login failed."""
-    names = AnswerNames(answer, {})
     try:
-        token = login.token({"body": names["body"], "headers": names["headers"]})
+        token = login.token(AnswerNames(answer))
     except EvaluationError:
         return None
     return token if 200 <= answer.status <= 299 and isinstance(token, str) and token else None

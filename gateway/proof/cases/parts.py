@@ -9,7 +9,7 @@ from gateway.core.http.received import as_map
 from gateway.core.http.request import Response
 from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import GatewayError
-from gateway.core.outcome.outcome import CODE_OF, Code, Outcome, Reason, RejectedItem
+from gateway.core.outcome.outcome import Code, Outcome, Reason, RejectedItem
 
 
 class Mismatch(Exception):
@@ -61,7 +61,7 @@ def response_parts(response: Response) -> dict[str, Any]:
 def outcome_of(parts: Mapping[str, Any]) -> Outcome:
     try:
         reason = Reason(parts["reason"]) if "reason" in parts else None
-        code = Code(parts["code"]) if "code" in parts else CODE_OF[reason] if reason else Code.OK
+        code = Code(parts["code"]) if "code" in parts else reason.code if reason else Code.OK
         rejected = tuple(
             RejectedItem(item["index"], Reason(item["reason"]), item.get("message", ""), item.get("item"))
             for item in parts.get("rejected", ())

@@ -11,7 +11,7 @@ import orjson
 from gateway.core.http.json import read_json
 from gateway.core.http.request import Headers, Request, Response
 from gateway.core.outcome.errors import CallerError, GatewayError
-from gateway.core.outcome.outcome import HTTP_STATUS_OF, Code
+from gateway.core.outcome.outcome import Code
 from gateway.core.outcome.reply import JSON
 from gateway.web.admin.guard import Denied, Guard
 from gateway.web.admin.probes import PATHS, Probes
@@ -126,4 +126,4 @@ def _problem(error: Denied | GatewayError) -> Response:
     if isinstance(error, Denied):
         return as_json({"code": error.code, "message": error.message}, error.status, error.headers)
     outcome = error.outcome
-    return as_json({"code": outcome.code, "message": outcome.message}, HTTP_STATUS_OF[outcome.code])
+    return as_json({"code": outcome.code, "message": outcome.message}, outcome.code.status)

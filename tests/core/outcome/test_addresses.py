@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.core.http.request import PublicUrl
-from gateway.core.outcome.addresses import without_addresses
+from gateway.core.outcome.masking import without_addresses
 from gateway.core.outcome.outcome import Code, Outcome, Reason, RejectedItem
 from gateway.core.vendor.route import Route
 from tests.support.specs import stand_in

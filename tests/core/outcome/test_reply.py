@@ -5,7 +5,7 @@ import pytest
 
 from gateway.core.http.json import read_json
 from gateway.core.http.request import Response
-from gateway.core.outcome.outcome import CODE_OF, HTTP_STATUS_OF, Code, Outcome, Reason, RejectedItem, failure
+from gateway.core.outcome.outcome import Code, Outcome, Reason, RejectedItem, failure
 from gateway.core.outcome.reply import build_reply, plain_reply
 from tests.support.specs import provider
 
@@ -165,8 +165,8 @@ def test_provider_without_replies_sends_plain_json(reason: Reason):
     response = build_reply(None, failure(reason, "m"), NAMES)
 
     assert response == plain_reply(failure(reason, "m"))
-    assert response.status == HTTP_STATUS_OF[CODE_OF[reason]]
-    assert read_json(response.body) == {"code": CODE_OF[reason], "reason": reason, "message": "m"}
+    assert response.status == reason.code.status
+    assert read_json(response.body) == {"code": reason.code, "reason": reason, "message": "m"}
 
 
 @pytest.mark.parametrize(
