@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any
 
-from gateway.core.expression import EvaluationError, Expression
+from gateway.core.expression import EvaluationError
 from gateway.core.expression.arguments import mapping
 from gateway.core.expression.arguments import text as read_text
 from gateway.core.http.json import read_number, write_scalar
@@ -18,8 +18,6 @@ from gateway.core.text import shown
 from gateway.core.vendor.provider import Level, PointField, Receive, RejectRule
 
 Names = Mapping[str, Any]
-# The name of a field, its expression, the reader of the result, and its path in messages.
-FieldReader = tuple[str, Expression, Callable[[Any], Any], str]
 LOWEST, HIGHEST = -(2**63), 2**64 - 1
 # Limits of one report. A body of 1 MiB has room for about 22,000 small data points.
 MAX_ITEMS = 25_000
@@ -54,9 +52,8 @@ def decode_items(receive: Receive, names: Names, *, now_ns: int) -> Steps[tuple[
     attributes = 0
     index = -1
     item_names = dict(names)
-    shared, others = _shared_fields(receive.point, names)
+    shared, forms = _shared_fields(receive.point, names)
     shared.setdefault("time_ns", now_ns)
-    forms = [(form.name, form.value, FIELD_READERS[form.name], form.path) for form in others]
     for count, is_item in enumerate(_each(receive.each, item_names, _Room(MAX_ITEMS)), 1):
         if count % STEP_ITEMS == 0:
             yield False
@@ -135,7 +132,7 @@ def _each(levels: Sequence[Level], names: dict[str, Any], room: _Room, *, outerm
             yield from _each(deeper, names, room, outermost=False)
 
 
-def _shared_fields(forms: Sequence[PointField], names: Names) -> tuple[dict[str, Any], list[PointField]]:
+def _shared_fields(forms: Sequence[PointField], names: Names) -> tuple[dict[str, Any], Sequence[PointField]]:
     """Return the fields that are the same for all items, and the others. If one is invalid, each item reads all."""
     shared, others = {}, []
     for form in forms:
@@ -145,25 +142,25 @@ def _shared_fields(forms: Sequence[PointField], names: Names) -> tuple[dict[str,
         try:
             value = form.value(names)
             if value is not None:
-                shared[form.name] = FIELD_READERS[form.name](value)
+                shared[form.name] = form.read(value)
         except (EvaluationError, ValueError):
-            return {}, list(forms)
+            return {}, forms
     return shared, others
 
 
-def _point(receive: Receive, names: Names, forms: Iterable[FieldReader], shared: Mapping[str, Any]) -> DataPoint:
+def _point(receive: Receive, names: Names, forms: Sequence[PointField], shared: Mapping[str, Any]) -> DataPoint:
     matching = _first_match(receive.reject_item, names) if receive.reject_item else None
     if matching:
         raise matching
     fields = dict(shared)
-    for name, value_of, read, path in forms:
+    for form in forms:
         try:
-            value = value_of(names)
+            value = form.value(names)
             if value is not None:
-                fields[name] = read(value)
+                fields[form.name] = form.read(value)
         except (EvaluationError, ValueError) as error:
             cause = error.cause if isinstance(error, EvaluationError) else str(error)
-            raise Violation(Reason.BAD_FIELD, f"{path}: {cause}") from error
+            raise Violation(Reason.BAD_FIELD, f"{form.path}: {cause}") from error
     if "stats" in fields and not fields["stats"]:
         del fields["stats"]
     has_value = "value" in fields or "stats" in fields

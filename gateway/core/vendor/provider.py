@@ -1,6 +1,6 @@
 """A loaded provider: one vendor's metric API in both roles. Fields have the names of their YAML keys."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -51,15 +51,16 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class PointField:
-    """The expression for one field of a data point. `path` names its source in messages.
+    """The expression for one field of a data point, and the reader of its value. `path` names its source in messages.
 
     `is_shared` marks a field that reads no level: its value is the same for all items of a report.
     """
 
     name: str
     value: Expression
+    read: Callable[[Any], Any]
     path: str
-    is_shared: bool = False
+    is_shared: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 from gateway.core.expression.lint import reads_only
 from gateway.core.outcome.outcome import Reason
+from gateway.core.points.decode import FIELD_READERS
 from gateway.core.recipe.model import Recipe
 from gateway.core.vendor.matching import ANY_REQUEST, RequestMatcher
 from gateway.core.vendor.provider import (
@@ -133,7 +134,7 @@ def _read_point(place: Place) -> tuple[PointField, ...]:
     sources = t.map_of(t.ANYTHING, FIELDS).read(place)
     compiled = place.scope.compiler.members(sources, place.names, place.path)
     return tuple(
-        PointField(name, compiled[name], _reporter_path(source) or name, reads_only(source, SEEN))
+        PointField(name, compiled[name], FIELD_READERS[name], _reporter_path(source) or name, reads_only(source, SEEN))
         for name, source in sources.items()
     )
 
