@@ -56,7 +56,7 @@ def _provider(
         limits=make_limits(limits),
         rules=make_rules(rules),
         send=own_send,
-        attribute_names=attributes_read(at.scope.compiler) | (written.keys() if isinstance(written, dict) else set()),
+        attribute_names=attributes_read(at.scope.compiler).union(written if isinstance(written, dict) else ()),
         **keys,
     )
     _check_given(at, provider)
