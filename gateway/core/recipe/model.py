@@ -106,7 +106,7 @@ class ChosenSlot(Slot):
         """Return the lower-case names in a list from the wire; `present` are the names of the request's headers."""
         if not text and self.empty_is_rule:
             return self.rule.choose(present, pseudo)
-        names = [name.strip() for name in text.lower().split(self.sep)]
+        names = [name.strip().lower() for name in text.split(self.sep)]
         if self.wrap:
             names = [name.removeprefix(self.wrap).removesuffix(self.wrap) for name in names]
         return names
