@@ -25,7 +25,7 @@ from gateway.delivery.transport import Deadline
 # A call that waits longer than this share of its time would be cut off after the upstream may have accepted it.
 MAX_WAIT_SHARE = 0.5
 LONGEST_QUIET_S = 300.0
-# Without a limit of the vendor. Beyond the client's pool, calls would wait unseen for a connection.
+# Without a limit of the vendor. It also bounds the connections to a target.
 DEFAULT_CONCURRENCY = 128
 
 log = structlog.get_logger()
