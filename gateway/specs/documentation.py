@@ -1,4 +1,4 @@
-"""Derives JSON Schema and the key tables of the reference from the tables of keys."""
+"""Derives JSON Schema, the key tables of the reference, and the defaults of a document from the tables of keys."""
 
 import re
 from collections.abc import Iterator, Sequence
