@@ -96,16 +96,14 @@ def _trust(ca: Path | None, base: PublicUrl, strict: bool) -> TlsSettings | None
 
 def _items(path: str | None) -> Iterator[Item]:
     if path is None:
-        attributes = {"reporter": "gateway"}
-        yield Item(
-            0, None, DataPoint("gateway.test", time.time_ns(), namespace="gateway", value=1, attributes=attributes)
-        )
+        point = DataPoint("gateway.test", time.time_ns(), namespace="gateway", value=1)
+        yield Item(0, None, replace(point, attributes={"reporter": "gateway"}))
         return
-    lines = enumerate(options.read_file(path, "--points").splitlines(), 1)
-    lines_with_text = [(number, text) for number, text in lines if text.strip()]
-    if not lines_with_text:
+    numbered = enumerate(options.read_file(path, "--points").splitlines(), 1)
+    lines = [(number, text) for number, text in numbered if text.strip()]
+    if not lines:
         fail(f"--points: {path} has no data points")
-    for index, (number, text) in enumerate(lines_with_text):
+    for index, (number, text) in enumerate(lines):
         try:
             yield Item(index, None, _point(text))
         except ValueError as error:
@@ -113,9 +111,9 @@ def _items(path: str | None) -> Iterator[Item]:
 
 
 def _point(text: bytes) -> DataPoint:
+    """Read a line of --points. Raises ValueError."""
     try:
-        text.decode("utf-8")
-        fields = read_json(text)
+        fields = read_json(text.decode("utf-8").encode())
     except UnicodeDecodeError:
         raise ValueError("it is not UTF-8") from None
     except ValueError as error:

@@ -11,19 +11,9 @@ import typer
 
 from gateway.commands.arguments.loading import load_or_fail
 from gateway.commands.arguments.options import DEFAULT_ROUTES, At, Json, RequestFile, Routes, read_clock, read_request
+from gateway.commands.output import printing
 from gateway.commands.output.errors import fail, warn
-from gateway.commands.output.printing import (
-    count,
-    heading,
-    line,
-    outcome_json,
-    point_json,
-    print_json,
-    print_response,
-    request_text,
-    response_json,
-    string_to_sign,
-)
+from gateway.commands.output.printing import count, heading, line, print_json
 from gateway.core.context import AcceptedReport, RequestContext
 from gateway.core.http.received import ReceivedRequest
 from gateway.core.http.request import Request, Response, Secret
@@ -164,22 +154,23 @@ class Trial:
         return relayed.names
 
     async def _exchange(self, signed: Signed) -> None:
-        target = self.route.target
+        target, size = self.route.target, 0
         timeouts = Timeouts(connect_s=target.connect_timeout_s, total_s=target.timeout_s, more_s=target.timeout_s)
         client = Client()
         try:
             async with client.stream(signed.request, timeouts=timeouts, tls=target_context(target.tls)) as answer:
                 self.outcome = outcome_of_relayed(target, answer.status, answer.headers)
-                sent = self.calls[0] = Sent("call", signed, Response(answer.status, answer.headers), 0)
+                head = Response(answer.status, answer.headers)
+                self.calls[0] = Sent("call", signed, head, 0)
                 while part := await answer.read():
-                    sent = self.calls[0] = replace(sent, body_bytes=(sent.body_bytes or 0) + len(part))
+                    size += len(part)
+                    self.calls[0] = Sent("call", signed, head, size)
         finally:
             await client.close()
 
     def _signed(self, draft: UnsignedRequest) -> Signed:
-        return sign_call(
-            self.route.target, self.route.target.recipe, draft, SigningContext(self.now_ns, os.urandom(16))
-        )
+        target = self.route.target
+        return sign_call(target, target.recipe, draft, SigningContext(self.now_ns, os.urandom(16)))
 
     def on_exchange(self, purpose: Purpose, signed: Signed, answer: Response | None) -> None:
         self.calls.append(Sent(purpose, signed, answer))
@@ -193,12 +184,12 @@ class Trial:
             "route": self.route.name,
             "recipe": self.who.recipe if self.who else None,
             "key": self.who.key if self.who else None,
-            "points": [point_json(item.point) for item in accepted.items] if accepted else [],
+            "points": [printing.point_json(item.point) for item in accepted.items] if accepted else [],
             "rejected": len(accepted.rejected) if accepted else None,
             "dropped": accepted.dropped if accepted else 0,
             "calls": [self._call_json(sent) for sent in self.calls],
-            "outcome": outcome_json(self.outcome),
-            "reply": response_json(self.reply, self.secrets) if self.reply else None,
+            "outcome": printing.outcome_json(self.outcome),
+            "reply": printing.response_json(self.reply, self.secrets) if self.reply else None,
         }
 
     def _call_json(self, sent: Sent) -> dict[str, Any]:
@@ -206,11 +197,11 @@ class Trial:
         call: dict[str, Any] = {
             "what": sent.purpose,
             "url": mask_secrets(request.url.partition("?")[0], self.secrets),
-            "request": request_text(request, self.secrets),
-            "string_to_sign": mask_secrets(string_to_sign(sent.signed.evaluation), self.secrets) or None,
+            "request": printing.request_text(request, self.secrets),
+            "string_to_sign": mask_secrets(printing.string_to_sign(sent.signed.evaluation), self.secrets) or None,
         }
         if self.send:
-            call["answer"] = response_json(sent.answer, self.secrets) if sent.answer else None
+            call["answer"] = printing.response_json(sent.answer, self.secrets) if sent.answer else None
         if sent.answer and sent.body_bytes is not None:
             call["answer"] |= {"body": None, "bytes": sent.body_bytes}
         return call
@@ -235,7 +226,7 @@ def _show(tried: Mapping[str, Any]) -> None:
         if answer := call.get("answer"):
             body = f", passed on with {answer['bytes']:,} bytes of body" if "bytes" in answer else ""
             heading(f"answer{body}")
-            print_response(answer)
+            printing.print_response(answer)
         elif "answer" in call:
             heading("no answer")
     heading(f"outcome: {tried['outcome']['code']} {tried['outcome'].get('reason', '')}".rstrip())
@@ -243,4 +234,4 @@ def _show(tried: Mapping[str, Any]) -> None:
         line(tried["outcome"]["message"])
     if tried["reply"] is not None:
         heading("reply")
-        print_response(tried["reply"])
+        printing.print_response(tried["reply"])
