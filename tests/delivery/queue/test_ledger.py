@@ -10,7 +10,7 @@ from gateway.core.outcome.errors import UpstreamError
 from gateway.core.outcome.outcome import Reason
 from gateway.delivery.queue.database import connect
 from gateway.delivery.queue.free_space import FreeSpace
-from gateway.delivery.queue.ledger import Ledger
+from gateway.delivery.queue.ledger import MAX_KEPT_BYTES, Ledger
 from gateway.delivery.queue.settings import Limits
 from tests.support.points import HERE, NOW_NS, append_to, new_point
 
@@ -62,3 +62,36 @@ def test_a_lease_ends_only_when_its_settlement_is_committed(ledger: Ledger) -> N
         raise RuntimeError
 
     assert ledger.lease(HERE, 10, NOW_NS) == []
+
+
+def test_new_points_beyond_the_memory_for_them_are_read_from_disk(ledger: Ledger) -> None:
+    points = [new_point(name * (MAX_KEPT_BYTES // 3))._replace(form=name) for name in "abcd"]
+    with ledger.transaction():
+        append_to(ledger, *points)
+
+    found = ledger.lease(HERE, 10, NOW_NS)
+
+    assert [point.point for point in found] == [new.point for new in points]
+    assert [point.form for point in found] == ["a", "b", None, None]
+    assert ledger._kept_bytes == 0
+
+
+def test_new_points_of_a_failed_transaction_are_forgotten(ledger: Ledger) -> None:
+    with pytest.raises(RuntimeError), ledger.transaction():
+        append_to(ledger, new_point("a")._replace(form="a"))
+        raise RuntimeError
+    with ledger.transaction():
+        append_to(ledger, new_point("b")._replace(form="b"))
+
+    [point] = ledger.lease(HERE, 10, NOW_NS)
+
+    assert (point.id, point.point.metric, point.form) == (1, "b", "b")
+
+
+def test_dropped_points_are_not_kept_in_memory(ledger: Ledger) -> None:
+    with ledger.transaction():
+        append_to(ledger, new_point("a"), new_point("b"))
+    with ledger.transaction():
+        ledger.delete([1, 2])
+
+    assert ledger._kept_bytes == 0

@@ -234,6 +234,20 @@ async def test_a_point_whose_route_is_gone_becomes_a_dead_letter(tmp_path: Path)
     assert [each.reason for each in dead_letters] == ["ROUTE_GONE"]
 
 
+async def test_after_a_reload_stored_points_are_encoded_with_the_new_specs(tmp_path: Path) -> None:
+    go = asyncio.Event()
+    async with Upstream(once(go)) as upstream, queueing(tmp_path, queued_route(upstream)) as queue:
+        await queue.report("first")
+        await asyncio.sleep(0.05)
+        await queue.report("second")
+        changed = queued_route(upstream, ACME.replace("item: metric", "item: \"join('', [metric, '!'])\""))
+        queue.snapshot = make_snapshot([changed])
+        go.set()
+        await queue.until_empty()
+
+    assert metrics(upstream) == [["first"], ["second!"]]
+
+
 async def test_delivery_continues_after_the_disk_could_not_be_read(tmp_path: Path) -> None:
     async with Upstream(TAKES) as upstream, queueing(tmp_path, queued_route(upstream)) as queue:
         await queue.report("a")
