@@ -241,6 +241,11 @@ async def test_html_answer_is_returned_unchanged(client: Client) -> None:
         pytest.param(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", id="after 100"),
         pytest.param(16 * EARLY_HINTS + b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", id="after 16 of 103"),
         pytest.param(b"HTTP/1.1 200\r\nContent-Length: 5\r\n\r\nhello", id="no reason phrase"),
+        pytest.param(b"HTTP/1.1 200 OK\nContent-Length: 5\n\nhello", id="line feeds alone"),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5 \r\nhello\r\n0\r\n\r\n",
+            id="blank after a chunk size",
+        ),
     ],
 )
 async def test_body_is_read_in_every_framing(client: Client, raw: bytes) -> None:
