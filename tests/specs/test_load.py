@@ -246,6 +246,17 @@ def test_unset_variable_causes_no_further_errors(tmp_path: Path):
     ]
 
 
+def test_errors_of_both_sides_of_a_route_are_reported_together(tmp_path: Path):
+    text = ROUTE.replace("from:", "max_body_bytes: x, from:").replace(', credential: {secret: "${OUT}"}', "")
+
+    _, found = loaded(tmp_path, {"a.yaml": f"{text}---\n{ACME}---\n{SESSION}"})
+
+    assert found == [
+        "a.yaml:2:85: receive.max_body_bytes: expected an integer, not 'x'",
+        "a.yaml:3:7: send: 'credential' is missing: calls to this provider are signed",
+    ]
+
+
 @pytest.mark.parametrize("ending", ["", "\n", "\r\n"], ids=repr)
 def test_trailing_line_break_of_a_secret_file_is_removed(tmp_path: Path, ending: str):
     secret = tmp_path / "secret.txt"
