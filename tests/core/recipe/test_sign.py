@@ -15,12 +15,12 @@ from gateway.core.recipe.sign import Signed, SigningContext, make_nonce, max_add
 from gateway.core.recipe.times import read_times, write_time
 from gateway.core.recipe.verify import Verified, Verifier, verify
 from gateway.core.sending.sign import sign_call
-from gateway.specs.load import load
+from tests.core.recipe.vectors import RECIPES
 from tests.support.specs import recipe, stand_in
 
 NOW = 1_700_000_000_123_456_789
 FRESH = SigningContext(NOW, bytes(range(16)))
-SHIPPED = load(None, {}).recipes
+SHIPPED = RECIPES
 ACME = """
 recipe: acme
 slots:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,7 @@ def _raw(path: Path) -> Request:
     return request
 
 
+@cache
 def _unnormalized() -> Recipe:
     lines = ["{method}", "{path|percent:/}", "{canonical_query}", "{headers}", "{signed}", "{digest}"]
     return altered("aws-sigv4", steps={"canonical_request": {"lines": lines}})

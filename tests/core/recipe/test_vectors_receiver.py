@@ -18,13 +18,13 @@ from gateway.core.recipe.evaluate import Evaluation
 from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.sign import SigningContext, sign
 from gateway.core.recipe.verify import Verified, Verifier, verify
-from gateway.specs.load import load
+from tests.core.recipe.vectors import RECIPES
 from tests.support.vectors import read_vectors, request_of
 
 VECTORS = read_vectors("tencent_receiver.json")
 NOW_NS = VECTORS["now"] * 1_000_000_000
 NONCE = {"nonce": str(VECTORS["nonce"])}
-RECIPE = load(None, {}).recipes["tencent-receiver"]
+RECIPE = RECIPES["tencent-receiver"]
 SIGNED = ("SecretId", "Region", "Timestamp", "Nonce", "Signature")
 
 each_vector = pytest.mark.parametrize("case", VECTORS["cases"], ids=lambda case: case["id"])

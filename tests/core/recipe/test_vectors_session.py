@@ -12,13 +12,13 @@ from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.keyring import Credential, make_keyring
 from gateway.core.recipe.sign import SigningContext, sign
 from gateway.core.recipe.verify import Verifier, verify
-from gateway.specs.load import load
+from tests.core.recipe.vectors import RECIPES
 from tests.support.vectors import read_vectors, request_of
 
 VECTORS = read_vectors("zstack.json")
 SESSION = VECTORS["credentials"]["session_uuid"]
 NOW_NS = VECTORS["now"] * 1_000_000_000
-RECIPE = load(None, {}).recipes["zstack-session"]
+RECIPE = RECIPES["zstack-session"]
 BY_ID = {case["id"]: case for case in VECTORS["cases"]}
 REQUEST = request_of(BY_ID["post-oauth"])
 
