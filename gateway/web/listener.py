@@ -16,8 +16,7 @@ import structlog
 
 from gateway.tls import reason_of
 from gateway.web.certificate import Certificate
-from gateway.web.crowd import Crowd
-from gateway.web.server import Handler, HttpLimits, Server
+from gateway.web.server import Crowd, Handler, HttpLimits, Server
 
 BACKLOG = 1024
 # How long closing a TLS connection waits for the caller's close_notify.

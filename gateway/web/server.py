@@ -1,19 +1,20 @@
-"""The connections of one listener: makes, counts, evicts and closes them.
+"""The connections of one listener: makes, counts, evicts and closes them. `Crowd` is the rule of eviction.
 
 This module depends on no route and no vendor.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import structlog
 
 from gateway.core.http.request import Response
 from gateway.web.connection import Connection
-from gateway.web.crowd import Crowd
 from gateway.web.parser import Incoming
 
+T = TypeVar("T")
 log = structlog.get_logger()
 
 # Connections beyond the limit that still get a reply; further ones are aborted.
@@ -38,6 +39,47 @@ class HttpLimits:
 
 # Returns None if it has written the reply by `stream_reply`.
 Handler = Callable[[Incoming], Awaitable[Response | None]]
+
+
+class Crowd(Generic[T]):
+    """Members with the addresses of their peers, oldest first. The peer with the most members loses its oldest."""
+
+    def __init__(self) -> None:
+        self._peers: dict[T, str] = {}
+        self._by_peer: dict[str, dict[T, None]] = {}
+
+    def __len__(self) -> int:
+        return len(self._peers)
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(list(self._peers))
+
+    def add(self, member: T, peer: str) -> None:
+        self._peers[member] = peer
+        self._by_peer.setdefault(peer, {})[member] = None
+
+    def discard(self, member: T) -> None:
+        peer = self._peers.pop(member, None)
+        if peer is not None:
+            del self._by_peer[peer][member]
+            if not self._by_peer[peer]:
+                del self._by_peer[peer]
+
+    def renew(self, member: T) -> None:
+        """Make a member the newest."""
+        peer = self._peers.get(member)
+        if peer is not None:
+            self.discard(member)
+            self.add(member, peer)
+
+    def take(self, may_take: Callable[[T], bool] = lambda _: True) -> T | None:
+        """Remove and return the oldest member of the peer with the most members, among those that may be taken."""
+        for members in sorted(self._by_peer.values(), key=len, reverse=True):
+            member = next(filter(may_take, members), None)
+            if member is not None:
+                self.discard(member)
+                return member
+        return None
 
 
 class Server:

@@ -12,10 +12,9 @@ import pytest
 from gateway.core.http.request import Response
 from gateway.tls import Pair
 from gateway.web.certificate import Certificate
-from gateway.web.crowd import Crowd
 from gateway.web.listener import Listener, listen, parse_address
 from gateway.web.parser import Incoming
-from gateway.web.server import HttpLimits
+from gateway.web.server import Crowd, HttpLimits
 from gateway.web.streaming import stream_reply
 from tests.support.caller import Caller, call
 from tests.support.certificates import Authority

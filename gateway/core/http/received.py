@@ -1,7 +1,6 @@
 """A received request. Each part is parsed on first use, at most once."""
 
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -108,15 +107,6 @@ class ReceivedRequest:
         """
         index = self.request.header_index
         return {name.replace("-", "_"): ", ".join(values) for name, values in index.items() if "_" not in name}
-
-    def header_values(self, name: str) -> list[str]:
-        """Return all values of a header in wire order. Names are case-insensitive."""
-        return self.request.header_values(name)
-
-    @property
-    def header_index(self) -> Mapping[str, list[str]]:
-        """The values of each header by its lower-case name."""
-        return self.request.header_index
 
     def _text(self) -> str:
         try:

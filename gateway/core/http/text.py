@@ -18,7 +18,8 @@ def parse_request(data: bytes) -> tuple[Request, list[str]]:
     data = data.lstrip(b"\r\n")
     if not data:
         raise ValueError("it is empty; the first line of a request is such as 'POST /path HTTP/1.1'")
-    head, divider, body = _split(data)
+    head, divider, body = [*re.split(rb"(\r?\n\r?\n)", data, maxsplit=1), b"", b""][:3]
+    head = head if divider else head.rstrip(b"\r\n")
     lines = head.decode("utf-8", "surrogateescape").replace("\r\n", "\n").split("\n")
     start = _START.fullmatch(lines[0].strip())
     if start is None:
@@ -50,13 +51,6 @@ def format_request(request: Request) -> bytes:
         headers = (*headers, ("Content-Length", str(len(request.body))))
     lines = [f"{request.method} {request.target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers), "", ""]
     return "\r\n".join(lines).encode("utf-8", "surrogateescape") + request.body
-
-
-def _split(data: bytes) -> tuple[bytes, bytes, bytes]:
-    found = re.search(rb"\r?\n\r?\n", data)
-    if found is None:
-        return data.rstrip(b"\r\n"), b"", b""
-    return data[: found.start()], found[0], data[found.end() :]
 
 
 def _origin_form(target: str) -> str:

@@ -128,7 +128,7 @@ class PairsStep:
         for source in self.sources:
             pairs: Iterable[tuple[str, str]] = ()
             if source == "headers":
-                index = message.header_index
+                index = message.request.header_index
                 for name in values.listed_headers(self):
                     pseudo = self.pseudo.get(name)
                     collected.append((name, index.get(name, ()) if pseudo is None else [to_text(pseudo.value(values))]))

@@ -71,7 +71,7 @@ def read_text(carrier: Carrier, message: ReceivedRequest) -> str | None:
     """Return the carrier's value in a request, or None if it is absent. Raises CallerError."""
     kind = message.body_kind
     if carrier.place == "header":
-        values = message.header_values(carrier.name)
+        values = message.request.header_values(carrier.name)
     elif carrier.place == "json" or (carrier.place == "param" and kind == "json"):
         return _member(message.body if kind == "json" else None, carrier)
     elif carrier.place == "form" or (carrier.place == "param" and kind == "form"):

@@ -67,10 +67,10 @@ class Evaluation(ComputedValues):
     def listed_headers(self, step: PairsStep) -> Sequence[str]:
         """Return the names of the headers of a step."""
         if step.header_list is None:
-            return step.choose.choose(self.message.header_index, step.pseudo)
+            return step.choose.choose(self.message.request.header_index, step.pseudo)
         slot = self.recipe.slots[step.header_list]
         assert isinstance(slot, ChosenSlot)
-        return slot.listed(to_text(self[slot.name]), self.message.header_index, step.pseudo)
+        return slot.listed(to_text(self[slot.name]), self.message.request.header_index, step.pseudo)
 
 
 def encode(digest: bytes, encoding: Encoding) -> str:

@@ -349,7 +349,7 @@ _KINDS: Mapping[str, type[Slot]] = {
 
 
 def _header(name: str) -> Function:
-    return lambda values: ",".join(values.message.header_values(name))
+    return lambda values: ",".join(values.message.request.header_values(name))
 
 
 def _cached(function: Function, names: Sequence[str], functions: Mapping[str, Function]) -> Function:

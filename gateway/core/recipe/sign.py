@@ -147,7 +147,7 @@ def make_nonce(slot: NonceSlot, entropy: bytes) -> str:
 
 def _chosen(slot: ChosenSlot, evaluation: Evaluation) -> str:
     recipe = evaluation.recipe
-    names = slot.rule.choose(evaluation.message.header_index, recipe.pseudo_headers)
+    names = slot.rule.choose(evaluation.message.request.header_index, recipe.pseudo_headers)
     needed = slot.needed(names)
     if needed is not None:
         raise SpecError.of(Reason.INTERNAL, f"{recipe.name} signs {needed}, and the call does not have all of them")

@@ -143,7 +143,7 @@ def _check_time(recipe: Recipe, slots: Mapping[str, str], now_ns: int) -> int | 
 
 def _check_chosen(recipe: Recipe, message: ReceivedRequest, slots: Mapping[str, str]) -> None:
     """Check the client's list of signed headers: the client must not decide what is signed."""
-    present, pseudo = message.header_index, recipe.pseudo_headers
+    present, pseudo = message.request.header_index, recipe.pseudo_headers
     for slot in recipe.chosen:
         names = slot.listed(slots[slot.name], present, pseudo)
         if len(set(names)) < len(names):

@@ -70,7 +70,7 @@ def _covered_headers(call: Call) -> set[str]:
     names = {name.strip().lower() for slot in lists for name in call.slots[slot.name].split(slot.sep)}
     for step in call.recipe.steps.values():
         if isinstance(step, PairsStep):
-            names |= set(step.choose.choose(call.message.header_index))
+            names |= set(step.choose.choose(call.message.request.header_index))
     names |= {part.removeprefix("header.") for part in call.recipe.signed if part.startswith("header.")}
     flowing = signed_names(call.recipe.slots, call.recipe.steps)
     for carrier in call.recipe.carriers:
