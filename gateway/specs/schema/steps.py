@@ -43,8 +43,6 @@ def _text(what: str) -> t.Plain:
 
 _LINES = t.list_of(_text("a digest cannot be a line of text")).then(join_lines)
 _TEMPLATES = t.map_of(TEMPLATE)
-
-
 _SIDES = {"k": Kind.TEXT, "v": Kind.TEXT}
 PAIR = t.Plain("template", lambda place: compile_at(place, _SIDES), {"type": "string"})
 
