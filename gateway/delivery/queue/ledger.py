@@ -22,7 +22,7 @@ from gateway.core.queue_view import Depth, Destination, PointFilter
 from gateway.delivery.queue.database import DEAD_LETTER, QUEUED
 from gateway.delivery.queue.free_space import FreeSpace
 from gateway.delivery.queue.listing import HELD, Listing, as_list
-from gateway.delivery.queue.records import ROW_BYTES, LeasedPoint, NewPoint, read_point, size_of
+from gateway.delivery.queue.records import ROW_BYTES, LeasedPoint, NewPoint, read_point
 from gateway.delivery.queue.settings import Limits
 
 log = structlog.get_logger()
@@ -76,7 +76,7 @@ class Ledger:
         self._kept: dict[int, tuple[NewPoint, int]] = {}  # new points by id, and the sizes of their texts
         self._kept_bytes = 0
         self._released: list[int] = []  # leases that end with the commit
-        # In memory, because each append checks them: counting a million points takes 0.1 s, their bytes 1 s.
+        # In memory, because each append checks them: SQL takes 0.1 s to count a million points, 0.5 s with their bytes.
         self._points: defaultdict[int | tuple[int, int], int] = defaultdict(int)
         self._bytes: defaultdict[int, int] = defaultdict(int)
         rows = connection.execute("SELECT route, target, id FROM destinations")
@@ -136,7 +136,8 @@ class Ledger:
         """Add the points of a report with their JSON, all or none. Raises UpstreamError (QUEUE_FULL) at a limit."""
         sizes: dict[Destination, list[int]] = {}
         for new, text in zip(points, texts, strict=True):
-            sizes.setdefault(new.destination, []).append(size_of(new, text))
+            size = len(text if text.isascii() else text.encode()) + len(new.report_id) + ROW_BYTES
+            sizes.setdefault(new.destination, []).append(size)
         self._check_limits(sizes, points[0].received_ns)
         numbers = {destination: self._number(destination) for destination in sizes}
         self._connection.executemany(

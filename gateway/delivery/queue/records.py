@@ -45,11 +45,6 @@ class LeasedPoint(NamedTuple):
     form: Any = None
 
 
-def size_of(new: NewPoint, text: str) -> int:
-    """Return how much a point with this JSON counts towards the limits."""
-    return len(text if text.isascii() else text.encode()) + len(new.report_id) + ROW_BYTES
-
-
 def write_point(point: DataPoint) -> str:
     """Return a point as JSON without empty members. Raises ValueError for text that is not Unicode."""
     members: dict[str, Any] = {} if point.namespace is None else {"namespace": point.namespace}

@@ -54,25 +54,26 @@ def endpoints(
     async def all_rejected(members: Members) -> Response:
         return as_json({"rejected": list(rejected())})
 
-    table = {
+    return {
         ("GET", "/api/routes"): Endpoint(routes, "The routes in use and their counts."),
         ("GET", "/api/targets"): Endpoint(all_targets, "The targets and whether they are paused."),
         ("GET", "/api/reports/rejected"): Endpoint(all_rejected, "The last rejected reports."),
         **queue.table(),
+        **({} if reloads is None else _reload_table(reloads)),
     }
-    if reloads is None:
-        return table
 
-    async def last_reload(members: Members) -> Response:
+
+def _reload_table(reloads: Reloads) -> Table:
+    async def last(members: Members) -> Response:
         return as_json(reloads.last)
 
-    async def reload(members: Members) -> Response:
+    async def now(members: Members) -> Response:
         state = await reloads.on_request()
         return as_json(state, 200 if state.ok else 422)
 
-    return table | {
-        ("GET", "/api/reload"): Endpoint(last_reload, "The result of the last reload."),
-        ("POST", "/api/reload"): Endpoint(reload, "Reload the routes; on 422 the old ones stay in use."),
+    return {
+        ("GET", "/api/reload"): Endpoint(last, "The result of the last reload."),
+        ("POST", "/api/reload"): Endpoint(now, "Reload the routes; on 422 the old ones stay in use."),
     }
 
 
