@@ -42,7 +42,7 @@ def running(command: Command, port: int, core: int, *, log: Path | None = None) 
         command.argv, env=env, stdout=out, stderr=out, preexec_fn=lambda: os.sched_setaffinity(0, {core})
     )
     try:
-        _wait_for(port, process)
+        _wait_for(port, process, log)
         yield process.pid
     finally:
         process.terminate()
@@ -153,11 +153,12 @@ def free_port() -> int:
             return port
 
 
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path | None) -> None:
     end = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < end:
         if process.poll() is not None:
-            raise RuntimeError(f"{process.args!r} ended with {process.returncode}")
+            output = log.read_text() if log is not None else ""
+            raise RuntimeError(f"{process.args!r} ended with {process.returncode}\n{output}")
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
             return
