@@ -213,14 +213,16 @@ def _function(node: Node) -> Closure:
     function = FUNCTIONS.get(name)
     if function is None:
         return _builtin(name, arguments)
-    call, of_null, sees_null = function.call, function.of_null, function.sees_null
+    call, of_null = function.call, function.of_null
+    if function.lazy:
+        return lambda value: call(value, *arguments)
     if len(arguments) == 1:
         (argument,) = arguments
-        return lambda value: of_null if (only := argument(value)) is None and not sees_null else call(only)
+        return lambda value: of_null if (only := argument(value)) is None else call(only)
 
     def call_own(value: Any) -> Any:
         first, *others = [argument(value) for argument in arguments]
-        return of_null if first is None and not sees_null else call(first, *others)
+        return of_null if first is None else call(first, *others)
 
     return call_own
 

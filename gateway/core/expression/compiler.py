@@ -148,7 +148,7 @@ class Compiler:
         for name in functions:
             self.functions.add(name)
             if name not in lint.KNOWN_FUNCTIONS:
-                self._problem(at, f"unknown function {name!r}", did_you_mean(name, lint.KNOWN_FUNCTIONS))
+                self._problem(at, f"unknown function {name!r}", lint.hint_for(name))
         for what, hint in mistakes:
             self._problem(at, f"{source!r}: {what}", hint)
         return compile_tree(source, tree) if len(self.problems) == before else _null

@@ -1,9 +1,10 @@
 """The functions that expressions have in addition to JMESPath's own. All of them are pure.
 
 Each raises ValueError for arguments that it does not accept. A null first argument gives `Function.of_null` without a
-call. Every function is used by a shipped spec.
+call.
 """
 
+import operator
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,24 +14,26 @@ from math import floor
 from typing import Any
 from urllib.parse import urlsplit
 
-from gateway.core.expression import arguments, reshape
-from gateway.core.http.json import read_json, read_number, write_json
-from gateway.core.moments import format_moment
+from gateway.core.expression import arguments, arithmetic, reshape
+from gateway.core.http.json import MAX_PARTS, read_json, read_number, write_json
+from gateway.core.moments import format_moment, parse_moment
 from gateway.core.text import shown
+
+Evaluate = Callable[[Any], Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Function:
     """A function, the number of its arguments, and its result for a null first argument.
 
-    With `sees_null` it is called for a null too.
+    A `lazy` one gets the current value and, for each argument, the function that evaluates it.
     """
 
     call: Callable[..., Any]
     least: int
     most: int
     of_null: Any = None
-    sees_null: bool = False
+    lazy: bool = False
 
 
 def matches(text: Any, pattern: str) -> bool:
@@ -38,19 +41,32 @@ def matches(text: Any, pattern: str) -> bool:
     return _pattern(pattern).fullmatch(arguments.text(text)) is not None
 
 
-def substitute(text: Any, pattern: str, by: str) -> str:
-    """Replace each match of the pattern by the literal text `by`."""
-    by = arguments.text(by)
-    return _pattern(pattern).sub(lambda match: by, arguments.text(text))
+def replace(text: Any, pattern: str, template: str) -> str:
+    """Replace each match of the pattern by the template, in which `\\1` and `\\g<name>` are groups of the match."""
+    try:
+        return _pattern(pattern).sub(arguments.text(template), arguments.text(text))
+    except (re.error, IndexError) as error:
+        raise ValueError(f"the template {template!r} does not fit the pattern {pattern!r}: {error}") from error
+
+
+def split(text: Any, separator: str) -> list[str]:
+    """Return the parts of a text between separators; none of an empty text."""
+    if not arguments.text(separator):
+        raise ValueError("the separator is empty")
+    if arguments.text(text).count(separator) >= MAX_PARTS:
+        raise ValueError(f"more than {MAX_PARTS} parts")
+    return text.split(separator) if text else []
 
 
 def upper(text: Any) -> str:
     return arguments.text(text).upper()
 
 
-def if_(condition: Any, then: Any, otherwise: Any = None) -> Any:
-    """Return `then` if the condition is true in JMESPath: not null, not false and not empty."""
-    return otherwise if arguments.is_false(condition) else then
+def if_(value: Any, condition: Evaluate, then: Evaluate, otherwise: Evaluate | None = None) -> Any:
+    """Evaluate `then` if the condition is true in JMESPath (not null, false or empty), else `otherwise`."""
+    if not arguments.is_false(condition(value)):
+        return then(value)
+    return None if otherwise is None else otherwise(value)
 
 
 def is_integer(value: Any) -> bool:
@@ -96,6 +112,11 @@ def format_time(time_ns: Any, pattern: str) -> str:
     return format_moment(time_ns, arguments.text(pattern))
 
 
+def parse_time(text: Any, pattern: str | None = None) -> int:
+    """Read a time by ISO 8601 or a strptime pattern, as nanoseconds; in UTC if it has no zone."""
+    return parse_moment(arguments.text(text), None if pattern is None else arguments.text(pattern))
+
+
 def _scaled(factor: int | Fraction) -> Callable[[Any], int]:
     """Return a function that converts a time, a number or its text, to another unit, rounding down."""
     return lambda value: floor(Fraction(arguments.number(value, "time")) * factor)
@@ -110,6 +131,8 @@ def _pattern(pattern: str) -> re.Pattern[str]:
 
 
 FUNCTIONS = {
+    "add": Function(arithmetic.binary(operator.add), 2, 2),
+    "div": Function(arithmetic.binary(arithmetic.divide), 2, 2),
     "flatten": Function(reshape.flatten, 2, 2),
     "format_time": Function(format_time, 2, 2),
     "from_items": Function(reshape.from_items, 1, 1),
@@ -117,21 +140,28 @@ FUNCTIONS = {
     "from_ms": Function(_scaled(1_000_000), 1, 1),
     "from_ns": Function(_scaled(1), 1, 1),
     "from_s": Function(_scaled(1_000_000_000), 1, 1),
-    "if": Function(if_, 2, 3, sees_null=True),
+    "if": Function(if_, 2, 3, lazy=True),
     "is_integer": Function(is_integer, 1, 1, of_null=False),
     "items": Function(reshape.items, 1, 1),
     "lookup": Function(reshape.lookup, 2, 2),
     "matches": Function(matches, 2, 2, of_null=False),
+    "mod": Function(arithmetic.binary(arithmetic.remainder), 2, 2),
+    "mul": Function(arithmetic.binary(operator.mul), 2, 2),
     "nest": Function(reshape.nest, 2, 2),
     "omit": Function(reshape.omit, 2, 2),
+    "parse_time": Function(parse_time, 1, 2),
     "path_of": Function(path_of, 1, 1),
     "pivot": Function(reshape.pivot, 3, 3),
+    "replace": Function(replace, 3, 3),
     "round": Function(round_, 1, 1),
-    "substitute": Function(substitute, 3, 3),
+    "split": Function(split, 2, 2),
+    "sub": Function(arithmetic.binary(operator.sub), 2, 2),
     "to_json": Function(to_json, 1, 1),
     "to_ms": Function(_scaled(Fraction(1, 1_000_000)), 1, 1),
     "to_number": Function(to_number, 1, 1),
     "to_s": Function(_scaled(Fraction(1, 1_000_000_000)), 1, 1),
     "unpivot": Function(reshape.unpivot, 2, 2, of_null=[]),
     "upper": Function(upper, 1, 1),
+    "weigh": Function(arithmetic.weigh, 2, 2),
+    "zip": Function(reshape.zip_, 2, 2),
 }

@@ -8,7 +8,8 @@ from jmespath.exceptions import EmptyExpressionError, IncompleteExpressionError,
 from jmespath.functions import Functions
 from jmespath.parser import Parser
 
-from gateway.core.expression.functions import FUNCTIONS
+from gateway.core.expression.functions import FUNCTIONS, replace
+from gateway.core.text import did_you_mean
 
 _BUILTIN = {name: entry["signature"] for name, entry in Functions().FUNCTION_TABLE.items()}
 # Nodes whose children all start at the root of the scope.
@@ -24,9 +25,11 @@ _ALL_INHERIT = {
 }
 
 KNOWN_FUNCTIONS = frozenset(_BUILTIN) | frozenset(FUNCTIONS)
+# Functions of earlier versions and their replacements, for the error message that an old one gets.
+RENAMED = {"substitute": "replace(text, pattern, template)"}
 
 _TEXT_HINT = "literal text needs quotes within quotes: \"'text'\""
-_ARITHMETIC_HINT = "JMESPath has no arithmetic; functions such as from_s() and to_ms() convert times"
+_ARITHMETIC_HINT = "JMESPath has no arithmetic; write add(), sub(), mul(), div() or mod()"
 
 
 class BadExpression(ValueError):
@@ -85,6 +88,7 @@ def mistakes(tree: Any) -> Iterator[tuple[str, str]]:
     for node in _walk(tree):
         if node["type"] == "function_expression":
             name, given = node["value"], len(node["children"])
+            yield from _pattern_mistakes(node)
             least, most = _arity(name)
             if most and not least <= given <= most:
                 wanted = str(least) if least == most else f"{least} or more" if most > 99 else f"{least} to {most}"
@@ -93,15 +97,31 @@ def mistakes(tree: Any) -> Iterator[tuple[str, str]]:
             yield "a member of a boolean is always null", "write !(a.b): `!a.b` reads as (!a).b"
 
 
+def hint_for(function: str) -> str:
+    """Return what to write in place of an unknown function."""
+    new = RENAMED.get(function)
+    return f"this was renamed: write `{new}`" if new else did_you_mean(function, KNOWN_FUNCTIONS)
+
+
 def functions_used(tree: Any) -> Iterator[str]:
     """Yield the name of each function that an expression calls."""
     return (node["value"] for node in _walk(tree) if node["type"] == "function_expression")
 
 
+def _pattern_mistakes(call: Any) -> Iterator[tuple[str, str]]:
+    """Check a literal pattern, and the literal template of `replace`."""
+    literals = [child["value"] if child["type"] == "literal" else None for child in call["children"][1:3]]
+    if call["value"] in ("matches", "replace") and literals and isinstance(literals[0], str):
+        try:
+            replace("", literals[0], literals[1] if literals[1:] and isinstance(literals[1], str) else "")
+        except ValueError as error:
+            yield str(error), ""
+
+
 def patterns_used(tree: Any) -> Iterator[str]:
     """Yield each pattern that is a literal in an expression."""
     for node in _walk(tree):
-        if node["type"] == "function_expression" and node["value"] in ("matches", "substitute"):
+        if node["type"] == "function_expression" and node["value"] in ("matches", "replace"):
             literals = (child["value"] for child in node["children"][1:2] if child["type"] == "literal")
             yield from (text for text in literals if isinstance(text, str))
 

@@ -32,6 +32,13 @@ def from_items(pairs: Any) -> dict[str, Any]:
     return built
 
 
+def zip_(names: Any, values: Any) -> list[list[Any]]:
+    """Join two lists of equal length to a list of pairs."""
+    if len(sequence(names)) != len(sequence(values)):
+        raise ValueError(f"a list of {len(names)} and one of {len(values)} elements cannot be paired")
+    return [list(pair) for pair in zip(names, values, strict=True)]
+
+
 def lookup(table: Any, key: Any) -> Any:
     """Return the member with that name; null for a null or unknown name."""
     return mapping(table).get(key) if isinstance(key, str) else None

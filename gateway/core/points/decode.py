@@ -8,6 +8,7 @@ from typing import Any
 from gateway.core.expression import EvaluationError
 from gateway.core.expression.arguments import mapping
 from gateway.core.expression.arguments import text as read_text
+from gateway.core.expression.arithmetic import HIGHEST, LOWEST
 from gateway.core.http.json import read_number, write_scalar
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Outcome, Reason, RejectedItem, failure
@@ -18,7 +19,6 @@ from gateway.core.text import shown
 from gateway.core.vendor.provider import Level, PointField, Receive, RejectRule
 
 Names = Mapping[str, Any]
-LOWEST, HIGHEST = -(2**63), 2**64 - 1
 # Limits of one report. A body of 1 MiB has room for about 22,000 small data points.
 MAX_ITEMS = 25_000
 MAX_ATTRIBUTES = 400_000

@@ -9,7 +9,7 @@ from gateway.core.expression.lint import reads_only
 
 SCOPE: Mapping[str, Any] = {
     "body": {"a": 1, "b": None, "items": [{"v": 1}, {"v": 2}], "text": "x", "ok": False},
-    "given": {"region": "sh", "port": 80, "ratio": 0.5, "on": True, "list": [1]},
+    "given": {"bad": "[", "region": "sh", "port": 80, "ratio": 0.5, "on": True, "list": [1]},
     "none": None,
 }
 
@@ -71,6 +71,14 @@ def test_expression_has_this_value(source: Any, value: Any):
         pytest.param("lokup(body, 'a')", "unknown function 'lokup'", "did you mean 'lookup'?", id="unknown function"),
         pytest.param("matches(body.a)", "matches() takes 2 arguments, not 1", "", id="too few"),
         pytest.param("to_ms(body.a, body.b)", "to_ms() takes 1 argument, not 2", "", id="too many"),
+        pytest.param("matches(body.a, '[')", "'[' is not a pattern: unterminated character set", "", id="pattern"),
+        pytest.param(r"replace(body.a, 'b', '\1')", "invalid group reference 1 at position 1", "", id="template"),
+        pytest.param(
+            "substitute(body.a, 'b', 'c')",
+            "unknown function 'substitute'",
+            "this was renamed: write `replace(text, pattern, template)`",
+            id="renamed function",
+        ),
         pytest.param("merge()", "merge() takes 1 or more arguments, not 0", "", id="too few of many"),
         pytest.param("", "an empty text is not a JMESPath expression", "literal text needs quotes", id="empty"),
         pytest.param("body[", "'body[' is not JMESPath", "", id="open bracket"),
@@ -220,8 +228,41 @@ def test_list_in_text_is_an_evaluation_error():
         pytest.param("if(none, 'a', 'b')", "b", id="if of null"),
         pytest.param("if(`0`, 'a', 'b')", "a", id="if of zero, which is true"),
         pytest.param("if(`[]`, 'a')", None, id="if without a third"),
-        pytest.param("substitute('a/b c', '[^a-z]', '_')", "a_b_c", id="substitute"),
-        pytest.param("substitute('ab', 'b', '\\\\g<0>')", r"a\\g<0>", id="substitute takes no references"),
+        pytest.param("replace('a/b c', '[^a-z]', '_')", "a_b_c", id="replace"),
+        pytest.param(r"replace('diskReadBytes', '([a-z])([A-Z])', '\1_\2')", "disk_Read_Bytes", id="replace by groups"),
+        pytest.param(r"replace('cpu.0', '(?P<n>[0-9]+)', '{\g<n>}')", "cpu.{0}", id="replace by a named group"),
+        pytest.param(r"replace('b', '(a)?b', '\1.')", ".", id="replace by a group without a match"),
+        pytest.param(r"replace('ab', 'b', '\\')", "a\\", id="replace by a backslash"),
+        pytest.param("replace(none, 'a', 'b')", None, id="replace of null"),
+        pytest.param("split('a:b,c:d', ',')", ["a:b", "c:d"], id="split"),
+        pytest.param("split('a, ', ', ')", ["a", ""], id="split keeps empty parts"),
+        pytest.param("split('', ',')", [], id="split of an empty text"),
+        pytest.param("split(none, ',')", None, id="split of null"),
+        pytest.param("zip(`[1, 2]`, ['a', none])", [[1, "a"], [2, None]], id="zip"),
+        pytest.param("zip(`[]`, `[]`)", [], id="zip of empty lists"),
+        pytest.param("zip(none, `[1]`)", None, id="zip of null"),
+        pytest.param(
+            "from_items(zip(['host', 'zone'], ['web-1', 'a']))", {"host": "web-1", "zone": "a"}, id="to a map"
+        ),
+        pytest.param("weigh(`[2, 5]`, `[3, 1]`)", {"count": 4, "sum": 11, "min": 2, "max": 5}, id="weigh"),
+        pytest.param("weigh(`[1.5]`, ['2'])", {"count": 2, "sum": 3.0, "min": 1.5, "max": 1.5}, id="weigh text"),
+        pytest.param("weigh(`[4, 2]`, none)", {"count": 2, "sum": 6, "min": 2, "max": 4}, id="weigh without counts"),
+        pytest.param("weigh(`[9, 2]`, `[0, 1]`)", {"count": 1, "sum": 2, "min": 2, "max": 2}, id="weigh zero times"),
+        pytest.param("weigh(`[]`, `[]`)", None, id="weigh no value"),
+        pytest.param("weigh(none, none)", None, id="weigh null"),
+        pytest.param("add(`18446744073709551614`, `1`)", 2**64 - 1, id="add keeps every digit"),
+        pytest.param("add('1', `0.5`)", 1.5, id="add text and a fraction"),
+        pytest.param("add(none, `1`)", None, id="add null"),
+        pytest.param("sub(`-9223372036854775807`, `1`)", -(2**63), id="sub keeps every digit"),
+        pytest.param("mul(`9007199254740993`, `3`)", 27021597764222979, id="mul keeps every digit"),
+        pytest.param("mul(`0.5`, `4`)", 2.0, id="mul a fraction"),
+        pytest.param("div(`18014398509481986`, `2`)", 2**53 + 1, id="div keeps every digit"),
+        pytest.param("div(`7`, `2`)", 3.5, id="div with a remainder"),
+        pytest.param("mod(`7`, `3`)", 1, id="mod"),
+        pytest.param("mod(`-7`, `3`)", 2, id="mod has the sign of the divisor"),
+        pytest.param("parse_time('2023-11-14T22:13:20Z')", 1_700_000_000_000_000_000, id="parse_time"),
+        pytest.param("parse_time('14.11.2023', '%d.%m.%Y')", 1_699_920_000_000_000_000, id="parse_time by a pattern"),
+        pytest.param("parse_time(none)", None, id="parse_time of null"),
         pytest.param("upper('By/s')", "BY/S", id="upper"),
         pytest.param('items(`{"a": 1}`)', [["a", 1]], id="items"),
         pytest.param("items(none)", None, id="items of null"),
@@ -276,14 +317,13 @@ def test_every_function_has_an_example_above():
         "omit(given, 'x')",
         "pivot(`[{}]`, 'n', 'v')",
         "round(`true`)",
-        "substitute(`1`, 'a', 'b')",
         "unpivot(`[]`, none)",
         "upper(`1`)",
         "from_ms('12:00')",
         "from_ms(body.ok)",
         "from_ms(body.items)",
         "matches(body.a, '.*')",
-        "matches(body.text, '[')",
+        "matches(body.text, given.bad)",
         "path_of(body.a)",
         "length(body.a)",
         "sum(body.items)",
@@ -295,6 +335,58 @@ def test_invalid_argument_is_an_evaluation_error(source: str):
 
     assert str(caught.value).startswith(f"{source}: ")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "cause"),
+    [
+        ("replace(`1`, 'a', 'b')", "1 is not text"),
+        ("replace('a', 'a', given.port)", "80 is not text"),
+        (
+            r"replace('a', given.region, '\2')",
+            r"the template '\\2' does not fit the pattern 'sh': invalid group reference 2",
+        ),
+        (r"replace('a', given.region, '\g<n>')", r"the template '\\g<n>' does not fit the pattern 'sh': unknown group"),
+        ("split(`1`, ',')", "1 is not text"),
+        ("split('a', '')", "the separator is empty"),
+        ("split('a', none)", "null is not text"),
+        ("split(given.long, ',')", "more than 200000 parts"),
+        ("zip(`[1]`, `[]`)", "a list of 1 and one of 0 elements cannot be paired"),
+        ("zip(`[1]`, none)", "null is not a list"),
+        ("zip(given, `[1]`)", "a map is not a list"),
+        ("weigh(`[1, 2]`, `[1]`)", "2 values have 1 counts"),
+        ("weigh(`[1]`, `[-1]`)", "the count -1 is negative"),
+        ("weigh(['a'], `[1]`)", "'a' is not a number"),
+        ("weigh(`[1]`, `[true]`)", "true is not a count"),
+        ("weigh(`[1]`, ['a'])", "'a' is not a number"),
+        ("weigh(`[18446744073709551615]`, `[2]`)", "the result 36893488147419103230 is not between -2^63 and 2^64-1"),
+        ("weigh(`[1e308]`, `[10]`)", "the result is too large"),
+        ("add(given.list, `1`)", "a list is not a number"),
+        ("add(`true`, `1`)", "true is not a number"),
+        ("add(`1`, none)", "null is not a number"),
+        ("add(`18446744073709551615`, `1`)", "the result 18446744073709551616 is not between -2^63 and 2^64-1"),
+        ("sub(`-9223372036854775808`, `1`)", "the result -9223372036854775809 is not between -2^63 and 2^64-1"),
+        ("mul(`1e308`, `10`)", "the result is too large"),
+        ("div(`1`, `0`)", "1 cannot be divided by zero"),
+        ("div(`0.5`, `0.0`)", "0.5 cannot be divided by zero"),
+        ("mod(`1`, `0`)", "1 cannot be divided by zero"),
+        ("parse_time('yesterday')", "'yesterday' is not a time"),
+        ("parse_time(`5`)", "5 is not text"),
+        ("parse_time('2023', '%Q')", "'2023' is not a time of the form '%Q'"),
+    ],
+)
+def test_cause_of_an_evaluation_error_names_the_value(source: str, cause: str):
+    scope = {**SCOPE, "given": {**SCOPE["given"], "long": "," * 200_000}}
+
+    with pytest.raises(EvaluationError) as caught:
+        compiled(source)(scope)
+
+    assert caught.value.cause.startswith(cause)
+
+
+@pytest.mark.parametrize("source", ["if(`true`, `1`, div(`1`, `0`))", "if(none, div(`1`, `0`), `1`)"])
+def test_if_evaluates_only_the_selected_branch(source: str):
+    assert compiled(source)(SCOPE) == 1
 
 
 def test_an_endless_chain_of_alternatives_is_a_problem_and_not_a_crash():

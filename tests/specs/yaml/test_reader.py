@@ -436,7 +436,7 @@ route: huawei-to-jdcloud
 points:
   keep: value != `0` || metric == 'total'
   set:
-    namespace: "substitute(namespace, '[^0-9A-Za-z_.]', '_')"
+    namespace: "replace(namespace, '[^0-9A-Za-z_.]', '_')"
     metric: join('.', ['cse', metric])
 """
 
