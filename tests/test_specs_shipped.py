@@ -18,6 +18,7 @@ from gateway.specs.load import Trial, load
 from gateway.specs.yaml.diagnostic import Severity
 
 ROUTES = Path(__file__).parents[1] / "routes.d"
+COOKBOOK = (Path(__file__).parents[1] / "docs" / "cookbook.md").read_text()
 PROVIDERS = Path(__file__).parents[1] / "gateway" / "providers"
 UNBUILT = plain_reply(failure(Reason.INTERNAL, "the reply could not be built")).body
 SPECS = load(ROUTES, {}, trials=True, strict_environment=False)
@@ -59,8 +60,8 @@ def test_provider_decodes_its_own_calls(target: Target):
     assert probe_capabilities(target)
 
 
-def test_every_function_is_used_by_a_shipped_spec():
-    text = "\n".join(path.read_text() for folder in (PROVIDERS, ROUTES) for path in folder.rglob("*.yaml"))
+def test_every_function_is_used_by_a_shipped_spec_or_the_cookbook():
+    text = "\n".join(path.read_text() for folder in (PROVIDERS, ROUTES) for path in folder.rglob("*.yaml")) + COOKBOOK
 
     assert [name for name in FUNCTIONS if not re.search(rf"\b{name}\(", text)] == []
 
