@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import quote, urlencode
 
@@ -53,19 +53,29 @@ class UnsignedRequest:
             self.method, self.scheme, self.host, self.path, self.query, headers, self.body_kind, self.body
         )
 
-    def with_parts(self, headers: Mapping[str, Pair], query: Mapping[str, Pair]) -> Self:
-        """Set headers by their lower-case names, and query parameters. They replace all of the same name."""
-        all_headers = (*[header for header in self.headers if header[0].lower() not in headers], *headers.values())
-        pairs = (*[pair for pair in self.query if pair[0] not in query], *query.values()) if query else self.query
-        parts = (self.method, self.scheme, self.host, self.path, pairs, all_headers, self.body_kind, self.body)
-        return type(self)(*parts)
+    def with_parts(
+        self, headers: Mapping[str, Pair], query: Mapping[str, Pair], fields: Mapping[tuple[str, ...], str | int]
+    ) -> Self:
+        """Set headers by their lower-case names, query parameters, and members of the JSON body or fields of the form.
 
-    def with_field(self, path: tuple[str, ...], value: Any) -> Self:
-        """Set a member of the JSON body or a field of the form. Raises SpecError."""
+        They replace all of the same name. Raises SpecError if the body has no place for a member.
+        """
+        all_headers, pairs = self.headers, self.query
+        if headers:
+            all_headers = (*[header for header in self.headers if header[0].lower() not in headers], *headers.values())
+        if query:
+            pairs = (*[pair for pair in self.query if pair[0] not in query], *query.values())
+        body = self._body_with(fields) if fields else self.body
+        return type(self)(self.method, self.scheme, self.host, self.path, pairs, all_headers, self.body_kind, body)
+
+    def _body_with(self, fields: Mapping[tuple[str, ...], str | int]) -> Any:
         if self.body_kind == "form":
-            fields = tuple(field for field in self.body if field[0] != path[0])
-            return replace(self, body=(*fields, (path[0], str(value))))
-        return replace(self, body=_with_member(self.body, path, value))
+            replaced = {path[0]: str(value) for path, value in fields.items()}
+            return (*[field for field in self.body if field[0] not in replaced], *replaced.items())
+        body = self.body
+        for path, value in fields.items():
+            body = _with_member(body, path, value, is_copy=body is not self.body)
+        return body
 
     def render(self, body: bytes | None = None) -> Request:
         """Return the request exactly as it is sent. `body` is the serialised body, if it is known. Raises SpecError."""
@@ -97,10 +107,11 @@ class UnsignedRequest:
         return b""
 
 
-def _with_member(body: Any, path: tuple[str, ...], value: Any) -> dict[str, Any]:
-    if not isinstance(body, Mapping | None):
+def _with_member(body: Any, path: tuple[str, ...], value: Any, *, is_copy: bool = False) -> dict[str, Any]:
+    """Set a member of a copy of the body; of the body itself if that is a copy already."""
+    if not isinstance(body, dict | None):
         raise SpecError.of(Reason.INTERNAL, f"the body has no place for {path[0]!r}: it is not an object")
-    head, *rest = path
-    members = dict(body or {})
-    members[head] = _with_member(members.get(head), tuple(rest), value) if rest else value
+    members = body if is_copy and body is not None else dict(body or {})
+    head = path[0]
+    members[head] = value if len(path) == 1 else _with_member(members.get(head), path[1:], value)
     return members

@@ -89,10 +89,12 @@ class PairsStep:
     first_index: int
     _item: Callable[[str, str], str] = field(init=False, repr=False, compare=False)
     _item_empty: Callable[[str, str], str] = field(init=False, repr=False, compare=False)
+    _fixed: Callable[[Values], str] | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_item", _pair_writer(self.item))
         object.__setattr__(self, "_item_empty", _pair_writer(self.item_empty or self.item))
+        object.__setattr__(self, "_fixed", _fixed_writer(self))
 
     @property
     def names(self) -> frozenset[str]:
@@ -104,6 +106,8 @@ class PairsStep:
 
         The values of a repeated header are encoded one by one and joined by commas (SigV4, CanonicalHeaders).
         """
+        if self._fixed is not None:
+            return self._fixed(values)
         pairs = []
         encode_key, encode_value = self.key.filtered, self.value.filtered
         for name, parts in self._collect(values):
@@ -142,6 +146,27 @@ class PairsStep:
                 pairs = [(name, to_text(template.value(values))) for name, template in self.slots.items()]
             collected += [(name, [value]) for name, value in pairs]
         return collected
+
+
+def _fixed_writer(step: PairsStep) -> Callable[[Values], str] | None:
+    """Return the function of a step whose names and order are known at load, because all its pairs are slots."""
+    pairs = {
+        step.key.filtered(name): template for name, template in step.slots.items() if name not in step.except_names
+    }
+    references = [part for part in step.item.parts if isinstance(part, Reference)]
+    by_value = step.sort == "item" or step.skip_empty or step.item_empty or any(each.filters for each in references)
+    if step.sources != ("slots",) or by_value or len(pairs) < len(step.slots):
+        return None
+    if step.sort != "none":
+        pairs = dict(sorted(pairs.items()))
+    mark = "\0"
+    text = step.join.join([step._item(key, mark) for key in pairs])
+    pattern = ((step.prefix if pairs else "") + text + step.end).replace("%", "%%").replace(mark, "%s")
+    if pattern.count("%s") != len(pairs):
+        return None
+    functions = [template.value for template in pairs.values()]
+    encode = step.value.filtered if step.value.filters else to_text
+    return lambda values: pattern % tuple([encode(to_text(function(values))) for function in functions])
 
 
 def _pair_writer(template: Template) -> Callable[[str, str], str]:

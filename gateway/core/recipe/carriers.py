@@ -49,6 +49,7 @@ def write_slots(carriers: Iterable[Carrier], draft: UnsignedRequest, slots: Mapp
     """Write the carriers whose slots have values; each replaces what the draft has in its place. Raises SpecError."""
     headers: dict[str, tuple[str, str]] = {}
     query: dict[str, tuple[str, str]] = {}
+    fields: dict[tuple[str, ...], str | int] = {}
     for carrier in carriers:
         if not carrier.slots <= slots.keys():
             continue
@@ -58,8 +59,8 @@ def write_slots(carriers: Iterable[Carrier], draft: UnsignedRequest, slots: Mapp
         elif carrier.place == "query" or (carrier.place == "param" and draft.body_kind == "none"):
             query[carrier.name] = (carrier.name, text)
         else:
-            draft = draft.with_field(carrier.path, int(text) if carrier.type == "int" else text)
-    return draft.with_parts(headers, query) if headers or query else draft
+            fields[carrier.path] = int(text) if carrier.type == "int" else text
+    return draft.with_parts(headers, query, fields) if headers or query or fields else draft
 
 
 def described(carrier: Carrier) -> str:

@@ -95,10 +95,14 @@ def sign(
                     value = _BOUND[type(slot)](slot, credential, given, context)
                 if value is not None:
                     slots[slot.name] = value
-            draft = write_slots(carriers, draft, slots)
-            is_unread = not completes_body and recipe.leaves_unsigned({kind})
-            request = draft.render(b"" if is_unread else body)
-            body = request.body if completes_body else None
+            written = write_slots(carriers, draft, slots)
+            if not completes_body and recipe.leaves_unsigned({kind}):
+                body = b""
+            elif body is None or written.body is not draft.body:
+                body = written.body_bytes()
+            has_same_head = request is not None and written.headers is draft.headers and written.query is draft.query
+            request = request.with_body(body) if request is not None and has_same_head else written.render(body)
+            draft, body = written, (body if completes_body else None)
         assert request is not None
     except ValueError as error:
         what = f"{recipe.name}: the call cannot be signed: a value does not fit its carrier"
