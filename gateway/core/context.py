@@ -1,15 +1,16 @@
 """What the stages of receiving take beside the request and its route, and what they return."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from gateway.core.outcome.outcome import RejectedItem
 from gateway.core.points.decode import Item
 from gateway.core.recipe.verify import ReplayMemory, Verified
+from gateway.core.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RequestContext:
     """The time, the replay memory, and facts about one request.
 
@@ -25,7 +26,7 @@ class RequestContext:
     entropy: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AcceptedReport:
     """A report that is ready to be delivered.
 

@@ -6,7 +6,7 @@ Grouping, batching and retries happen before and after this module: see `dispatc
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from gateway.core.http.request import Secret
@@ -18,6 +18,7 @@ from gateway.core.outcome.outcome import Code, Outcome, Reason
 from gateway.core.outcome.rejections import map_rejections
 from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.sign import Signed, secrets_written
+from gateway.core.record import record
 from gateway.core.sending.declare import DeclaringCall, declaration_keys
 from gateway.core.sending.encode import Call
 from gateway.core.sending.sign import carries_session, poll_recipe, poll_request, sign_call
@@ -35,7 +36,7 @@ MAYBE_UNDECLARED = frozenset({Code.INVALID_ARGUMENT, Code.NOT_FOUND})
 POLLED_AGAIN = frozenset({Reason.UPSTREAM_DOWN, Reason.UPSTREAM_TIMEOUT})
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Delivery:
     """The constants of one call's delivery. `tokens` and `signed` collect the secrets to mask."""
 

@@ -2,13 +2,13 @@
 
 import os
 import time
-from dataclasses import dataclass
 from typing import Literal, Protocol, Self
 
 from gateway.core.http.request import Response, Secret
 from gateway.core.outcome.errors import UpstreamError
 from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.sign import Signed, SigningContext
+from gateway.core.record import record
 from gateway.core.sending.encode import EncodeContext
 from gateway.core.vendor.route import Target
 from gateway.delivery.client import Sender, Timeouts
@@ -17,7 +17,7 @@ from gateway.tls import target_context
 Purpose = Literal["call", "declare", "login", "poll"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Deadline:
     """A delivery must end at `end` (monotonic clock), `timeout_s` after it began."""
 

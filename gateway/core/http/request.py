@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+
+from gateway.core.record import record
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -28,7 +29,7 @@ class Secret:
         return "Secret('***')"
 
 
-@dataclass(frozen=True)
+@record
 class Request:
     """An HTTP request exactly as on the wire, received or ready to be sent.
 
@@ -41,6 +42,7 @@ class Request:
     headers: Headers = ()
     body: bytes = b""
     scheme: str = "http"
+    _header_index: Mapping[str, list[str]] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def path(self) -> str:
@@ -50,14 +52,17 @@ class Request:
     def query(self) -> str:
         return self.target.partition("?")[2]
 
-    @cached_property
+    @property
     def header_index(self) -> Mapping[str, list[str]]:
         """The values of each header in wire order, by its name in lower case."""
         # An index: a request with 1,000 headers that are all listed as signed must not cause 1,000 scans of 1,000.
-        values: dict[str, list[str]] = {}
-        for name, value in self.headers:
-            values.setdefault(name.lower(), []).append(value)
-        return values
+        if self._header_index is None:
+            values: dict[str, list[str]] = {}
+            for name, value in self.headers:
+                values.setdefault(name.lower(), []).append(value)
+            object.__setattr__(self, "_header_index", values)
+            return values
+        return self._header_index
 
     def header_values(self, name: str) -> list[str]:
         """Return all values of a header in wire order. Names are case-insensitive."""
@@ -70,8 +75,8 @@ class Request:
 
     def with_body(self, body: bytes) -> "Request":
         """Return the request with another body, and with the index of its headers."""
-        request = object.__new__(Request)
-        vars(request).update(vars(self), body=body)
+        request = Request(self.method, self.target, self.headers, body, self.scheme)
+        object.__setattr__(request, "_header_index", self._header_index)
         return request
 
     @property
@@ -104,7 +109,7 @@ class PublicUrl:
     prefix: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Response:
     """An answer of an upstream, or a reply to a reporter. `body` is not compressed."""
 

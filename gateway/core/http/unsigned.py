@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import quote, urlencode
 
@@ -11,6 +10,7 @@ from gateway.core.http.received import BodyKind
 from gateway.core.http.request import Headers, Request, without_headers
 from gateway.core.outcome.errors import SpecError
 from gateway.core.outcome.outcome import Reason
+from gateway.core.record import record
 
 _CONTENT_TYPE = {
     "json": "application/json",
@@ -22,7 +22,7 @@ Pair = tuple[str, str]
 _LINE_BREAK = re.compile("[\r\n\0]")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class UnsignedRequest:
     """A request to `scheme://host` + `path`.
 

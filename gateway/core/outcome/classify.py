@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -10,6 +10,7 @@ from gateway.core.expression import EvaluationError, Expression
 from gateway.core.http.json import read_json
 from gateway.core.http.request import Response
 from gateway.core.outcome.outcome import Code, Outcome, Reason, failure
+from gateway.core.record import record
 from gateway.core.vendor.provider import OutcomeRule, RejectedItemsRule
 
 MAX_MESSAGE_CHARS = 500
@@ -33,7 +34,7 @@ _UPSTREAM = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RejectedEntry:
     """An entry of an answer that names a rejected item, by its index in the call or by members of its form."""
 
@@ -42,7 +43,7 @@ class RejectedEntry:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Classified:
     """An outcome with the upstream's own code.
 

@@ -1,9 +1,11 @@
 """Outcomes of reports and calls in vendor-neutral terms: gRPC status codes and a closed list of reasons."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any, Literal, Self
+
+from gateway.core.record import record
 
 
 class Code(StrEnum):
@@ -69,7 +71,7 @@ class Reason(StrEnum):
     INTERNAL = "INTERNAL", Code.INTERNAL
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RejectedItem:
     """A rejected item. `index` is its position in the report, from 0; `item` is its received value."""
 
@@ -83,7 +85,7 @@ OnFailure = Literal["retry", "dead_letter", "pause"]
 Settlement = Literal["ack", "retry", "dead_letter"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Outcome:
     """The classified result of a report or of one upstream call.
 

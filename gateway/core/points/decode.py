@@ -14,6 +14,7 @@ from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Outcome, Reason, RejectedItem, failure
 from gateway.core.points.point import DataPoint, Number
 from gateway.core.points.rules import Violation
+from gateway.core.record import record
 from gateway.core.steps import STEP_ITEMS, Steps
 from gateway.core.text import shown
 from gateway.core.vendor.provider import Level, PointField, Receive, RejectRule
@@ -26,7 +27,7 @@ MAX_ATTRIBUTES = 400_000
 MAX_BAD_ITEMS = 100
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Item:
     """A data point with its source: the item's index in the report, and the item as received."""
 

@@ -1,14 +1,16 @@
 """A data point: one measurement in vendor-neutral terms."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
+
+from gateway.core.record import record
 
 Number = int | float
 STATISTICS = ("count", "sum", "min", "max", "avg", "last")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DataPoint:
     """One measurement with a `value`, or with `stats`: some of STATISTICS. `time_ns` counts from the Unix epoch."""
 

@@ -9,7 +9,7 @@ recipe signs it before.
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from typing import Any, Self
 from uuid import UUID
@@ -39,6 +39,7 @@ from gateway.core.recipe.model import (
     TimeSlot,
 )
 from gateway.core.recipe.times import write_time
+from gateway.core.record import record
 
 MAX_RSA_BYTES = 1024  # a key of 8192 bits
 _LATE_NS = 9_999_999_999 * NS  # the last second whose epoch has ten digits
@@ -46,7 +47,7 @@ _DAY_NS = 86_400 * NS
 _WIDEST = "\U0010ffff"  # the character with the longest encoding
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SigningContext:
     """The clock and 16 random bytes for one signature.
 
@@ -58,7 +59,7 @@ class SigningContext:
     pinned: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Signed:
     """A request ready to be sent. `evaluation` explains its signature; it is None for an unsigned call."""
 

@@ -24,6 +24,7 @@ from gateway.core.recipe.keyring import DECOY, RSA_DECOY, Keyring, rsa_verify
 from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.session_tokens import Accounts, account_of_token, revocation_key
 from gateway.core.recipe.times import read_times, write_time
+from gateway.core.record import record
 
 REMEMBER_LONGER_S = 60
 
@@ -64,7 +65,7 @@ class Verifier:
     accounts: Accounts = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Verified:
     """The sender of a request: its recipe, its key id if the recipe has one, and its slots.
 

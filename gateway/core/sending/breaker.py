@@ -10,10 +10,11 @@ because the next call may succeed; rejected credentials (OPENS_AT_ONCE) open it 
 clients that keep trying. A rule's `on_failure: pause` has the same effect.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal, Self
 
 from gateway.core.outcome.outcome import Code, Outcome, Reason
+from gateway.core.record import record
 
 State = Literal["closed", "open", "probing"]
 
@@ -26,7 +27,7 @@ DOUBTFUL = frozenset({Code.PERMISSION_DENIED, Code.NOT_FOUND, Code.UNIMPLEMENTED
 OPENS_AT_ONCE = frozenset({Code.UNAUTHENTICATED})
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Breaker:
     """The state of one target. `cause` is the outcome that opened it. Times are of any monotonic clock."""
 

@@ -5,12 +5,13 @@ whole, `delivery/dispatch.py` halves it repeatedly to isolate the rejected repor
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import ceil, log2
 from typing import Generic, TypeVar
 
 from gateway.core.outcome.outcome import Code, Outcome, Reason, settlement_of
 from gateway.core.points.decode import Item
+from gateway.core.record import record
 from gateway.core.sending.breaker import DOUBTFUL
 from gateway.core.sending.encode import Group
 
@@ -23,7 +24,7 @@ NOT_ISOLATED = Outcome(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CallPart(Generic[Owner]):
     """The items of one member of a batch in one call. `numbers` are their indices in the batch."""
 
@@ -32,7 +33,7 @@ class CallPart(Generic[Owner]):
     numbers: Sequence[int]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Batch(Generic[Owner]):
     """Members as one group with renumbered items. `places` has the member and the position of each item."""
 

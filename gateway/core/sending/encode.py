@@ -1,7 +1,6 @@
 """Encode data points as calls: group items, build a call for each chunk of a group, split it if it is too large."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
@@ -13,12 +12,13 @@ from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import SpecError
 from gateway.core.outcome.outcome import Reason, RejectedItem
 from gateway.core.points.decode import Item
+from gateway.core.record import record
 from gateway.core.steps import STEP_ITEMS, Steps
 from gateway.core.vendor.provider import CallForm, Provider
 from gateway.core.vendor.route import Target
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EncodeContext:
     """The clock, the source of call ids, and `size_of`: the maximum bytes of a body after signing."""
 
@@ -27,7 +27,7 @@ class EncodeContext:
     size_of: Callable[[UnsignedRequest], int]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Group:
     """Items with equal `group_by` values, which may share a call.
 
@@ -41,7 +41,7 @@ class Group:
     forms: tuple[Any, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Call:
     """One unsigned call with its items and their forms. All retries have the same `call_id`."""
 
@@ -51,7 +51,7 @@ class Call:
     forms: tuple[Any, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Encoded:
     """Calls in the order of their first items, and the items that fit in no call."""
 

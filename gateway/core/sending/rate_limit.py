@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Self
 
+from gateway.core.record import record
+
 
 @dataclass(frozen=True, slots=True)
 class Pace:
@@ -20,7 +22,7 @@ class Pace:
 UNPACED = Pace()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Pacer:
     """The state of one target: the next call may start at `free_at`, by any monotonic clock.
 

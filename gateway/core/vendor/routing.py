@@ -15,6 +15,7 @@ from gateway.core.http.request import PublicUrl, Request
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason, failure
 from gateway.core.recipe.carriers import read_slots
+from gateway.core.record import record
 from gateway.core.vendor.matching import KEY, RequestMatcher, fits
 from gateway.core.vendor.provider import RequestForm
 from gateway.core.vendor.route import Route, Source
@@ -22,7 +23,7 @@ from gateway.core.vendor.route import Route, Source
 _CAPTURE = re.compile(r"\\\{([A-Za-z_]\w*)\\\}")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RouteMatch:
     """The route of a request, its call form, and the values that the path captured.
 
