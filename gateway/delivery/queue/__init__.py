@@ -2,7 +2,8 @@
 
 `queued` stores the points of a report and `worker` delivers them. Both use `store`, the interface in the event loop.
 Below it, all of SQLite runs in the thread of `writer`: `ledger` has the counters and the leases, `listing` the filters,
-`database` opens the file, `free_space` reserves space, and `folder` locks the data folder.
+`database` opens the file, `damage` sets a damaged one aside, `free_space` reserves space, and `folder` locks the data
+folder.
 """
 
 from gateway.core.queue_view import Depth, Destination, PointFilter, QueueState, State, StoredPoint

@@ -1,17 +1,16 @@
 """Opens the database file: durable at each commit, limited in size, and locked by this process.
 
-A damaged file is renamed to `queue.damaged-<time>.db` with its write-ahead log (WAL), and the queue starts empty;
-docs/delivery-and-queue.md describes the recovery. `user_version` of the file is the number of migrations applied. A
-released migration never changes; new ones are added.
+`user_version` of the file is the number of migrations applied. A released migration never changes; new ones are added.
 """
 
 import os
 import sqlite3
-import time
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
 
+from gateway.delivery.queue.damage import keep_damaged_log, set_aside
 from gateway.delivery.queue.folder import CannotOpen, Folder, is_empty, sync_folder, write_ahead_log
 
 log = structlog.get_logger()
@@ -74,11 +73,16 @@ def open_database(folder: Folder) -> sqlite3.Connection:
     try:
         if folder.was_used and is_empty(database) and is_empty(write_ahead_log(database)):
             log.error("queue_missing", file=str(database), hint="the queue starts empty")
+        log_was_damaged = not is_empty(database) and keep_damaged_log(database)
         try:
-            return connect(database)
+            connection = connect(database)
         except Damaged as error:
-            _set_aside(database, str(error))
+            set_aside(database, str(error))
             return connect(database)
+        if log_was_damaged:  # or the frames that remain in it would be reported again
+            with suppress(sqlite3.OperationalError):
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return connection
     except (OSError, sqlite3.Error, Damaged) as error:
         what = error.strerror if isinstance(error, OSError) else error
         raise CannotOpen(f"{database}: cannot be opened: {what}") from error
@@ -110,24 +114,6 @@ def is_damage(error: BaseException) -> bool:
     """Return whether the file is damaged, and not only its disk full or failing."""
     code = getattr(error, "sqlite_errorcode", None)
     return code is not None and code & 0xFF in _DAMAGED
-
-
-def damaged_files(folder: Path) -> list[str]:
-    """Return the names of the files that were set aside and that are still there."""
-    return sorted(path.name for path in folder.glob("queue.damaged-*"))
-
-
-def _set_aside(database: Path, why: str) -> None:
-    moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    while list(database.parent.glob(f"queue.damaged-{moment}.db*")):
-        moment += "+"
-    aside = database.with_name(f"queue.damaged-{moment}.db")
-    for suffix in ("-wal", "-shm", ""):
-        if (part := database.with_name(database.name + suffix)).exists():
-            os.replace(part, aside.with_name(aside.name + suffix))
-    sync_folder(database.parent)
-    hint = f"sqlite3 {aside} .recover | sqlite3 recovered.db; then follow 'Damage' in docs/delivery-and-queue.md"
-    log.error("queue_damaged", error=why, damaged_file=str(aside), hint=hint)
 
 
 def _configure(connection: sqlite3.Connection) -> None:

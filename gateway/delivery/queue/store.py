@@ -16,7 +16,8 @@ from typing import Any, Self, TypeVar
 from gateway.core.outcome.errors import CallerError, UpstreamError
 from gateway.core.outcome.outcome import Reason
 from gateway.core.queue_view import Destination, PointFilter, QueueState, StoredPoint
-from gateway.delivery.queue.database import damaged_files, open_database
+from gateway.delivery.queue.damage import damaged_files
+from gateway.delivery.queue.database import open_database
 from gateway.delivery.queue.folder import CannotOpen, Folder
 from gateway.delivery.queue.free_space import FreeSpace
 from gateway.delivery.queue.ledger import Ledger

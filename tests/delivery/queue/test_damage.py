@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from gateway.core.outcome.errors import UpstreamError
 from gateway.core.outcome.outcome import Reason
 from gateway.delivery.queue import PointFilter
+from gateway.delivery.queue.damage import count_frames
 from tests.support.points import HERE, NOW_NS, filled, leased, names_in, new_point, open_store
 from tests.support.recovery import can_recover, recovered
 
@@ -89,12 +90,55 @@ def flip(file: Path, offset: int) -> None:
     file.write_bytes(content)
 
 
-async def test_a_torn_last_transaction_is_left_out(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("offset", "readable"),
+    [
+        pytest.param(WAL_HEADER + 5 * FRAME + 2000, 5, id="a page"),
+        pytest.param(WAL_HEADER + 5 * FRAME + 9, 5, id="the salt of a frame"),
+        pytest.param(13, 0, id="the page size in the header"),
+        pytest.param(17, 0, id="the salt in the header"),
+    ],
+)
+async def test_a_damaged_log_is_reported_and_copied(tmp_path: Path, offset: int, readable: int) -> None:
+    folder = await crashed(tmp_path, 20)
+    log = folder / "queue.db-wal"
+    flip(log, offset)
+    as_it_was = log.read_bytes()
+    frames = (len(as_it_was) - WAL_HEADER) // FRAME
+
+    with capture_logs() as logs:
+        found = await names_in(folder)
+
+    [entry] = [entry for entry in logs if entry["event"] == "queue_log_damaged"]
+    assert len(found) < 20
+    assert (entry["log_level"], entry["readable_frames"], entry["unreadable_frames"]) == (
+        "error",
+        readable,
+        frames - readable,
+    )
+    assert Path(entry["copy"]).read_bytes() == as_it_was
+
+
+async def test_a_damaged_log_is_reported_once(tmp_path: Path) -> None:
+    folder = await crashed(tmp_path, 20)
+    flip(folder / "queue.db-wal", WAL_HEADER + 5 * FRAME + 2000)
+    async with open_store(folder) as store:
+        await store.append([new_point("new")])
+        again = tmp_path / "again"
+        again.mkdir()
+        for name in ("queue.db", "queue.db-wal"):
+            copyfile(folder / name, again / name)
+
+    assert count_frames(again / "queue.db-wal")[1] == 0
+
+
+async def test_a_torn_last_transaction_is_no_damage(tmp_path: Path) -> None:
     folder = await crashed(tmp_path, 20)
     log = folder / "queue.db-wal"
     frames = (log.stat().st_size - WAL_HEADER) // FRAME
     flip(log, WAL_HEADER + (frames - 1) * FRAME + 2000)
 
+    assert count_frames(log)[1] == 0
     assert await names_in(folder) == [str(number) for number in range(19)]
 
 
