@@ -25,7 +25,7 @@ SOURCES = [
     *(GATEWAY / "specs" / f"{name}.py" for name in ("yaml/document", "files", "load", "environment")),
     *(GATEWAY / "core/http" / name for name in ("text.py", "url.py")),
     *(GATEWAY / "core/recipe" / name for name in ("carriers.py", "syntax.py")),
-    *(GATEWAY / "core/expression" / name for name in ("lint.py", "compiler.py")),
+    *(GATEWAY / "core/expression" / name for name in ("compiler.py", "lint.py", "parser.py")),
 ]
 MESSAGE_ARGUMENTS_OF = {
     "error",

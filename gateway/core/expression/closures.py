@@ -6,6 +6,7 @@ are those of jmespath.py.
 
 import operator
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from typing import Any
 
 from jmespath.exceptions import JMESPathError
@@ -21,6 +22,8 @@ Expression = Callable[[Mapping[str, Any]], Any]
 _BUILTIN = Functions()
 _VARIADIC = {name for name, entry in _BUILTIN.FUNCTION_TABLE.items() if entry["signature"][-1].get("variadic")}
 _ORDERINGS = {"lt": operator.lt, "gt": operator.gt, "lte": operator.le, "gte": operator.ge}
+# The variables of the `let` expressions that are being evaluated, in each thread. Each `let` restores them.
+_VARIABLES: ContextVar[Mapping[str, Any]] = ContextVar("variables")
 
 
 class EvaluationError(Exception):
@@ -48,7 +51,7 @@ class _Expression:
 
 
 def compile_tree(source: str, tree: Node) -> Expression:
-    """Compile jmespath.py's syntax tree of an expression. The result raises EvaluationError if it fails on its data."""
+    """Compile the syntax tree of an expression. The result raises EvaluationError if it fails on its data."""
     run = _compile(tree)
     if not _can_fail(tree):
         return run
@@ -65,7 +68,7 @@ def compile_tree(source: str, tree: Node) -> Expression:
 def _can_fail(node: Node) -> bool:
     if node["type"] == "comparator" and node["value"] in _ORDERINGS:
         return True
-    return node["type"] in ("function_expression", "slice") or any(map(_can_fail, node["children"]))
+    return node["type"] in ("function_expression", "slice", "variable") or any(map(_can_fail, node["children"]))
 
 
 def _compile(node: Node) -> Closure:
@@ -202,6 +205,32 @@ def _projection(node: Node) -> Closure:
     return project
 
 
+def _let(node: Node) -> Closure:
+    *bindings, last = node["children"]
+    bound, body = [(each["value"], _compile(each["children"][0])) for each in bindings], _compile(last)
+
+    def let(value: Any) -> Any:
+        before = _VARIABLES.set({**_VARIABLES.get({}), **{name: read(value) for name, read in bound}})
+        try:
+            return body(value)
+        finally:
+            _VARIABLES.reset(before)
+
+    return let
+
+
+def _variable(node: Node) -> Closure:
+    name = node["value"]
+
+    def variable(value: Any) -> Any:
+        variables = _VARIABLES.get({})
+        if name not in variables:  # an `&expression` that a `let` returned
+            raise ValueError(f"{name} is read outside its `let`")
+        return variables[name]
+
+    return variable
+
+
 def _reference(node: Node) -> Closure:
     (inner,) = map(_compile, node["children"])
     reference = _Expression(inner)
@@ -263,6 +292,7 @@ _COMPILERS: dict[str, Callable[[Node], Closure]] = {
     "identity": _current,
     "index": _index,
     "index_expression": _chain,
+    "let": _let,
     "literal": _literal,
     "multi_select_dict": _map,
     "multi_select_list": _list,
@@ -273,4 +303,5 @@ _COMPILERS: dict[str, Callable[[Node], Closure]] = {
     "slice": _slice,
     "subexpression": _chain,
     "value_projection": _projection,
+    "variable": _variable,
 }

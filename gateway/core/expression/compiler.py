@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from gateway.core.expression import lint
 from gateway.core.expression.closures import EvaluationError, Expression, compile_tree, path
+from gateway.core.expression.parser import BadExpression, parse
 from gateway.core.http.json import write_scalar
 from gateway.core.text import did_you_mean
 
@@ -131,11 +132,11 @@ class Compiler:
 
     def _jmespath(self, source: str, names: Collection[str] | None, at: KeyPath) -> Expression:
         try:
-            tree = lint.parse(source)
+            tree = parse(source)
             chains, functions = list(lint.root_names(tree)), list(lint.functions_used(tree))
             mistakes = list(lint.mistakes(tree))
             self.patterns += [(at, pattern) for pattern in lint.patterns_used(tree)]
-        except lint.BadExpression as error:
+        except BadExpression as error:
             self._problem(at, str(error), error.hint)
             return _null
         except RecursionError:

@@ -1,23 +1,23 @@
 """Static checks of an expression: the names and functions it uses, and mistakes in its syntax tree."""
 
-import re
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from jmespath.exceptions import EmptyExpressionError, IncompleteExpressionError, JMESPathError, LexerError
 from jmespath.functions import Functions
-from jmespath.parser import Parser
 
 from gateway.core.expression.functions import FUNCTIONS, replace
+from gateway.core.expression.parser import BadExpression, parse
 from gateway.core.text import did_you_mean
 
 _BUILTIN = {name: entry["signature"] for name, entry in Functions().FUNCTION_TABLE.items()}
 # Nodes whose children all start at the root of the scope.
 _ALL_INHERIT = {
     "and_expression",
+    "binding",
     "comparator",
     "function_expression",
     "key_val_pair",
+    "let",
     "multi_select_dict",
     "multi_select_list",
     "not_expression",
@@ -27,27 +27,6 @@ _ALL_INHERIT = {
 KNOWN_FUNCTIONS = frozenset(_BUILTIN) | frozenset(FUNCTIONS)
 # Functions of earlier versions and their replacements, for the error message that an old one gets.
 RENAMED = {"substitute": "replace(text, pattern, template)"}
-
-_TEXT_HINT = "literal text needs quotes within quotes: \"'text'\""
-_ARITHMETIC_HINT = "JMESPath has no arithmetic; write add(), sub(), mul(), div() or mod()"
-
-
-class BadExpression(ValueError):
-    """A syntax error: what is wrong where, and what to do."""
-
-    def __init__(self, what: str, hint: str = "") -> None:
-        super().__init__(what)
-        self.hint = hint
-
-
-def parse(source: str) -> Any:
-    """Return jmespath.py's syntax tree. Raises BadExpression."""
-    try:
-        return Parser().parse(source).parsed
-    except JMESPathError as error:
-        raise BadExpression(_why(source, error), _hint(source, error)) from error
-    except RecursionError as error:
-        raise BadExpression("the expression is nested too deeply") from error
 
 
 def root_names(node: Any, at_root: bool = True) -> Iterator[tuple[str, ...]]:
@@ -157,25 +136,3 @@ def _arity(name: str) -> tuple[int, int]:
     signature = _BUILTIN.get(name, ())
     variadic = any(argument.get("variadic") for argument in signature)
     return len(signature), 1000 if variadic else len(signature)
-
-
-def _why(source: str, error: JMESPathError) -> str:
-    if isinstance(error, EmptyExpressionError):
-        return "an empty text is not a JMESPath expression"
-    if isinstance(error, IncompleteExpressionError):
-        return f"{source!r} is not JMESPath (it ends too early)"
-    position = getattr(error, "lexer_position", getattr(error, "lex_position", None))
-    if isinstance(error, LexerError):
-        return f"{source!r} is not JMESPath ({error.message.lower()} at character {(position or 0) + 1})"
-    token = getattr(error, "token_value", None)
-    if position is None or token is None:
-        return f"{source!r} is not JMESPath"
-    return f"{source!r} is not JMESPath (unexpected {str(token)!r} at character {position + 1})"
-
-
-def _hint(source: str, error: JMESPathError) -> str:
-    token, position = getattr(error, "token_value", None), getattr(error, "lex_position", 0) or 0
-    follows_a_value = re.search(r"[\w)\]}\"'`]\s*$", source[:position]) is not None
-    if follows_a_value and (token in ("+", "-", "/", "%", "*") or (isinstance(token, int) and token < 0)):
-        return _ARITHMETIC_HINT
-    return f"a number is written in backticks: `{token}`" if isinstance(token, int) else _TEXT_HINT

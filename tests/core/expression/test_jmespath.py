@@ -14,7 +14,7 @@ from jmespath.exceptions import JMESPathError
 from jmespath.functions import Functions
 
 from gateway.core.expression.closures import EvaluationError, compile_tree
-from gateway.core.expression.lint import BadExpression, parse
+from gateway.core.expression.parser import BadExpression, parse
 
 SUITE = Path(__file__).parents[2] / "data" / "jmespath"
 
@@ -84,11 +84,12 @@ EXPRESSIONS = st.recursive(LEAVES, grown, max_leaves=8)
 def outcome(function: Any, source: str, document: Any) -> tuple[str, str]:
     """Return the result, or the message of the error."""
     try:
-        return "result", exactly(function(source, document))
+        found = "result", exactly(function(source, document))
     except EvaluationError as error:
-        return "error", error.cause
+        found = "error", error.cause
     except (JMESPathError, ValueError, TypeError, ArithmeticError) as error:
-        return "error", re.sub(r"<jmespath\S+ object at \w+>", "&expression", str(error).splitlines()[0])
+        found = "error", str(error).splitlines()[0]
+    return found[0], re.sub(r"<jmespath\S+ object at \w+>", "&expression", found[1])
 
 
 @settings(max_examples=300, deadline=None)
