@@ -89,8 +89,14 @@ class Telemetry:
     def report(self, route: str, outcome: Outcome, seconds: float) -> None:
         """Count a report and its data points."""
         self.series("gateway_reports", route, outcome.code, outcome.reason or "").inc()
-        self.series("gateway_points", route, "accepted").inc(outcome.accepted)
-        self.series("gateway_points", route, "rejected").inc(len(outcome.rejected))
+        accepted, rejected = (
+            self.series("gateway_points", route, "accepted"),
+            self.series("gateway_points", route, "rejected"),
+        )
+        if outcome.accepted:
+            accepted.inc(outcome.accepted)
+        if outcome.rejected:
+            rejected.inc(len(outcome.rejected))
         self.series("gateway_report_seconds", route).observe(seconds)
 
     def keep_routes(self, names: Collection[str]) -> None:

@@ -127,7 +127,7 @@ class Ingress:
         match = self._snapshot().match(incoming.request)
         if match is None:
             outcome = incoming.problem or failure(Reason.UNKNOWN_CALL, "no route has this path")
-            outcome = replace(outcome, request_id=request_id)
+            outcome = outcome.with_request_id(request_id)
             _log(incoming, None, outcome, started)
             return build_reply(None, outcome, {})
         request, body = incoming.request, None
@@ -152,7 +152,7 @@ class Ingress:
         except Exception as bug:
             log.exception("internal_error", route=exchange.match.route.name, request_id=exchange.request_id)
             error, outcome = bug, failure(Reason.INTERNAL, "an internal error")
-        outcome = replace(outcome, request_id=exchange.request_id)
+        outcome = outcome.with_request_id(exchange.request_id)
         if exchange.local_reply is not None or exchange.is_streamed:
             return outcome, exchange.local_reply, None
         match, route = exchange.match, exchange.match.route
@@ -161,7 +161,7 @@ class Ingress:
             # Not masked: replacing secrets in the caller's own text would confirm a guess at one.
             if route.source.hide_unknown_keys and outcome.reason is Reason.UNKNOWN_KEY:
                 hidden = failure(Reason.BAD_SIGNATURE, "the signature does not match")
-                visible = replace(hidden, request_id=outcome.request_id)
+                visible = hidden.with_request_id(outcome.request_id)
         elif not outcome.ok:
             outcome = mask_outcome(outcome, route.secrets)
             visible = without_addresses(outcome, route)
@@ -291,19 +291,20 @@ def _log(
 ) -> Mapping[str, Any]:
     """Log a report, and return the fields. The caller's own request id is truncated."""
     theirs = incoming.request.header("x-request-id")
-    line = {
-        "route": route.name if route else None,
-        "request_id": outcome.request_id,
-        "caller_request_id": theirs[:128].encode("utf-8", "replace").decode() if theirs else None,
-        "peer": incoming.peer,
-        "code": outcome.code.value,
-        "reason": outcome.reason.value if outcome.reason else None,
-        "message": outcome.message or None,
-        "cause": cause,
-        "accepted": outcome.accepted,
-        "rejected": len(outcome.rejected),
-        "ms": round((time.monotonic() - started) * 1000, 1),
-    }
-    line = {name: value for name, value in line.items() if value is not None}
+    line: dict[str, Any] = {"route": route.name} if route else {}
+    line["request_id"] = outcome.request_id
+    if theirs:
+        line["caller_request_id"] = theirs[:128].encode("utf-8", "replace").decode()
+    line["peer"] = incoming.peer
+    line["code"] = outcome.code.value
+    if outcome.reason:
+        line["reason"] = outcome.reason.value
+    if outcome.message:
+        line["message"] = outcome.message
+    if cause is not None:
+        line["cause"] = cause
+    line["accepted"] = outcome.accepted
+    line["rejected"] = len(outcome.rejected)
+    line["ms"] = round((time.monotonic() - started) * 1000, 1)
     (log.info if outcome.ok else log.warning)("report", **line)
     return line

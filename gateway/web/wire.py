@@ -25,6 +25,12 @@ def to_wire(response: Response, *, minor: int = 1, keep_alive: bool = False, met
 
 def to_wire_head(status: int, headers: Headers, framing: str | None, *, minor: int, keep_alive: bool) -> bytes:
     """Return the head of a reply; `framing` is its framing header. Raises ValueError as `to_wire` does."""
+    # Most replies are constant.
+    return _head(status, headers, framing, minor, keep_alive, int(time.time()))
+
+
+@lru_cache(maxsize=64)
+def _head(status: int, headers: Headers, framing: str | None, minor: int, keep_alive: bool, second: int) -> bytes:
     lines, has_date = [f"HTTP/1.{minor} {status} {_PHRASES.get(status, '')}"], False
     for name, value in headers:
         lower = name.lower()
@@ -32,7 +38,7 @@ def to_wire_head(status: int, headers: Headers, framing: str | None, *, minor: i
         if lower not in _FRAMING:
             lines.append(f"{name}: {value}")
     if not has_date:
-        lines.append(_date(int(time.time())))
+        lines.append(f"Date: {formatdate(second, usegmt=True)}")
     if framing is not None:
         lines.append(framing)
     if not keep_alive:
@@ -48,8 +54,3 @@ def to_wire_head(status: int, headers: Headers, framing: str | None, *, minor: i
 def has_length(status: int) -> bool:
     """True if replies of this status have a length (RFC 9110, section 8.6)."""
     return status >= 200 and status not in (204, 304)
-
-
-@lru_cache(maxsize=2)
-def _date(second: int) -> str:
-    return f"Date: {formatdate(second, usegmt=True)}"
