@@ -25,8 +25,12 @@ def to_wire(response: Response, *, minor: int = 1, keep_alive: bool = False, met
 
 def to_wire_head(status: int, headers: Headers, framing: str | None, *, minor: int, keep_alive: bool) -> bytes:
     """Return the head of a reply; `framing` is its framing header. Raises ValueError as `to_wire` does."""
-    # Most replies are constant.
-    return _head(status, headers, framing, minor, keep_alive, int(time.time()))
+    # Most replies are constant, except for the request id at the end of their headers.
+    name, value = headers[-1] if headers else ("", "")
+    if name == "X-Request-Id" and value.isalnum():
+        start = _head(status, headers[:-1], framing, minor, keep_alive, int(time.time()))
+        return b"%b\r\nX-Request-Id: %b\r\n\r\n" % (start, value.encode())
+    return _head(status, headers, framing, minor, keep_alive, int(time.time())) + b"\r\n\r\n"
 
 
 @lru_cache(maxsize=64)
@@ -48,7 +52,7 @@ def _head(status: int, headers: Headers, framing: str | None, minor: int, keep_a
     head = "\r\n".join(lines)
     if head.count("\r") != len(lines) - 1 or head.count("\n") != len(lines) - 1 or "\0" in head:
         raise ValueError("a reply header holds a control character")
-    return head.encode("utf-8", "surrogateescape") + b"\r\n\r\n"
+    return head.encode("utf-8", "surrogateescape")
 
 
 def has_length(status: int) -> bool:

@@ -148,10 +148,10 @@ def _rendered(shape: Shape, names: Mapping[str, Any]) -> Response:
 
 def _with_common_headers(response: Response, outcome: Outcome) -> Response:
     headers = response.headers
-    if outcome.request_id:
-        headers = (*headers, ("X-Request-Id", outcome.request_id))
     if outcome.retry_after_s is not None and outcome.code is not Code.OK:
         headers = (*headers, ("Retry-After", str(max(1, round(outcome.retry_after_s)))))
     if response.status == 405 and outcome.allow:
         headers = (*headers, ("Allow", ", ".join(outcome.allow)))  # RFC 9110, section 15.5.6
+    if outcome.request_id:
+        headers = (*headers, ("X-Request-Id", outcome.request_id))
     return Response(response.status, headers, response.body)
