@@ -29,7 +29,7 @@ def read_json(data: bytes | str) -> Any:
     JSON, NaN, Infinity, more than MAX_DEPTH levels, and more than MAX_PARTS parts (TooManyParts).
     """
     raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
-    if raw.count(b",") + raw.count(b"[") + raw.count(b"{") > MAX_PARTS:
+    if len(raw) > MAX_PARTS and raw.count(b",") + raw.count(b"[") + raw.count(b"{") > MAX_PARTS:
         raise TooManyParts(f"more than {MAX_PARTS} members and elements")
     try:
         value = orjson.loads(raw)
@@ -123,5 +123,10 @@ def deeper_than(raw: bytes, limit: int) -> bool:
         raw = raw.replace(b"\\\\", b"").replace(b'\\"', b"")  # now each remaining quote begins or ends a string
     # Most strings have no brackets: both of their quotes go, as may the end of a string and the start of the next one.
     marks = raw.translate(None, _NO_QUOTES_NOR_BRACKETS).replace(b'""', b"")
+    if b'"' not in marks:
+        # Only brackets are left. Most texts repeat a shallow form: without up to 4 inner levels, few brackets remain.
+        outer = marks.replace(b"{}", b"").replace(b"[]", b"").replace(b"{}", b"").replace(b"[]", b"")
+        if len(outer) <= 2 * (limit - 4):
+            return False
     brackets = _STRING.sub(b"", marks).translate(_STEPS)
     return max(accumulate(memoryview(brackets).cast("b")), default=0) > limit

@@ -59,7 +59,11 @@ class Request:
         if self._header_index is None:
             values: dict[str, list[str]] = {}
             for name, value in self.headers:
-                values.setdefault(name.lower(), []).append(value)
+                lower = name.lower()
+                if lower in values:
+                    values[lower].append(value)
+                else:
+                    values[lower] = [value]
             object.__setattr__(self, "_header_index", values)
             return values
         return self._header_index
