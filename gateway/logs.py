@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from queue import SimpleQueue
 from typing import Any, Literal, NoReturn
 
@@ -74,11 +75,22 @@ class LogQueue:
                 structlog.get_logger().warning("log_lines_dropped", lines=dropped)
 
 
-def _as_json(event: structlog.typing.EventDict, **options: Any) -> str:
-    """Return an event on one line. Of an object that JSON does not know, it has the `repr`, so no secret."""
+_JSON_OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_UTC_Z
+
+
+def _as_json(logger: Any, method: str, event: structlog.typing.EventDict) -> str:
+    """Render an event on one line. Of an object that JSON does not know, it has the `repr`, so no secret.
+
+    One function does what three of structlog's would, because every report has an event.
+    """
+    if "exc_info" in event:
+        event = structlog.processors.format_exc_info(logger, method, event)
+    event.setdefault("level", "error" if method == "exception" else method)
+    event["timestamp"] = datetime.now(UTC)
     try:
-        return orjson.dumps(event, default=repr, option=orjson.OPT_PASSTHROUGH_DATACLASS).decode()
+        return orjson.dumps(event, default=repr, option=_JSON_OPTIONS).decode()
     except TypeError:  # half of a surrogate pair, or an integer beyond 64 bits
+        event["timestamp"] = str(event["timestamp"])
         return json.dumps(event, default=repr)
 
 
@@ -93,22 +105,20 @@ def configure(level: str, log_format: Format, *, queued: bool = False) -> None:
             stream = LogQueue(sys.stderr.fileno())
             atexit.register(stream.close)
     as_text = log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
-    shared: list[structlog.typing.Processor] = [
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-    last: structlog.typing.Processor = structlog.processors.JSONRenderer(serializer=_as_json)
+    own: list[structlog.typing.Processor] = [_as_json]
     if as_text:
-        last = structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(),
-            pad_event_to=0,
-            repr_native_str=True,  # escapes control sequences in the text of a reporter or an upstream
-            exception_formatter=structlog.dev.plain_traceback,  # the default shows local variables, even secrets
-        )
-    else:
-        shared.append(structlog.processors.format_exc_info)
+        own = [
+            structlog.stdlib.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(),
+                pad_event_to=0,
+                repr_native_str=True,  # escapes control sequences in the text of a reporter or an upstream
+                exception_formatter=structlog.dev.plain_traceback,  # the default shows local variables, even secrets
+            ),
+        ]
     structlog.configure(
-        processors=[*shared, last],
+        processors=own,
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         logger_factory=structlog.WriteLoggerFactory(stream),
         cache_logger_on_first_use=True,
@@ -116,7 +126,8 @@ def configure(level: str, log_format: Format, *, queued: bool = False) -> None:
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, last]
+            foreign_pre_chain=[structlog.stdlib.add_log_level],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *own[-2:]],
         )
     )
     logging.basicConfig(level=max(LEVELS[level], logging.WARNING), handlers=[handler], force=True)
