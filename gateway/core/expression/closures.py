@@ -80,16 +80,23 @@ def path(first: str, *names: str) -> Closure:
 
     def member(value: Any) -> Any:
         try:
-            value = value.get(first)
-            for name in names:
-                if value is None:
-                    return None
-                value = value.get(name)
-            return value
+            return value.get(first)
         except AttributeError:
             return None
 
-    return member
+    def member_of_member(value: Any) -> Any:
+        try:
+            return value.get(first).get(second)
+        except AttributeError:  # also of None
+            return None
+
+    if not names:
+        return member
+    second, *others = names
+    if not others:
+        return member_of_member
+    inner = path(second, *others)
+    return lambda value: inner(member(value))
 
 
 def _chain(node: Node) -> Closure:

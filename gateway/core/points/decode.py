@@ -44,35 +44,33 @@ def apply_reject_rules(rules: Sequence[RejectRule], names: Names) -> None:
 
 
 def decode_items(receive: Receive, names: Names, *, now_ns: int) -> Steps[tuple[list[Item], list[RejectedItem]]]:
-    """Return the data points of a report and its rejected items. One step per STEP_ITEMS items.
+    """Return the data points of a report and its rejected items. A step is at least STEP_ITEMS items.
 
     A missing time becomes `now_ns`. Raises CallerError if the list of items is missing, unreadable or too long.
     """
     items: list[Item] = []
     rejected: list[RejectedItem] = []
-    attributes = 0
-    index = -1
+    attributes = step = 0
     item_names = dict(names)
-    shared, forms = _shared_fields(receive.point, names)
-    shared.setdefault("time_ns", now_ns)
-    for count, is_item in enumerate(_each(receive.each, item_names, _Room(MAX_ITEMS)), 1):
-        if count % STEP_ITEMS == 0:
+    shared, forms = _shared_fields(receive, names, now_ns)
+    for batch in _batches(receive.each, item_names, _Room(MAX_ITEMS)):
+        for index, item in enumerate(batch, len(items) + len(rejected)):
+            item_names["item"] = item
+            try:
+                point = _point(receive, item_names, forms, shared.copy())
+            except Violation as error:
+                rejected.append(RejectedItem(index, error.reason, error.message, item))
+                if receive.on_bad_item == "reject_report" and len(rejected) == MAX_BAD_ITEMS:
+                    return items, rejected
+                continue
+            items.append(Item(index, item, point))
+            attributes += len(point.attributes)
+            if attributes > MAX_ATTRIBUTES:
+                raise CallerError.of(Reason.TOO_LARGE, f"the data points have more than {MAX_ATTRIBUTES} attributes")
+        step += len(batch) or 1
+        if step >= STEP_ITEMS:
+            step = 0
             yield False
-        if not is_item:
-            continue
-        index += 1
-        item = item_names["item"]
-        try:
-            point = _point(receive, item_names, forms, shared)
-        except Violation as error:
-            rejected.append(RejectedItem(index, error.reason, error.message, item))
-            if receive.on_bad_item == "reject_report" and len(rejected) == MAX_BAD_ITEMS:
-                break
-            continue
-        items.append(Item(index, item, point))
-        attributes += len(point.attributes)
-        if attributes > MAX_ATTRIBUTES:
-            raise CallerError.of(Reason.TOO_LARGE, f"the data points have more than {MAX_ATTRIBUTES} attributes")
     if not items and not rejected and not receive.allow_empty:
         raise CallerError.of(Reason.MISSING_FIELD, f"{receive.each[0].path} is empty")
     return items, rejected
@@ -111,8 +109,13 @@ class _Room:
             raise CallerError.of(Reason.TOO_LARGE, f"the report has more than {MAX_ITEMS} items")
 
 
-def _each(levels: Sequence[Level], names: dict[str, Any], room: _Room, *, outermost: bool = True) -> Iterator[bool]:
-    """Add each element of each level to `names`, in turn. Yields True for an item, False for an outer element."""
+def _batches(
+    levels: Sequence[Level], names: dict[str, Any], room: _Room, *, outermost: bool = True
+) -> Iterator[Sequence[Any]]:
+    """Yield at most STEP_ITEMS items of the innermost list at once, and none for each outer element.
+
+    The outer elements of a batch are in `names`.
+    """
     level, *deeper = levels
     try:
         found = level.items(names)
@@ -126,54 +129,57 @@ def _each(levels: Sequence[Level], names: dict[str, Any], room: _Room, *, outerm
     if not isinstance(found, list):
         raise CallerError.of(Reason.BAD_FIELD, f"{level.path} is not a list")
     room.take(len(found))
+    if not deeper:
+        for start in range(0, len(found), STEP_ITEMS):
+            yield found[start : start + STEP_ITEMS]
+        return
     for element in found:
         names[level.name] = element
-        yield not deeper
-        if deeper:
-            yield from _each(deeper, names, room, outermost=False)
+        yield ()
+        yield from _batches(deeper, names, room, outermost=False)
 
 
-def _shared_fields(forms: Sequence[PointField], names: Names) -> tuple[dict[str, Any], Sequence[PointField]]:
-    """Return the fields that are the same for all items, and the others. If one is invalid, each item reads all."""
-    shared, others = {}, []
-    for form in forms:
-        if not form.is_shared:
-            others.append(form)
-            continue
-        try:
+def _shared_fields(receive: Receive, names: Names, now_ns: int) -> tuple[list[Any], Sequence[PointField]]:
+    """Return the arguments of DataPoint that are the same for all items, and the fields that each item reads.
+
+    If a shared field is invalid, each item reads all fields.
+    """
+    arguments: list[Any] = [None, now_ns, None, None, None, None, None]
+    try:
+        for form in receive.shared:
             value = form.value(names)
             if value is not None:
-                shared[form.name] = form.read(value)
-        except (EvaluationError, ValueError):
-            return {}, forms
-    return shared, others
+                arguments[form.position] = form.read(value)
+    except (EvaluationError, ValueError):
+        return [None, now_ns, None, None, None, None, None], receive.point
+    return arguments, receive.own
 
 
-def _point(receive: Receive, names: Names, forms: Sequence[PointField], shared: Mapping[str, Any]) -> DataPoint:
+def _point(receive: Receive, names: Names, forms: Sequence[PointField], arguments: list[Any]) -> DataPoint:
+    """Return the data point of one item. Raises Violation."""
     matching = _first_match(receive.reject_item, names) if receive.reject_item else None
     if matching:
         raise matching
-    fields = dict(shared)
     for form in forms:
         try:
             value = form.value(names)
             if value is not None:
-                fields[form.name] = form.read(value)
+                arguments[form.position] = form.read(value)
         except (EvaluationError, ValueError) as error:
             cause = error.cause if isinstance(error, EvaluationError) else str(error)
             raise Violation(Reason.BAD_FIELD, f"{form.path}: {cause}") from error
-    if "stats" in fields and not fields["stats"]:
-        del fields["stats"]
-    has_value = "value" in fields or "stats" in fields
-    if not has_value or not fields.get("metric"):
-        missing = "value" if fields.get("metric") else "metric"
+    metric, time_ns, namespace, number, stats, unit, attributes = arguments
+    if not metric or (number is None and not stats):
+        missing = "value" if metric else "metric"
         path = next((form.path for form in receive.point if form.name == missing), missing)
         raise Violation(Reason.MISSING_FIELD, f"{path} is missing")
-    return DataPoint(**fields)
+    return DataPoint(metric, time_ns, namespace, number, stats or None, unit, {} if attributes is None else attributes)
 
 
 def read_value(value: Any) -> Number:
     """Return a finite number, which may be given as JSON text. Raises ValueError."""
+    if type(value) is float and isfinite(value):
+        return value
     number = read_number(value) if isinstance(value, str) else value
     if isinstance(number, int) and not isinstance(number, bool):
         if not LOWEST <= number <= HIGHEST:
@@ -203,8 +209,14 @@ def read_attributes(value: Any) -> dict[str, str]:
         if not all(isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) for pair in value):
             raise ValueError("not a map, nor a list of names and values")
         value = dict(value)
+    given = mapping(value)
+    for member in given.values():
+        if not isinstance(member, str):
+            break
+    else:
+        return given
     attributes = {}
-    for name, member in mapping(value).items():
+    for name, member in given.items():
         text = member if isinstance(member, str) else write_scalar(member)
         if text is not None:
             attributes[name] = text

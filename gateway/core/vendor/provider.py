@@ -8,6 +8,7 @@ from gateway.core.expression import Expression
 from gateway.core.expression.compiler import Text
 from gateway.core.http.received import BodyKind
 from gateway.core.outcome.outcome import Code, OnFailure, Reason
+from gateway.core.points.point import DataPoint
 from gateway.core.points.rules import Rule
 from gateway.core.recipe.keyring import Credential
 from gateway.core.recipe.model import Recipe
@@ -53,7 +54,8 @@ class Level:
 class PointField:
     """The expression for one field of a data point, and the reader of its value. `path` names its source in messages.
 
-    `is_shared` marks a field that reads no level: its value is the same for all items of a report.
+    `is_shared` marks a field that reads no level: its value is the same for all items of a report. `position` is that
+    of the argument of DataPoint.
     """
 
     name: str
@@ -61,6 +63,10 @@ class PointField:
     read: Callable[[Any], Any]
     path: str
     is_shared: bool
+    position: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "position", DataPoint.__match_args__.index(self.name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +123,7 @@ class Receive:
 
     `reads` lists the parts of a request that expressions read: `query`, `header.NAME`, and the body by its kinds.
     `known` lists the members of `body` and `item` that expressions read, unless an expression reads the whole value.
+    `shared` and `own` are the fields of `point` that are the same for all items of a report, and the others.
     """
 
     requests: tuple[RequestForm, ...]
@@ -130,6 +137,12 @@ class Receive:
     replies: Replies | None
     reads: frozenset[str] = frozenset()
     known: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    shared: tuple[PointField, ...] = field(init=False)
+    own: tuple[PointField, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shared", tuple(form for form in self.point if form.is_shared))
+        object.__setattr__(self, "own", tuple(form for form in self.point if not form.is_shared))
 
     @property
     def local_recipes(self) -> list[Recipe]:
