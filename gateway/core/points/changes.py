@@ -23,9 +23,19 @@ def change_items(
     kept: list[Item] = []
     rejected: list[RejectedItem] = []
     dropped = 0
+    violations = [rule.violation for rule in (*route.source.rules, *target.rules)]
+    is_unchanged = route.points.is_empty
+    # A point that obeys all rules, on a route that changes none, stays as it is.
     for count, item in enumerate(items, 1):
         if count % STEP_ITEMS == 0:
             yield False
+        if is_unchanged and not item.point.stats:
+            for violation in violations:
+                if violation(item.point, now_ns) is not None:
+                    break
+            else:
+                kept.append(item)
+                continue
         try:
             points = _points_for(route, target, item.point, now_ns)
         except Violation as error:

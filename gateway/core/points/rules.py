@@ -80,17 +80,24 @@ def _compile(rule: Rule) -> Callable[[DataPoint, int], Violation | None]:
     name, read, problem_of = rule.field, attrgetter(rule.field), _PROBLEM_OF.get(rule.field, _text_problem)
     required = rule.required or (name == "attributes" and bool(rule.min))
     limits = (rule.pattern, rule.max_chars, rule.max_bytes, rule.min, rule.max, rule.keys, rule.integer or None)
-    is_limited = any(limit is not None for limit in limits)
     max_age_s, max_ahead_s = rule.max_age_s, rule.max_ahead_s
+
+    def presence_violation(point: DataPoint, now_ns: int) -> Violation | None:
+        value = read(point)
+        if value or value == 0 or not required:
+            return None
+        return Violation(Reason.MISSING_FIELD, f"{name} is missing")
 
     def violation(point: DataPoint, now_ns: int) -> Violation | None:
         value = read(point)
         if not value and value != 0:  # null or empty
-            return Violation(Reason.MISSING_FIELD, f"{name} is missing") if required else None
-        problem = problem_of(rule, value) if is_limited else None
+            return presence_violation(point, now_ns)
+        problem = problem_of(rule, value)
         return Violation(Reason.BAD_FIELD, f"{name} {problem}") if problem else None
 
     def time_violation(point: DataPoint, now_ns: int) -> Violation | None:
+        if point.time_ns == now_ns:
+            return None
         age_s = (now_ns - point.time_ns) / NS
         if max_age_s is not None and age_s > max_age_s:
             return Violation(Reason.TOO_OLD, f"the data point is {age_s:.0f} s old; {max_age_s:.12g} s are allowed")
@@ -98,7 +105,9 @@ def _compile(rule: Rule) -> Callable[[DataPoint, int], Violation | None]:
             return Violation(Reason.BAD_FIELD, f"the time is {-age_s:.0f} s ahead; {max_ahead_s:.12g} s are allowed")
         return None
 
-    return time_violation if name == "time_ns" else violation
+    if name == "time_ns":
+        return time_violation
+    return violation if any(limit is not None for limit in limits) else presence_violation
 
 
 def _text_problem(rule: Rule, value: str) -> str | None:
@@ -139,6 +148,8 @@ def _attributes_problem(rule: Rule, attributes: Mapping[str, str]) -> str | None
         size = sum(_size(name) + _size(value) for name, value in attributes.items())
         if size > rule.max_bytes:
             return f"take {size} bytes; at most {rule.max_bytes} are allowed"
+    if rule.keys is None and rule.max_chars is None and rule.pattern is None:
+        return None
     for name, value in attributes.items():
         if isinstance(rule.keys, re.Pattern) and not rule.keys.fullmatch(name):
             return f"have the name {name[:80]!r}, which is not of the form {rule.keys.pattern}"
