@@ -14,6 +14,8 @@ T = TypeVar("T")
 SLICE_S = 0.005
 # The default of 5 ms would delay a report by about 50 ms: the loop waits for the interpreter after each system call.
 SWITCH_S = 0.001
+# Objects that are created before young ones are checked for cycles; the default of 700 is reached every few reports.
+COLLECT_AFTER = 10_000
 
 
 class Offloader:
@@ -51,5 +53,6 @@ def share_interpreter() -> None:
     """Prepare the process for long work in a thread: switch threads often, and keep long-lived objects out of garbage
     collection. Call it when everything that lives as long as the process is loaded."""
     sys.setswitchinterval(SWITCH_S)
+    gc.set_threshold(COLLECT_AFTER)
     gc.collect()
     gc.freeze()

@@ -194,7 +194,8 @@ class Ingress:
         try:
             if isinstance(work, RelayedRequest):
                 return await self._pass_on(exchange, work)
-            self._telemetry.series("gateway_ignored_members", route.name).inc(work.ignored)
+            if work.ignored:
+                self._telemetry.series("gateway_ignored_members", route.name).inc(work.ignored)
             return await self._delivery.deliver(route, work, exchange.request_id)
         finally:
             gauge.dec()

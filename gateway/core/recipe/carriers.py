@@ -51,9 +51,10 @@ def write_slots(carriers: Iterable[Carrier], draft: UnsignedRequest, slots: Mapp
     query: dict[str, tuple[str, str]] = {}
     fields: dict[tuple[str, ...], str | int] = {}
     for carrier in carriers:
-        if not carrier.slots <= slots.keys():
+        try:
+            text = carrier.syntax.write(slots)
+        except KeyError:  # the value of an optional slot is not given
             continue
-        text = carrier.syntax.write(slots)
         if carrier.place == "header":
             headers[carrier.lower_name] = (carrier.name, text)
         elif carrier.place == "query" or (carrier.place == "param" and draft.body_kind == "none"):
