@@ -52,10 +52,10 @@ def receive_report_steps(match: RouteMatch, message: ReceivedRequest, context: R
     names = request_names(match, message, caller)
     apply_reject_rules(receive.reject_report, names)
     decoded, rejected = yield from decode_items(receive, names, now_ns=now_ns)
-    raw_items = [item.item for item in decoded] + [item.item for item in rejected]
-    ignored = count_ignored(receive, names["body"], raw_items)
+    ignored = count_ignored(receive, names["body"], decoded, rejected)
     items, unfit, dropped = yield from change_items(route, route.target, decoded, now_ns)
-    rejected = sorted([*rejected, *unfit], key=lambda item: item.index)
+    if unfit:
+        rejected = sorted([*rejected, *unfit], key=lambda item: item.index)
     if rejected and (receive.on_bad_item == "reject_report" or (not items and not dropped)):
         raise CallerError(rejection_of_report(rejected))
     mirrored = {}
@@ -161,9 +161,12 @@ def request_names(match: RouteMatch, message: ReceivedRequest, caller: Verified)
     given = match.route.source.given
     if match.captured or caller.slots:
         given = {**given, **match.captured, **caller.slots}
+    read, index = match.route.source.receive.headers, message.request.header_index
     names = {
         "query": as_map(message.query) if message.request.query else {},
-        "headers": message.headers,
+        "headers": message.headers
+        if read is None
+        else {name: ", ".join(index[header]) for name, header in read.items() if header in index},
         "given": given,
         "request": match.form.name if match.form else None,
         "recipe": caller.recipe,

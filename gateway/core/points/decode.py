@@ -1,6 +1,6 @@
 """Decode a verified request into data points, item by item."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any
@@ -76,15 +76,18 @@ def decode_items(receive: Receive, names: Names, *, now_ns: int) -> Steps[tuple[
     return items, rejected
 
 
-def count_ignored(receive: Receive, body: Any, items: Iterable[Any]) -> int:
+def count_ignored(receive: Receive, body: Any, *decoded: Sequence[Item | RejectedItem]) -> int:
     """Count the members of the body and of its items that no mapping reads."""
-    known = receive.known
-    count = len(body.keys() - known["body"]) if isinstance(body, dict) and "body" in known else 0
-    if "item" in known:
-        reads_all = known["item"].issuperset
-        count += sum(
-            [len(each.keys() - known["item"]) for each in items if isinstance(each, dict) and not reads_all(each)]
-        )
+    known, known_item = receive.known.get("body"), receive.known.get("item")
+    count = 0
+    if known is not None and isinstance(body, dict) and not known.issuperset(body):
+        count = len(body.keys() - known)
+    if known_item is not None:
+        for items in decoded:
+            for each in items:
+                item = each.item
+                if isinstance(item, dict) and not known_item.issuperset(item):
+                    count += len(item.keys() - known_item)
     return count
 
 

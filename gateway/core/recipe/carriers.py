@@ -31,12 +31,16 @@ def read_slots(recipe: Recipe, message: ReceivedRequest) -> dict[str, str]:
             if carrier.optional:
                 continue
             raise CallerError.of(Reason.MISSING_CREDENTIALS, f"{described(carrier)} is missing")
-        text = _stripped(text, carrier, recipe, message)
+        # Whitespace around a header's value is not part of it (RFC 9110, section 5.5).
+        text = text.strip(" \t") if carrier.place == "header" else _repaired(text, carrier, recipe, message)
         read = None
-        if len(text) <= MAX_SLOT_CHARS and not _FORBIDDEN.search(text):
+        if len(text) <= MAX_SLOT_CHARS and (text.isprintable() or not _FORBIDDEN.search(text)):
             read = carrier.syntax.read(text)
         if read is None:
             raise CallerError.of(Reason.BAD_CREDENTIALS, f"{described(carrier)} cannot be read")
+        if not slots:
+            slots = read
+            continue
         for name, value in read.items():
             if slots.setdefault(name, value) != value:
                 raise CallerError.of(Reason.BAD_CREDENTIALS, f"{described(carrier)} contradicts another place")
@@ -73,7 +77,7 @@ def read_text(carrier: Carrier, message: ReceivedRequest) -> str | None:
     """Return the carrier's value in a request, or None if it is absent. Raises CallerError."""
     kind = message.body_kind
     if carrier.place == "header":
-        values = message.request.header_values(carrier.name)
+        values = message.request.header_index.get(carrier.lower_name, [])
     elif carrier.place == "json" or (carrier.place == "param" and kind == "json"):
         return _member(message.body if kind == "json" else None, carrier)
     elif carrier.place == "form" or (carrier.place == "param" and kind == "form"):
@@ -95,13 +99,11 @@ def _member(body: Any, carrier: Carrier) -> str | None:
     raise CallerError.of(Reason.BAD_CREDENTIALS, f"{described(carrier)} is neither text nor an integer")
 
 
-def _stripped(text: str, carrier: Carrier, recipe: Recipe, message: ReceivedRequest) -> str:
-    """Strip whitespace around a header's value (RFC 9110, section 5.5), and clean up a signature elsewhere.
+def _repaired(text: str, carrier: Carrier, recipe: Recipe, message: ReceivedRequest) -> str:
+    """Clean up a signature outside the headers.
 
     Many base64 encoders append a line break. A space in a signature in a query is a `+` that was not encoded.
     """
-    if carrier.place == "header":
-        return text.strip(" \t")
     if recipe.signature is None or recipe.signature.name not in carrier.slots:
         return text
     if carrier.place == "query" or (carrier.place == "param" and message.body_kind == "none"):

@@ -93,12 +93,14 @@ def verify(message: ReceivedRequest, verifiers: Sequence[Verifier], *, now_ns: i
     recipe = verifier.recipe
     key = slots.get(recipe.key.name) if recipe.key else None
     try:
-        time_ns = _check_time(recipe, slots, now_ns)
-        _check_chosen(recipe, message, slots)
+        time_ns = _check_time(recipe, slots, now_ns) if recipe.time else None
+        if recipe.chosen:
+            _check_chosen(recipe, message, slots)
         key, secret = _check_secret(verifier, message, slots, key, now_ns, replays)
         if verifier.pins:
             _check_given(verifier, slots)
-        _check_replay(recipe, slots, replays, time_ns or now_ns, key or "")
+        if recipe.replay:
+            _check_replay(recipe, slots, replays, time_ns or now_ns, key or "")
     except CallerError as error:
         assert error.outcome.reason is not None
         raise VerificationFailed(error.outcome.reason, error.outcome.message, recipe.name, key) from error
@@ -263,8 +265,6 @@ def _check_given(verifier: Verifier, slots: Mapping[str, str]) -> None:
 
 
 def _check_replay(recipe: Recipe, slots: Mapping[str, str], replays: ReplayMemory, time_ns: int, owner: str) -> None:
-    if not recipe.replay:
-        return
     window_s = recipe.time.window_s if recipe.time else 300
     once = (recipe.name, *(slots.get(name, "") for name in recipe.replay))
     # Longer than the window, since the time was checked with a clock that was read before the body was received.

@@ -123,6 +123,7 @@ class Receive:
 
     `reads` lists the parts of a request that expressions read: `query`, `header.NAME`, and the body by its kinds.
     `known` lists the members of `body` and `item` that expressions read, unless an expression reads the whole value.
+    `headers` maps the members of `headers` that expressions read to names of headers, None if they may read any.
     `shared` and `own` are the fields of `point` that are the same for all items of a report, and the others.
     """
 
@@ -137,6 +138,7 @@ class Receive:
     replies: Replies | None
     reads: frozenset[str] = frozenset()
     known: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    headers: Mapping[str, str] | None = None
     shared: tuple[PointField, ...] = field(init=False)
     own: tuple[PointField, ...] = field(init=False)
 

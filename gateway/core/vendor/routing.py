@@ -69,6 +69,10 @@ class _Listening:
     conditions: RequestMatcher
     pattern: re.Pattern[str] | None = None
 
+    def is_met(self, request: Request) -> bool:
+        """Whether a request of its path meets it without further conditions."""
+        return self.pattern is None and not self.conditions.tests and self.method == request.method
+
 
 # Paths with captures by the number of their segments and the positions of fixed ones, then by these segments.
 _Captures = dict[tuple[int, tuple[int, ...]], dict[tuple[str, ...], list[_Listening]]]
@@ -90,9 +94,12 @@ class Snapshot:
 
     def match(self, request: Request) -> RouteMatch | None:
         """Find the route by the head of a request. Returns None if no route has its path."""
+        candidates = self._candidates(request)
+        if candidates and candidates[0].is_met(request):
+            return candidates[0].match
         failed: list[tuple[str, RouteMatch]] = []
         found: list[RouteMatch] = []
-        for listening in self._candidates(request):
+        for listening in candidates:
             match = listening.match
             if listening.pattern is not None:
                 captured = _captured(listening.pattern, request.path, match.route.source.pins)
@@ -118,13 +125,13 @@ class Snapshot:
         return replace(failed[0][1], allow=tuple(sorted({method for method, _ in failed})))
 
     def _candidates(self, request: Request) -> Sequence[_Listening]:
-        by_host = self._fixed.get(request.path, {})
-        if by_host.keys() == {""}:
+        path = request.path
+        by_host = self._fixed.get(path, {})
+        if len(by_host) == 1 and "" in by_host:
             return by_host[""]
         fixed = [each for host in dict.fromkeys((*request.hosts, "")) for each in by_host.get(host, ())]
         if fixed:
             return fixed
-        path = request.path
         segments = [unquote(segment) for segment in path.split("/")] if "%" in path else path.split("/")
         captures: list[_Listening] = []
         for (length, positions), by_segments in self._captures.items():

@@ -1,7 +1,7 @@
 """The keys of a provider's `receive`: the requests of the vendor's reporters, and how they become data points."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -177,7 +177,11 @@ def _receive(
     # Replies decide nothing about a report.
     read = [chain for chain, path in at.scope.compiler.read.items() if path[:2] != ("receive", "replies")]
     return Receive(
-        requests=(*own, *local), reads=_reads(read, own, at.scope.relay), known=_known(read, keys["verify"]), **keys
+        requests=(*own, *local),
+        reads=_reads(read, own, at.scope.relay),
+        known=_known(read, keys["verify"]),
+        headers=None if at.scope.relay else _headers(at.scope.compiler.read),
+        **keys,
     )
 
 
@@ -210,6 +214,14 @@ def _known(read: Sequence[tuple[str, ...]], verify: Sequence[Recipe]) -> dict[st
         if root in known and path:
             known[root].add(path[0])
     return {root: frozenset(names) for root, names in known.items() if (root,) not in read}
+
+
+def _headers(read: Iterable[tuple[str, ...]]) -> dict[str, str] | None:
+    """Return the headers that expressions read by their names in expressions, None if one reads them as a whole."""
+    chains = [chain for chain in read if chain[:1] in ((), ("headers",))]
+    if any(len(chain) < 2 for chain in chains):
+        return None
+    return {name: name.replace("_", "-") for _, name, *_ in chains if "-" not in name}
 
 
 RECEIVE = Table(
