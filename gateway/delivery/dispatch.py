@@ -27,6 +27,7 @@ from gateway.core.context import AcceptedReport
 from gateway.core.outcome.combine import Result, combine_outcomes
 from gateway.core.outcome.errors import CallerError, GatewayError
 from gateway.core.outcome.outcome import Outcome, Reason, failure
+from gateway.core.points.decode import Item
 from gateway.core.sending.coalesce import (
     NOT_ISOLATED,
     CallPart,
@@ -87,20 +88,20 @@ class Dispatcher:
         parcels = [Parcel(group, request_id, deadline, sender=sender) for group in groups]
         if not is_small or len(parcels) != 1:
             self.send(route, target, parcels)
+        elif (lane := self._lane_of(route, target, parcels[0])) is None:
+            await self._run(route, target, parcels)
+        elif lane.running < lane.max_running:
+            lane.running += 1
+            try:
+                await self._run(route, target, parcels)
+            finally:
+                lane.running -= 1
+                self._start_batches(lane)
         else:
-            lane = self._lane_of(route, target, parcels[0])
-            if lane.running < lane.max_running:
-                lane.running += 1
-                try:
-                    await self._run(lane, parcels)
-                finally:
-                    lane.running -= 1
-                    self._start_batches(lane)
-            else:
-                lane.waiting.append(parcels[0])
+            lane.waiting.append(parcels[0])
         results: list[Result] = []
         for parcel in parcels:
-            if not await parcel.wait(deadline.end + GRACE_S - time.monotonic()):
+            if parcel.unsettled and not await parcel.wait(deadline.end + GRACE_S - time.monotonic()):
                 late = failure(Reason.UPSTREAM_TIMEOUT, f"no answer within {target.timeout_s:g} s")
                 results.append((parcel.left, late))
             results += parcel.results
@@ -110,7 +111,7 @@ class Dispatcher:
         """Queue parcels in their lanes, and start as many batches as may run."""
         joined = {}
         for parcel in parcels:
-            lane = self._lane_of(route, target, parcel)
+            lane = self._lane_of(route, target, parcel) or Lane(None, route, target, 1)
             lane.waiting.append(parcel)
             joined[id(lane)] = lane
         for lane in joined.values():
@@ -125,10 +126,11 @@ class Dispatcher:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _lane_of(self, route: str, target: Target, parcel: Parcel) -> Lane:
+    def _lane_of(self, route: str, target: Target, parcel: Parcel) -> Lane | None:
+        """Return the lane in which a parcel waits; None if it waits for no other."""
         parcel.alone = not target.coalesce or (bool(self._suspects) and (route, parcel.sender) in self._suspects)
         if parcel.alone and not target.limits.ordered:
-            return Lane(None, route, target, 1)
+            return None
         key = (id(target), parcel.group.key)
         lane = self._lanes.get(key)
         if lane is None:
@@ -139,7 +141,7 @@ class Dispatcher:
     def _start_batches(self, lane: Lane) -> None:
         while lane.waiting and lane.running < lane.max_running and (batch := lane.next_batch()):
             lane.running += 1
-            task = asyncio.create_task(self._run(lane, batch))  # noqa: TID251 - close() awaits it
+            task = asyncio.create_task(self._run(lane.route, lane.target, batch))  # noqa: TID251 - close() awaits it
             self._tasks.add(task)
             task.add_done_callback(partial(self._on_done, lane))
         if not lane.running and not lane.waiting:
@@ -151,36 +153,64 @@ class Dispatcher:
         if not task.cancelled():
             self._start_batches(lane)
 
-    async def _run(self, lane: Lane, batch: Sequence[Parcel]) -> None:
+    async def _run(self, route: str, target: Target, batch: Sequence[Parcel]) -> None:
         try:
-            await self._deliver(lane, [(parcel, parcel.group) for parcel in batch])
+            if len(batch) == 1:
+                await self._deliver_one(route, target, batch[0])
+            else:
+                await self._deliver_merged(route, target, [(parcel, parcel.group) for parcel in batch])
             return
         except GatewayError as error:
             outcome = error.outcome
         except Exception:
-            log.exception("internal_error", route=lane.route)
+            log.exception("internal_error", route=route)
             outcome = failure(Reason.INTERNAL, "an internal error")
         for parcel in batch:
             if left := parcel.left:
                 parcel.settle(left, outcome)
 
-    async def _deliver(self, lane: Lane, members: Sequence[Member]) -> None:
+    async def _deliver_one(self, route: str, target: Target, parcel: Parcel) -> None:
+        """Send the calls of one parcel. Its items keep their indices, so it needs no merge."""
+        group = parcel.group
+        encoding = encode_group(target, group, encode_context(target))
+        try:
+            encoded = finish(encoding) if len(group.items) <= FEW_ITEMS else await self.offloader.run(encoding)
+        except GatewayError as error:
+            self._settle(route, parcel, group.items, error.outcome)
+            return
+        if encoded.rejected:
+            sent = {id(item) for call in encoded.calls for item in call.items}
+            unsent = [item for item in group.items if id(item) not in sent]
+            for item, rejected in zip(unsent, encoded.rejected, strict=True):
+                self._settle(route, parcel, [item], failure(rejected.reason, rejected.message))
+        for call in encoded.calls:
+            deadline = parcel.deadline or Deadline.after(target.timeout_s)
+            outcome = await self._send(route, target, call, parcel.request_id, deadline)
+            self._settle(route, parcel, call.items, outcome)
+
+    def _settle(self, route: str, parcel: Parcel, items: Sequence[Item], outcome: Outcome) -> None:
+        """Settle items of a parcel that were sent separately from others."""
+        if not outcome.ok and parcel.sender is not None and is_rejected_as_whole(outcome):
+            self._suspects[route, parcel.sender] = True
+        parcel.settle(items, outcome)
+
+    async def _deliver_merged(self, route: str, target: Target, members: Sequence[Member]) -> None:
         """Send the calls of a batch. The halves of a rejected call go before later calls."""
         calls_left = max_bisect_calls(len(members))
-        todo = await self._plan(lane.target, members)
+        todo = await self._plan(target, members)
         while todo:
             call, parts = todo.pop(0)
-            outcome = call if isinstance(call, Outcome) else await self._send(lane, call, parts)
+            outcome = call if isinstance(call, Outcome) else await self._send_parts(route, target, call, parts)
+            if len(parts) == 1:
+                self._settle(route, parts[0].owner, parts[0].group.items, outcome_of_part(parts[0], outcome))
+                continue
             if not outcome.ok and is_rejected_as_whole(outcome):
-                if len(parts) > 1:
-                    if pieces := _bisect([(part.owner, part.group) for part in parts], calls_left):
-                        calls_left -= 2
-                        planned = [await self._plan(lane.target, piece) for piece in pieces]
-                        todo = [*chain.from_iterable(planned), *todo]
-                        continue
-                    outcome = NOT_ISOLATED
-                elif (sender := parts[0].owner.sender) is not None:
-                    self._suspects[lane.route, sender] = True
+                if pieces := _bisect([(part.owner, part.group) for part in parts], calls_left):
+                    calls_left -= 2
+                    planned = [await self._plan(target, piece) for piece in pieces]
+                    todo = [*chain.from_iterable(planned), *todo]
+                    continue
+                outcome = NOT_ISOLATED
             for part in parts:
                 part.owner.settle(part.group.items, outcome_of_part(part, outcome))
 
@@ -188,22 +218,24 @@ class Dispatcher:
         is_small = sum([len(group.items) for _, group in members]) <= FEW_ITEMS
         return finish(_plan(target, members)) if is_small else await self.offloader.run(_plan(target, members))
 
-    async def _send(self, lane: Lane, call: Call, parts: Sequence[CallPart[Parcel]]) -> Outcome:
+    async def _send_parts(self, route: str, target: Target, call: Call, parts: Sequence[CallPart[Parcel]]) -> Outcome:
         """Send one call with the latest deadline of its reports. Several reports share the call's own request id."""
-        target, first = lane.target, parts[0].owner
         deadlines = [part.owner.deadline for part in parts if part.owner.deadline is not None]
         if len(deadlines) < len(parts):
             deadline = Deadline.after(target.timeout_s)
         else:
             deadline = max(deadlines, key=lambda each: each.end)
-        request_id = first.request_id if len(parts) == 1 else call.call_id
+        request_id = parts[0].owner.request_id if len(parts) == 1 else call.call_id
+        return await self._send(route, target, call, request_id, deadline)
+
+    async def _send(self, route: str, target: Target, call: Call, request_id: str, deadline: Deadline) -> Outcome:
         try:
             permit = await self.limiter.admit(target, len(call.items), deadline)
         except GatewayError as error:
             return error.outcome
         outcome = None
         try:
-            outcome = await self._calls.deliver_call(lane.route, target, call, request_id, deadline)
+            outcome = await self._calls.deliver_call(route, target, call, request_id, deadline)
             return outcome
         finally:
             self.limiter.end(permit, outcome)

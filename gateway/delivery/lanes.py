@@ -24,7 +24,7 @@ class Parcel:
     """Items of one report for one target and group.
 
     Without a `deadline`, each call may take the target's whole timeout. `on_settled` receives each outcome. `sender`
-    identifies whose reports are coalesced; an `alone` parcel is not.
+    identifies whose reports are coalesced; an `alone` parcel is not. `unsettled` counts the items without an outcome.
     """
 
     group: Group
@@ -34,11 +34,11 @@ class Parcel:
     sender: Hashable = None
     alone: bool = False
     results: list[Result] = field(default_factory=list)
-    _unsettled: int = field(init=False)
+    unsettled: int = field(init=False)
     _waiter: asyncio.Future[None] | None = None
 
     def __post_init__(self) -> None:
-        self._unsettled = len(self.group.items)
+        self.unsettled = len(self.group.items)
 
     @property
     def left(self) -> list[Item]:
@@ -49,22 +49,22 @@ class Parcel:
 
     def settle(self, items: Sequence[Item], outcome: Outcome) -> None:
         self.results.append((items, outcome))
-        self._unsettled -= len(items)
+        self.unsettled -= len(items)
         if self.on_settled is not None:
             self.on_settled(items, outcome)
-        if not self._unsettled and self._waiter is not None:
+        if not self.unsettled and self._waiter is not None:
             _wake(self._waiter)
 
     async def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until all items have an outcome; return False if they do not have one in time."""
-        if self._unsettled:
+        if self.unsettled:
             loop = asyncio.get_running_loop()
             self._waiter = loop.create_future()
             timer = None if timeout_s is None else loop.call_later(max(0, timeout_s), _wake, self._waiter)
             await self._waiter
             if timer is not None:
                 timer.cancel()
-        return not self._unsettled
+        return not self.unsettled
 
 
 def _wake(waiter: asyncio.Future[None]) -> None:

@@ -84,7 +84,8 @@ class Limiter:
             await _wait_for_room(state, limit, deadline)
         state.under_way += 1
         try:
-            if target.limits.pace != UNPACED or state.pacer.free_at:
+            pace = target.limits.pace
+            if (pace is not UNPACED and pace != UNPACED) or state.pacer.free_at:
                 await _wait_for_pace(state, target, points, deadline)
             if state.breaker.state != "closed":
                 state.check_breaker()
@@ -100,9 +101,14 @@ class Limiter:
 
         Errors of the gateway do not count.
         """
-        now, before = time.monotonic(), state.breaker
+        before = state.breaker
         state.under_way -= 1
-        state.wake_next()
+        if state.waiting:
+            state.wake_next()
+        if outcome is not None and outcome.ok and before.is_fresh:
+            state.next_attempt, state.attempts, state.error = None, 0, None
+            return
+        now = time.monotonic()
         if outcome is None or outcome.reason is Reason.INTERNAL:
             state.breaker = before.given_up(now)
             return

@@ -38,6 +38,11 @@ class Breaker:
     cause: Outcome | None = None
     first_pause_s: float = FIRST_PAUSE_S
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the breaker is closed, and the last call was no failure."""
+        return self.state == "closed" and not self.failures
+
     def admits(self, now: float) -> bool:
         return self.state == "closed" or (self.state == "open" and now >= self.until)
 
@@ -51,8 +56,7 @@ class Breaker:
         is_doubtful = outcome.code in DOUBTFUL
         counts = (outcome.reason in UNHEALTHY or is_doubtful) and outcome.on_failure != "dead_letter"
         if not counts and not opens:
-            is_fresh = self.state == "closed" and not self.failures
-            return self if is_fresh else type(self)(first_pause_s=self.first_pause_s)
+            return self if self.is_fresh else type(self)(first_pause_s=self.first_pause_s)
         failures = self.failures + 1
         if self.state == "closed" and not opens and failures < FAILURES:
             return type(self)("closed", failures, first_pause_s=self.first_pause_s)
