@@ -41,7 +41,7 @@ def read_json(data: bytes | str) -> Any:
         # orjson reads integers beyond 64 bits as doubles, the standard library exactly. orjson runs first because it
         # rejects invalid UTF-8, lone surrogates, 1e400 and deep nesting.
         value = _read_exactly(raw)
-    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and deeper_than(raw, MAX_DEPTH):
+    if len(raw) > MAX_DEPTH and raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and deeper_than(raw, MAX_DEPTH):
         raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
     return value
 

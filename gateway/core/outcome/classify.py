@@ -55,6 +55,9 @@ class Classified:
     entries: tuple[RejectedEntry, ...] = ()
 
 
+_OK = Classified(Outcome(Code.OK))
+
+
 def classify(
     rules: Sequence[OutcomeRule], answer: Response, names: Mapping[str, Any], polled: str | None = None
 ) -> Classified:
@@ -63,15 +66,17 @@ def classify(
     `names` adds `call_id` and `given` to the variables of the rules. `polled` is the path that returned this answer;
     it is polled again if the rule names no other path.
     """
-    names = AnswerNames(answer, names)
+    variables, status = AnswerNames(answer, names), answer.status
     try:
         for rule in rules:
-            if (not rule.status or answer.status in rule.status) and (rule.when is None or rule.when(names)):
-                return _by_rule(rule, answer, names, polled)
+            if (not rule.status or status in rule.status) and (rule.when is None or rule.when(variables)):
+                if rule.code is Code.OK and rule.rejected is None and rule.poll is None and rule.of is None:
+                    return _OK
+                return _by_rule(rule, answer, variables, polled)
     except EvaluationError as error:
         return Classified(failure(Reason.UPSTREAM_GARBLED, f"the answer cannot be classified: {error}"))
-    if not rules and 200 <= answer.status <= 299:
-        return Classified(Outcome(Code.OK))
+    if not rules and 200 <= status <= 299:
+        return _OK
     return Classified(_by_status(answer, ""))
 
 
@@ -88,9 +93,12 @@ class AnswerNames(dict[str, Any]):
         self._answer = answer
 
     def get(self, name: str, default: Any = None) -> Any:
-        if name in _PARTS and name not in self:
-            self[name] = _PARTS[name](self._answer)
-        return super().get(name, default)
+        if name in self:
+            return self[name]
+        if name in _PARTS:
+            self[name] = part = _PARTS[name](self._answer)
+            return part
+        return default
 
 
 def _json_or_none(answer: Response) -> Any:

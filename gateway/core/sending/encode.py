@@ -15,7 +15,7 @@ from gateway.core.points.decode import Item
 from gateway.core.record import record
 from gateway.core.steps import STEP_ITEMS, Steps
 from gateway.core.vendor.provider import CallForm, Provider
-from gateway.core.vendor.route import Target
+from gateway.core.vendor.route import Head, Target, head_of
 
 
 @record
@@ -68,8 +68,7 @@ def group_items(target: Target, items: Sequence[Item], *, now_ns: int) -> Steps[
             if count % STEP_ITEMS == 0:
                 yield False
             names = item.point.as_mapping()
-            names["given"] = given
-            names["now_ns"] = now_ns
+            names["given"], names["now_ns"] = given, now_ns
             shared = {name: expression(names) for name, expression in group_by.items()}
             key = write_json(list(shared.values()))
             group = groups.get(key)
@@ -94,9 +93,10 @@ def encode_group(target: Target, group: Group, context: EncodeContext) -> Steps[
     rejected: list[RejectedItem] = []
 
     def build(call_id: str, part: slice) -> UnsignedRequest:
-        points = [item.point.as_mapping() for item in items[part]]
-        names = {**shared, "call_id": call_id, "items": list(forms[part]), "points": points}
-        return build_request(target.form, target.url, names)
+        names = {**shared, "call_id": call_id, "items": list(forms[part])}
+        if target.form.reads_points:
+            names["points"] = [item.point.as_mapping() for item in items[part]]
+        return build_request(target.form, target.url, names, target.head)
 
     size = limits.points or len(items) or 1
     try:
@@ -148,11 +148,15 @@ def split_to_fit(
             yield from split_to_fit(half, build, context, max_bytes=max_bytes)
 
 
-def build_request(form: CallForm, url: PublicUrl, names: Mapping[str, Any]) -> UnsignedRequest:
-    """Evaluate the form's expressions with `names`. Raises EvaluationError or ValueError."""
-    headers = tuple([(name, value) for name, text in form.headers if (value := text(names)) is not None])
+def build_request(
+    form: CallForm, url: PublicUrl, names: Mapping[str, Any], head: Head | None = None
+) -> UnsignedRequest:
+    """Evaluate the form's expressions with `names`, except for a `head` that is known.
+
+    Raises EvaluationError or ValueError.
+    """
+    path, headers = head_of(form, url, names) if head is None else head
     query = _parameters(form.query(names)) if form.query is not None else ()
-    path = url.prefix + (form.path(names) or "/")
     kind: BodyKind = "none"
     body: Any = None
     if form.json is not None:

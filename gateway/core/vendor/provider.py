@@ -154,7 +154,10 @@ class Receive:
 
 @dataclass(frozen=True, slots=True)
 class CallForm:
-    """The description of an upstream call. At most one of `json`, `form` and `text` is set."""
+    """The description of an upstream call. At most one of `json`, `form` and `text` is set.
+
+    `reads_points` is False if no expression reads `points`.
+    """
 
     name: str
     method: str
@@ -165,6 +168,7 @@ class CallForm:
     form: Expression | None
     text: Text | None
     sign: tuple[Recipe, ...]
+    reads_points: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,15 @@
 """A loaded route: its source, its targets, and the changes between them."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any, Literal
 
-from gateway.core.expression import Expression
+from gateway.core.expression import EvaluationError, Expression
 from gateway.core.http.received import DEFAULT_CAPS, BodyKind, Caps
-from gateway.core.http.request import PublicUrl, Secret
+from gateway.core.http.request import Headers, PublicUrl, Secret
 from gateway.core.points.point import STATISTICS
 from gateway.core.points.rules import Rule
 from gateway.core.recipe.keyring import Credential, digest_of
@@ -20,6 +21,7 @@ from gateway.core.vendor.provider import UNLIMITED, CallForm, Limits, Login, Pro
 
 Network = IPv4Network | IPv6Network
 Mode = Literal["direct", "queued"]
+Head = tuple[str, Headers]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +83,19 @@ class TlsSettings:
     fingerprints: tuple[tuple[int, ...] | None, ...] = ()
 
 
+def head_of(form: CallForm, url: PublicUrl, names: Mapping[str, Any]) -> Head:
+    """Return the path and the headers of a call. Raises EvaluationError or ValueError."""
+    headers = tuple([(name, value) for name, text in form.headers if (value := text(names)) is not None])
+    return url.prefix + (form.path(names) or "/"), headers
+
+
+class _Known(dict[str, Any]):
+    """Names that are known when a route is loaded. Raises KeyError for any other name."""
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self[name]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """The sending side of a route: `send`, or a mirror with its `name`.
@@ -90,7 +105,7 @@ class Target:
     names the `given` values that the route sets itself. `secrets` are all secrets of the route, masked in answers. A
     `queued` target reads its data points from the queue. `account` is the URL and the credential: an upstream keeps
     declarations, sessions and limits per account. `signature_bytes` is an upper bound of the bytes that a
-    signature adds to a body.
+    signature adds to a body. `head` is the path and the headers of `form` if they are the same for all calls.
     """
 
     provider: Provider
@@ -114,14 +129,18 @@ class Target:
     tls: TlsSettings | None = None
     account: tuple[str, ...] = field(init=False, repr=False)
     signature_bytes: int = field(init=False)
+    head: Head | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         credential = self.credential
         owner = (credential.key or "", digest_of(credential.secret.reveal()).hex()) if credential else ()
+        object.__setattr__(self, "head", None)
         object.__setattr__(self, "account", (f"{self.url.scheme}://{self.url.host}{self.url.prefix}", *owner))
         kind: BodyKind = "json" if self.form.json else "form" if self.form.form else "text"
         added = max_added_bytes(self.recipe, credential, self.given, kind) if self.recipe and credential else 0
         object.__setattr__(self, "signature_bytes", added)
+        with suppress(KeyError, ValueError, EvaluationError):
+            object.__setattr__(self, "head", head_of(self.form, self.url, _Known(given=self.given)))
 
     @property
     def mode(self) -> Mode:

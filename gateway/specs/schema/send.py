@@ -103,7 +103,11 @@ def _call(at: Place, sign: Sequence[Recipe] | None, **keys: Any) -> CallForm:
     for header, _ in keys["headers"]:
         if header.lower() in _FRAMING:
             at.error(f"the gateway sets {header!r}", "leave it out", "headers", header, at_key=True)
-    return CallForm(name=at.name, sign=at.scope.sign if sign is None else tuple(sign), **keys)
+    # An expression may also read all names by `@`, and quote a name with escapes.
+    reads_points = re.search(r"points|[@\\]", repr(at.plain)) is not None
+    return CallForm(
+        name=at.name, sign=at.scope.sign if sign is None else tuple(sign), reads_points=reads_points, **keys
+    )
 
 
 CALL_KEYS = Table(
