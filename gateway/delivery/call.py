@@ -74,7 +74,10 @@ class CallSender:
             for is_last in (False, True):
                 declared = {} if target.send.declare is None else await self._declare(delivery, call)
                 rules = target.send.outcome
-                classified = await self._complete(delivery, "call", call.call_id, call.request, rules)
+                names = {"call_id": call.call_id, "given": target.given}
+                classified = await self._exchange(delivery, "call", call.request, target.recipe, rules, names)
+                if classified.poll is not None:
+                    classified = await self._poll(delivery, classified, rules, names)
                 outcome = map_rejections(call, classified)
                 if is_last or not declared or outcome.code not in MAYBE_UNDECLARED:
                     break
@@ -84,7 +87,7 @@ class CallSender:
         except GatewayError as error:
             outcome = error.outcome
         self._telemetry.series("gateway_upstream_seconds", route, outcome.code).observe(time.monotonic() - started)
-        return delivery.masked(outcome)
+        return delivery.masked(outcome) if outcome.message or outcome.rejected else outcome
 
     async def _declare(self, delivery: _Delivery, call: Call) -> Mapping[bytes, int]:
         """Declare what the call needs; return the earlier declarations that it relies on."""
@@ -93,24 +96,20 @@ class CallSender:
         rules = declare.outcome
 
         async def send(declaring: DeclaringCall) -> Outcome:
-            result = await self._complete(delivery, "declare", declaring.call_id, declaring.request, rules)
+            names = {"call_id": declaring.call_id, "given": target.given}
+            result = await self._exchange(delivery, "declare", declaring.request, target.recipe, rules, names)
+            if result.poll is not None:
+                result = await self._poll(delivery, result, rules, names)
             return delivery.masked(result.outcome)  # it is also the outcome of other calls, which have other secrets
 
         needed = declaration_keys(target, call.items)
         return await self._declarations.declare(target, needed, send, delivery.deadline)
 
-    async def _complete(
-        self,
-        delivery: _Delivery,
-        purpose: Purpose,
-        call_id: str,
-        request: UnsignedRequest,
-        rules: Sequence[OutcomeRule],
+    async def _poll(
+        self, delivery: _Delivery, result: Classified, rules: Sequence[OutcomeRule], names: Mapping[str, Any]
     ) -> Classified:
-        """Send a request and poll until its answer is final or the deadline is too close for another poll."""
+        """Poll until the answer is final or the deadline is too close for another poll."""
         target, poll = delivery.target, delivery.target.send.poll
-        names = {"call_id": call_id, "given": target.given}
-        result = await self._exchange(delivery, purpose, request, target.recipe, rules, names)
         while (path := result.poll) is not None:
             if poll is None or delivery.deadline.comes_within(poll.every_s):
                 return replace(result, poll=None)

@@ -10,9 +10,8 @@ import re
 import socket
 import ssl
 import zlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, Protocol
 
@@ -22,6 +21,7 @@ from gateway.core.http.request import Request, Response, without_headers
 from gateway.core.http.url import address_of
 from gateway.core.outcome.errors import SpecError, UpstreamError
 from gateway.core.outcome.outcome import Reason
+from gateway.core.record import record
 from gateway.delivery.connection import Connection
 from gateway.delivery.pool import Pool
 from gateway.tls import client_context, reason_of
@@ -37,7 +37,7 @@ WITHOUT_BODY = ("GET", "HEAD", "OPTIONS", "TRACE")
 _REQUEST_LINE = re.compile(r"[\w!#$%&'*+.^`|~-]+ [^\0-\x20]+ HTTP/1\.1", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Timeouts:
     """`connect_s` covers one attempt to connect, `total_s` everything up to the last byte of the answer.
 
@@ -52,7 +52,9 @@ class Timeouts:
 class Sender(Protocol):
     """Sends one request and returns its answer; raises as `Client.send`."""
 
-    async def send(self, request: Request, *, timeouts: Timeouts, tls: ssl.SSLContext | None = None) -> Response: ...
+    def send(
+        self, request: Request, *, timeouts: Timeouts, tls: ssl.SSLContext | None = None
+    ) -> Coroutine[Any, Any, Response]: ...
 
 
 class Client:

@@ -2,7 +2,8 @@
 
 import os
 import time
-from typing import Literal, Protocol, Self
+from collections.abc import Awaitable, Coroutine
+from typing import Any, Literal, Protocol, Self
 
 from gateway.core.http.request import Response, Secret
 from gateway.core.outcome.errors import UpstreamError
@@ -54,16 +55,25 @@ class Transport:
         self.observer = observer
         self._sender = sender
 
-    async def send(self, purpose: Purpose, target: Target, signed: Signed, deadline: Deadline) -> Response:
+    def send(
+        self, purpose: Purpose, target: Target, signed: Signed, deadline: Deadline
+    ) -> Coroutine[Any, Any, Response]:
         """Return the answer. Raises as `Sender.send`, and UpstreamError if the deadline has passed."""
         timeouts = Timeouts(connect_s=target.connect_timeout_s, total_s=deadline.left_s())
-        answer: Response | None = None
-        try:
-            answer = await self._sender.send(signed.request, timeouts=timeouts, tls=target_context(target.tls))
-            return answer
-        finally:
-            if self.observer is not None:
-                self.observer.on_exchange(purpose, signed, answer)
+        tls = None if target.tls is None else target_context(target.tls)
+        sending = self._sender.send(signed.request, timeouts=timeouts, tls=tls)
+        return sending if self.observer is None else _observed(self.observer, purpose, signed, sending)
+
+
+async def _observed(
+    observer: CallObserver, purpose: Purpose, signed: Signed, sending: Awaitable[Response]
+) -> Response:
+    answer: Response | None = None
+    try:
+        answer = await sending
+        return answer
+    finally:
+        observer.on_exchange(purpose, signed, answer)
 
 
 def encode_context(target: Target) -> EncodeContext:

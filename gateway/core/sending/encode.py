@@ -87,16 +87,16 @@ def encode_group(target: Target, group: Group, context: EncodeContext) -> Steps[
 
     Raises SpecError.
     """
-    limits, items, forms = target.limits, group.items, group.forms
+    limits, form, items, forms = target.limits, target.form, group.items, group.forms
     shared = {"given": target.given, "now_ns": context.now_ns, **group.shared}
     calls: list[Call] = []
     rejected: list[RejectedItem] = []
 
     def build(call_id: str, part: slice) -> UnsignedRequest:
         names = {**shared, "call_id": call_id, "items": list(forms[part])}
-        if target.form.reads_points:
+        if form.reads_points:
             names["points"] = [item.point.as_mapping() for item in items[part]]
-        return build_request(target.form, target.url, names, target.head)
+        return build_request(form, target.url, names, target.head)
 
     size = limits.points or len(items) or 1
     try:
