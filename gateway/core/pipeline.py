@@ -47,7 +47,7 @@ def receive_report_steps(match: RouteMatch, message: ReceivedRequest, context: R
     """
     route, receive, now_ns = match.route, match.route.source.receive, context.now_ns
     caller = identify_caller(route.source, route.source.verifiers, message, context)
-    if len(message.request.body) > LARGE_BODY_BYTES or message.request.header_values("content-encoding"):
+    if len(message.request.body) > LARGE_BODY_BYTES or message.is_encoded:
         yield True
     names = request_names(match, message, caller)
     apply_reject_rules(receive.reject_report, names)

@@ -34,9 +34,9 @@ def number(value: Any, what: str) -> int | float:
 
 
 def is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def is_false(value: Any) -> bool:
     """Whether a value is false in JMESPath: null, false or empty. Zero is true."""
-    return not value and (value is False or not isinstance(value, int | float))
+    return not value and (value is None or value is False or not isinstance(value, (int, float)))

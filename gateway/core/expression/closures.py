@@ -86,8 +86,9 @@ def path(first: str, *names: str) -> Closure:
 
     def member_of_member(value: Any) -> Any:
         try:
-            return value.get(first).get(second)
-        except AttributeError:  # also of None
+            inner = value.get(first)
+            return None if inner is None else inner.get(second)
+        except AttributeError:
             return None
 
     if not names:

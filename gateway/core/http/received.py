@@ -52,7 +52,7 @@ class parsed(Generic[T]):
         self.__doc__ = compute.__doc__
 
     def __get__(self, owner: Any, kind: type | None = None) -> T:
-        value = vars(owner)[self._name] = self._compute(owner)
+        value = owner.__dict__[self._name] = self._compute(owner)
         return value
 
 
@@ -70,6 +70,10 @@ class ReceivedRequest:
         self.caps = caps
         self.head_only = head_only
 
+    @property
+    def is_encoded(self) -> bool:
+        return "content-encoding" in self.request.header_index
+
     def as_sent_to(self, url: PublicUrl) -> "ReceivedRequest":
         """Return the request as the client sent it, before a proxy changed its URL and Host."""
         return ReceivedRequest(self.request.at(url), self.body_kind, self.caps, head_only=self.head_only)
@@ -77,7 +81,7 @@ class ReceivedRequest:
     @parsed
     def content(self) -> bytes:
         """The body without its Content-Encoding. Raises CallerError: NOT_PARSED, BAD_HEADER or TOO_LARGE."""
-        if "content-encoding" not in self.request.header_index:
+        if not self.is_encoded:
             return self.request.body
         encodings = [
             encoding
@@ -96,10 +100,11 @@ class ReceivedRequest:
             return as_map(self.form)
         if self.body_kind != "json":
             return self._text() if self.body_kind == "text" else None
-        if not self.content:
+        content = self.content
+        if not content:
             raise CallerError.of(Reason.NOT_PARSED, "the body is empty, and JSON is expected")
         try:
-            return read_json(self.content)
+            return read_json(content)
         except TooManyParts as error:
             raise CallerError.of(Reason.TOO_LARGE, f"the body has {error}") from error
         except ValueError as error:

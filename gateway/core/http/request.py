@@ -57,13 +57,11 @@ class Request:
         """The values of each header in wire order, by its name in lower case."""
         # An index: a request with 1,000 headers that are all listed as signed must not cause 1,000 scans of 1,000.
         if self._header_index is None:
-            values: dict[str, list[str]] = {}
-            for name, value in self.headers:
-                lower = name.lower()
-                if lower in values:
-                    values[lower].append(value)
-                else:
-                    values[lower] = [value]
+            values = {name.lower(): [value] for name, value in self.headers}
+            if len(values) < len(self.headers):  # a header is repeated
+                values = {name: [] for name in values}
+                for name, value in self.headers:
+                    values[name.lower()].append(value)
             object.__setattr__(self, "_header_index", values)
             return values
         return self._header_index

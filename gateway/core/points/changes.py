@@ -23,17 +23,15 @@ def change_items(
     kept: list[Item] = []
     rejected: list[RejectedItem] = []
     dropped = 0
-    violations = [rule.violation for rule in (*route.source.rules, *target.rules)]
-    is_unchanged = route.points.is_empty
-    # A point that obeys all rules, on a route that changes none, stays as it is.
+    checks = None if route.checks is None else route.checks[target.name]
     for count, item in enumerate(items, 1):
         if count % STEP_ITEMS == 0:
             yield False
-        if is_unchanged and not item.point.stats:
-            for violation in violations:
-                if violation(item.point, now_ns) is not None:
+        if checks is not None and not item.point.stats:
+            for check in checks:
+                if check(item.point, now_ns) is not None:
                     break
-            else:
+            else:  # it stays as it is
                 kept.append(item)
                 continue
         try:

@@ -27,6 +27,9 @@ class Dropped(Exception):
     """A data point breaks a rule that says `else: drop`."""
 
 
+Check = Callable[[DataPoint, int], Violation | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """A rule for one field.
@@ -49,7 +52,7 @@ class Rule:
     max_ahead_s: float | None = None
     else_: Literal["reject", "drop", "clamp"] = "reject"
     fix: Expression | None = None
-    violation: Callable[[DataPoint, int], Violation | None] = dataclasses.field(init=False, repr=False, compare=False)
+    violation: Check = dataclasses.field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "violation", _compile(self))
@@ -75,7 +78,7 @@ def apply_rules(rules: Iterable[Rule], point: DataPoint, *, now_ns: int) -> Data
     return point
 
 
-def _compile(rule: Rule) -> Callable[[DataPoint, int], Violation | None]:
+def _compile(rule: Rule) -> Check:
     """Return a function that returns the violation of a data point, at a time in nanoseconds."""
     name, read, problem_of = rule.field, attrgetter(rule.field), _PROBLEM_OF.get(rule.field, _text_problem)
     required = rule.required or (name == "attributes" and bool(rule.min))

@@ -11,7 +11,7 @@ from gateway.core.expression import EvaluationError, Expression
 from gateway.core.http.received import DEFAULT_CAPS, BodyKind, Caps
 from gateway.core.http.request import Headers, PublicUrl, Secret
 from gateway.core.points.point import STATISTICS
-from gateway.core.points.rules import Rule
+from gateway.core.points.rules import Check, Rule
 from gateway.core.recipe.keyring import Credential, digest_of
 from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.sign import max_added_bytes
@@ -167,13 +167,22 @@ class PointChanges:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """A source with its target, whose outcome the reporter gets. `mirrors` get the data points as well."""
+    """A source with its target, whose outcome the reporter gets. `mirrors` get the data points as well.
+
+    `checks` are the rules of source and target for each target by name, None for a route that changes data points.
+    """
 
     name: str
     source: Source
     target: Target
     points: PointChanges = PointChanges()
     mirrors: tuple[Target, ...] = ()
+    checks: Mapping[str, tuple[Check, ...]] | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        rules = {target.name: dict.fromkeys((*self.source.rules, *target.rules)) for target in self.targets}
+        checks = {name: tuple(rule.violation for rule in distinct) for name, distinct in rules.items()}
+        object.__setattr__(self, "checks", checks if self.points.is_empty else None)
 
     @property
     def targets(self) -> tuple[Target, ...]:
