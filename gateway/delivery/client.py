@@ -12,7 +12,7 @@ import ssl
 import zlib
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any, Protocol
 
 from cachetools import TTLCache
@@ -74,12 +74,16 @@ class Client:
         Without `tls`, the system's trust store applies. Requests with the same `tls` object share connections.
         Raises UpstreamError without an answer, and SpecError if the request is not valid HTTP.
         """
-        deadline = self._loop.time() + timeouts.total_s
-        wire, pool, connection = await self._prepare(request, timeouts, tls, deadline)
-        timer = self._loop.call_at(deadline, _time_out, connection, timeouts)
+        now = self._loop.time()
+        wire, pool = self._prepare(request, tls)
+        connection = pool.take(now - self._max_idle_s) or await self._connect(pool, timeouts, now + timeouts.total_s)
+        timer = self._loop.call_at(now + timeouts.total_s, _time_out, connection, timeouts)
         try:
             await connection.send(wire, request.method)
-            return await self._whole(connection, pool.address)
+            body = connection.take_whole()
+            if body is None:
+                body = await self._read_whole(connection)
+            return self._answer(connection, body, pool.address)
         finally:
             timer.cancel()
             pool.put_back(connection, self._loop.time())
@@ -92,9 +96,10 @@ class Client:
 
         An unread rest closes the connection. Raises as `send`.
         """
-        deadline = self._loop.time() + timeouts.total_s
-        wire, pool, connection = await self._prepare(request, timeouts, tls, deadline)
-        timer = self._loop.call_at(deadline, _time_out, connection, timeouts)
+        now = self._loop.time()
+        wire, pool = self._prepare(request, tls)
+        connection = pool.take(now - self._max_idle_s) or await self._connect(pool, timeouts, now + timeouts.total_s)
+        timer = self._loop.call_at(now + timeouts.total_s, _time_out, connection, timeouts)
         try:
             await connection.send(wire, request.method)
             timer.cancel()
@@ -112,25 +117,13 @@ class Client:
             pool.close_idle(math.inf)
         await asyncio.sleep(0)  # a transport closes in the next iteration of the loop
 
-    async def _prepare(
-        self, request: Request, timeouts: Timeouts, tls: ssl.SSLContext | None, deadline: float
-    ) -> tuple[bytes, Pool, Connection]:
-        """Return the bytes of the request and an open connection. Repeat failed attempts to connect."""
-        host = request.host
+    def _prepare(self, request: Request, tls: ssl.SSLContext | None) -> tuple[bytes, Pool]:
+        """Return the bytes of the request, and the pool of its upstream. Raises SpecError."""
+        host = next((value for name, value in request.headers if name.lower() == "host"), "")
         try:
-            wire = to_wire(request, host)
-            pool = self._pool(request.scheme, host, tls)
-            connection = pool.take(self._loop.time() - self._max_idle_s)
-            if connection is None:
-                try:
-                    connection = await self._connect(pool, timeouts, deadline)
-                finally:
-                    if connection is None:
-                        pool.put_back(None, 0)
+            return to_wire(request, host), self._pool(request.scheme, host, tls)
         except ValueError:
-            what = "the request cannot be sent: its address, method or a header is malformed"
-            raise SpecError.of(Reason.INTERNAL, f"{address_of(request.scheme, host)}: {what}") from None
-        return wire, pool, connection
+            raise _malformed(address_of(request.scheme, host)) from None
 
     def _pool(self, scheme: str, host: str, tls: ssl.SSLContext | None) -> Pool:
         if scheme == "https" and tls is None:
@@ -156,7 +149,18 @@ class Client:
         self._sweeping = self._loop.call_later(self._max_idle_s, self._sweep) if self._pools else None
 
     async def _connect(self, pool: Pool, timeouts: Timeouts, deadline: float) -> Connection:
-        """Open a connection; try again if that fails. Raises UpstreamError, and ValueError as `Pool.connect`."""
+        """Open a connection; try again if that fails. Raises UpstreamError, and SpecError for a malformed name."""
+        connection = None
+        try:
+            connection = await self._connect_repeatedly(pool, timeouts, deadline)
+            return connection
+        except ValueError:
+            raise _malformed(pool.address) from None
+        finally:
+            if connection is None:
+                pool.put_back(None, 0)
+
+    async def _connect_repeatedly(self, pool: Pool, timeouts: Timeouts, deadline: float) -> Connection:
         pauses_s = iter(CONNECT_AGAIN_AFTER_S)
         while True:
             left_s = deadline - self._loop.time()
@@ -189,19 +193,23 @@ class Client:
         if lookup.cancelled() or lookup.exception() is not None:
             self._lookups.pop(key, None)
 
-    async def _whole(self, connection: Connection, address: str) -> Response:
-        body = await connection.read()
-        if body and (more := await connection.read()):
-            chunks = [body]
-            size = len(body)
-            while more and size <= self._max_reply_bytes:
-                chunks.append(more)
-                size += len(more)
-                more = await connection.read()
-            body = b"".join(chunks)
+    async def _read_whole(self, connection: Connection) -> bytes:
+        """Return the body, with one part more than the maximum at most."""
+        chunks: list[bytes] = []
+        size = 0
+        while size <= self._max_reply_bytes and (more := await connection.read()):
+            chunks.append(more)
+            size += len(more)
+        return b"".join(chunks)
+
+    def _answer(self, connection: Connection, body: bytes, address: str) -> Response:
         headers = connection.headers
         if len(body) <= self._max_reply_bytes and body:
-            encoding = next((value.lower() for name, value in headers if name.lower() == "content-encoding"), "")
+            encoding = ""
+            for name, value in headers:
+                if name.lower() == "content-encoding":
+                    encoding = value.lower()
+                    break
             if encoding in ("gzip", "x-gzip", "deflate"):
                 try:
                     body = _inflated(body, encoding, self._max_reply_bytes)
@@ -217,20 +225,37 @@ class Client:
 
 def to_wire(request: Request, host: str) -> bytes:
     """Return the bytes of a request, with a Content-Length if it has none. Raises ValueError if it is not HTTP."""
-    target = request.target if request.target.startswith("/") else "/" + request.target
-    lines = [f"{request.method} {target} HTTP/1.1"]
-    if not host or not _REQUEST_LINE.fullmatch(lines[0]):
-        raise ValueError("not a request line")
-    lines += [f"{name}: {value}" for name, value in request.headers]
-    names = {name.lower() for name, _ in request.headers}
-    if "transfer-encoding" in names:
-        raise ValueError("the body has a length")
-    if "content-length" not in names and (request.body or request.method not in WITHOUT_BODY):
-        lines.append(f"Content-Length: {len(request.body)}")
+    if not host:
+        raise ValueError("no host")
+    body = request.body
+    lines = [_request_line(request.method, request.target)]
+    has_length = False
+    for name, value in request.headers:
+        lines.append(f"{name}: {value}")
+        lower = name.lower()
+        if lower == "content-length":
+            has_length = True
+        elif lower == "transfer-encoding":
+            raise ValueError("the body has a length")
+    if not has_length and (body or request.method not in WITHOUT_BODY):
+        lines.append(f"Content-Length: {len(body)}")
     text = "\r\n".join(lines)
     if text.count("\r") != len(lines) - 1 or text.count("\n") != len(lines) - 1 or "\0" in text:
         raise ValueError("a line break in a header")
-    return text.encode() + b"\r\n\r\n" + request.body
+    return b"%b\r\n\r\n%b" % (text.encode(), body)
+
+
+@lru_cache(maxsize=1024)
+def _request_line(method: str, target: str) -> str:
+    line = f"{method} {target if target.startswith('/') else '/' + target} HTTP/1.1"
+    if not _REQUEST_LINE.fullmatch(line):
+        raise ValueError("not a request line")
+    return line
+
+
+def _malformed(address: str) -> SpecError:
+    what = "the request cannot be sent: its address, method or a header is malformed"
+    return SpecError.of(Reason.INTERNAL, f"{address}: {what}")
 
 
 def _time_out(connection: Connection, timeouts: Timeouts) -> None:

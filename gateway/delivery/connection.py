@@ -89,9 +89,19 @@ class Connection(asyncio.Protocol):
             self._raw_headers = []
             self.read_timeout_s = None
             self._transport.write(request)
-            await self._wait()
+            self._waiter = self._loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
         if self._failure is not None and not self.status:  # else `read` raises it, after the body that arrived
             raise self._failure
+
+    def take_whole(self) -> bytes | None:
+        """Return the body if all of it has arrived, else None."""
+        if self._state != END or self._is_paused or len(self._chunks) > 1:
+            return None
+        return self._chunks.pop() if self._chunks else b""
 
     async def read(self) -> bytes:
         """Return the next part of the body, still compressed; b"" at the end. Raises UpstreamError."""
@@ -184,7 +194,7 @@ class Connection(asyncio.Protocol):
     def _ends_with_connection(self) -> bool:
         """Whether the body has neither a length nor chunks (RFC 9112, section 6.3)."""
         found = {name.lower(): value for name, value in self._raw_headers}
-        coding = found.get(b"transfer-encoding", b"").lower()
+        coding = found.get(b"transfer-encoding", b"").strip(b" \t").lower()
         return b"content-length" not in found and not coding.endswith(b"chunked")
 
     # Callbacks of httptools.
@@ -196,7 +206,7 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._state == HEAD:  # else it is a trailer
-            self._raw_headers.append((name, value.strip(b" \t")))
+            self._raw_headers.append((name, value))
             if len(self._raw_headers) > MAX_HEADERS:
                 self.fail(Reason.UPSTREAM_GARBLED, f"the answer has over {MAX_HEADERS} headers")
 
@@ -216,7 +226,12 @@ class Connection(asyncio.Protocol):
                 self.fail(Reason.UPSTREAM_GARBLED, what)
         else:
             self.status = status
-            self.headers = tuple([(_text(name), _text(value)) for name, value in self._raw_headers])
+            self.headers = tuple(
+                [
+                    (name.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape").strip(" \t"))
+                    for name, value in self._raw_headers
+                ]
+            )
             self._state = END if self._is_head_request else BODY
             self._keep_alive = not self._is_head_request  # llhttp would read the next head as a body
 
@@ -229,7 +244,3 @@ class Connection(asyncio.Protocol):
         if self._state == BODY:
             self._state = END
             self._keep_alive = self._parser.should_keep_alive()
-
-
-def _text(raw: bytes) -> str:
-    return raw.decode("utf-8", "surrogateescape")
