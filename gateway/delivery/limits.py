@@ -17,7 +17,7 @@ import structlog
 from gateway.core.outcome.errors import UpstreamError
 from gateway.core.outcome.outcome import Code, Outcome, Reason, failure, settlement_of
 from gateway.core.sending.breaker import DOUBTFUL, FIRST_PAUSE_S, Breaker
-from gateway.core.sending.rate_limit import UNPACED, Pacer
+from gateway.core.sending.rate_limit import Pacer
 from gateway.core.sending.target_state import TargetState
 from gateway.core.vendor.route import Target
 from gateway.delivery.transport import Deadline
@@ -84,8 +84,7 @@ class Limiter:
             await _wait_for_room(state, limit, deadline)
         state.under_way += 1
         try:
-            pace = target.limits.pace
-            if (pace is not UNPACED and pace != UNPACED) or state.pacer.free_at:
+            if state.pacer.free_at or not target.limits.pace.is_unlimited:
                 await _wait_for_pace(state, target, points, deadline)
             if state.breaker.state != "closed":
                 state.check_breaker()

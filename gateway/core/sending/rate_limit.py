@@ -13,6 +13,10 @@ class Pace:
     requests_per_s: float | None = None
     points_per_s: float | None = None
 
+    @property
+    def is_unlimited(self) -> bool:
+        return not self.requests_per_s and not self.points_per_s
+
     def interval_s(self, points: int) -> float:
         """Return the wait after a call with this number of points."""
         by_requests = 1 / self.requests_per_s if self.requests_per_s else 0
