@@ -25,6 +25,7 @@ COMMANDS = {
     "serve": ("serve:serve", "Run the gateway."),
     "check": ("check:check", "Print what is wrong with the specs, and run their cases."),
     "try": ("try_:try_", "Put a raw HTTP request through a route, and show each stage."),
+    "eval": ("eval_:eval_", "Evaluate an expression over a file, and show each step."),
     "show": ("show:show", "Show a route, provider or recipe as the gateway understands it."),
     "schema": ("schema:schema", "Print the JSON Schema of specs."),
     "explain": ("recipes.explain:explain", "Show each step of a signature for one request, and the verdict."),

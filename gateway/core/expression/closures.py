@@ -72,7 +72,9 @@ def _can_fail(node: Node) -> bool:
 
 
 def _compile(node: Node) -> Closure:
-    return _COMPILERS[node["type"]](node)
+    """Compile a node. If it has `observe`, a function, each of its results passes through that."""
+    run, observe = _COMPILERS[node["type"]](node), node.get("observe")
+    return run if observe is None else lambda value: observe(run(value))
 
 
 def path(first: str, *names: str) -> Closure:
