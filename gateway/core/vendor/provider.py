@@ -18,7 +18,7 @@ from gateway.core.vendor.matching import ANY_REQUEST, RequestMatcher
 
 @dataclass(frozen=True, slots=True)
 class RequestForm:
-    """A call of the vendor's reporters. `path` has a `{name}` for each captured segment.
+    """A call of the vendor's reporters. `path` has a `{name}` for each captured segment, `{name*}` for all to its end.
 
     `match` selects among calls of equal method and path. `local_call` is set if the gateway answers the call itself.
     """
@@ -30,6 +30,7 @@ class RequestForm:
     input: Expression | None
     local_call: "LocalCall | None" = None
     match: RequestMatcher = ANY_REQUEST
+    ignore_case: bool = False
 
 
 @dataclass(frozen=True, slots=True)

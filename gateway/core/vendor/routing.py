@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from gateway.core.http.received import Caps, ReceivedRequest
@@ -20,7 +21,7 @@ from gateway.core.vendor.matching import KEY, RequestMatcher, fits
 from gateway.core.vendor.provider import RequestForm
 from gateway.core.vendor.route import Route, Source
 
-_CAPTURE = re.compile(r"\\\{([A-Za-z_]\w*)\\\}")
+_CAPTURE = re.compile(r"\\?\{([A-Za-z_]\w*)(?:\\?(\*))?\\?\}")  # also in the result of re.escape()
 
 
 @record
@@ -60,7 +61,8 @@ class RouteMatch:
 class _Listening:
     """One call of one route, with the conditions of both. Earlier ones are tried first.
 
-    `match` is the result without captured values. `pattern` is None for a path without captures.
+    `match` is the result without captured values. `pattern` is None for a path that is compared as a whole. A `rest`
+    captures the end of the path, and is tried after paths with a fixed number of segments.
     """
 
     number: int
@@ -68,14 +70,24 @@ class _Listening:
     method: str
     conditions: RequestMatcher
     pattern: re.Pattern[str] | None = None
+    rest: bool = False
 
     def is_met(self, request: Request) -> bool:
         """Whether a request of its path meets it without further conditions."""
         return self.pattern is None and not self.conditions.tests and self.method == request.method
 
 
-# Paths with captures by the number of their segments and the positions of fixed ones, then by these segments.
-_Captures = dict[tuple[int, tuple[int, ...]], dict[tuple[str, ...], list[_Listening]]]
+class _Form(NamedTuple):
+    """The number of segments of a path, the positions of fixed ones, and how they are compared."""
+
+    segments: int
+    fixed: tuple[int, ...]
+    rest: bool
+    ignore_case: bool
+
+
+# Paths with a pattern by their form, then by their fixed segments.
+_Captures = dict[_Form, dict[tuple[str, ...], list[_Listening]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +146,11 @@ class Snapshot:
             return fixed
         segments = [unquote(segment) for segment in path.split("/")] if "%" in path else path.split("/")
         captures: list[_Listening] = []
-        for (length, positions), by_segments in self._captures.items():
-            if length == len(segments):
-                captures += by_segments.get(tuple([segments[position] for position in positions]), ())
-        captures.sort(key=attrgetter("number"))
+        for form, by_segments in self._captures.items():
+            if form.segments == len(segments) or (form.rest and form.segments < len(segments)):
+                found = [segments[position] for position in form.fixed]
+                captures += by_segments.get(tuple(map(str.lower, found) if form.ignore_case else found), ())
+        captures.sort(key=attrgetter("rest", "number"))
         return captures
 
 
@@ -147,7 +160,8 @@ def _captured(pattern: re.Pattern[str], path: str, pins: Mapping[str, str]) -> d
     if match is None:
         return None
     captured = {name: unquote(value) for name, value in match.groupdict().items()}
-    return None if any(pins.get(name, value) != value for name, value in captured.items()) else captured
+    fold = str.lower if pattern.flags & re.IGNORECASE else str
+    return None if any(fold(pins.get(name, value)) != fold(value) for name, value in captured.items()) else captured
 
 
 def choose_by_key_id(match: RouteMatch, message: ReceivedRequest) -> RouteMatch:
@@ -191,12 +205,15 @@ def make_snapshot(routes: Sequence[Route]) -> Snapshot:
     for number, (route, form) in enumerate(calls):
         path, conditions = route.source.path + form.path, form.match.combined_with(route.source.match)
         listening = _Listening(number, RouteMatch(route, form, {}), form.method, conditions)
-        if "{" in path:
+        if "{" in path or form.ignore_case:
             pinned = {f"{{{name}}}": value for name, value in route.source.pins.items()}
             segments = [pinned.get(segment, unquote(segment)) for segment in path.split("/")]
             known = {position: segment for position, segment in enumerate(segments) if "{" not in segment}
-            listed = captures.setdefault((len(segments), tuple(known)), {}).setdefault(tuple(known.values()), [])
-            listed.append(replace(listening, pattern=path_pattern(path)))
+            rest, values = path.endswith("*}"), tuple(known.values())
+            kind = _Form(len(segments), tuple(known), rest, form.ignore_case)
+            key = tuple(map(str.lower, values)) if form.ignore_case else values
+            pattern = path_pattern(path, ignore_case=form.ignore_case)
+            captures.setdefault(kind, {}).setdefault(key, []).append(replace(listening, pattern=pattern, rest=rest))
             continue
         hosts = conditions.tests.get("host", ())
         for host in hosts if hosts and "*" not in "".join(hosts) else ("",):
@@ -224,9 +241,14 @@ def ambiguous_calls(routes: Iterable[Route]) -> Iterator[tuple[Route, Route, Req
 def _pinned_path(route: Route, form: RequestForm) -> str:
     """Return the path with each capture replaced by the value that the route pins, else by `{}`."""
     path = route.source.path + form.path
-    return re.sub(r"\{(\w+)\}", lambda match: route.source.pins.get(match[1], "{}"), path)
+    pinned = _CAPTURE.sub(lambda match: route.source.pins.get(match[1], f"{{{match[2] or ''}}}"), path)
+    return pinned.lower() if form.ignore_case else pinned
 
 
-def path_pattern(path: str) -> re.Pattern[str]:
-    """Return the pattern of a path in which each `{name}` captures one segment."""
-    return re.compile(_CAPTURE.sub(r"(?P<\1>[^/]+)", re.escape(path)))
+def path_pattern(path: str, *, ignore_case: bool = False) -> re.Pattern[str]:
+    """Return the pattern of a path in which `{name}` captures one segment, and `{name*}` at its end all that follow."""
+
+    def group(match: re.Match[str]) -> str:
+        return f"(?P<{match[1]}>{'.+' if match[2] else '[^/]+'})"
+
+    return re.compile(_CAPTURE.sub(group, re.escape(path)), re.IGNORECASE if ignore_case else 0)

@@ -31,8 +31,8 @@ _PATTERNS = t.one_or_more(t.TEXT, at_least=1)
 
 
 def captures(path: str) -> list[str]:
-    """Return the names of the segments that a path captures."""
-    return re.findall(r"\{([A-Za-z_]\w*)\}", path)
+    """Return the names of what a path captures."""
+    return re.findall(r"\{([A-Za-z_]\w*)\*?\}", path)
 
 
 def _conditions(
@@ -68,16 +68,18 @@ def _check_path(at: Place, request: RequestForm) -> None:
     captured = captures(request.path)
     if len(set(captured)) < len(captured):
         at.error("the path captures the same name twice", "", "path")
-    odd = re.search(r"\{[^{}]*\}?|[*}]", re.sub(r"\{[A-Za-z_]\w*\}", "", request.path))
+    odd = re.search(r"\{[^{}]*\}?|[*}]", re.sub(r"\{[A-Za-z_]\w*(?:\}|\*\}$)", "", request.path))
     if odd is not None:
-        at.error(f"{odd[0]!r} in the path is not a capture", "write {name}, which captures one segment", "path")
+        hint = "write {name}, which captures one segment, or at the end {name*}, which captures all that follow"
+        at.error(f"{odd[0]!r} in the path is not a capture", hint, "path")
 
 
 REQUEST_KEYS = Table(
     "request",
     RequestForm,
     Key("method", METHOD, "the method"),
-    Key("path", t.text("/.*"), "the path, in which `{name}` captures one segment as a `given`"),
+    Key("path", t.text("/.*"), "the path; `{name}` captures a segment as a `given`, `{name*}` the end of the path"),
+    optional("ignore_case", t.BOOLEAN, "`true`: the path may be in any case", False),
     optional("match", MATCH, "conditions; the first request whose conditions hold is used", ANY_REQUEST),
     optional("body", t.word(("json", "form", "text", "none")), "how the body is parsed", "none"),
     optional("input", t.EXPRESSION, "replaces `body`", sees=lambda at: SEEN),
@@ -191,11 +193,16 @@ def _check_distinct(at: Place, own: Sequence[RequestForm], local: Sequence[Reque
     forms += [(("local_calls", form.name), form) for form in local]
     for index, (path, form) in enumerate(forms):
         for _, other in forms[:index]:
-            calls = {(each.method, re.sub(r"\{\w+\}", "{}", each.path)) for each in (form, other)}
+            calls = {(each.method, _without_names(each)) for each in (form, other)}
             if len(calls) == 1 and (form.match == other.match or form.match.is_stricter_than(other.match)):
                 what = f"{form.method} {form.path} is the same call as {other.name!r}"
                 at.error(what, "the first that fits counts: distinguish them by `match`", *path)
                 break
+
+
+def _without_names(form: RequestForm) -> str:
+    path = re.sub(r"\{\w+(\*?)\}", r"{\1}", form.path)
+    return path.lower() if form.ignore_case else path
 
 
 def _reads(read: Sequence[tuple[str, ...]], own: Sequence[RequestForm], relay: bool) -> frozenset[str]:

@@ -16,9 +16,11 @@ from gateway.core.vendor.routing import ambiguous_calls, choose_by_key_id, make_
 from tests.support.specs import recipe, stand_in
 
 
-def listening(name: str, *calls: str) -> Route:
+def listening(name: str, *calls: str, ignore_case: bool = False) -> Route:
+    more = ", ignore_case: true" if ignore_case else ""
     requests = ", ".join(
-        f"r{number}: {{method: {call.split()[0]}, path: '{call.split()[1]}'}}" for number, call in enumerate(calls)
+        f"r{number}: {{method: {call.split()[0]}, path: '{call.split()[1]}'{more}}}"
+        for number, call in enumerate(calls)
     )
     text = f"""
 provider: {name}
@@ -36,6 +38,9 @@ ROUTES = [
     listening("fixed", "POST /a/b", "PUT /a/b", "GET /c"),
     listening("capturing", "POST /a/{one}", "GET /v1/{one}/x/{two}", "POST /p.q/{one}"),
     listening("other", "DELETE /c", "GET /a/{name}"),
+    listening("rest", "POST /job/{rest*}", "POST /job/{name}/x", "GET /all-{rest*}"),
+    listening("any-case", "POST /Fixed/Path", "POST /Sub/{id}/Metrics", "GET /Sub/{rest*}", ignore_case=True),
+    listening("exact", "POST /FIXED/PATH"),
 ]
 
 
@@ -49,6 +54,15 @@ ROUTES = [
         pytest.param("GET /a/x", "other", "r1", {"name": "x"}, id="captured by another route for another method"),
         pytest.param("GET /v1/a%2Fb/x/ä", "capturing", "r1", {"one": "a/b", "two": "ä"}, id="two captured, decoded"),
         pytest.param("POST /p.q/x", "capturing", "r2", {"one": "x"}, id="dot"),
+        pytest.param("POST /job/a", "rest", "r0", {"rest": "a"}, id="rest of one segment"),
+        pytest.param("POST /job/a/b%2Fc/", "rest", "r0", {"rest": "a/b/c/"}, id="rest of several segments"),
+        pytest.param("POST /job/a/x", "rest", "r1", {"name": "a"}, id="fixed number of segments before rest"),
+        pytest.param("GET /all-a/b", "rest", "r2", {"rest": "a/b"}, id="rest that begins within a segment"),
+        pytest.param("PUT /job/a/b", "rest", None, {"rest": "a/b"}, id="wrong method of rest"),
+        pytest.param("POST /fixed/PATH", "any-case", "r0", {}, id="fixed in another case"),
+        pytest.param("POST /FIXED/PATH", "exact", "r0", {}, id="exact before any case"),
+        pytest.param("POST /sUB/Ab/mETRICS", "any-case", "r1", {"id": "Ab"}, id="captured unchanged in any case"),
+        pytest.param("GET /SUB/A/b", "any-case", "r2", {"rest": "A/b"}, id="rest in any case"),
         pytest.param("PATCH /a/b", "fixed", None, {}, id="wrong method"),
         pytest.param("PATCH /a/x", "capturing", None, {"one": "x"}, id="wrong method of a captured path"),
         pytest.param("post /a/b", "fixed", None, {}, id="method in lower case"),
@@ -63,7 +77,24 @@ def test_request_finds_its_route(call: str, route: str, form: str | None, captur
     assert match.captured == captured
 
 
-@pytest.mark.parametrize("path", ["/", "/a", "/a/", "/a/b/", "//a/b", "/a/x/y", "/A/b", "/pxq/x", "/v1//x/y", ""])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/a",
+        "/a/",
+        "/a/b/",
+        "//a/b",
+        "/a/x/y",
+        "/A/b",
+        "/pxq/x",
+        "/v1//x/y",
+        "",
+        "/job",
+        "/job/",
+        "/sub",
+    ],
+)
 def test_unknown_path_matches_no_route(path: str):
     assert make_snapshot(ROUTES).match(Request("POST", path)) is None
 
@@ -74,10 +105,13 @@ def test_unknown_path_matches_no_route(path: str):
         pytest.param(lambda number: {"path": f"/p{number}"}, "/p7/a", "h", id="path"),
         pytest.param(lambda number: {"match": RequestMatcher({"host": (f"h{number}",)})}, "/a", "h7:80", id="host"),
         pytest.param(lambda number: {"pins": {"one": f"{number}%"}}, "/v1/7%25/x", "h", id="pinned value"),
+        pytest.param(lambda number: {"path": f"/p{number}"}, "/P7/ANY", "h", id="path in any case"),
     ],
 )
 def test_cost_does_not_grow_with_the_number_of_routes(more: Callable[[int], dict[str, Any]], target: str, host: str):
     route = listening("r", "GET /a", "GET /v1/{one}/x")
+    if target.isupper():
+        route = listening("r", "GET /any", ignore_case=True)
     routes = [replace(route, name=f"r{n}", source=replace(route.source, **more(n))) for n in range(200)]
     snapshot, request = make_snapshot(routes), Request("GET", target, (("Host", host),))
 
@@ -86,6 +120,23 @@ def test_cost_does_not_grow_with_the_number_of_routes(more: Callable[[int], dict
     assert match is not None
     assert match.route.name == "r7"
     assert len(snapshot._candidates(request)) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "given", "request_path", "found"),
+    [
+        ("/job/{rest*}", "a/b", "/job/a/b", True),
+        ("/job/{rest*}", "a/b", "/job/a/c", False),
+        ("/Job/{rest*}", "a/b", "/job/A/B", True),
+        ("/Job/{rest}/x", "a", "/JOB/A/X", True),
+        ("/Job/{rest}/x", "a", "/JOB/B/X", False),
+    ],
+)
+def test_pinned_value_is_compared_as_the_path(path: str, given: str, request_path: str, found: bool):
+    route = listening("r", f"GET {path}", ignore_case="J" in path)
+    pinned = replace(route, source=replace(route.source, pins={"rest": given}))
+
+    assert (make_snapshot([pinned]).match(Request("GET", request_path)) is not None) is found
 
 
 def test_empty_snapshot_matches_no_request():
