@@ -11,7 +11,7 @@ from gateway.core.expression import EvaluationError, Expression
 from gateway.core.http.json import write_number
 from gateway.core.moments import NS
 from gateway.core.outcome.outcome import Reason
-from gateway.core.points.point import DataPoint, Number
+from gateway.core.points.point import STATISTICS, DataPoint, Number
 
 
 class Violation(Exception):
@@ -36,7 +36,8 @@ class Rule:
 
     `min` and `max` limit a number, each statistic, or the number of attributes. `pattern` and `max_chars` limit a text,
     or each attribute value. `max_bytes` limits a text in UTF-8, or the sum of all attribute names and values. `keys` is
-    a pattern for attribute names, or the set of allowed statistics. `violation` checks a data point at a time.
+    a pattern for attribute names, or the set of allowed statistics; `require` are statistics that `stats` must have.
+    `violation` checks a data point at a time.
     """
 
     field: str
@@ -47,6 +48,7 @@ class Rule:
     min: float | None = None
     max: float | None = None
     keys: re.Pattern[str] | frozenset[str] | None = None
+    require: frozenset[str] = frozenset()
     integer: bool = False
     max_age_s: float | None = None
     max_ahead_s: float | None = None
@@ -82,8 +84,10 @@ def _compile(rule: Rule) -> Check:
     """Return a function that returns the violation of a data point, at a time in nanoseconds."""
     name, read, problem_of = rule.field, attrgetter(rule.field), _PROBLEM_OF.get(rule.field, _text_problem)
     required = rule.required or (name == "attributes" and bool(rule.min))
-    limits = (rule.pattern, rule.max_chars, rule.max_bytes, rule.min, rule.max, rule.keys, rule.integer or None)
+    limits = (rule.pattern, rule.max_chars, rule.max_bytes, rule.min, rule.max, rule.keys)
+    is_limited = rule.integer or bool(rule.require) or any(limit is not None for limit in limits)
     max_age_s, max_ahead_s = rule.max_age_s, rule.max_ahead_s
+    require = [each for each in STATISTICS if each in rule.require]
 
     def presence_violation(point: DataPoint, now_ns: int) -> Violation | None:
         value = read(point)
@@ -95,6 +99,8 @@ def _compile(rule: Rule) -> Check:
         value = read(point)
         if not value and value != 0:  # null or empty
             return presence_violation(point, now_ns)
+        if require and (missing := [each for each in require if each not in value]):
+            return Violation(Reason.MISSING_FIELD, f"{name} without {', '.join(missing)}")
         problem = problem_of(rule, value)
         return Violation(Reason.BAD_FIELD, f"{name} {problem}") if problem else None
 
@@ -110,7 +116,7 @@ def _compile(rule: Rule) -> Check:
 
     if name == "time_ns":
         return time_violation
-    return violation if any(limit is not None for limit in limits) else presence_violation
+    return violation if is_limited else presence_violation
 
 
 def _text_problem(rule: Rule, value: str) -> str | None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from gateway.core.points.decode import FIELD_READERS
+from gateway.core.points.point import STATISTICS
 from gateway.core.points.rules import Rule
 from gateway.core.vendor.provider import UNLIMITED, Limits
 from gateway.specs.binding import types as t
@@ -27,6 +28,16 @@ def _read_fix(place: Place) -> Any:
     return fix
 
 
+_STATISTICS = t.list_of(t.word(STATISTICS), at_least=1)
+
+
+def _read_require(place: Place) -> frozenset[str]:
+    if place.path[-2] != "stats":
+        raise place.invalid("`require` lists statistics", "only the rule of `stats` has it; others have `required`")
+    return frozenset(_STATISTICS.read(place))
+
+
+REQUIRE = t.Plain("list of statistics", _read_require, _STATISTICS.json)
 FIX = t.Plain("expression", _read_fix, {})
 
 RULE = Table(
@@ -39,6 +50,7 @@ RULE = Table(
     Key("min", EXACT, "least number, statistic, or number of attributes"),
     Key("max", EXACT, "greatest number, statistic, or number of attributes"),
     Key("keys", t.list_or("pattern, or list", t.TEXT_SET, t.PATTERN), "names of attributes, or allowed statistics"),
+    Key("require", REQUIRE, "of `stats`: the statistics that must be present"),
     Key("integer", t.BOOLEAN, "`true`: no fraction"),
     Key("max_age_s", t.POSITIVE, "of `time_ns`: how far in the past"),
     Key("max_ahead_s", t.number(at_least=0), "of `time_ns`: how far in the future"),

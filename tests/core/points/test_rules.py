@@ -32,6 +32,8 @@ def held(rules: str, **fields: Any) -> DataPoint:
         ("{value: {min: 0, max: 10, integer: true}}", {"value": 10.0}),
         ("{value: {min: 0}}", {"value": None, "stats": {"sum": -1}}),
         ("{stats: {keys: [sum, count]}}", {"stats": {"sum": 1}}),
+        ("{stats: {require: [min, max]}}", {"stats": {"max": 2, "sum": 2, "min": 1}}),
+        ("{stats: {require: [min, max]}}", {}),
         ("{time_ns: {max_age_s: 60, max_ahead_s: 60}}", {"time_ns": (NOW - 60) * NS}),
         ("{attributes: {min: 1, max: 2, max_chars: 1, max_bytes: 4, keys: '[a-z]'}}", {"attributes": {"a": "1"}}),
         ("{attributes: {max: 2}}", {}),
@@ -78,6 +80,12 @@ def test_point_within_the_rules_is_unchanged(rules: str, fields: Mapping[str, An
             "attributes have 'x ' as 'b', which is not of the form [a-z]+",
         ),
         ("{value: {integer: true}}", {"value": 1.5}, Reason.BAD_FIELD, "value 1.5 is not an integer"),
+        (
+            "{stats: {require: [min, max, sum, count]}}",
+            {"stats": {"max": 2, "sum": 2, "last": 1}},
+            Reason.MISSING_FIELD,
+            "stats without count, min",
+        ),
         ("{stats: {keys: [sum]}}", {"stats": {"avg": 1}}, Reason.BAD_FIELD, "stats hold avg; sum are allowed"),
         (
             "{time_ns: {max_age_s: 2592000}}",
