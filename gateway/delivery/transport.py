@@ -65,9 +65,7 @@ class Transport:
         return sending if self.observer is None else _observed(self.observer, purpose, signed, sending)
 
 
-async def _observed(
-    observer: CallObserver, purpose: Purpose, signed: Signed, sending: Awaitable[Response]
-) -> Response:
+async def _observed(observer: CallObserver, purpose: Purpose, signed: Signed, sending: Awaitable[Response]) -> Response:
     answer: Response | None = None
     try:
         answer = await sending

@@ -78,11 +78,13 @@ class ReceivedRequest:
         """Return the request as the client sent it, before a proxy changed its URL and Host."""
         return ReceivedRequest(self.request.at(url), self.body_kind, self.caps, head_only=self.head_only)
 
-    @parsed
+    @property
     def content(self) -> bytes:
         """The body without its Content-Encoding. Raises CallerError: NOT_PARSED, BAD_HEADER or TOO_LARGE."""
-        if not self.is_encoded:
-            return self.request.body
+        return self._decoded if self.is_encoded else self.request.body
+
+    @parsed
+    def _decoded(self) -> bytes:
         encodings = [
             encoding
             for value in self.request.header_values("content-encoding")

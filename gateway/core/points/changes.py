@@ -23,17 +23,13 @@ def change_items(
     kept: list[Item] = []
     rejected: list[RejectedItem] = []
     dropped = 0
-    checks = None if route.checks is None else route.checks[target.name]
+    obeys = route.obeys.get(target.name)
     for count, item in enumerate(items, 1):
         if count % STEP_ITEMS == 0:
             yield False
-        if checks is not None and not item.point.stats:
-            for check in checks:
-                if check(item.point, now_ns) is not None:
-                    break
-            else:  # it stays as it is
-                kept.append(item)
-                continue
+        if obeys is not None and not item.point.stats and obeys(item.point, now_ns):
+            kept.append(item)
+            continue
         try:
             points = _points_for(route, target, item.point, now_ns)
         except Violation as error:

@@ -1,7 +1,7 @@
 """Decode a verified request into data points, item by item."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import isfinite
 from typing import Any
 
@@ -53,7 +53,7 @@ def decode_items(receive: Receive, names: Names, *, now_ns: int) -> Steps[tuple[
     attributes = step = 0
     item_names = dict(names)
     shared, forms = _shared_fields(receive, names, now_ns)
-    for batch in _batches(receive.each, item_names, _Room(MAX_ITEMS)):
+    for batch in _batches(receive.each, item_names, []):
         for index, item in enumerate(batch, len(items) + len(rejected)):
             item_names["item"] = item
             try:
@@ -100,46 +100,34 @@ def rejection_of_report(rejected: list[RejectedItem]) -> Outcome:
     return replace(outcome, rejected=tuple(rejected))
 
 
-@dataclass(slots=True)
-class _Room:
-    """The number of further items that a report may have, at all levels."""
-
-    items: int
-
-    def take(self, number: int) -> None:
-        self.items -= number
-        if self.items < 0:
-            raise CallerError.of(Reason.TOO_LARGE, f"the report has more than {MAX_ITEMS} items")
-
-
-def _batches(
-    levels: Sequence[Level], names: dict[str, Any], room: _Room, *, outermost: bool = True
-) -> Iterator[Sequence[Any]]:
+def _batches(levels: Sequence[Level], names: dict[str, Any], counts: list[int]) -> Iterator[Sequence[Any]]:
     """Yield at most STEP_ITEMS items of the innermost list at once, and none for each outer element.
 
-    The outer elements of a batch are in `names`.
+    The outer elements of a batch are in `names`. `counts` has the number of elements of all lists so far.
     """
-    level, *deeper = levels
+    level = levels[0]
     try:
         found = level.items(names)
     except EvaluationError as error:
         raise CallerError.of(Reason.BAD_FIELD, f"{level.path} cannot be read: {error.cause}") from error
     if found is None:
         # Only the outermost list is required; a missing inner list is an empty one.
-        if outermost:
+        if not counts:
             raise CallerError.of(Reason.MISSING_FIELD, f"{level.path} is missing")
         return
     if not isinstance(found, list):
         raise CallerError.of(Reason.BAD_FIELD, f"{level.path} is not a list")
-    room.take(len(found))
-    if not deeper:
+    counts[:] = [sum(counts) + len(found)]
+    if counts[0] > MAX_ITEMS:
+        raise CallerError.of(Reason.TOO_LARGE, f"the report has more than {MAX_ITEMS} items")
+    if len(levels) == 1:
         for start in range(0, len(found), STEP_ITEMS):
             yield found[start : start + STEP_ITEMS]
         return
     for element in found:
         names[level.name] = element
         yield ()
-        yield from _batches(deeper, names, room, outermost=False)
+        yield from _batches(levels[1:], names, counts)
 
 
 def _shared_fields(receive: Receive, names: Names, now_ns: int) -> tuple[list[Any], Sequence[PointField]]:
@@ -212,9 +200,9 @@ def read_attributes(value: Any) -> dict[str, str]:
         if not all(isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) for pair in value):
             raise ValueError("not a map, nor a list of names and values")
         value = dict(value)
-    given = mapping(value)
+    given = value if isinstance(value, dict) else mapping(value)
     for member in given.values():
-        if not isinstance(member, str):
+        if type(member) is not str:
             break
     else:
         return given

@@ -27,9 +27,6 @@ class Dropped(Exception):
     """A data point breaks a rule that says `else: drop`."""
 
 
-Check = Callable[[DataPoint, int], Violation | None]
-
-
 @dataclass(frozen=True, slots=True)
 class Rule:
     """A rule for one field.
@@ -54,7 +51,7 @@ class Rule:
     max_ahead_s: float | None = None
     else_: Literal["reject", "drop", "clamp"] = "reject"
     fix: Expression | None = None
-    violation: Check = dataclasses.field(init=False, repr=False, compare=False)
+    violation: Callable[[DataPoint, int], Violation | None] = dataclasses.field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "violation", _compile(self))
@@ -80,7 +77,32 @@ def apply_rules(rules: Iterable[Rule], point: DataPoint, *, now_ns: int) -> Data
     return point
 
 
-def _compile(rule: Rule) -> Check:
+def compile_rules(rules: Iterable[Rule]) -> Callable[[DataPoint, int], bool]:
+    """Return a function that tells whether a data point obeys all rules at a time in nanoseconds.
+
+    It is a single Python expression: a call per rule takes twice as long.
+    """
+    terms: list[str] = []
+    names: dict[str, Any] = {}
+    for number, rule in enumerate(dict.fromkeys(rules)):
+        value, holds = f"point.{rule.field}", f"violation{number}(point, now_ns) is None"
+        names[f"violation{number}"] = rule.violation
+        if rule.field == "time_ns":
+            terms.append(f"({value} == now_ns or {holds})")
+        elif rule.field in ("namespace", "metric", "unit") and rule.required and rule.max_bytes is None:
+            terms.append(value)
+            if rule.max_chars is not None:
+                terms.append(f"len({value}) <= {rule.max_chars}")
+            if rule.pattern is not None:
+                names[f"fullmatch{number}"] = rule.pattern.fullmatch
+                terms.append(f"fullmatch{number}({value})")
+        else:
+            terms.append(holds)
+    obeys: Callable[[DataPoint, int], bool] = eval(f"lambda point, now_ns: {' and '.join(terms) or True}", names)
+    return obeys
+
+
+def _compile(rule: Rule) -> Callable[[DataPoint, int], Violation | None]:
     """Return a function that returns the violation of a data point, at a time in nanoseconds."""
     name, read, problem_of = rule.field, attrgetter(rule.field), _PROBLEM_OF.get(rule.field, _text_problem)
     required = rule.required or (name == "attributes" and bool(rule.min))

@@ -10,8 +10,8 @@ from typing import Any, Literal
 from gateway.core.expression import EvaluationError, Expression
 from gateway.core.http.received import DEFAULT_CAPS, BodyKind, Caps
 from gateway.core.http.request import Headers, PublicUrl, Secret
-from gateway.core.points.point import STATISTICS
-from gateway.core.points.rules import Check, Rule
+from gateway.core.points.point import STATISTICS, DataPoint
+from gateway.core.points.rules import Rule, compile_rules
 from gateway.core.recipe.keyring import Credential, digest_of
 from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.sign import max_added_bytes
@@ -169,7 +169,8 @@ class PointChanges:
 class Route:
     """A source with its target, whose outcome the reporter gets. `mirrors` get the data points as well.
 
-    `checks` are the rules of source and target for each target by name, None for a route that changes data points.
+    Unless the route changes data points, `obeys` has a function for each target by name, which tells whether a data
+    point obeys all rules of the source and of that target.
     """
 
     name: str
@@ -177,12 +178,11 @@ class Route:
     target: Target
     points: PointChanges = PointChanges()
     mirrors: tuple[Target, ...] = ()
-    checks: Mapping[str, tuple[Check, ...]] | None = field(init=False, repr=False, compare=False)
+    obeys: Mapping[str, Callable[[DataPoint, int], bool]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        rules = {target.name: dict.fromkeys((*self.source.rules, *target.rules)) for target in self.targets}
-        checks = {name: tuple(rule.violation for rule in distinct) for name, distinct in rules.items()}
-        object.__setattr__(self, "checks", checks if self.points.is_empty else None)
+        obeys = {target.name: compile_rules((*self.source.rules, *target.rules)) for target in self.targets}
+        object.__setattr__(self, "obeys", obeys if self.points.is_empty else {})
 
     @property
     def targets(self) -> tuple[Target, ...]:
