@@ -98,7 +98,8 @@ def compile_rules(rules: Iterable[Rule]) -> Callable[[DataPoint, int], bool]:
                 terms.append(f"fullmatch{number}({value})")
         else:
             terms.append(holds)
-    obeys: Callable[[DataPoint, int], bool] = eval(f"lambda point, now_ns: {' and '.join(terms) or True}", names)
+    source = f"lambda point, now_ns: True if {' and '.join(terms) or True} else False"
+    obeys: Callable[[DataPoint, int], bool] = eval(source, names)
     return obeys
 
 

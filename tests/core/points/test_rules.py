@@ -5,7 +5,7 @@ import pytest
 
 from gateway.core.outcome.outcome import Reason
 from gateway.core.points.point import DataPoint
-from gateway.core.points.rules import Dropped, Violation, apply_rules
+from gateway.core.points.rules import Dropped, Violation, apply_rules, compile_rules
 from tests.support.specs import provider
 
 NOW = 1_700_000_000
@@ -17,8 +17,17 @@ def point(**fields: Any) -> DataPoint:
 
 
 def held(rules: str, **fields: Any) -> DataPoint:
+    """Return the point after the rules, and check that `compile_rules` agrees on whether it obeyed them."""
     text = f"provider: acme\nrules: {rules}\nsend: {{item: metric, request: {{method: POST, path: /}}}}"
-    return apply_rules(provider(text).rules.values(), point(**fields), now_ns=NOW * NS)
+    own, before = provider(text).rules.values(), point(**fields)
+    obeys = compile_rules(own)(before, NOW * NS)
+    try:
+        after = apply_rules(own, before, now_ns=NOW * NS)
+    except (Violation, Dropped):
+        assert obeys is False
+        raise
+    assert obeys is (after is before)
+    return after
 
 
 @pytest.mark.parametrize(
@@ -26,6 +35,7 @@ def held(rules: str, **fields: Any) -> DataPoint:
     [
         ("{namespace: {required: true}}", {"namespace": "n"}),
         ("{namespace: {max_chars: 3, pattern: '[a-z]+'}}", {"namespace": None}),
+        ("{namespace: {required: true, max_chars: 3, pattern: '[a-z]+'}}", {"namespace": "abc"}),
         ("{metric: {pattern: '[a-z]+'}}", {}),
         ("{metric: {max_chars: 2}}", {"metric": "äö"}),
         ("{metric: {max_bytes: 4}}", {"metric": "äö"}),
@@ -54,6 +64,13 @@ def test_point_within_the_rules_is_unchanged(rules: str, fields: Mapping[str, An
         ("{namespace: {required: true}}", {"namespace": ""}, Reason.MISSING_FIELD, "namespace is missing"),
         ("{stats: {required: true}}", {"stats": {}}, Reason.MISSING_FIELD, "stats is missing"),
         ("{attributes: {min: 1}}", {}, Reason.MISSING_FIELD, "attributes is missing"),
+        ("{metric: {required: true, max_chars: 2}}", {}, Reason.BAD_FIELD, "metric is longer than 2 characters"),
+        (
+            "{metric: {required: true, pattern: '[a-b]+'}}",
+            {},
+            Reason.BAD_FIELD,
+            "metric 'cpu' is not of the form [a-b]+",
+        ),
         ("{metric: {pattern: '[a-b]+'}}", {}, Reason.BAD_FIELD, "metric 'cpu' is not of the form [a-b]+"),
         ("{metric: {max_chars: 2}}", {}, Reason.BAD_FIELD, "metric is longer than 2 characters"),
         ("{metric: {max_bytes: 3}}", {"metric": "äö"}, Reason.BAD_FIELD, "metric is longer than 3 bytes"),
