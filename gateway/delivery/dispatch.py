@@ -3,6 +3,7 @@
 A parcel holds the items of one report that may go into one call (equal `group_by` values). Parcels with the same target
 and group wait in one lane. A lane runs up to four batches at once (one if the target is `ordered`); a lane with room
 starts immediately, so coalescing adds no delay. When a batch ends, all parcels that wait by then form the next one.
+While reports arrive faster than calls end, a parcel also waits for those of the same iteration of the event loop.
 
 A batch becomes as few calls as the target's limits permit. If the upstream rejects a whole call and several reports
 share it, the call is bisected at report boundaries, in at most 4 log2(n) further calls. After that, each report with a
@@ -71,6 +72,7 @@ class Dispatcher:
         self._calls = calls
         self._lanes: dict[Hashable, Lane] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._has_suspects = False  # whether a sender was ever remembered
         self._suspects: TTLCache[Hashable, bool] = TTLCache(MAX_SUSPECTS, SUSPECTED_S)  # (route, sender)
 
     async def deliver(self, route: str, target: Target, accepted: AcceptedReport, request_id: str) -> Outcome:
@@ -90,7 +92,7 @@ class Dispatcher:
             self.send(route, target, parcels)
         elif (lane := self._lane_of(route, target, parcels[0])) is None:
             await self._run(route, target, parcels)
-        elif lane.running < lane.max_running:
+        elif lane.running < lane.max_running and not lane.is_busy:
             lane.running += 1
             try:
                 await self._run(route, target, parcels)
@@ -99,6 +101,8 @@ class Dispatcher:
                 self._start_batches(lane)
         else:
             lane.waiting.append(parcels[0])
+            if lane.running < lane.max_running and len(lane.waiting) == 1:
+                asyncio.get_running_loop().call_soon(self._start_batches, lane)
         results: list[Result] = []
         for parcel in parcels:
             if parcel.unsettled and not await parcel.wait(deadline.end + GRACE_S - time.monotonic()):
@@ -128,7 +132,7 @@ class Dispatcher:
 
     def _lane_of(self, route: str, target: Target, parcel: Parcel) -> Lane | None:
         """Return the lane in which a parcel waits; None if it waits for no other."""
-        parcel.alone = not target.coalesce or (bool(self._suspects) and (route, parcel.sender) in self._suspects)
+        parcel.alone = not target.coalesce or (self._has_suspects and (route, parcel.sender) in self._suspects)
         if parcel.alone and not target.limits.ordered:
             return None
         key = (id(target), parcel.group.key)
@@ -141,11 +145,12 @@ class Dispatcher:
     def _start_batches(self, lane: Lane) -> None:
         while lane.waiting and lane.running < lane.max_running and (batch := lane.next_batch()):
             lane.running += 1
+            lane.is_busy = len(batch) > 1
             task = asyncio.create_task(self._run(lane.route, lane.target, batch))  # noqa: TID251 - close() awaits it
             self._tasks.add(task)
             task.add_done_callback(partial(self._on_done, lane))
-        if not lane.running and not lane.waiting:
-            self._lanes.pop(lane.key, None)
+        if not lane.running and not lane.waiting and self._lanes.get(lane.key) is lane:
+            del self._lanes[lane.key]
 
     def _on_done(self, lane: Lane, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -191,7 +196,7 @@ class Dispatcher:
     def _settle(self, route: str, parcel: Parcel, items: Sequence[Item], outcome: Outcome) -> None:
         """Settle items of a parcel that were sent separately from others."""
         if not outcome.ok and parcel.sender is not None and is_rejected_as_whole(outcome):
-            self._suspects[route, parcel.sender] = True
+            self._suspects[route, parcel.sender] = self._has_suspects = True
         parcel.settle(items, outcome)
 
     async def _deliver_merged(self, route: str, target: Target, members: Sequence[Member]) -> None:

@@ -74,7 +74,11 @@ def _wake(waiter: asyncio.Future[None]) -> None:
 
 @dataclass(slots=True)
 class Lane:
-    """Parcels of one target and group. `running` counts the batches under way."""
+    """Parcels of one target and group. `running` counts the batches under way.
+
+    A lane is busy if its last batch had several parcels. Reports then arrive together, and a parcel waits for the other
+    parcels of the same iteration of the event loop.
+    """
 
     key: Hashable
     route: str
@@ -82,6 +86,7 @@ class Lane:
     max_running: int
     waiting: deque[Parcel] = field(default_factory=deque)
     running: int = 0
+    is_busy: bool = False
 
     def next_batch(self) -> list[Parcel]:
         """Remove and return parcels for one call, at least one if any still has time."""

@@ -35,6 +35,28 @@ async def test_reports_waiting_for_the_same_target_are_coalesced() -> None:
     assert [report.result() for report in reports] == [Outcome(Code.OK, accepted=1)] * 20
 
 
+async def test_reports_that_arrive_together_at_a_busy_target_share_a_call() -> None:
+    go, end = asyncio.Event(), asyncio.Event()
+    gates = iter([*[go] * MAX_CALLS_OF_A_GROUP, end, end])
+
+    async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await next(gates).wait()
+        await TAKES(reader, writer)
+
+    async with acme(behave) as here, asyncio.TaskGroup() as tasks:
+        for number in range(MAX_CALLS_OF_A_GROUP + 2):
+            tasks.create_task(here.report(f"m{number}"))
+        await until_calls(here, MAX_CALLS_OF_A_GROUP)
+        go.set()
+        await until_calls(here, MAX_CALLS_OF_A_GROUP + 1)
+        for number in range(3):
+            tasks.create_task(here.report(f"n{number}"))
+        await until_calls(here, MAX_CALLS_OF_A_GROUP + 2)
+        end.set()
+
+    assert here.calls[MAX_CALLS_OF_A_GROUP:] == [["m4", "m5"], ["n0", "n1", "n2"]]
+
+
 @pytest.mark.parametrize(
     ("limits", "coalesce", "sizes"),
     [

@@ -5,7 +5,7 @@ whole, `delivery/dispatch.py` halves it repeatedly to isolate the rejected repor
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import field, replace
 from math import ceil, log2
 from typing import Generic, TypeVar
 
@@ -35,24 +35,31 @@ class CallPart(Generic[Owner]):
 
 @record
 class Batch(Generic[Owner]):
-    """Members as one group with renumbered items. `places` has the member and the position of each item."""
+    """Members as one group with renumbered items."""
 
     group: Group
     members: Sequence[tuple[Owner, Group]]
-    places: Sequence[tuple[int, int]]
+    _places: list[tuple[int, int]] = field(default_factory=list)  # the member and the position of each item
 
     def parts(self, items: Sequence[Item]) -> list[CallPart[Owner]]:
         """Return the items of each member among these items of the batch."""
-        if len(self.members) == 1 and len(items) == len(self.places):
-            owner, group = self.members[0]
-            return [CallPart(owner, group, range(len(items)))]
+        parts = []
+        if len(items) == len(self.group.items):
+            start = 0
+            for owner, group in self.members:
+                end = start + len(group.items)
+                parts.append(CallPart(owner, group, range(start, end)))
+                start = end
+            return parts
+        if not self._places:
+            for number, (_, group) in enumerate(self.members):
+                self._places.extend([(number, at) for at in range(len(group.items))])
         positions: dict[int, list[int]] = {}
         numbers: dict[int, list[int]] = {}
         for item in items:
-            member, position = self.places[item.index]
+            member, position = self._places[item.index]
             positions.setdefault(member, []).append(position)
             numbers.setdefault(member, []).append(item.index)
-        parts = []
         for member, chosen in positions.items():
             owner, group = self.members[member]
             if len(chosen) < len(group.items):
@@ -65,13 +72,10 @@ class Batch(Generic[Owner]):
 def merge(members: Sequence[tuple[Owner, Group]]) -> Batch[Owner]:
     """Merge groups of one key, each with its owner, into a batch."""
     first = members[0][1]
-    if len(members) == 1 and all(item.index == at for at, item in enumerate(first.items)):
-        return Batch(first, members, [(0, at) for at in range(len(first.items))])
-    places = [(number, at) for number, (_, group) in enumerate(members) for at in range(len(group.items))]
     every = [item for _, group in members for item in group.items]
     items = tuple([Item(index, item.item, item.point) for index, item in enumerate(every)])
     forms = tuple([form for _, group in members for form in group.forms])
-    return Batch(replace(first, items=items, forms=forms), members, places)
+    return Batch(Group(first.key, first.shared, items, forms), members)
 
 
 def outcome_of_part(part: CallPart[Owner], outcome: Outcome) -> Outcome:
