@@ -93,13 +93,23 @@ def path(first: str, *names: str) -> Closure:
         except AttributeError:
             return None
 
+    def deep_member(value: Any) -> Any:
+        try:
+            for name in chain:
+                if value is None:
+                    return None
+                value = value.get(name)
+            return value
+        except AttributeError:
+            return None
+
+    chain = (first, *names)
     if not names:
         return member
     second, *others = names
     if not others:
         return member_of_member
-    inner = path(second, *others)
-    return lambda value: inner(member(value))
+    return deep_member
 
 
 def _chain(node: Node) -> Closure:
