@@ -89,7 +89,8 @@ class AnswerNames(dict[str, Any]):
     """The variables that expressions about an answer see. `headers`, `body` and `text` are made on first use."""
 
     def __init__(self, answer: Response, names: Mapping[str, Any] = MappingProxyType({})) -> None:
-        super().__init__(names, status=answer.status)
+        super().__init__(names)
+        self["status"] = answer.status
         self._answer = answer
 
     def get(self, name: str, default: Any = None) -> Any:

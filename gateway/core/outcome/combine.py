@@ -21,8 +21,15 @@ def combine_outcomes(
     If all are OK, the result is OK; dropped points count as accepted. Otherwise a retryable code wins, then the first
     in point order. If some items were accepted, the reason is PARTIAL.
     """
-    if not accepted.rejected and not rejected and all([each.ok and not each.rejected for _, each in results]):
-        return Outcome(Code.OK, accepted=len({item.index for item in accepted.items}) + accepted.dropped)
+    if not accepted.rejected and not rejected:
+        for _, outcome in results:
+            if outcome.code is not Code.OK or outcome.rejected:
+                break
+        else:
+            count = len(accepted.items)
+            if count > 1:
+                count = len({item.index for item in accepted.items})
+            return Outcome(Code.OK, None, "", count + accepted.dropped)
     outcomes = [(items, as_seen_by_reporter(outcome)) for items, outcome in results]
     every = [*accepted.rejected, *rejected]
     for items, outcome in outcomes:
