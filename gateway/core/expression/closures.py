@@ -163,17 +163,22 @@ def _not(node: Node) -> Closure:
 
 def _comparator(node: Node) -> Closure:
     left, right = map(_compile, node["children"])
+    constants = [child["value"] for child in node["children"] if child["type"] == "literal"]
+    if node["value"] in ("eq", "ne") and any(constant is None or isinstance(constant, str) for constant in constants):
+        # Python compares texts and null with any value as JMESPath does.
+        compare = operator.eq if node["value"] == "eq" else operator.ne
+        return lambda value: compare(left(value), right(value))
     if node["value"] == "eq":
         return lambda value: _equal(left(value), right(value))
     if node["value"] == "ne":
         return lambda value: not _equal(left(value), right(value))
-    compare = _ORDERINGS[node["value"]]
+    order = _ORDERINGS[node["value"]]
 
     def ordering(value: Any) -> Any:
         one, other = left(value), right(value)
         # Numbers and texts can be compared; anything else gives null.
         comparable = (is_number(one) or isinstance(one, str)) and (is_number(other) or isinstance(other, str))
-        return compare(one, other) if comparable else None
+        return order(one, other) if comparable else None
 
     return ordering
 
