@@ -1,15 +1,15 @@
 """Expressions give the results and errors of JMESPath: its compliance suite, and jmespath.py as the oracle."""
 
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jmespath
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from jmespath import visitor
 from jmespath.exceptions import JMESPathError
 from jmespath.functions import Functions
 
@@ -81,23 +81,42 @@ def grown(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 EXPRESSIONS = st.recursive(LEAVES, grown, max_leaves=8)
 
 
+class _Expression(visitor._Expression):
+    """An argument `&expression`, whose text has no address. jmespath.py requires this class name."""
+
+    def __repr__(self) -> str:
+        return "&expression"
+
+
+class Oracle(visitor.TreeInterpreter):
+    """The interpreter of jmespath.py."""
+
+    def visit_expref(self, node: Any, value: Any) -> _Expression:
+        return _Expression(node["children"][0], self)
+
+
+def interpreted(source: str, document: Any) -> Any:
+    return Oracle().visit(jmespath.compile(source).parsed, document)
+
+
 def outcome(function: Any, source: str, document: Any) -> tuple[str, str]:
     """Return the result, or the message of the error."""
     try:
-        found = "result", exactly(function(source, document))
+        return "result", exactly(function(source, document))
     except EvaluationError as error:
-        found = "error", error.cause
+        return "error", error.cause
     except (JMESPathError, ValueError, TypeError, ArithmeticError) as error:
-        found = "error", str(error).splitlines()[0]
-    return found[0], re.sub(r"<jmespath\S+ object at \w+>", "&expression", found[1])
+        return "error", str(error).splitlines()[0]
 
 
 @settings(max_examples=300, deadline=None)
 @given(source=EXPRESSIONS, document=DOCUMENTS)
+@example(source="to_string(&a)", document={})
+@example(source="length(to_string([&a]))", document={})
 def test_result_or_error_is_that_of_the_interpreter(source: str, document: Any):
     try:
         parse(source)
     except BadExpression:
         return
 
-    assert outcome(search, source, document) == outcome(jmespath.search, source, document)
+    assert outcome(search, source, document) == outcome(interpreted, source, document)
