@@ -26,7 +26,8 @@ HANDSHAKE_S = 5.0
 # The pause if no more files can be opened; asyncio's own listener waits as long.
 ACCEPT_AGAIN_AFTER_S = 1.0
 LOG_EVERY_S = 1.0
-# At shutdown, how long requests that callers have already sent may take to arrive.
+# At shutdown, how long TLS handshakes under way may take, and then the requests that callers have already sent.
+LAST_HANDSHAKES_S = 1.0
 SETTLE_S = 0.05
 POLL_S = 0.01
 
@@ -94,6 +95,8 @@ class Listener:
             with listening, suppress(OSError):
                 while True:
                     self._admit(listening.accept()[0])
+        if self._handshakes:
+            await asyncio.wait([*self._handshakes], timeout=min(LAST_HANDSHAKES_S, grace_s))
         await asyncio.sleep(min(SETTLE_S, grace_s))
         for task in self._handshakes:
             task.cancel()

@@ -336,6 +336,26 @@ async def test_closing_answers_connections_in_the_accept_queue(serve: Serve) -> 
     assert [reply.result().status for reply in replies] == [200] * 5
 
 
+async def test_closing_waits_for_a_handshake_of_a_distant_caller(serve: Serve) -> None:
+    served = await serve()
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = served.authority.trust().wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
+
+    async with call(served.listener.address) as distant, asyncio.TaskGroup() as tasks:
+        with pytest.raises(ssl.SSLWantReadError):
+            tls.do_handshake()
+        distant.send(outgoing.read())
+        incoming.write(await distant.reader.read(65536))
+        tasks.create_task(served.listener.close(5))
+        await asyncio.sleep(0.2)
+        tls.do_handshake()
+        tls.write(GET)
+        distant.send(outgoing.read())
+        await distant.rest()
+
+    assert len(served.seen) == 1
+
+
 async def test_closing_waits_neither_for_idle_connections_nor_for_handshakes(serve: Serve) -> None:
     served = await serve()
 
