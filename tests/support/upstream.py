@@ -41,7 +41,8 @@ class Upstream:
         return f"{'https' if self._tls else 'http'}://{self.host}"
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port, ssl=self._tls)
+        # The system drops connects beyond the backlog, and repeats each after a second.
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port, ssl=self._tls, backlog=1024)
         self._port = self._server.sockets[0].getsockname()[1]
         return self
 

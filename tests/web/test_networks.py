@@ -1,6 +1,7 @@
 """Networks, public URLs, and the likely cause of a rejected signature, over real sockets."""
 
 import hmac
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -150,12 +151,14 @@ async def test_the_admin_api_lists_the_last_rejected_reports_newest_first(tmp_pa
 
 async def test_the_admin_api_keeps_a_hundred_rejected_reports(tmp_path: Path) -> None:
     async with running(routes=routes(tmp_path)) as gateway:
+        started = time.monotonic()
         for _ in range(KEPT_REJECTED + 1):
             await gateway.send(report(body=""))
+        took_s = time.monotonic() - started
         listed = (await gateway.probe("/api/reports/rejected")).json["rejected"]
 
     assert len(listed) == KEPT_REJECTED
-    assert all("cause" not in each for each in listed[: KEPT_REJECTED // 2])
+    assert sum("cause" in each for each in listed) <= took_s
 
 
 async def test_an_accepted_report_has_no_cause(tmp_path: Path) -> None:

@@ -15,12 +15,12 @@ from tests.support.points import HERE, depth_of, names_in, new_point, open_store
 AT_ONCE = 8
 
 
-async def append_until_rejected(store: Store) -> tuple[set[str], UpstreamError]:
+async def append_until_rejected(store: Store, ending: str) -> tuple[set[str], UpstreamError]:
     """Append reports of 50 points, several at once; return the names of the stored points, and the first error."""
     stored: set[str] = set()
     number = 0
     while True:
-        reports = [[f"m{number + at}-{each}" for each in range(50)] for at in range(AT_ONCE)]
+        reports = [[f"m{number + at}-{each}{ending}" for each in range(50)] for at in range(AT_ONCE)]
         number += AT_ONCE
         appends = [store.append([new_point(name) for name in names]) for names in reports]
         results = await asyncio.gather(*appends, return_exceptions=True)
@@ -47,11 +47,11 @@ async def deliver_all(store: Store) -> list[str]:
                 await asyncio.sleep(0.1)
 
 
-@pytest.mark.parametrize("mebibytes", [6, 24])
-async def test_delivery_frees_a_disk_that_the_queue_has_filled(tmp_path: Path, mebibytes: int) -> None:
+@pytest.mark.parametrize(("mebibytes", "ending"), [(6, ""), (24, "x" * 400)], ids=["6", "24"])
+async def test_delivery_frees_a_disk_that_the_queue_has_filled(tmp_path: Path, mebibytes: int, ending: str) -> None:
     with small_disk(tmp_path / "disk", mebibytes):
         async with open_store(tmp_path / "disk" / "data", Limits(share=1)) as store:
-            stored, rejected = await append_until_rejected(store)
+            stored, rejected = await append_until_rejected(store, ending)
             delivered = await deliver_all(store)
             await store.append([new_point("again")])
         left = await names_in(tmp_path / "disk" / "data")
