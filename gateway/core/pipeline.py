@@ -162,11 +162,13 @@ def request_names(match: RouteMatch, message: ReceivedRequest, caller: Verified)
     if match.captured or caller.slots:
         given = {**given, **match.captured, **caller.slots}
     read, index = match.route.source.receive.headers, message.request.header_index
+    if read is None:
+        headers = message.headers
+    else:
+        headers = {name: ", ".join(index[header]) for name, header in read.items() if header in index}
     names = {
         "query": as_map(message.query) if message.request.query else {},
-        "headers": message.headers
-        if read is None
-        else {name: ", ".join(index[header]) for name, header in read.items() if header in index},
+        "headers": headers,
         "given": given,
         "request": match.form.name if match.form else None,
         "recipe": caller.recipe,

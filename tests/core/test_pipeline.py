@@ -260,3 +260,23 @@ def test_reply_reads_only_parsed_parts_of_the_request(method: str, target: str, 
     assert names["headers"] == {"x_a": "b"}
     assert (names["request"], names["recipe"], names["key"], names["body"]) == (request_, "session", "k1", body)
     assert names["given"]["zone"] == "a"
+
+
+@pytest.mark.parametrize(
+    ("expression", "named"),
+    [
+        pytest.param("headers.x_a == '1'", {"x_a": "1, 2"}, id="one"),
+        pytest.param("headers.x_b || headers.x_c", {"x_c": "3"}, id="one of two"),
+        pytest.param(r'headers.\"x-a\"', {}, id="no name of an expression"),
+        pytest.param("body.x_a", {}, id="none"),
+        pytest.param("contains(keys(headers), 'y')", {"x_a": "1, 2", "x_c": "3", "authorization": KNOWN[1]}, id="any"),
+    ],
+)
+def test_names_have_the_headers_that_expressions_read(expression: str, named: dict[str, str]):
+    route = stand_in(ACME.replace("given.zone != 'a'", f"!({expression}) && `false`"))
+    headers = (KNOWN, ("X-A", "1"), ("x-a", "2"), ("X-C", "3"), ("X_A", "4"))
+    match, message = matched(
+        route, Request("POST", "/p1/metrics", headers, b'{"report": {"items": [{"m": "a", "v": 1}]}}')
+    )
+
+    assert receive_report(match, message, RequestContext(NOW, Unseen())).names["headers"] == named
