@@ -267,7 +267,7 @@ def test_reply_reads_only_parsed_parts_of_the_request(method: str, target: str, 
     [
         pytest.param("headers.x_a == '1'", {"x_a": "1, 2"}, id="one"),
         pytest.param("headers.x_b || headers.x_c", {"x_c": "3"}, id="one of two"),
-        pytest.param(r'headers.\"x-a\"', {}, id="no name of an expression"),
+        pytest.param(r"headers.\"x-a\"", {}, id="no name of an expression"),
         pytest.param("body.x_a", {}, id="none"),
         pytest.param("contains(keys(headers), 'y')", {"x_a": "1, 2", "x_c": "3", "authorization": KNOWN[1]}, id="any"),
     ],
