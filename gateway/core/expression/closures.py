@@ -248,10 +248,10 @@ def _variable(node: Node) -> Closure:
     name = node["value"]
 
     def variable(value: Any) -> Any:
-        variables = _VARIABLES.get({})
-        if name not in variables:  # an `&expression` that a `let` returned
-            raise ValueError(f"{name} is read outside its `let`")
-        return variables[name]
+        try:
+            return _VARIABLES.get()[name]
+        except LookupError:  # an `&expression` that a `let` returned
+            raise ValueError(f"{name} is read outside its `let`") from None
 
     return variable
 
