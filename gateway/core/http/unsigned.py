@@ -47,7 +47,12 @@ class UnsignedRequest:
 
     def with_header(self, name: str, value: str) -> Self:
         """Set a header, replacing all headers of that name."""
-        headers = (*without_headers(self.headers, name.lower()), (name, value))
+        headers, lower = self.headers, name.lower()
+        for each, _ in headers:
+            if each.lower() == lower:
+                headers = without_headers(headers, lower)
+                break
+        headers = (*headers, (name, value))
         # `dataclasses.replace` takes three times as long.
         return type(self)(
             self.method, self.scheme, self.host, self.path, self.query, headers, self.body_kind, self.body
