@@ -50,7 +50,7 @@ MAX_CALLS_OF_A_GROUP = 4
 # In a report, each of them is a call.
 MAX_GROUPS = 1000
 # Items whose encoding is too short to be offloaded, and does not endanger the deadline.
-FEW_ITEMS = 20
+FEW_ITEMS = 64
 # A call that ends at its deadline has a more precise message than ours.
 GRACE_S = 0.05
 # How long a sender is not coalesced after a rejected report, and how many such senders are remembered.

@@ -100,7 +100,7 @@ def encode_group(target: Target, group: Group, context: EncodeContext) -> Steps[
 
     size = limits.points or len(items) or 1
     try:
-        if len(items) <= size and limits.bytes is None and target.head is not None:  # it cannot be split
+        if len(items) <= size and limits.bytes is None and target.head is not None:  # neither split nor rejected
             call_id = context.new_call_id()
             return Encoded((Call(call_id, build(call_id, slice(None)), items, forms),))
         for start in range(0, len(items), size):
