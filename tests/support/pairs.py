@@ -27,8 +27,9 @@ from gateway.core.points.decode import Item
 from gateway.core.points.point import DataPoint, Number
 from gateway.core.points.rules import Dropped, Rule, Violation
 from gateway.core.recipe.keyring import Credential
-from gateway.core.recipe.model import KeySlot, Recipe, SecretSlot
+from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.sign import Signed
+from gateway.core.recipe.slots import KeySlot, SecretSlot
 from gateway.core.vendor.provider import Provider
 from gateway.core.vendor.route import Route
 from gateway.core.vendor.routing import make_snapshot

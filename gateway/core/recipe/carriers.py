@@ -8,7 +8,8 @@ from gateway.core.http.received import BodyNeeded, ReceivedRequest
 from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
-from gateway.core.recipe.model import Carrier, Recipe
+from gateway.core.recipe.model import Recipe
+from gateway.core.recipe.slots import Carrier
 
 MAX_SLOT_CHARS = 8192
 

@@ -3,17 +3,8 @@
 from collections.abc import Iterable, Mapping
 
 from gateway.core.recipe.canonical import PairsStep
-from gateway.core.recipe.model import (
-    Carrier,
-    ChosenSlot,
-    DerivedSlot,
-    SecretSlot,
-    SignatureSlot,
-    Slot,
-    Step,
-    names_in,
-    names_read_by,
-)
+from gateway.core.recipe.model import Step, names_in, names_read_by
+from gateway.core.recipe.slots import Carrier, ChosenSlot, DerivedSlot, SecretSlot, SignatureSlot, Slot
 from gateway.core.recipe.syntax import Template
 
 # The parts of a request in the value of each name, and of each pseudo header.

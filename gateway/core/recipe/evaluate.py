@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from gateway.core.http.received import ReceivedRequest
 from gateway.core.recipe.canonical import PairsStep
 from gateway.core.recipe.filters import FILTERS, to_bytes, to_text
-from gateway.core.recipe.model import ChosenSlot, Encoding, Recipe
+from gateway.core.recipe.model import Recipe
+from gateway.core.recipe.slots import ChosenSlot, Encoding
 from gateway.core.recipe.syntax import ComputedValues, Template, Value
 
 

@@ -11,7 +11,8 @@ from functools import lru_cache
 from typing import Any
 
 from gateway.core.http.request import Secret
-from gateway.core.recipe.model import KeySlot, Recipe, SecretSlot
+from gateway.core.recipe.model import Recipe
+from gateway.core.recipe.slots import KeySlot, SecretSlot
 
 MAX_SECRETS_PER_KEY = 4
 

@@ -24,14 +24,14 @@ from gateway.core.recipe.carriers import MAX_SLOT_CHARS, write_slots
 from gateway.core.recipe.evaluate import Evaluation, encode
 from gateway.core.recipe.filters import to_bytes, to_text
 from gateway.core.recipe.keyring import Credential, rsa_sign
-from gateway.core.recipe.model import (
+from gateway.core.recipe.model import Recipe
+from gateway.core.recipe.slots import (
     ChosenSlot,
     DerivedSlot,
     GivenSlot,
     KeySlot,
     LifetimeSlot,
     NonceSlot,
-    Recipe,
     SecretSlot,
     SignatureSlot,
     Slot,

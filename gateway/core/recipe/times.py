@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 from gateway.core.moments import MONTHS, NS, format_moment
-from gateway.core.recipe.model import TimeSlot
+from gateway.core.recipe.slots import TimeSlot
 
 # The nanoseconds in one unit of each epoch format, and the pattern of its text.
 EPOCHS = {"epoch": (NS, "(?:0|[1-9][0-9]{0,11})"), "epoch_ms": (1_000_000, "(?:0|[1-9][0-9]{0,14})")}

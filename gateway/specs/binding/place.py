@@ -8,7 +8,8 @@ from typing import Any
 from gateway.core.expression import Compiler
 from gateway.core.expression.compiler import KeyPath
 from gateway.core.recipe.filters import Kind
-from gateway.core.recipe.model import Recipe, Slot
+from gateway.core.recipe.model import Recipe
+from gateway.core.recipe.slots import Slot
 from gateway.core.text import did_you_mean
 from gateway.core.vendor.provider import Provider
 from gateway.specs.yaml.document import Document

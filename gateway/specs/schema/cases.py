@@ -10,7 +10,8 @@ from gateway.core.http.request import PublicUrl, Secret
 from gateway.core.http.text import parse_request
 from gateway.core.moments import NS
 from gateway.core.recipe.keyring import Credential
-from gateway.core.recipe.model import Recipe, Slot
+from gateway.core.recipe.model import Recipe
+from gateway.core.recipe.slots import Slot
 from gateway.core.vendor.provider import CallForm, Provider, Receive, Send
 from gateway.core.vendor.route import Route, Source
 from gateway.core.vendor.verifiers import local_verifiers, make_verifiers

@@ -7,21 +7,19 @@ from typing import Any, Literal
 from gateway.core.recipe.canonical import PairsStep
 from gateway.core.recipe.dataflow import masked_names, reads_body, signed_names, signed_parts
 from gateway.core.recipe.filters import Kind
-from gateway.core.recipe.model import (
+from gateway.core.recipe.model import Recipe, Step, names_read_by
+from gateway.core.recipe.slots import (
     Carrier,
     ChosenSlot,
     DerivedSlot,
     GivenSlot,
     KeySlot,
     NonceSlot,
-    Recipe,
     SecretSlot,
     SignatureSlot,
     Slot,
-    Step,
     TimePartSlot,
     TimeSlot,
-    names_read_by,
 )
 from gateway.core.recipe.syntax import REQUEST_NAMES, ParamsSyntax, Template
 from gateway.core.recipe.times import EPOCHS

@@ -5,10 +5,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
-from gateway.core.recipe import model
 from gateway.core.recipe.canonical import HeaderRule
 from gateway.core.recipe.filters import Kind
-from gateway.core.recipe.model import ChosenSlot, LifetimeSlot, NonceSlot, SignatureSlot, Slot, TimePartSlot, TimeSlot
+from gateway.core.recipe.slots import (
+    ChosenSlot,
+    DerivedSlot,
+    GivenSlot,
+    KeySlot,
+    LifetimeSlot,
+    NonceSlot,
+    SecretSlot,
+    SignatureSlot,
+    Slot,
+    TimePartSlot,
+    TimeSlot,
+)
 from gateway.core.recipe.syntax import RecipeError, Template, compile_template
 from gateway.core.recipe.times import EPOCHS, HTTP_CHARS, PATTERN_CHARS
 from gateway.core.text import did_you_mean
@@ -157,11 +168,11 @@ def _slot(kind: str, build: Callable[..., Slot], *keys: Key) -> Table:
 
 
 SLOTS = (
-    _slot("key", model.KeySlot),
-    _slot("secret", model.SecretSlot),
+    _slot("key", KeySlot),
+    _slot("secret", SecretSlot),
     _slot(
         "given",
-        model.GivenSlot,
+        GivenSlot,
         optional("default", t.TEXT, "the value if `given` has no value"),
         optional("optional", t.BOOLEAN, "`true`: may be absent", False),
     ),
@@ -198,7 +209,7 @@ SLOTS = (
     ),
     _slot(
         "derived",
-        model.DerivedSlot,
+        DerivedSlot,
         Key("text", TEMPLATE, "the value", to="of"),
         optional("allow", _TEXTS, "literals that are accepted instead, such as `UNSIGNED-PAYLOAD`", ()),
     ),

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from gateway.core.http.received import DEFAULT_CAPS, Caps
 from gateway.core.recipe.keyring import MAX_SECRETS_PER_KEY, Credential
-from gateway.core.recipe.model import KeySlot, Recipe
+from gateway.core.recipe.model import Recipe
+from gateway.core.recipe.slots import KeySlot
 from gateway.core.text import did_you_mean
 from gateway.core.vendor.matching import ANY_REQUEST
 from gateway.core.vendor.provider import Provider, Receive

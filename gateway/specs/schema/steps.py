@@ -7,8 +7,9 @@ from typing import Any, Literal, get_args
 
 from gateway.core.recipe.canonical import HeaderRule, PairsStep, Sort, Source
 from gateway.core.recipe.filters import Kind
-from gateway.core.recipe.model import Carrier, ChainStep, Step
-from gateway.core.recipe.model import Place as WirePlace
+from gateway.core.recipe.model import ChainStep, Step
+from gateway.core.recipe.slots import Carrier
+from gateway.core.recipe.slots import Place as WirePlace
 from gateway.core.recipe.syntax import (
     Base64Syntax,
     ParamsSyntax,

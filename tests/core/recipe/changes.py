@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from gateway.core.recipe.canonical import PairsStep
 from gateway.core.recipe.dataflow import signed_names
-from gateway.core.recipe.model import ChosenSlot, DerivedSlot, Recipe, names_read_by
+from gateway.core.recipe.model import Recipe, names_read_by
+from gateway.core.recipe.slots import ChosenSlot, DerivedSlot
 from tests.core.recipe.samples import Call
 
 # Not a hexadecimal digit: inside a percent-encoding it breaks the encoding.

@@ -21,8 +21,9 @@ from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.canonical import PairsStep
 from gateway.core.recipe.carriers import read_slots
 from gateway.core.recipe.keyring import Credential, make_keyring
-from gateway.core.recipe.model import ChosenSlot, GivenSlot, KeySlot, Recipe, SecretSlot
+from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.sign import SigningContext, sign
+from gateway.core.recipe.slots import ChosenSlot, GivenSlot, KeySlot, SecretSlot
 from gateway.core.recipe.verify import ReplayMemory, Verified, Verifier, verify
 from tests.core.recipe.vectors import RECIPES, secret
 

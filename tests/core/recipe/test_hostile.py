@@ -22,7 +22,8 @@ from gateway.core.outcome.errors import CallerError
 from gateway.core.outcome.outcome import Reason
 from gateway.core.recipe.filters import to_bytes
 from gateway.core.recipe.keyring import RSA_DECOY, Credential, rsa_verify
-from gateway.core.recipe.model import NonceSlot, Recipe, TimePartSlot, TimeSlot
+from gateway.core.recipe.model import Recipe
+from gateway.core.recipe.slots import NonceSlot, TimePartSlot, TimeSlot
 from gateway.core.recipe.syntax import ParamsSyntax
 from tests.core.recipe.changes import garbled
 from tests.core.recipe.samples import NOW_NS, NS, Call, Memory, few, plain_call, rsa_pem, uses_rsa

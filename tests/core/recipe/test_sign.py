@@ -10,8 +10,9 @@ from gateway.core.http.request import Secret
 from gateway.core.http.unsigned import UnsignedRequest
 from gateway.core.outcome.errors import SpecError
 from gateway.core.recipe.keyring import Credential, make_keyring
-from gateway.core.recipe.model import NonceSlot, Recipe, TimeSlot
+from gateway.core.recipe.model import Recipe
 from gateway.core.recipe.sign import Signed, SigningContext, make_nonce, max_added_bytes, sign
+from gateway.core.recipe.slots import NonceSlot, TimeSlot
 from gateway.core.recipe.times import read_times, write_time
 from gateway.core.recipe.verify import Verified, Verifier, verify
 from gateway.core.sending.sign import sign_call

@@ -16,7 +16,8 @@ from gateway.core.outcome.errors import CallerError
 from gateway.core.recipe.carriers import read_slots
 from gateway.core.recipe.filters import to_text
 from gateway.core.recipe.keyring import Credential
-from gateway.core.recipe.model import ChosenSlot, Recipe
+from gateway.core.recipe.model import Recipe
+from gateway.core.recipe.slots import ChosenSlot
 from gateway.proof.vectors import Vector, accept_vector, sign_again
 from tests.core.recipe.vectors import DATA, RECIPES, altered, document, read_request, secret
 
