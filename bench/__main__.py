@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
 
 from bench.measure import (
     HEADERS,
@@ -27,7 +28,7 @@ from bench.measure import (
     upstream_command,
     write_script,
 )
-from bench.programs import BASELINE, CREDENTIALS, PROGRAMS, Command, Place, Program
+from bench.programs import CREDENTIALS, PROGRAMS, Command, Place, Program
 
 POINTS = (1, 50)
 CONNECTIONS = (32, 256)
@@ -36,12 +37,13 @@ WARM_UP_S = 1
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One program under one load. CPU per report in microseconds, memory in MB."""
+    """One program under one load: CPU per report of the program and of the baseline, in microseconds; memory in MB."""
 
     program: str
     points: int
     connections: int
     cpu_us: float
+    baseline_us: float
     load: Load
     memory_mb: float
 
@@ -76,19 +78,42 @@ def check(program: Program, place: Place) -> None:
         raise RuntimeError(f"{program.name} answers {reply}, and the vendor received {log.read_text()!r}")
 
 
-def measure(program: Program, place: Place, seconds: float) -> Iterator[Row]:
-    """Measure a program under every load, in one process."""
-    with running(program.command(place), place.port, PROGRAM_CORE, log=place.folder / "program.log") as pid:
+def measure(program: Program, place: Place, baseline: Place, seconds: int) -> Iterator[Row]:
+    """Measure a program under every load, second by second in turn with the baseline, each in one process."""
+    with (
+        running(PROGRAMS[0].command(baseline), baseline.port, PROGRAM_CORE) as baseline_pid,
+        running(program.command(place), place.port, PROGRAM_CORE, log=place.folder / "program.log") as pid,
+    ):
         for points in POINTS:
             script = write_script(place.folder / f"{points}.lua", report_of(points))
             for connections in CONNECTIONS:
-                run_wrk(place.port, script, connections=connections, seconds=WARM_UP_S)
+                for port in (baseline.port, place.port):
+                    run_wrk(port, script, connections=connections, seconds=WARM_UP_S)
                 _drain(program, place)
-                before = cpu_s(pid)
-                load = run_wrk(place.port, script, connections=connections, seconds=seconds)
-                _drain(program, place)
-                used_us = (cpu_s(pid) - before) * 1e6
-                yield Row(program.name, points, connections, used_us / load.requests, load, resident_mb(pid))
+                loads: list[Load] = []
+                used_us, baseline_us, baseline_reports = 0.0, 0.0, 0
+                for _ in range(seconds):
+                    before = cpu_s(baseline_pid)
+                    baseline_reports += run_wrk(baseline.port, script, connections=connections, seconds=1).requests
+                    baseline_us += (cpu_s(baseline_pid) - before) * 1e6
+                    before = cpu_s(pid)
+                    loads.append(run_wrk(place.port, script, connections=connections, seconds=1))
+                    _drain(program, place)
+                    used_us += (cpu_s(pid) - before) * 1e6
+                load = joined(loads)
+                cpu_us, base_us = used_us / load.requests, baseline_us / baseline_reports
+                yield Row(program.name, points, connections, cpu_us, base_us, load, resident_mb(pid))
+
+
+def joined(loads: list[Load]) -> Load:
+    """Return the sums of the counts, the means of the rate and the median, and the largest 99th percentile."""
+    return Load(
+        sum(load.requests for load in loads),
+        sum(load.errors for load in loads),
+        mean(load.rate for load in loads),
+        mean(load.p50_s for load in loads),
+        max(load.p99_s for load in loads),
+    )
 
 
 def _drain(program: Program, place: Place) -> None:
@@ -102,17 +127,15 @@ def _drain(program: Program, place: Place) -> None:
 
 def table(rows: list[Row]) -> str:
     """Return the results as a Markdown table. The ratio is the baseline's CPU time by the program's: 2.0 is half."""
-    base = {(row.points, row.connections): row.cpu_us for row in rows if row.program == BASELINE}
     lines = [
-        "| points | connections | program | CPU per report | ratio | requests/s | p50 | p99 | memory | errors |",
-        "|--:|--:|---|--:|--:|--:|--:|--:|--:|--:|",
+        "| points | connections | program | CPU | baseline | ratio | requests/s | p50 | p99 | memory | errors |",
+        "|--:|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for row in sorted(rows, key=lambda row: (row.points, row.connections)):
-        baseline = base.get((row.points, row.connections))
-        ratio = "" if baseline is None else f"{baseline / row.cpu_us:.2f}"
         load = row.load
         lines.append(
-            f"| {row.points} | {row.connections} | {row.program} | {row.cpu_us:.0f} µs | {ratio} | {load.rate:.0f} "
+            f"| {row.points} | {row.connections} | {row.program} | {row.cpu_us:.0f} µs | {row.baseline_us:.0f} µs "
+            f"| {row.baseline_us / row.cpu_us:.2f} | {load.rate:.0f} "
             f"| {load.p50_s * 1e3:.1f} ms | {load.p99_s * 1e3:.1f} ms | {row.memory_mb:.0f} MB | {load.errors} |"
         )
     return "\n".join(lines)
@@ -126,15 +149,16 @@ def _upstream(port: int, folder: Path) -> Iterator[None]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=4, help="length of each measurement")
-    parser.add_argument("--only", action="append", help="programs whose name contains this text, and the baseline")
+    parser.add_argument("--seconds", type=int, default=4, help="length of each measurement")
+    parser.add_argument("--only", action="append", help="programs whose name contains this text")
     arguments = parser.parse_args()
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="gateway-bench-") as folder:
         upstream_port = free_port()
+        baseline = Place(free_port(), upstream_port, Path(folder))
         chosen = []
         for program in PROGRAMS:
-            wanted = arguments.only is None or any(text in program.name for text in [*arguments.only, BASELINE])
+            wanted = arguments.only is None or any(text in program.name for text in arguments.only)
             if not wanted:
                 continue
             if program.missing:
@@ -146,9 +170,11 @@ def main() -> None:
             chosen.append((program, place))
         with _upstream(upstream_port, Path(folder) / "upstream"):
             for program, place in chosen:
-                for row in measure(program, place, arguments.seconds):
-                    print(f"{row.program}, {row.points} points, {row.connections} connections: {row.cpu_us:.0f} µs",
-                          file=sys.stderr, flush=True)  # fmt: skip
+                for row in measure(program, place, baseline, arguments.seconds):
+                    what = f"{row.program}, {row.points} points, {row.connections} connections"
+                    print(
+                        f"{what}: {row.cpu_us:.0f} µs, baseline {row.baseline_us:.0f} µs", file=sys.stderr, flush=True
+                    )
                     rows.append(row)
     print(table(rows))
 

@@ -7,10 +7,10 @@ import os
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from queue import SimpleQueue
 from typing import Any, Literal, NoReturn
 
 import orjson
@@ -21,7 +21,7 @@ Format = Literal["auto", "json", "text"]
 MAX_LINES = 10_000
 CLOSE_S = 1.0
 # How long the log thread collects lines: waking it for each line would cost more than the line.
-COLLECT_S = 0.01
+COLLECT_S = 0.05
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -37,38 +37,43 @@ class LogQueue:
         # Not sys.stderr: Python flushes it at exit, and aborts if a thread is blocked in a write to it.
         self._descriptor = descriptor
         self._max_lines = max_lines
-        self._lines: SimpleQueue[str | None] = SimpleQueue()
+        self._lines: deque[str] = deque()
+        self._closing = False
+        self._wake = threading.Event()
         self._thread = threading.Thread(target=self._work, name="log", daemon=True)
         self._thread.start()
 
     def write(self, text: str) -> None:
-        if self._lines.qsize() < self._max_lines:
-            self._lines.put(text)
-        else:
+        if len(self._lines) >= self._max_lines:
             self.dropped += 1
+            return
+        self._lines.append(text)
+        if not self._wake.is_set():
+            self._wake.set()
 
     def flush(self) -> None:
         """Do nothing: the thread writes without a buffer."""
 
     def close(self) -> None:
         """Write the waiting lines; takes at most CLOSE_S."""
-        self._lines.put(None)
+        self._closing = True
+        self._wake.set()
         self._thread.join(CLOSE_S)
 
     def _work(self) -> None:
-        is_open = True
-        while is_open:
-            lines = [self._lines.get()]
-            time.sleep(COLLECT_S)
-            while not self._lines.empty():
-                lines.append(self._lines.get())
-            is_open = None not in lines
-            left = "".join(filter(None, lines)).encode(errors="backslashreplace")
+        while not (self._closing and not self._lines):
+            self._wake.wait()
+            if not self._closing:
+                time.sleep(COLLECT_S)
+            # Each switch between threads delays the reports, so this one takes all lines at once.
+            self._wake.clear()
+            lines = [self._lines.popleft() for _ in range(len(self._lines))]
+            left = "".join(lines).encode(errors="backslashreplace")
             try:
                 while left:
                     left = left[os.write(self._descriptor, left) :]
             except OSError:
-                self.dropped += sum(line is not None for line in lines)
+                self.dropped += len(lines)
                 continue
             if self.dropped:
                 dropped, self.dropped = self.dropped, 0
