@@ -170,12 +170,13 @@ def main() -> None:
             chosen.append((program, place))
         with _upstream(upstream_port, Path(folder) / "upstream"):
             for program, place in chosen:
-                for row in measure(program, place, baseline, arguments.seconds):
-                    what = f"{row.program}, {row.points} points, {row.connections} connections"
-                    print(
-                        f"{what}: {row.cpu_us:.0f} µs, baseline {row.baseline_us:.0f} µs", file=sys.stderr, flush=True
-                    )
-                    rows.append(row)
+                try:
+                    for row in measure(program, place, baseline, arguments.seconds):
+                        what = f"{row.program}, {row.points} points, {row.connections} connections"
+                        print(f"{what}: {row.cpu_us:.0f} µs, baseline {row.baseline_us:.0f} µs", file=sys.stderr)
+                        rows.append(row)
+                except ValueError as error:
+                    print(f"{program.name}: not measured further, {error}", file=sys.stderr)
     print(table(rows))
 
 

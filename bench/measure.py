@@ -3,6 +3,7 @@
 CPU times are user plus system time, in seconds, of a process and all its descendants.
 """
 
+import itertools
 import os
 import re
 import socket
@@ -140,17 +141,21 @@ def queued_points(admin_port: int) -> float:
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith("gateway_queue_points{"))
 
 
+# Below the ports that Linux gives to connections.
+_PORTS = itertools.count(20_000 + os.getpid() % 4000, 2)
+
+
 def free_port() -> int:
-    """Return a free port whose next one is free too."""
-    while True:
+    """Return a free port whose next one is free too. No port is returned twice."""
+    for port in _PORTS:
         with socket.socket() as one, socket.socket() as two:
-            one.bind(("127.0.0.1", 0))
-            port = int(one.getsockname()[1])
             try:
+                one.bind(("127.0.0.1", port))
                 two.bind(("127.0.0.1", port + 1))
             except OSError:
                 continue
             return port
+    raise AssertionError("unreachable: the counter has no end")
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path | None) -> None:
