@@ -18,7 +18,7 @@ from pathlib import Path
 from bench.programs import CREDENTIALS, Command, nginx
 
 PROGRAM_CORE, LOAD_CORE = 0, 1
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 120.0
 PATH = "/zstack/v1/zwatch/metrics"
 HEADERS = {"Authorization": f"OAuth {CREDENTIALS['ZSTACK_SESSION']}", "Content-Type": "application/json;charset=UTF-8"}
 
